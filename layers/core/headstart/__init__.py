@@ -1,0 +1,1 @@
+"""Headstart: coding-agent sessions on AWS that answer at once."""

@@ -1,0 +1,1 @@
+"""The words, rules and contracts of Headstart: pure, shared by the functions and the runner."""

@@ -1,0 +1,298 @@
+"""The frames between the cloud and a sandbox's runner: one JSON object a WebSocket message.
+
+Upward frames carry `action` (the WebSocket API routes by it), downward ones `type`. A downward
+frame over PART_BYTES travels as `part` frames; everything upward is kept under BATCH_BYTES.
+Peers may be of different versions, so unknown fields are dropped and unknown types ignored.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from headstart.domain.ids import new_id
+from headstart.domain.model import OpenModel
+
+FRAME_BYTES = 32 * 1024
+"""API Gateway's WebSocket frame quota ("Amazon API Gateway endpoints and quotas")."""
+
+BATCH_BYTES = 24 * 1024
+PART_BYTES = 24 * 1024
+
+OUTPUT_TAIL_BYTES = 64 * 1024
+"""How much of a failed step's output is kept."""
+
+
+class ErrorInfo(OpenModel):
+    """A step error on the wire; `code` is a class name of headstart.domain.errors."""
+
+    code: str
+    reason: str
+    retryable: bool = False
+
+
+# Runner → cloud.
+
+
+class Hello(OpenModel):
+    """The first frame of every connection; `process` is random and lives as long as the runner."""
+
+    action: Literal["hello"] = "hello"
+    attempt_number: int
+    process: str
+    last_seq: int = 0
+
+
+class Progress(OpenModel):
+    """How a step is going; volatile. `output` starts at byte `output_offset` of the step's output."""
+
+    type: Literal["progress"] = "progress"
+    command_id: str
+    message: str
+    percent: int | None = None
+    elapsed_ms: int
+    output: str | None = None
+    output_offset: int | None = None
+
+
+class Output(OpenModel):
+    """A piece of the retained output of a failed step, sent before its result."""
+
+    type: Literal["output"] = "output"
+    command_id: str
+    offset: int
+    text: str
+
+
+class AgentEvent(OpenModel):
+    """The final state of a part of the agent's answer, or the start of a tool; persisted.
+
+    `data` holds `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId`
+    and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`.
+    """
+
+    type: Literal["agent.event"] = "agent.event"
+    turn_id: str
+    data: dict[str, Any]
+
+
+class AgentDelta(OpenModel):
+    """Text that an open part grew by, from character `offset`; volatile."""
+
+    type: Literal["agent.delta"] = "agent.delta"
+    turn_id: str
+    part_id: str
+    offset: int
+    text: str
+
+
+class AgentSnapshot(OpenModel):
+    """The parts still open, sent when a viewer joins in mid-answer; volatile."""
+
+    type: Literal["agent.snapshot"] = "agent.snapshot"
+    turn_id: str
+    parts: list[dict[str, Any]]
+
+
+class TurnEnded(OpenModel):
+    """A turn's one and only end; `error` is None when it completed."""
+
+    type: Literal["turn.ended"] = "turn.ended"
+    turn_id: str
+    message_id: str
+    usage: dict[str, Any] = Field(default_factory=dict)
+    error: ErrorInfo | None = None
+
+
+RunnerEvent = Annotated[
+    Progress | Output | AgentEvent | AgentDelta | AgentSnapshot | TurnEnded,
+    Field(discriminator="type"),
+]
+
+
+class CommandResult(OpenModel):
+    """How a command ended. `output` is what its kind answers; `error` is set when it failed."""
+
+    command_id: str
+    status: Literal["completed", "failed", "skipped"]
+    output: dict[str, Any] = Field(default_factory=dict)
+    error: ErrorInfo | None = None
+    elapsed_ms: int = 0
+
+
+class Report(OpenModel):
+    """One batch, at most BATCH_BYTES; the next is sent only after this one's ack."""
+
+    action: Literal["report"] = "report"
+    seq: int
+    events: list[RunnerEvent] = Field(default_factory=list)
+    results: list[CommandResult] = Field(default_factory=list)
+
+
+class Heartbeat(OpenModel):
+    """Sent every HEARTBEAT_INTERVAL seconds with the ids of the commands being worked on."""
+
+    action: Literal["heartbeat"] = "heartbeat"
+    running: list[str] = Field(default_factory=list)
+
+
+UpFrame = Annotated[Hello | Report | Heartbeat, Field(discriminator="action")]
+UP_FRAME: TypeAdapter[Hello | Report | Heartbeat] = TypeAdapter(
+    UpFrame, config={"defer_build": True}
+)
+
+
+# Cloud → runner.
+
+
+class Welcome(OpenModel):
+    """The answer to hello. `resume_key` replaces the key for every later connection."""
+
+    type: Literal["welcome"] = "welcome"
+    resume_key: str | None = None
+    viewers: int
+
+
+class Refused(OpenModel):
+    """This process is not the session's sandbox; the runner stops at once."""
+
+    type: Literal["refused"] = "refused"
+    code: str
+    reason: str
+
+
+class Ack(OpenModel):
+    """The batch was taken, or (`accepted` false) is stale and dropped; either way the next may go."""
+
+    type: Literal["ack"] = "ack"
+    seq: int
+    accepted: bool
+
+
+class Command(OpenModel):
+    """Do `kind` with `args`. The same id again is answered from the journal, never done twice.
+
+    A command of the same step with a new id replaces the older one: what is left of the older one
+    is killed first. `timeout` is in seconds and enforced by the runner.
+    """
+
+    type: Literal["command"] = "command"
+    id: str
+    kind: Literal["disk", "clone", "branch", "restore", "setup", "agent", "prompt"]
+    timeout: int
+    args: dict[str, Any]
+
+
+class Cancel(OpenModel):
+    """Kill what the command runs; its result is not awaited."""
+
+    type: Literal["cancel"] = "cancel"
+    id: str
+
+
+class Viewers(OpenModel):
+    """How many viewers watch; with none the runner sends no volatile events but slow progress."""
+
+    type: Literal["viewers"] = "viewers"
+    count: int
+
+
+class Part(OpenModel):
+    """Piece `index` of `count` of the JSON text of a larger frame."""
+
+    type: Literal["part"] = "part"
+    id: str
+    index: int
+    count: int
+    data: str
+
+
+DownFrame = Annotated[
+    Welcome | Refused | Ack | Command | Cancel | Viewers | Part, Field(discriminator="type")
+]
+DOWN_FRAME: TypeAdapter[Welcome | Refused | Ack | Command | Cancel | Viewers | Part] = TypeAdapter(
+    DownFrame, config={"defer_build": True}
+)
+
+
+def encode(frame: OpenModel) -> list[str]:
+    """Return the WebSocket messages that carry a downward frame: one, or several parts."""
+    text = json.dumps(frame.to_json(), separators=(",", ":"))  # ASCII, so bytes are characters
+    if len(text) <= PART_BYTES:
+        return [text]
+    pieces = [text[i : i + PART_BYTES // 2] for i in range(0, len(text), PART_BYTES // 2)]
+    part_id = new_id("part")
+    return [
+        json.dumps(
+            Part(id=part_id, index=index, count=len(pieces), data=piece).to_json(),
+            separators=(",", ":"),
+        )
+        for index, piece in enumerate(pieces)
+    ]
+
+
+# What each command's kind takes and answers.
+
+
+class DiskArgs(OpenModel):
+    """Answers `{freeBytes, totalBytes}`; fails with DiskFull below the minimum."""
+
+    min_free_bytes: int
+
+
+class CloneArgs(OpenModel):
+    """Answers `{commit, defaultBranch, bytes, empty}`; `commit` is None in an empty repository.
+
+    Unless `allow_private`, a host that resolves to a private, loopback, link-local or metadata
+    address is RepositoryRefused.
+    """
+
+    git_url: str
+    upstream_branch: str | None = None
+    depth: int
+    allow_private: bool = False
+
+
+class BranchArgs(OpenModel):
+    """Answers `{branch, commit}`; in an empty repository the branch is unborn, commit None."""
+
+    branch: str
+
+
+class RestoreArgs(OpenModel):
+    """Answers `{imported: true}` once the agent's database knows the session id."""
+
+    agent: str
+    session_id: str
+    title: str
+
+
+class SetupArgs(OpenModel):
+    """Answers `{commands: [{command, exitCode, elapsedMs}]}`; each may run `command_timeout` s."""
+
+    commands: list[str]
+    env: dict[str, str]
+    command_timeout: int
+
+
+class AgentArgs(OpenModel):
+    """Answers `{agent, version}` once the agent's server is healthy."""
+
+    agent: str
+    session_id: str
+    mode: str
+    model: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    mcp_servers: dict[str, Any] = Field(default_factory=dict)
+    append_system_prompt: str | None = None
+
+
+class PromptArgs(OpenModel):
+    """Answers `{agentMessageId}` once the agent shows the message: delivered, and never again."""
+
+    session_id: str
+    message_id: str
+    turn_id: str
+    text: str
+    mode: str
+    model: str | None = None

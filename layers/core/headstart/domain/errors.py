@@ -1,0 +1,290 @@
+"""One tree of errors: a class name is the API's `code`, the ASL error name and the failure code.
+
+Errors of a step are raised in the sandbox as well as in the cloud; they cross the wire as
+`{code, reason, retryable}` and come back as the same class through `step_error`.
+"""
+
+from typing import ClassVar
+
+
+class HeadstartError(Exception):
+    """Anything Headstart refuses or fails at, with a reason a person can act on."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or self.title)
+        self.reason = reason or self.title
+
+    @property
+    def code(self) -> str:
+        """The class name, which is what the outside sees."""
+        return type(self).__name__
+
+
+# What the API answers.
+
+
+class MalformedBody(HeadstartError):
+    """The body is not a JSON object."""
+
+    status, title = 400, "The body is not valid JSON"
+
+
+class BodyTooLarge(HeadstartError):
+    """The body is over 256 KB."""
+
+    status, title = 413, "The body is too large"
+
+
+class ValidationFailed(HeadstartError):
+    """One or more fields break a limit or format; `errors` lists `{loc, msg}`."""
+
+    status, title = 422, "The request is not valid"
+
+    def __init__(self, errors: list[dict[str, object]]) -> None:
+        super().__init__("; ".join(f"{_dotted(e['loc'])}: {e['msg']}" for e in errors[:5]))
+        self.errors = errors
+
+
+def _dotted(loc: object) -> str:
+    return ".".join(str(part) for part in loc) if isinstance(loc, (list, tuple)) else str(loc)
+
+
+class IdempotencyKeyReused(HeadstartError):
+    """The same Idempotency-Key came with another body."""
+
+    status, title = 422, "This Idempotency-Key was used with another body"
+
+
+class Unauthorized(HeadstartError):
+    """No valid identity."""
+
+    status, title = 401, "Authentication required"
+
+
+class TicketRefused(HeadstartError):
+    """A stream ticket is unknown, used or expired, or a key is of another role or sandbox."""
+
+    status, title = 401, "The ticket is not valid"
+
+
+class Forbidden(HeadstartError):
+    """The credential is valid for something else."""
+
+    status, title = 403, "Forbidden"
+
+
+class SessionNotFound(HeadstartError):
+    """No such session for this user."""
+
+    status, title = 404, "No such session"
+
+
+class RouteNotFound(HeadstartError):
+    """No such path."""
+
+    status, title = 404, "No such resource"
+
+
+class WrongStatus(HeadstartError):
+    """The call makes no sense in the session's present status."""
+
+    status, title = 409, "Not possible in this status"
+
+
+class SessionBusy(HeadstartError):
+    """A turn is active and the caller asked to be refused then."""
+
+    status, title, retryable = 409, "The session is busy", True
+
+
+class QueueFull(HeadstartError):
+    """The session's message queue is at its limit."""
+
+    status, title, retryable = 429, "The message queue is full", True
+
+
+class QuotaExceeded(HeadstartError):
+    """The user has as many active sessions as the deployment allows."""
+
+    status, title, retryable = 429, "Too many active sessions", True
+
+
+class ServiceUnavailable(HeadstartError):
+    """A service under us did not answer; the call may be repeated with its Idempotency-Key."""
+
+    status, title, retryable = 503, "Temporarily unavailable", True
+
+
+# What adapters raise towards use cases.
+
+
+class Conflict(ServiceUnavailable):
+    """A row changed between read and write; the use case is run again."""
+
+
+class AttemptSuperseded(HeadstartError):
+    """The work belongs to an attempt that is over; nothing it does may be written."""
+
+
+class ConnectionGone(HeadstartError):
+    """A WebSocket is closed; normal, and never an error of the caller."""
+
+
+class TaskTokenGone(HeadstartError):
+    """A Step Functions task no longer waits for this answer."""
+
+
+# What a step can fail with.
+
+
+class StepError(HeadstartError):
+    """A preparation step failed; the class decides what Step Functions does next."""
+
+
+class SandboxStartFailed(StepError):
+    """The container task could not be started."""
+
+    title, retryable = "The sandbox could not be started", True
+
+
+class SandboxStopped(StepError):
+    """The container task ended while it was needed."""
+
+    title, retryable = "The sandbox stopped", True
+
+
+class SandboxUnresponsive(StepError):
+    """The runner stopped sending heartbeats."""
+
+    title, retryable = "The sandbox stopped answering", True
+
+
+class NotStarted(StepError):
+    """The preparation could not be started for ten minutes."""
+
+    title, retryable = "The preparation was never started", True
+
+
+class StepTimedOut(StepError):
+    """A step took longer than its limit."""
+
+    title, retryable = "The step took too long", True
+
+
+class DiskFull(StepError):
+    """Not enough free disk for the work."""
+
+    title, retryable = "The sandbox's disk is full", True
+
+
+class RepositoryNotFound(StepError):
+    """The repository does not exist, or is private and we may not see it."""
+
+    title, retryable = "The repository was not found", True
+
+
+class RepositoryAccessDenied(StepError):
+    """The git server wants credentials that we do not have."""
+
+    title, retryable = "Access to the repository was denied", True
+
+
+class RepositoryRefused(StepError):
+    """The address resolves to a place the deployment does not allow."""
+
+    title = "The repository's address is not allowed"
+
+
+class BranchNotFound(StepError):
+    """The upstream branch does not exist."""
+
+    title, retryable = "The branch was not found", True
+
+
+class GitNetworkError(StepError):
+    """The connection to the git server failed; the clone is tried again."""
+
+    title, retryable = "The git server could not be reached", True
+
+
+class CloneFailed(StepError):
+    """git failed for a reason we have no better word for."""
+
+    title, retryable = "The clone failed", True
+
+
+class SetupCommandFailed(StepError):
+    """A setup command exited with a status other than 0."""
+
+    title, retryable = "A setup command failed", True
+
+
+class SetupCommandTimedOut(StepError):
+    """A setup command ran longer than its limit and was killed."""
+
+    title, retryable = "A setup command took too long", True
+
+
+class RestoreFailed(StepError):
+    """The agent's session could not be imported."""
+
+    title, retryable = "The agent's session could not be restored", True
+
+
+class AgentStartFailed(StepError):
+    """The agent's server did not become healthy."""
+
+    title, retryable = "The agent could not be started", True
+
+
+class AgentCrashed(StepError):
+    """The agent's server died during a turn."""
+
+    title, retryable = "The agent crashed", True
+
+
+class DeliveryFailed(StepError):
+    """The agent refused the message; it is kept."""
+
+    title, retryable = "The message could not be delivered", True
+
+
+class DeliveryUnknown(StepError):
+    """It can't be known whether the agent got the message; it is kept and never sent again."""
+
+    title = "It is not known whether the message was delivered"
+
+
+class ProviderUnavailable(StepError):
+    """The model provider kept failing."""
+
+    title, retryable = "The model provider is unavailable", True
+
+
+class Cancelled(StepError):
+    """A person stopped it."""
+
+    title, retryable = "Cancelled", True
+
+
+class InternalStepError(StepError):
+    """A defect of ours; the log has the details."""
+
+    title, retryable = "An internal error occurred", True
+
+
+def _leaves(cls: type[StepError]) -> dict[str, type[StepError]]:
+    found = {cls.__name__: cls}
+    for child in cls.__subclasses__():
+        found |= _leaves(child)
+    return found
+
+
+def step_error(code: str, reason: str) -> StepError:
+    """Return the error a peer named; an unknown code becomes InternalStepError and keeps its name."""
+    known = _leaves(StepError).get(code)
+    return known(reason) if known else InternalStepError(f"{code}: {reason}")

@@ -1,0 +1,72 @@
+"""The steps of an attempt, in order: the one list behind the API, the runner and the machine."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StepName(StrEnum):
+    """The name of a step, as clients see it."""
+
+    SANDBOX = "sandbox"
+    DISK = "disk"
+    CLONE = "clone"
+    BRANCH = "branch"
+    RESTORE = "restore"
+    SETUP = "setup"
+    AGENT = "agent"
+    DELIVER = "deliver"
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its state in the machine and its limits, in seconds.
+
+    A `heartbeat` of None means nobody can beat yet: the runner is not connected in that state.
+    `retries` maps an error's class name to how many times the machine tries again.
+    """
+
+    name: StepName
+    state: str
+    title: str
+    timeout: int
+    heartbeat: int | None
+    retries: tuple[tuple[str, int], ...] = ()
+
+
+_BEAT = 50
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        StepName.SANDBOX, "AcquireSandbox", "Starting the sandbox", 240, None,
+        (("SandboxStartFailed", 2), ("SandboxStopped", 1)),
+    ),
+    Step(StepName.DISK, "CheckDisk", "Checking the disk", 60, _BEAT),
+    Step(
+        StepName.CLONE, "CloneRepository", "Cloning the repository", 1200, _BEAT,
+        (("GitNetworkError", 3),),
+    ),
+    Step(StepName.BRANCH, "CheckOutBranch", "Checking out the branch", 120, _BEAT),
+    Step(StepName.RESTORE, "RestoreSession", "Restoring the agent's session", 300, _BEAT),
+    Step(StepName.SETUP, "RunSetup", "Running setup commands", 3600, _BEAT),
+    Step(StepName.AGENT, "StartAgent", "Starting the agent", 180, _BEAT),
+    Step(StepName.DELIVER, "DeliverMessages", "Delivering the first message", 180, _BEAT),
+)  # fmt: skip
+
+STEP_BY_NAME = {step.name: step for step in STEPS}
+
+SETUP_COMMAND_TIMEOUT = 600
+"""Seconds one setup command may run."""
+
+HEARTBEAT_INTERVAL = 20
+"""Seconds between a runner's heartbeats: two may be lost before a state gives up."""
