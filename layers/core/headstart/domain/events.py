@@ -1,0 +1,258 @@
+"""What happened, as viewers see it: one class an event, nothing else to change for a new one."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from headstart.domain.model import Model, Timestamp
+from headstart.domain.session import Cause, Failure
+from headstart.domain.steps import StepName, StepStatus
+
+TEXT_LIMIT = 8 * 1024
+"""Bytes of a message's text that travel in `message.queued`; the whole is in GET …/messages."""
+
+
+class Event(Model):
+    """One event as sent and stored; `event_id` is None for a volatile one."""
+
+    event_id: int | None
+    session_id: str
+    type: str
+    timestamp: Timestamp
+    turn_id: str | None = None
+    data: dict[str, Any]
+
+    @model_serializer(mode="wrap")
+    def _without_absent_turn(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        if self.turn_id is None:
+            body.pop("turnId", None)
+            body.pop("turn_id", None)
+        return body
+
+
+class EventData(Model):
+    """The data of one type of event; persisted unless it says otherwise."""
+
+    type: ClassVar[str]
+    persisted: ClassVar[bool] = True
+
+    def event(
+        self, session_id: str, now: datetime, event_id: int | None, turn_id: str | None = None
+    ) -> Event:
+        """Return the event that carries this data."""
+        return Event(
+            event_id=event_id,
+            session_id=session_id,
+            type=self.type,
+            timestamp=now,
+            turn_id=turn_id,
+            data=self.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+
+
+class StepReceipt(Model):
+    """One line of a receipt."""
+
+    step: StepName
+    status: StepStatus
+    elapsed_ms: int
+
+
+class Receipt(Model):
+    """What an attempt took, in milliseconds."""
+
+    attempt_number: int
+    total_ms: int
+    steps: list[StepReceipt]
+
+
+class SessionPreparing(EventData):
+    """An attempt began."""
+
+    type = "session.preparing"
+    attempt_number: int
+    cause: Cause
+
+
+class Preparing(EventData):
+    """How a step goes. A lower `revision` or `attempt_number` than seen before is ignored."""
+
+    type = "preparing"
+    persisted = False
+    attempt_number: int
+    revision: int
+    step: StepName
+    status: StepStatus
+    message: str | None = None
+    percent: int | None = None
+    elapsed_ms: int
+    eta_ms: int | None = None
+    output: str | None = None
+    output_offset: int | None = None
+
+
+class SessionPrepared(EventData):
+    """Everything is done and the first message is held."""
+
+    type = "session.prepared"
+    receipt: Receipt
+
+
+class SessionReady(EventData):
+    """The agent has accepted the message this attempt was for."""
+
+    type = "session.ready"
+    receipt: Receipt
+
+
+class SessionFailed(EventData):
+    """The attempt failed; the first message is kept and nothing was initiated."""
+
+    type = "session.failed"
+    attempt_number: int
+    failure: Failure
+
+
+class SessionAsleep(EventData):
+    """The container is gone; the next message wakes the session."""
+
+    type = "session.asleep"
+    reason: str
+
+
+class SessionDeleted(EventData):
+    """The session is gone; its sockets close."""
+
+    type = "session.deleted"
+    persisted = False
+
+
+class MessageQueued(EventData):
+    """A message took its place in the queue; `text` is its first 8 KB."""
+
+    type = "message.queued"
+    message_id: str
+    position: int
+    text: str
+
+
+class MessageDelivered(EventData):
+    """The agent shows the message."""
+
+    type = "message.delivered"
+    message_id: str
+
+
+class MessageFailed(EventData):
+    """The message was not delivered, or it can't be known; it is kept."""
+
+    type = "message.failed"
+    message_id: str
+    code: str
+    reason: str
+
+
+class TurnStarted(EventData):
+    """The agent works on a message."""
+
+    type = "turn.started"
+    turn_id: str
+    message_id: str
+
+
+class TurnCompleted(EventData):
+    """The agent finished."""
+
+    type = "turn.completed"
+    turn_id: str
+    message_id: str
+    usage: dict[str, Any] = Field(default_factory=dict)
+
+
+class TurnFailed(EventData):
+    """The turn ended with an error."""
+
+    type = "turn.failed"
+    turn_id: str
+    message_id: str
+    code: str
+    reason: str
+
+
+class TurnInterrupted(EventData):
+    """A person stopped the turn."""
+
+    type = "turn.interrupted"
+    turn_id: str
+    message_id: str
+
+
+class RunnerDisconnected(EventData):
+    """The sandbox's connection dropped; it will reconnect by itself."""
+
+    type = "runner.disconnected"
+    persisted = False
+
+
+class RunnerReconnected(EventData):
+    """The sandbox is connected again."""
+
+    type = "runner.reconnected"
+    persisted = False
+
+
+class _Passed(EventData):
+    """Data the runner made and the cloud passes on as it is."""
+
+    payload: dict[str, Any]
+
+    def event(
+        self, session_id: str, now: datetime, event_id: int | None, turn_id: str | None = None
+    ) -> Event:
+        """Return the event with the payload as its data."""
+        return Event(
+            event_id=event_id,
+            session_id=session_id,
+            type=self.type,
+            timestamp=now,
+            turn_id=turn_id,
+            data=self.payload,
+        )
+
+
+class SessionSnapshot(_Passed):
+    """The session as GET answers it, for a viewer that subscribes."""
+
+    type = "session.snapshot"
+    persisted = False
+
+
+class AgentEvent(_Passed):
+    """A finished part of the agent's answer, or the start of a tool."""
+
+    type = "agent.event"
+
+
+class AgentDelta(_Passed):
+    """Text an open part grew by: `partId, offset, text`."""
+
+    type = "agent.delta"
+    persisted = False
+
+
+class AgentSnapshot(_Passed):
+    """The open parts, for a viewer that joins in mid-answer."""
+
+    type = "agent.snapshot"
+    persisted = False
+
+
+def _concrete(cls: type[EventData]) -> list[type[EventData]]:
+    children = [found for child in cls.__subclasses__() for found in _concrete(child)]
+    return ([cls] if "type" in vars(cls) else []) + children
+
+
+EVENT_TYPES: dict[str, type[EventData]] = {cls.type: cls for cls in _concrete(EventData)}
+"""Every event there is, by type."""

@@ -1,0 +1,251 @@
+"""What a session is made of, and the one table of how its status may change."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from headstart.domain.errors import StepError, WrongStatus
+from headstart.domain.model import Model, Timestamp
+from headstart.domain.steps import STEPS, StepName, StepStatus
+
+
+class Status(StrEnum):
+    """Where a session stands."""
+
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    READY = "ready"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ASLEEP = "asleep"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+_S = Status
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    _S.PREPARING: frozenset({_S.READY, _S.RUNNING, _S.PREPARED, _S.ASLEEP, _S.FAILED, _S.DELETING}),
+    _S.PREPARED: frozenset({_S.RUNNING, _S.STOPPING, _S.ASLEEP, _S.DELETING}),
+    _S.READY: frozenset({_S.RUNNING, _S.STOPPING, _S.ASLEEP, _S.DELETING}),
+    _S.RUNNING: frozenset({_S.READY, _S.ASLEEP, _S.DELETING}),
+    _S.STOPPING: frozenset({_S.ASLEEP, _S.DELETING}),
+    _S.ASLEEP: frozenset({_S.PREPARING, _S.DELETING}),
+    _S.FAILED: frozenset({_S.PREPARING, _S.DELETING}),
+    _S.DELETING: frozenset(),
+}
+
+
+class Cause(StrEnum):
+    """Why an attempt was made."""
+
+    CREATED = "created"
+    RETRY = "retry"
+    WAKE = "wake"
+
+
+class AttemptStatus(StrEnum):
+    """Where an attempt stands; all but running are final."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class MessageStatus(StrEnum):
+    """Where a message stands. `held` waits for a person: initiate, retry or the next message."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Failure(Model):
+    """Why a session or message failed: `code` is an error class name, `reason` a sentence."""
+
+    step: StepName | None = None
+    code: str
+    reason: str
+    retryable: bool
+
+    @classmethod
+    def of(cls, error: StepError, step: StepName | None = None) -> "Failure":
+        """Return the failure that a step's error makes."""
+        return cls(step=step, code=error.code, reason=error.reason, retryable=error.retryable)
+
+
+class Turn(Model):
+    """The active turn: claimed when its message is `delivering`, started once it is delivered."""
+
+    turn_id: str
+    message_id: str
+    message_number: int
+    claimed_at: Timestamp
+    started_at: Timestamp | None = None
+
+
+class Session(Model):
+    """The root of everything a session owns; kept under 2 KB.
+
+    Every write to any row of a session goes together with this row, on the condition that
+    `version` is what the writer read: so no writer can act on a state that is over.
+    """
+
+    session_id: str
+    version: int = 0
+    owner: str
+    status: Status
+    title: str
+    created_at: Timestamp
+    updated_at: Timestamp
+    prepared_at: Timestamp | None = None
+    initiated_at: Timestamp | None = None
+    last_event_id: int = 0
+    git_url: str
+    branch: str
+    agent: str
+    mode: str
+    model: str | None = None
+    attempt_number: int = 1
+    attempt_cause: Cause = Cause.CREATED
+    execution_arn: str | None = None
+    message_count: int = 0
+    next_message: int = 1
+    queue_held: bool = False
+    active_turn: Turn | None = None
+    failure: Failure | None = None
+    runner_seq: int = 0
+    due_at: Timestamp | None = None
+    counts: dict[str, int] = Field(default_factory=dict)
+
+    def move_to(self, status: Status, now: datetime) -> None:
+        """Change the status by the table; raises WrongStatus for anything else."""
+        if status is not self.status:
+            if status not in TRANSITIONS[self.status]:
+                raise WrongStatus(f"a session can't go from {self.status} to {status}")
+            self.status = status
+        self.updated_at = now
+
+    @property
+    def queue_length(self) -> int:
+        """How many messages are not yet delivered."""
+        return self.message_count - self.next_message + 1
+
+
+class SessionConfig(Model):
+    """What was asked for; it may hold the user's values, so it never leaves for logs or inputs."""
+
+    upstream_branch: str | None = None
+    setup_commands: list[str] = Field(default_factory=list)
+    env_vars: dict[str, str] = Field(default_factory=dict)
+    encrypted_secrets: dict[str, Any] | None = None
+    mcp_servers: dict[str, Any] = Field(default_factory=dict)
+    append_system_prompt: str | None = None
+    auto_initiate: bool = True
+    auto_commit: bool = False
+    callback_target: dict[str, Any] | None = None
+
+
+class StepRecord(Model):
+    """How one step of an attempt stands; `output` is the tail of what it printed."""
+
+    step: StepName
+    status: StepStatus = StepStatus.PENDING
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    message: str | None = None
+    percent: int | None = None
+    output: str | None = None
+
+
+def _all_steps() -> list[StepRecord]:
+    return [StepRecord(step=step.name) for step in STEPS]
+
+
+class Attempt(Model):
+    """One run of the preparation machine; `revision` grows with every change a viewer may see."""
+
+    number: int
+    cause: Cause
+    status: AttemptStatus = AttemptStatus.RUNNING
+    revision: int = 0
+    started_at: Timestamp
+    progress_at: Timestamp
+    ended_at: Timestamp | None = None
+    steps: list[StepRecord] = Field(default_factory=_all_steps)
+
+    def step(self, name: StepName) -> StepRecord:
+        """Return the record of a step."""
+        return next(record for record in self.steps if record.step == name)
+
+
+class Message(Model):
+    """A user's prompt, in its place in the session's queue; `number` counts from 1."""
+
+    message_id: str
+    number: int
+    text: str
+    status: MessageStatus
+    created_at: Timestamp
+    delivered_at: Timestamp | None = None
+    failure: Failure | None = None
+
+
+class CommandRow(Model):
+    """A command to the runner: a row first, a frame second.
+
+    `task_token` is the Step Functions task that waits for it (None for a prompt outside an
+    attempt); `answered` once a result was taken, `settled` once Step Functions was told.
+    """
+
+    command_id: str
+    kind: str
+    attempt_number: int
+    step: StepName | None = None
+    message_number: int | None = None
+    task_token: str | None = None
+    created_at: Timestamp
+    answered: bool = False
+    settled: bool = False
+    failure: Failure | None = None
+    output: dict[str, Any] = Field(default_factory=dict)
+
+
+class SandboxStatus(StrEnum):
+    """Where a container task stands, as far as we know."""
+
+    STARTING = "starting"
+    CONNECTED = "connected"
+    STOPPED = "stopped"
+
+
+class Sandbox(Model):
+    """The session's one accepted container task.
+
+    The bootstrap key is kept as it is until the runner first used its resume key, so that a
+    repeated RunTask has identical parameters and a lost welcome locks nobody out.
+    """
+
+    name: str
+    attempt_number: int
+    status: SandboxStatus
+    task_arn: str | None = None
+    task_token: str | None = None
+    bootstrap_key: str | None = None
+    resume_key_hash: str | None = None
+    process: str | None = None
+    connection_id: str | None = None
+    created_at: Timestamp
+
+
+class Output(Model):
+    """The last 64 KB a failed step printed; `offset` is where `text` starts, in bytes."""
+
+    attempt_number: int
+    step: StepName
+    offset: int = 0
+    text: str = ""
