@@ -44,7 +44,7 @@ class Hello(OpenModel):
 
 
 class Progress(OpenModel):
-    """How a step is going; volatile. `output` starts at byte `output_offset` of the step's output."""
+    """How a step is going; volatile. `output` begins at byte `output_offset` of all output."""
 
     type: Literal["progress"] = "progress"
     command_id: str
@@ -121,7 +121,11 @@ class CommandResult(OpenModel):
 
 
 class Report(OpenModel):
-    """One batch, at most BATCH_BYTES; the next is sent only after this one's ack."""
+    """One batch, at most BATCH_BYTES; the next is sent only after this one's ack.
+
+    Its events happened before its results: what follows a result (the turn that an accepted
+    prompt begins) goes into a later batch.
+    """
 
     action: Literal["report"] = "report"
     seq: int
@@ -162,7 +166,7 @@ class Refused(OpenModel):
 
 
 class Ack(OpenModel):
-    """The batch was taken, or (`accepted` false) is stale and dropped; either way the next may go."""
+    """The batch was taken, or is stale and dropped (`accepted` false); the next may go."""
 
     type: Literal["ack"] = "ack"
     seq: int

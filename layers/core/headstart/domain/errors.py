@@ -285,6 +285,6 @@ def _leaves(cls: type[StepError]) -> dict[str, type[StepError]]:
 
 
 def step_error(code: str, reason: str) -> StepError:
-    """Return the error a peer named; an unknown code becomes InternalStepError and keeps its name."""
+    """Return the error a peer named; an unknown code is kept in an InternalStepError."""
     known = _leaves(StepError).get(code)
     return known(reason) if known else InternalStepError(f"{code}: {reason}")

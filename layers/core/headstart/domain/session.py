@@ -184,12 +184,16 @@ class Attempt(Model):
 
 
 class Message(Model):
-    """A user's prompt, in its place in the session's queue; `number` counts from 1."""
+    """A user's prompt, in its place in the session's queue; `number` counts from 1.
+
+    `tries` counts the deliveries a person or the queue asked for, not the network's repeats.
+    """
 
     message_id: str
     number: int
     text: str
     status: MessageStatus
+    tries: int = 0
     created_at: Timestamp
     delivered_at: Timestamp | None = None
     failure: Failure | None = None
@@ -199,7 +203,7 @@ class CommandRow(Model):
     """A command to the runner: a row first, a frame second.
 
     `task_token` is the Step Functions task that waits for it (None for a prompt outside an
-    attempt); `answered` once a result was taken, `settled` once Step Functions was told.
+    attempt); `answered` once a result was taken.
     """
 
     command_id: str
@@ -210,7 +214,6 @@ class CommandRow(Model):
     task_token: str | None = None
     created_at: Timestamp
     answered: bool = False
-    settled: bool = False
     failure: Failure | None = None
     output: dict[str, Any] = Field(default_factory=dict)
 
@@ -230,8 +233,8 @@ class Sandbox(Model):
     repeated RunTask has identical parameters and a lost welcome locks nobody out.
     """
 
-    name: str
     attempt_number: int
+    try_number: int
     status: SandboxStatus
     task_arn: str | None = None
     task_token: str | None = None
@@ -239,7 +242,12 @@ class Sandbox(Model):
     resume_key_hash: str | None = None
     process: str | None = None
     connection_id: str | None = None
+    stopped_reason: str | None = None
     created_at: Timestamp
+
+    def name(self, session_id: str) -> str:
+        """Return the name that makes starting it idempotent, within ECS's 36 characters."""
+        return f"{session_id}-{self.attempt_number}-{self.try_number}"
 
 
 class Output(Model):

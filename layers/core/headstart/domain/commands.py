@@ -1,0 +1,64 @@
+"""What each step's command is told."""
+
+from headstart.domain.channel import (
+    AgentArgs,
+    BranchArgs,
+    CloneArgs,
+    DiskArgs,
+    RestoreArgs,
+    SetupArgs,
+)
+from headstart.domain.model import OpenModel
+from headstart.domain.policy import Policy
+from headstart.domain.repository import is_allowed_source
+from headstart.domain.session import Session, SessionConfig
+from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, STEP_BY_NAME, StepName
+
+_MARGIN_SECONDS = 10
+"""How much sooner than the state the runner gives up, so that its own reason arrives first."""
+
+
+def step_timeout(step: StepName, config: SessionConfig) -> int:
+    """Return the seconds a step's command may take in the sandbox."""
+    limit = STEP_BY_NAME[step].timeout - _MARGIN_SECONDS
+    if step is StepName.SETUP:
+        return min(limit, SETUP_COMMAND_TIMEOUT * max(1, len(config.setup_commands)))
+    return limit
+
+
+def step_args(step: StepName, session: Session, config: SessionConfig, policy: Policy) -> OpenModel:
+    """Return the arguments of a step's command; only steps done by the runner have some."""
+    match step:
+        case StepName.DISK:
+            return DiskArgs(min_free_bytes=policy.min_free_disk)
+        case StepName.CLONE:
+            return CloneArgs(
+                git_url=session.git_url,
+                upstream_branch=config.upstream_branch,
+                depth=policy.clone_depth,
+                allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
+            )
+        case StepName.BRANCH:
+            return BranchArgs(branch=session.branch)
+        case StepName.RESTORE:
+            return RestoreArgs(
+                agent=session.agent, session_id=session.session_id, title=session.title
+            )
+        case StepName.SETUP:
+            return SetupArgs(
+                commands=config.setup_commands,
+                env=config.env_vars,
+                command_timeout=SETUP_COMMAND_TIMEOUT,
+            )
+        case StepName.AGENT:
+            return AgentArgs(
+                agent=session.agent,
+                session_id=session.session_id,
+                mode=session.mode,
+                model=session.model,
+                env=config.env_vars,
+                mcp_servers=config.mcp_servers,
+                append_system_prompt=config.append_system_prompt,
+            )
+        case StepName.SANDBOX | StepName.DELIVER:
+            raise ValueError(f"{step} is not a command")

@@ -1,0 +1,323 @@
+"""The rules of a session's life, as changes of one Work: no reads, no writes, no clocks."""
+
+from datetime import datetime, timedelta
+
+from headstart.domain import events
+from headstart.domain.errors import AttemptSuperseded, DeliveryUnknown, StepError
+from headstart.domain.ids import new_id
+from headstart.domain.session import (
+    Attempt,
+    AttemptStatus,
+    Cause,
+    CommandRow,
+    Failure,
+    Message,
+    MessageStatus,
+    Session,
+    Status,
+    StepRecord,
+    Turn,
+)
+from headstart.domain.steps import StepName, StepStatus
+from headstart.domain.work import QuotaChange, Work
+
+PROGRESS_WRITE_INTERVAL = timedelta(seconds=2)
+"""How often mere progress reaches the ATTEMPT row."""
+
+OUTPUT_TAIL_CHARACTERS = 2000
+"""How much of a running step's output the ATTEMPT row keeps."""
+
+START_CHECK = timedelta(seconds=30)
+"""When the janitor first looks whether a recorded attempt was started."""
+
+PROGRESS_CHECK = timedelta(minutes=2)
+"""How often the janitor looks at a preparing session."""
+
+RETRY_WINDOW = timedelta(minutes=10)
+"""How long the sandbox of a failed attempt is kept for a retry."""
+
+_DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
+
+
+def milliseconds(start: datetime, end: datetime) -> int:
+    """Return the whole milliseconds from start to end."""
+    return max(0, round((end - start).total_seconds() * 1000))
+
+
+def require_attempt(session: Session, attempt_number: int) -> None:
+    """Raise AttemptSuperseded unless the session is preparing in exactly this attempt."""
+    if session.attempt_number != attempt_number or session.status is not Status.PREPARING:
+        raise AttemptSuperseded(
+            f"attempt {attempt_number} is over: the session is {session.status} "
+            f"in attempt {session.attempt_number}"
+        )
+
+
+def begin_attempt(work: Work, cause: Cause) -> Attempt:
+    """Start attempt n+1; the caller starts the machine after the commit."""
+    session = work.session
+    session.attempt_number += 1
+    session.attempt_cause = cause
+    session.execution_arn = None
+    session.failure = None
+    session.move_to(Status.PREPARING, work.now)
+    session.due_at = work.now + START_CHECK
+    attempt = Attempt(
+        number=session.attempt_number, cause=cause, started_at=work.now, progress_at=work.now
+    )
+    work.quota = QuotaChange.JOIN
+    work.save(attempt)
+    work.emit(events.SessionPreparing(attempt_number=attempt.number, cause=cause))
+    return attempt
+
+
+def begin_step(work: Work, attempt: Attempt, name: StepName, message: str) -> StepRecord:
+    """Show a step as running; a further try of it keeps the first one's start."""
+    record = attempt.step(name)
+    record.status = StepStatus.RUNNING
+    record.started_at = record.started_at or work.now
+    record.message = message
+    _show(work, attempt, record)
+    return record
+
+
+def progress_step(
+    work: Work,
+    attempt: Attempt,
+    name: StepName,
+    *,
+    message: str,
+    percent: int | None,
+    output: str | None,
+    output_offset: int | None,
+) -> None:
+    """Show how a running step goes; reaches the row every PROGRESS_WRITE_INTERVAL at most."""
+    record = attempt.step(name)
+    if record.status is not StepStatus.RUNNING:
+        return
+    record.message = message
+    if percent is not None:
+        record.percent = max(percent, record.percent or 0)
+    if output:
+        record.output = ((record.output or "") + output)[-OUTPUT_TAIL_CHARACTERS:]
+    write = work.now - attempt.progress_at >= PROGRESS_WRITE_INTERVAL
+    _show(work, attempt, record, output, output_offset, write=write)
+
+
+def end_step(
+    work: Work,
+    attempt: Attempt,
+    name: StepName,
+    status: StepStatus,
+    message: str | None = None,
+) -> None:
+    """Close a step."""
+    record = attempt.step(name)
+    record.started_at = record.started_at or work.now
+    record.ended_at = work.now
+    record.status = status
+    record.message = message if message is not None else record.message
+    if status is StepStatus.COMPLETED and record.percent is not None:
+        record.percent = 100
+    _show(work, attempt, record)
+
+
+def is_done(record: StepRecord) -> bool:
+    """Say whether a step needs no more work."""
+    return record.status in _DONE
+
+
+def _show(
+    work: Work,
+    attempt: Attempt,
+    record: StepRecord,
+    output: str | None = None,
+    output_offset: int | None = None,
+    *,
+    write: bool = True,
+) -> None:
+    if write:
+        attempt.revision += 1
+        attempt.progress_at = work.now
+        work.save(attempt)
+    work.emit(
+        events.Preparing(
+            attempt_number=attempt.number,
+            revision=attempt.revision,
+            step=record.step,
+            status=record.status,
+            message=record.message,
+            percent=record.percent,
+            elapsed_ms=milliseconds(record.started_at or work.now, record.ended_at or work.now),
+            output=output,
+            output_offset=output_offset,
+        )
+    )
+
+
+def receipt(attempt: Attempt, now: datetime) -> events.Receipt:
+    """Return what the attempt took so far."""
+    return events.Receipt(
+        attempt_number=attempt.number,
+        total_ms=milliseconds(attempt.started_at, now),
+        steps=[
+            events.StepReceipt(
+                step=record.step,
+                status=record.status,
+                elapsed_ms=milliseconds(record.started_at, record.ended_at or now),
+            )
+            for record in attempt.steps
+            if record.started_at
+        ],
+    )
+
+
+def complete_attempt(work: Work, attempt: Attempt) -> None:
+    """End the attempt well: `running` if a message was accepted, else `prepared`."""
+    attempt.status = AttemptStatus.COMPLETED
+    attempt.ended_at = work.now
+    attempt.revision += 1
+    work.save(attempt)
+    session = work.session
+    session.prepared_at = work.now
+    session.due_at = None
+    if session.active_turn:
+        session.move_to(Status.RUNNING, work.now)
+        work.emit(events.SessionReady(receipt=receipt(attempt, work.now)))
+    elif session.initiated_at:
+        session.move_to(Status.READY, work.now)
+        work.emit(events.SessionReady(receipt=receipt(attempt, work.now)))
+    else:
+        session.move_to(Status.PREPARED, work.now)
+        work.emit(events.SessionPrepared(receipt=receipt(attempt, work.now)))
+
+
+def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:
+    """End the attempt badly, at the step it was in; the messages stay."""
+    record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
+    end_step(work, attempt, record.step, StepStatus.FAILED, error.reason)
+    attempt.status = AttemptStatus.FAILED
+    attempt.ended_at = work.now
+    session = work.session
+    session.failure = Failure.of(error, record.step)
+    session.move_to(Status.FAILED, work.now)
+    session.due_at = work.now + RETRY_WINDOW
+    work.quota = QuotaChange.LEAVE
+    work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
+
+
+def claim_turn(work: Work, message: Message) -> Turn:
+    """Take the head of the queue for delivery."""
+    turn = Turn(
+        turn_id=new_id("turn"),
+        message_id=message.message_id,
+        message_number=message.number,
+        claimed_at=work.now,
+    )
+    message.status = MessageStatus.DELIVERING
+    message.tries += 1
+    message.failure = None
+    work.session.active_turn = turn
+    work.save(message)
+    return turn
+
+
+def accept_message(work: Work, message: Message) -> None:
+    """The agent shows the message: delivered, once and for all, and the turn has begun."""
+    session = work.session
+    turn = session.active_turn
+    if turn is None or turn.message_id != message.message_id:
+        return
+    message.status = MessageStatus.DELIVERED
+    message.delivered_at = work.now
+    turn.started_at = work.now
+    session.next_message = message.number + 1
+    session.initiated_at = session.initiated_at or work.now
+    work.save(message)
+    work.emit(events.MessageDelivered(message_id=message.message_id), turn.turn_id)
+    work.emit(events.TurnStarted(turn_id=turn.turn_id, message_id=message.message_id), turn.turn_id)
+
+
+def refuse_message(work: Work, message: Message, error: StepError) -> None:
+    """The message was not delivered, or it can't be known: it is held and the queue stops."""
+    work.session.active_turn = None
+    work.session.queue_held = True
+    message.status = MessageStatus.HELD
+    message.failure = Failure.of(error)
+    work.save(message)
+    work.emit(
+        events.MessageFailed(message_id=message.message_id, code=error.code, reason=error.reason)
+    )
+
+
+def end_turn(
+    work: Work, turn_id: str, usage: dict[str, object], error: StepError | None = None
+) -> bool:
+    """End the active turn, once; after an error the queue waits. Returns False for another turn."""
+    session = work.session
+    turn = session.active_turn
+    if turn is None or turn.turn_id != turn_id or turn.started_at is None:
+        return False
+    session.active_turn = None
+    if error:
+        session.queue_held = True
+        work.emit(
+            events.TurnFailed(
+                turn_id=turn_id,
+                message_id=turn.message_id,
+                code=error.code,
+                reason=error.reason,
+            ),
+            turn_id,
+        )
+    else:
+        work.emit(
+            events.TurnCompleted(turn_id=turn_id, message_id=turn.message_id, usage=usage), turn_id
+        )
+    if session.status is Status.RUNNING:
+        session.move_to(Status.READY, work.now)
+    return True
+
+
+def lose_turn(work: Work, message: Message | None, error: StepError) -> None:
+    """The sandbox is gone: a started turn failed, a claimed message may or may not have arrived."""
+    turn = work.session.active_turn
+    if turn is None:
+        return
+    if turn.started_at:
+        end_turn(work, turn.turn_id, {}, error)
+    elif message is not None:
+        refuse_message(
+            work, message, DeliveryUnknown(f"{error.reason}, while the message was delivered")
+        )
+
+
+def fall_asleep(work: Work, reason: str) -> None:
+    """The container is gone; the next message wakes the session."""
+    work.session.move_to(Status.ASLEEP, work.now)
+    work.session.due_at = None
+    work.quota = QuotaChange.LEAVE
+    work.emit(events.SessionAsleep(reason=reason))
+
+
+def prompt_command_id(message: Message) -> str:
+    """Return the id of the command that delivers a message, `<message>.prompt.<try>`."""
+    return f"{message.message_id}.prompt.{message.tries}"
+
+
+def step_command_id(attempt_number: int, step: StepName, try_number: int) -> str:
+    """Return the id of a step's command, `<attempt>.<step>.<try>`."""
+    return f"{attempt_number}.{step}.{try_number}"
+
+
+def parse_step_command(command_id: str) -> tuple[int, StepName] | None:
+    """Return the attempt number and step of a step's command id, None for any other id."""
+    parts = command_id.split(".")
+    if len(parts) != 3 or not parts[0].isdigit() or parts[1] not in set(StepName):
+        return None
+    return int(parts[0]), StepName(parts[1])
+
+
+def try_number(command: CommandRow) -> int:
+    """Return which try of its step a command is."""
+    return int(command.command_id.rpartition(".")[2])

@@ -1,0 +1,27 @@
+"""What a deployment decides: limits and defaults, never secrets."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from headstart.domain.model import Model
+
+
+class Policy(Model):
+    """The deployment's choices; times are `timedelta`, sizes bytes."""
+
+    stream_url: str
+    github_url: str = "https://github.com"
+    allowed_git_sources: list[str] = Field(default_factory=list)
+    default_agent: str = "demo"
+    default_mode: str = "code"
+    default_model: str | None = None
+    active_sessions: int = 10
+    queued_messages: int = 50
+    clone_depth: int = 1
+    min_free_disk: int = 1024 * 1024 * 1024
+    ticket_life: timedelta = timedelta(minutes=1)
+    connection_life: timedelta = timedelta(hours=3)
+    key_life: timedelta = timedelta(hours=24)
+    start_patience: timedelta = timedelta(minutes=10)
+    progress_patience: timedelta = timedelta(minutes=10)

@@ -1,0 +1,113 @@
+"""The bodies callers send, with the limits of the API; what they break is named field by field."""
+
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from headstart.domain.model import Model
+from headstart.domain.repository import check_branch
+
+BODY_BYTES = 256 * 1024
+PROMPT_BYTES = 100_000
+ENV_VARS_BYTES = 64 * 1024
+
+
+def _prompt_size(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    if len(text.encode(errors="surrogatepass")) > PROMPT_BYTES:
+        raise ValueError(f"must be at most {PROMPT_BYTES} bytes of UTF-8")
+    return _encodable(text)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if "\0" in text:
+        raise ValueError("must not contain NUL characters")
+    return text
+
+
+def _env_size(env: dict[str, str]) -> dict[str, str]:
+    if sum(len(key.encode()) + len(value.encode()) for key, value in env.items()) > ENV_VARS_BYTES:
+        raise ValueError(f"must be at most {ENV_VARS_BYTES} bytes together")
+    reserved = sorted(key for key in env if key.upper().startswith("HEADSTART_"))
+    if reserved:
+        raise ValueError(f"must not use the reserved prefix HEADSTART_: {reserved[0]}")
+    return env
+
+
+Prompt = Annotated[str, AfterValidator(_prompt_size)]
+Text = Annotated[str, AfterValidator(_encodable)]
+EnvKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+EnvValue = Annotated[Text, StringConstraints(max_length=4096)]
+EnvVars = Annotated[dict[EnvKey, EnvValue], Field(max_length=50), AfterValidator(_env_size)]
+SetupCommand = Annotated[Text, StringConstraints(min_length=1, max_length=500)]
+SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]{0,127}$")]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+McpServers = Annotated[dict[ServerName, dict[str, Any]], Field(max_length=20)]
+
+
+class EncryptedSecrets(Model):
+    """One envelope a session; only KMS can open it."""
+
+    names: Annotated[list[EnvKey], Field(min_length=1, max_length=50)]
+    envelope: Annotated[str, StringConstraints(min_length=1, max_length=128 * 1024)]
+
+
+def _https(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("must be an https URL without credentials")
+    return url
+
+
+class CallbackTarget(Model):
+    """Where a backend wants to be told; private addresses are refused again after DNS."""
+
+    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_https)]
+    headers: Annotated[
+        dict[
+            Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")],
+            Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=1000)],
+        ],
+        Field(max_length=20),
+    ] = Field(default_factory=dict)
+
+
+class CreateSession(Model):
+    """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
+
+    prompt: Prompt
+    github_repo: str | None = None
+    git_url: str | None = None
+    upstream_branch: Annotated[str, AfterValidator(check_branch)] | None = None
+    agent: Name | None = None
+    mode: Name | None = None
+    model: ModelName | None = None
+    setup_commands: SetupCommands = Field(default_factory=list)
+    env_vars: EnvVars = Field(default_factory=dict)
+    encrypted_secrets: EncryptedSecrets | None = None
+    mcp_servers: McpServers = Field(default_factory=dict)
+    append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
+    auto_initiate: bool = True
+    auto_commit: bool = False
+    callback_target: CallbackTarget | None = None
+
+    @model_validator(mode="after")
+    def _one_repository(self) -> Self:
+        if (self.github_repo is None) == (self.git_url is None):
+            raise ValueError("exactly one of githubRepo and gitUrl is required")
+        return self
+
+
+class SendMessage(Model):
+    """POST /sessions/{id}/messages."""
+
+    prompt: Prompt
+    if_busy: Literal["queue", "reject"] = "queue"

@@ -1,0 +1,71 @@
+"""One atomic change of a session: what was read, what becomes of it, what viewers are told."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from headstart.domain.events import Event, EventData
+from headstart.domain.model import Model, Timestamp
+from headstart.domain.session import (
+    Attempt,
+    CommandRow,
+    Message,
+    Output,
+    Sandbox,
+    Session,
+    SessionConfig,
+)
+
+Row = Attempt | CommandRow | Message | Output | Sandbox | SessionConfig
+
+
+class QuotaChange(StrEnum):
+    """Whether the session joins or leaves its owner's set of active sessions."""
+
+    JOIN = "join"
+    LEAVE = "leave"
+
+
+class IdempotencyKey(Model):
+    """A caller's key: which request it stood for and what came of it; lives 24 hours."""
+
+    key: str
+    body_hash: str
+    session_id: str
+    message_id: str | None = None
+    expires_at: Timestamp
+
+
+class Work:
+    """A session as read, to be changed and committed as a whole or not at all."""
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        self.session = session
+        self.now = now
+        self.rows: list[Row] = []
+        self.events: list[Event] = []
+        self.quota: QuotaChange | None = None
+        self.key: IdempotencyKey | None = None
+        self._before = session.model_copy(deep=True)
+
+    def emit(self, data: EventData, turn_id: str | None = None) -> None:
+        """Record an event; a persisted one takes the next contiguous id at once."""
+        event_id = None
+        if data.persisted:
+            self.session.last_event_id += 1
+            event_id = self.session.last_event_id
+        self.events.append(data.event(self.session.session_id, self.now, event_id, turn_id))
+
+    def save(self, row: Row) -> None:
+        """Have a row written with this change; the same row twice is written once."""
+        if not any(row is other for other in self.rows):
+            self.rows.append(row)
+
+    @property
+    def persisted_events(self) -> list[Event]:
+        """The events that are stored, in order."""
+        return [event for event in self.events if event.event_id is not None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to write."""
+        return not self.rows and not self.key and self.session == self._before

@@ -1,0 +1,1 @@
+"""What Headstart does, one function a thing, over ports."""

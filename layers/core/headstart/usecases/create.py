@@ -1,0 +1,180 @@
+"""The fast path: one transaction, one StartExecution, and the caller has an id."""
+
+import hashlib
+import json
+from datetime import datetime
+from typing import Any
+
+from headstart.domain import events
+from headstart.domain.errors import (
+    IdempotencyKeyReused,
+    ValidationFailed,
+)
+from headstart.domain.ids import new_id, new_secret, new_session_id
+from headstart.domain.lifecycle import START_CHECK
+from headstart.domain.model import Model, format_time
+from headstart.domain.policy import Policy
+from headstart.domain.repository import check_git_url, github_url
+from headstart.domain.requests import CreateSession
+from headstart.domain.session import (
+    Attempt,
+    Cause,
+    Message,
+    MessageStatus,
+    Session,
+    SessionConfig,
+    Status,
+)
+from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.usecases.ports import Ports, Ticket
+from headstart.usecases.start import start_attempt
+
+_TITLE_CHARACTERS = 80
+
+
+def create_session(
+    ports: Ports, owner: str, request: CreateSession, key: str | None
+) -> dict[str, Any]:
+    """Record a session and start its preparation; answers the body of 202.
+
+    Makes exactly two calls: TransactWriteItems and StartExecution. When the second fails the
+    session exists all the same and the janitor starts it. Raises ValidationFailed, QuotaExceeded,
+    IdempotencyKeyReused, ServiceUnavailable.
+    """
+    now, policy = ports.clock(), ports.policy
+    session_id = new_session_id(now)
+    secret, ticket = new_ticket(policy, session_id, owner, now)
+    work = _new_session(request, policy, session_id=session_id, owner=owner, now=now)
+    if key is not None:
+        work.key = IdempotencyKey(
+            key=key,
+            body_hash=body_hash(request),
+            session_id=session_id,
+            expires_at=now + policy.key_life,
+        )
+    used = ports.store.create(work, ticket, policy.active_sessions)
+    if used is not None:
+        return _repeat(ports, owner, used, request)
+    start_attempt(ports, work.session)
+    ports.metrics.count("SessionsCreated")
+    return _answer(work.session, policy, secret, ticket)
+
+
+def body_hash(request: Model) -> str:
+    """Return the hash by which a repeated request is told from another one."""
+    canonical = json.dumps(request.to_json(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def hash_secret(secret: str) -> str:
+    """Return how a bearer secret is stored; 256 random bits need no salt."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_ticket(policy: Policy, session_id: str, owner: str, now: datetime) -> tuple[str, Ticket]:
+    """Return a secret and the ticket that knows its hash."""
+    secret = new_secret()
+    return secret, Ticket(
+        hash=hash_secret(secret),
+        session_id=session_id,
+        owner=owner,
+        expires_at=now + policy.ticket_life,
+    )
+
+
+def stream_view(policy: Policy, secret: str, ticket: Ticket) -> dict[str, str]:
+    """Return the `stream` object: where to connect, with what, until when."""
+    return {
+        "url": policy.stream_url,
+        "ticket": secret,
+        "expiresAt": format_time(ticket.expires_at),
+    }
+
+
+def _git_url(request: CreateSession, policy: Policy) -> str:
+    try:
+        if request.git_url is not None:
+            return check_git_url(request.git_url, policy.allowed_git_sources)
+        return github_url(policy.github_url, request.github_repo or "")
+    except ValueError as error:
+        field = "gitUrl" if request.git_url is not None else "githubRepo"
+        raise ValidationFailed([{"loc": [field], "msg": str(error)}]) from error
+
+
+def _new_session(
+    request: CreateSession, policy: Policy, *, session_id: str, owner: str, now: datetime
+) -> Work:
+    config = SessionConfig.model_validate(
+        request.model_dump(include=set(SessionConfig.model_fields))
+    )
+    session = Session(
+        session_id=session_id,
+        owner=owner,
+        status=Status.PREPARING,
+        title=_title(request.prompt),
+        created_at=now,
+        updated_at=now,
+        git_url=_git_url(request, policy),
+        branch=f"session/{session_id}",
+        agent=request.agent or policy.default_agent,
+        mode=request.mode or policy.default_mode,
+        model=request.model or policy.default_model,
+        message_count=1,
+        queue_held=not request.auto_initiate,
+        due_at=now + START_CHECK,
+        counts={
+            "envVars": len(request.env_vars),
+            "encryptedSecrets": len(request.encrypted_secrets.names)
+            if request.encrypted_secrets
+            else 0,
+            "setupCommands": len(request.setup_commands),
+            "mcpServers": len(request.mcp_servers),
+        },
+    )
+    work = Work(session, now)
+    work.quota = QuotaChange.JOIN
+    work.save(config)
+    work.save(Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now))
+    message = Message(
+        message_id=new_id("msg"),
+        number=1,
+        text=request.prompt,
+        status=MessageStatus.QUEUED if request.auto_initiate else MessageStatus.HELD,
+        created_at=now,
+    )
+    work.save(message)
+    work.emit(events.SessionPreparing(attempt_number=1, cause=Cause.CREATED))
+    work.emit(queued_event(message, position=1))
+    return work
+
+
+def queued_event(message: Message, position: int) -> events.MessageQueued:
+    """Return the event of a message that took its place, with the first 8 KB of its text."""
+    text = message.text.encode()[: events.TEXT_LIMIT].decode(errors="ignore")
+    return events.MessageQueued(message_id=message.message_id, position=position, text=text)
+
+
+def _title(prompt: str) -> str:
+    line = " ".join(prompt.split())
+    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def _repeat(
+    ports: Ports, owner: str, used: IdempotencyKey, request: CreateSession
+) -> dict[str, Any]:
+    if used.body_hash != body_hash(request):
+        raise IdempotencyKeyReused()
+    session = ports.store.session(used.session_id)
+    secret, ticket = new_ticket(ports.policy, session.session_id, owner, ports.clock())
+    ports.store.put_ticket(ticket)
+    return _answer(session, ports.policy, secret, ticket)
+
+
+def _answer(session: Session, policy: Policy, secret: str, ticket: Ticket) -> dict[str, Any]:
+    return {
+        "sessionId": session.session_id,
+        "status": session.status.value,
+        "attemptNumber": session.attempt_number,
+        "createdAt": format_time(session.created_at),
+        "stream": stream_view(policy, secret, ticket),
+    }

@@ -1,0 +1,230 @@
+"""What the use cases need from outside; adapters implement it and speak only our errors."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from headstart.domain.events import Event
+from headstart.domain.model import Model, Timestamp
+from headstart.domain.policy import Policy
+from headstart.domain.session import (
+    Attempt,
+    CommandRow,
+    Message,
+    Output,
+    Sandbox,
+    Session,
+    SessionConfig,
+)
+from headstart.domain.work import IdempotencyKey, Work
+
+Clock = Callable[[], datetime]
+
+
+class Ticket(Model):
+    """A viewer's right to connect once; known by the hash of its secret only."""
+
+    hash: str
+    session_id: str
+    owner: str
+    expires_at: Timestamp
+
+
+class Role(StrEnum):
+    """Who is at the other end of a connection."""
+
+    VIEWER = "viewer"
+    RUNNER = "runner"
+
+
+class Connection(Model):
+    """A WebSocket: `opening` until its first frame, and only then sent anything.
+
+    `credential` is what it connected with: a ticket's hash, or `bootstrap` or `resume`.
+    """
+
+    connection_id: str
+    session_id: str
+    role: Role
+    credential: str
+    is_open: bool = False
+    expires_at: Timestamp
+
+
+class Store(Protocol):
+    """The table. Reads are consistent unless said otherwise; `None` or empty means not there.
+
+    Every method raises ServiceUnavailable when the table can't be reached.
+    """
+
+    def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
+        """Write a new session whole, in one call.
+
+        Returns None when written, or the key's earlier use when `work.key` was used before and
+        has not expired; nothing is written then. Raises QuotaExceeded.
+        """
+
+    def commit(self, work: Work, quota: int) -> None:
+        """Write a change whole, in one call.
+
+        Raises Conflict when the session changed since it was read, SessionNotFound when it is
+        gone, QuotaExceeded when it may not join its owner's active sessions.
+        """
+
+    def session(self, session_id: str) -> Session:
+        """Return a session; raises SessionNotFound."""
+
+    def sessions_of(
+        self, owner: str, cursor: str | None, limit: int
+    ) -> tuple[list[Session], str | None]:
+        """Return a page of an owner's sessions, newest first (eventually consistent), a cursor."""
+
+    def due(self, shard: int, now: datetime, limit: int) -> list[str]:
+        """Return ids of sessions whose `due_at` has come (eventually consistent)."""
+
+    def attempt(self, session_id: str, number: int) -> Attempt:
+        """Return an attempt; raises SessionNotFound."""
+
+    def config(self, session_id: str) -> SessionConfig:
+        """Return what was asked for; raises SessionNotFound."""
+
+    def message(self, session_id: str, number: int) -> Message:
+        """Return a message; raises SessionNotFound."""
+
+    def messages(self, session_id: str, after: int = 0) -> list[Message]:
+        """Return the messages numbered above `after`, in order."""
+
+    def command(self, session_id: str, command_id: str) -> CommandRow | None:
+        """Return a command."""
+
+    def commands(self, session_id: str, prefix: str = "") -> list[CommandRow]:
+        """Return the commands whose id begins so, oldest first."""
+
+    def sandbox(self, session_id: str) -> Sandbox | None:
+        """Return the session's sandbox."""
+
+    def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
+        """Return what is kept of a step's output."""
+
+    def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
+        """Return about `limit` persisted events above `after` in order, and whether more follow."""
+
+    def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
+        """Return a key that has not expired."""
+
+    def put_ticket(self, ticket: Ticket) -> None:
+        """Write a ticket."""
+
+    def ticket(self, ticket_hash: str) -> Ticket | None:
+        """Return a ticket; its expiry is the caller's to check."""
+
+    def put_connection(self, connection: Connection) -> None:
+        """Write a connection that is opening."""
+
+    def open_connection(self, connection: Connection) -> bool:
+        """Open a connection and burn the ticket it came with; False if the ticket was burnt."""
+
+    def connection(self, connection_id: str) -> Connection | None:
+        """Return a connection."""
+
+    def connections(self, session_id: str) -> list[Connection]:
+        """Return a session's connections, opening ones too."""
+
+    def remove_connection(self, connection: Connection) -> None:
+        """Forget a connection; one that is not there is fine."""
+
+    def purge(self, session_id: str, limit: int) -> bool:
+        """Delete up to `limit` rows of a session, its SESSION row last; True when none is left."""
+
+
+class ExecutionStatus(StrEnum):
+    """How Step Functions sees an execution; `missing` was never started or is forgotten."""
+
+    RUNNING = "running"
+    ENDED = "ended"
+    MISSING = "missing"
+
+
+class Machine(Protocol):
+    """The preparation state machine. Methods raise ServiceUnavailable."""
+
+    def start(self, session_id: str, attempt_number: int) -> str:
+        """Start an attempt's execution and return its ARN; started already counts as started."""
+
+    def stop(self, session_id: str, attempt_number: int, reason: str) -> None:
+        """Stop an attempt's execution; one that is over is fine."""
+
+    def status(self, session_id: str, attempt_number: int) -> ExecutionStatus:
+        """Say whether an attempt's execution runs."""
+
+    def succeed(self, task_token: str) -> None:
+        """End the waiting task well; raises TaskTokenGone when nothing waits."""
+
+    def fail(self, task_token: str, code: str, reason: str) -> None:
+        """End the waiting task with an error by name; raises TaskTokenGone."""
+
+    def beat(self, task_token: str) -> None:
+        """Say the task is alive; raises TaskTokenGone."""
+
+
+class SandboxSpec(Model):
+    """What a sandbox is started with: a name that makes starting it idempotent, and its key."""
+
+    name: str
+    session_id: str
+    attempt_number: int
+    key: str
+    stream_url: str
+
+
+class SandboxProvider(Protocol):
+    """What runs sandboxes: ECS Fargate now, others behind the same three calls."""
+
+    def start(self, spec: SandboxSpec) -> str:
+        """Start a sandbox, or return the one of that name; raises SandboxStartFailed."""
+
+    def is_alive(self, handle: str) -> bool:
+        """Say whether a sandbox has not stopped."""
+
+    def stop(self, handle: str, reason: str) -> None:
+        """Stop a sandbox; one that is gone is fine."""
+
+
+class Sockets(Protocol):
+    """The WebSocket API's way back."""
+
+    def post(self, connection_id: str, text: str) -> None:
+        """Send one message; raises ConnectionGone."""
+
+    def close(self, connection_id: str) -> None:
+        """Close a connection; one that is gone is fine."""
+
+
+class Metrics(Protocol):
+    """What operators watch."""
+
+    def count(self, name: str, value: int = 1, **dimensions: str) -> None:
+        """Count something that happened."""
+
+    def milliseconds(self, name: str, value: int, **dimensions: str) -> None:
+        """Record how long something took."""
+
+
+class Ports(Protocol):
+    """Everything a use case may reach; each is made when first used."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def machine(self) -> Machine: ...
+    @property
+    def sandboxes(self) -> SandboxProvider: ...
+    @property
+    def sockets(self) -> Sockets: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def clock(self) -> Clock: ...

@@ -1,0 +1,241 @@
+"""The preparation: what Step Functions asks for, state by state, and how an attempt ends."""
+
+import json
+import logging
+from typing import Any
+
+from headstart.domain import lifecycle
+from headstart.domain.channel import Command
+from headstart.domain.commands import step_args, step_timeout
+from headstart.domain.errors import (
+    AttemptSuperseded,
+    InternalStepError,
+    SandboxStopped,
+    SandboxUnresponsive,
+    StepError,
+    StepTimedOut,
+    TaskTokenGone,
+    step_error,
+)
+from headstart.domain.model import Model, OpenModel
+from headstart.domain.session import (
+    AttemptStatus,
+    CommandRow,
+    Message,
+    SandboxStatus,
+    Session,
+    SessionConfig,
+    Status,
+)
+from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
+from headstart.domain.work import Work
+from headstart.usecases.change import change, tell_runner
+from headstart.usecases.messages import can_deliver, claim, prompt_command
+from headstart.usecases.ports import Ports
+from headstart.usecases.sandbox import acquire_sandbox
+
+_log = logging.getLogger(__name__)
+
+
+class StepTask(Model):
+    """What a state passes to run_step: ids and the token, nothing else."""
+
+    session_id: str
+    attempt_number: int
+    step: StepName
+    task_token: str
+
+
+def run_step(ports: Ports, task: StepTask) -> None:
+    """Begin a step, or continue the try of it that an earlier invocation began.
+
+    The step's end comes later, with the runner's report, through the task token. Raises
+    AttemptSuperseded, SandboxStopped, SandboxStartFailed by name for the machine to catch.
+    """
+    if task.step is StepName.SANDBOX:
+        acquire_sandbox(ports, task.session_id, task.attempt_number, task.task_token)
+    elif task.step is StepName.DELIVER:
+        _deliver(ports, task)
+    else:
+        _command(ports, task)
+
+
+def _command(ports: Ports, task: StepTask) -> None:
+    def decide(work: Work) -> Command | CommandRow | None:
+        session = work.session
+        lifecycle.require_attempt(session, task.attempt_number)
+        attempt = ports.store.attempt(session.session_id, task.attempt_number)
+        if lifecycle.is_done(attempt.step(task.step)):
+            return None
+        config = ports.store.config(session.session_id)
+        if task.step is StepName.SETUP and not config.setup_commands:
+            lifecycle.end_step(work, attempt, task.step, StepStatus.SKIPPED, "No setup commands")
+            return None
+        _require_sandbox(ports, session.session_id)
+        tries = ports.store.commands(
+            session.session_id, f"{task.attempt_number}.{task.step.value}."
+        )
+        latest = max(tries, key=lifecycle.try_number, default=None)
+        if latest and latest.answered and latest.failure is None:
+            return latest
+        if latest is None or latest.answered:
+            number = lifecycle.try_number(latest) + 1 if latest else 1
+            latest = CommandRow(
+                command_id=lifecycle.step_command_id(task.attempt_number, task.step, number),
+                kind=task.step.value,
+                attempt_number=task.attempt_number,
+                step=task.step,
+                created_at=work.now,
+            )
+        latest.task_token = task.task_token
+        work.save(latest)
+        lifecycle.begin_step(work, attempt, task.step, STEP_BY_NAME[task.step].title)
+        return step_command(ports, session, config, latest)
+
+    _, outcome = change(ports, task.session_id, decide)
+    if isinstance(outcome, Command):
+        tell_runner(ports, task.session_id, [outcome])
+    else:
+        succeed(ports, task.task_token)
+
+
+def step_command(ports: Ports, session: Session, config: SessionConfig, row: CommandRow) -> Command:
+    """Return the frame of a step's command."""
+    step = row.step or StepName(row.kind)
+    return Command.model_validate(
+        {
+            "id": row.command_id,
+            "kind": row.kind,
+            "timeout": step_timeout(step, config),
+            "args": step_args(step, session, config, ports.policy).to_json(),
+        }
+    )
+
+
+def _deliver(ports: Ports, task: StepTask) -> None:
+    def decide(work: Work) -> Message | None:
+        session = work.session
+        lifecycle.require_attempt(session, task.attempt_number)
+        attempt = ports.store.attempt(session.session_id, task.attempt_number)
+        if lifecycle.is_done(attempt.step(StepName.DELIVER)):
+            return None
+        _require_sandbox(ports, session.session_id)
+        if session.active_turn:
+            message = ports.store.message(session.session_id, session.active_turn.message_number)
+            row = ports.store.command(session.session_id, lifecycle.prompt_command_id(message))
+            if row and not row.answered:
+                row.task_token = task.task_token
+                work.save(row)
+            return message
+        if not can_deliver(session):
+            note = "The message is held" if session.queue_held else "No message is waiting"
+            lifecycle.end_step(work, attempt, StepName.DELIVER, StepStatus.SKIPPED, note)
+            return None
+        message = claim(ports, work, task.task_token)
+        lifecycle.begin_step(work, attempt, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
+        return message
+
+    work, message = change(ports, task.session_id, decide)
+    if message:
+        tell_runner(ports, task.session_id, [prompt_command(work.session, message)])
+    else:
+        succeed(ports, task.task_token)
+
+
+def _require_sandbox(ports: Ports, session_id: str) -> None:
+    sandbox = ports.store.sandbox(session_id)
+    if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+        raise SandboxStopped((sandbox and sandbox.stopped_reason) or "The sandbox is gone")
+
+
+def pending_commands(ports: Ports, session: Session) -> list[OpenModel]:
+    """Return the frames of every command that still waits for its result, for a runner's hello."""
+    frames: list[OpenModel] = []
+    config = ports.store.config(session.session_id)
+    for row in ports.store.commands(session.session_id):
+        if row.answered or row.attempt_number != session.attempt_number:
+            continue
+        if row.message_number is None:
+            frames.append(step_command(ports, session, config, row))
+        elif session.active_turn and session.active_turn.message_number == row.message_number:
+            message = ports.store.message(session.session_id, row.message_number)
+            frames.append(prompt_command(session, message))
+    return frames
+
+
+def succeed(ports: Ports, task_token: str) -> None:
+    """Tell the machine that a step is done; a task that no longer waits is fine."""
+    try:
+        ports.machine.succeed(task_token)
+    except TaskTokenGone:
+        _log.info("the task was answered before or is over")
+
+
+def fail(ports: Ports, task_token: str, error: StepError) -> None:
+    """Tell the machine that a step failed; a task that no longer waits is fine."""
+    try:
+        ports.machine.fail(task_token, error.code, error.reason)
+    except TaskTokenGone:
+        _log.info("the task was answered before or is over")
+
+
+def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> None:
+    """End an attempt whose steps are all done; harmless when it has ended already."""
+
+    def decide(work: Work) -> bool:
+        if _is_over(work.session, attempt_number):
+            return False
+        attempt = ports.store.attempt(session_id, attempt_number)
+        lifecycle.complete_attempt(work, attempt)
+        return True
+
+    work, ended = change(ports, session_id, decide)
+    if ended and work.session.prepared_at:
+        ports.metrics.count("SessionsPrepared")
+
+
+def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: StepError) -> None:
+    """End an attempt with an error and say why; harmless when it has ended already."""
+
+    def decide(work: Work) -> bool:
+        session = work.session
+        if _is_over(session, attempt_number):
+            return False
+        attempt = ports.store.attempt(session_id, attempt_number)
+        if attempt.status is not AttemptStatus.RUNNING:
+            return False
+        if session.active_turn:
+            message = ports.store.message(session_id, session.active_turn.message_number)
+            lifecycle.lose_turn(work, message, error)
+        lifecycle.fail_attempt(work, attempt, error)
+        return True
+
+    _, failed = change(ports, session_id, decide)
+    if failed:
+        _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})
+        ports.metrics.count("PreparationsFailed", Code=error.code)
+
+
+def _is_over(session: Session, attempt_number: int) -> bool:
+    return session.attempt_number != attempt_number or session.status is not Status.PREPARING
+
+
+def error_of(caught: dict[str, Any]) -> StepError:
+    """Return our error for what a Catch caught: `{Error, Cause}` as Step Functions writes it."""
+    name, cause = str(caught.get("Error", "")), str(caught.get("Cause", ""))
+    if name == "States.HeartbeatTimeout":
+        return SandboxUnresponsive("The sandbox sent no heartbeat for too long")
+    if name in {"States.Timeout", "Sandbox.Timedout"}:
+        return StepTimedOut("The step took longer than its limit")
+    if name == AttemptSuperseded.__name__:
+        return InternalStepError("The attempt was superseded")
+    return step_error(name, _message(cause))
+
+
+def _message(cause: str) -> str:
+    """Return the sentence in a cause: Lambda wraps an exception's in JSON, SendTaskFailure not."""
+    try:
+        wrapped = json.loads(cause)
+    except ValueError:
+        return cause
+    return str(wrapped.get("errorMessage", cause)) if isinstance(wrapped, dict) else cause

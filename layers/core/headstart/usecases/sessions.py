@@ -1,0 +1,117 @@
+"""Reading sessions: nothing here writes but the ticket, and nothing wakes anything."""
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from headstart.domain.errors import SessionNotFound, ValidationFailed
+from headstart.domain.session import Session, Status
+from headstart.domain.steps import StepStatus
+from headstart.domain.views import is_waiting, message_view, session_view
+from headstart.usecases.create import new_ticket, stream_view
+from headstart.usecases.ports import Ports
+
+PAGE_LIMIT = 100
+WAIT_LIMIT_SECONDS = 25
+_WAIT_POLL_SECONDS = 0.5
+
+
+def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
+    """Return the owner's session; someone else's or a deleted one is SessionNotFound."""
+    session = ports.store.session(session_id)
+    if session.owner != owner or session.status is Status.DELETING:
+        raise SessionNotFound()
+    return session
+
+
+def get_session(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
+    """Return one session as GET answers it."""
+    return view_of(ports, owned_session(ports, owner, session_id))
+
+
+def view_of(ports: Ports, session: Session, *, snapshot: bool = False) -> dict[str, Any]:
+    """Return a session with its attempt, queue and what a failed step printed."""
+    attempt = ports.store.attempt(session.session_id, session.attempt_number)
+    waiting = (
+        ports.store.messages(session.session_id, after=session.next_message - 1)
+        if session.queue_length
+        else []
+    )
+    failed = next((r.step for r in attempt.steps if r.status is StepStatus.FAILED), None)
+    output = (
+        ports.store.output(session.session_id, attempt.number, failed.value) if failed else None
+    )
+    return session_view(
+        session, attempt, [m for m in waiting if is_waiting(m)], output, snapshot=snapshot
+    )
+
+
+def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:
+    """Return a page of the owner's sessions, newest first."""
+    sessions, following = ports.store.sessions_of(
+        owner, _decode(cursor) if cursor else None, min(limit, PAGE_LIMIT)
+    )
+    items = [view_of(ports, s) for s in sessions if s.status is not Status.DELETING]
+    return {"items": items, "nextCursor": _encode(following) if following else None}
+
+
+def list_messages(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
+    """Return all messages with text and status, oldest first."""
+    owned_session(ports, owner, session_id)
+    messages = ports.store.messages(session_id)
+    return {"items": [message_view(m) for m in messages], "nextCursor": None}
+
+
+def list_events(
+    ports: Ports, owner: str, session_id: str, after: int, limit: int = PAGE_LIMIT
+) -> dict[str, Any]:
+    """Return a page of persisted events above `after`; `nextCursor` is the next `after`."""
+    owned_session(ports, owner, session_id)
+    page, more = ports.store.events_after(session_id, after, min(limit, PAGE_LIMIT))
+    return {
+        "items": [event.to_json() for event in page],
+        "nextCursor": str(page[-1].event_id) if more and page else None,
+    }
+
+
+def stream_ticket(ports: Ports, owner: str, session_id: str) -> dict[str, str]:
+    """Return a fresh `stream` object for one connection."""
+    owned_session(ports, owner, session_id)
+    secret, ticket = new_ticket(ports.policy, session_id, owner, ports.clock())
+    ports.store.put_ticket(ticket)
+    return stream_view(ports.policy, secret, ticket)
+
+
+def wait_while(
+    ports: Ports,
+    owner: str,
+    session_id: str,
+    *,
+    status: str,
+    seconds: int,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Return the session once its status is another than `status`, or after `seconds`."""
+    end = ports.clock() + timedelta(seconds=min(seconds, WAIT_LIMIT_SECONDS))
+    session = owned_session(ports, owner, session_id)
+    while session.status.value == status and ports.clock() < end:
+        sleep(_WAIT_POLL_SECONDS)
+        session = owned_session(ports, owner, session_id)
+    return view_of(ports, session)
+
+
+def _encode(cursor: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode()
+
+
+def _decode(cursor: str) -> str:
+    try:
+        return str(json.loads(base64.urlsafe_b64decode(cursor.encode())))
+    except (binascii.Error, ValueError) as error:
+        raise ValidationFailed(
+            [{"loc": ["cursor"], "msg": "must be a nextCursor of an earlier answer"}]
+        ) from error
