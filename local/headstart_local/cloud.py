@@ -1,0 +1,166 @@
+"""The embedded cloud: the emulator, patched, with a template deployed to it."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+
+from headstart_local import emulator, packaging
+from headstart_local.containers import Containers
+from headstart_local.deploy import deploy
+from headstart_local.lambda_workers import WorkerPools
+from headstart_local.patches import PATCHES, Patch, PatchContext
+from headstart_local.patches.cloudformation import api_id
+from headstart_local.server import Server, listen
+
+STACK = "headstart"
+STAGE = "live"
+DEFAULT_PORT = 4599
+SANDBOX_IMAGE = "headstart-sandbox:local"
+MAX_WORKERS = 4
+
+
+def session() -> boto3.Session:
+    """Return a session with the embedded cloud's credentials, the developer's own left alone."""
+    return boto3.Session(
+        aws_access_key_id=emulator.ACCOUNT_ID,
+        aws_secret_access_key="local",  # noqa: S106 - any value does
+        region_name=emulator.REGION,
+    )
+
+
+class Cloud:
+    """One embedded cloud; a process can have one, once."""
+
+    def __init__(
+        self,
+        template: Path,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        port: int = 0,
+        images: Mapping[str, Sequence[str]] | None = None,
+        max_workers: int = MAX_WORKERS,
+        on_log: Callable[[str, str], None] = lambda function, line: None,
+        patches: Sequence[Patch] = PATCHES,
+    ) -> None:
+        """Describe a cloud.
+
+        `port` 0 takes a free one; `images` maps container images to commands; `max_workers` is
+        the limit for functions without reserved concurrency; `on_log` gets each line of a
+        function's log as it is written.
+        """
+        self.outputs: dict[str, str] = {}
+        self._template_path = template
+        self._parameters = dict(parameters or {})
+        self._wanted_port = port
+        self._images = images or {SANDBOX_IMAGE: [sys.executable, "-m", "headstart_runner"]}
+        self._max_workers = max_workers
+        self._on_log = on_log
+        self._patches = patches
+        self._template: dict[str, Any] = {}
+        self._emulator: emulator.Emulator | None = None
+        self._server: Server | None = None
+        self._workers: WorkerPools | None = None
+        self.containers: Containers | None = None
+        self.port = 0
+        self.root: Path | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of all AWS APIs."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def http_url(self) -> str:
+        """The HTTP API's base URL, without a slash at its end."""
+        return f"{self.endpoint}/_aws/execute-api/{self._api('AWS::Serverless::HttpApi')}"
+
+    @property
+    def websocket_url(self) -> str:
+        """The WebSocket API's URL."""
+        return f"ws://{self._websocket_address}"
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of this cloud."""
+        return session().client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+
+    def start(self) -> None:
+        """Start and deploy; whatever fails, nothing is left running."""
+        listener = listen(self._wanted_port)
+        self.port = listener.getsockname()[1]
+        self.root = root = Path(tempfile.mkdtemp(prefix="headstart-cloud-"))
+        # What runs in a container may change its user and must still reach its folders.
+        root.chmod(0o711)
+        try:
+            self._template = packaging.read_template(self._template_path)
+            self._emulator = loaded = emulator.load(self.port)
+            account, region = emulator.ACCOUNT_ID, emulator.REGION
+            self._workers = WorkerPools(root, self.endpoint, region, account, self._on_log)
+            self.containers = Containers(root / "tasks", self._images)
+            context = PatchContext(loaded, self._workers, self.containers, self._max_workers)
+            for patch in self._patches:
+                patch(context)
+            self._server = Server(loaded.app.app, listener)
+            self._server.start()
+            base = self._template_path.parent
+            parameters = {**self._addresses(), **self._parameters}
+            self.outputs = deploy(
+                session(),
+                self.endpoint,
+                stack=STACK,
+                template=self._template,
+                base=base,
+                parameters=parameters,
+            )
+        except BaseException:
+            listener.close()
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End everything: workers, containers, server, files. Never raises for what is gone."""
+        if self._workers:
+            self._workers.close()
+        if self.containers:
+            self.containers.close()
+        if self._server:
+            self._server.stop()
+        if self._emulator:
+            # The schedulers are threads of ministack's that only an empty state keeps quiet.
+            self._emulator.app._reset_all_state()
+        if self.root:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def __enter__(self) -> "Cloud":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def _websocket_address(self) -> str:
+        websocket_api = self._api("AWS::Serverless::WebSocketApi")
+        return f"127.0.0.1:{self.port}/_aws/execute-api/{websocket_api}/{STAGE}"
+
+    def _api(self, resource_type: str) -> str:
+        logical_id = next(packaging.resources(self._template, resource_type))
+        return api_id(STACK, logical_id)
+
+    def _addresses(self) -> dict[str, str]:
+        """Return the parameters that stand for what has another shape here than on AWS."""
+        return {
+            "WebSocketUrl": f"ws://{self._websocket_address}",
+            "WebSocketManagementUrl": f"http://{self._websocket_address}",
+            "SandboxImage": SANDBOX_IMAGE,
+        }

@@ -1,0 +1,88 @@
+"""Loads ministack into this process: the one untyped boundary of the embedded cloud.
+
+ministack has no type information and no public Python API, so every module of it is `Any` here
+and nowhere else is ministack imported. The version is pinned: the patches change internals.
+"""
+
+import importlib
+import importlib.metadata
+import os
+from dataclasses import dataclass
+from typing import Any
+
+MINISTACK_VERSION = "1.5.33"
+ACCOUNT_ID = "000000000000"
+REGION = "us-east-1"
+
+# Read by ministack when its modules are imported; the port is read again later.
+_SETTINGS = {
+    "MINISTACK_HOST": "127.0.0.1",
+    "MINISTACK_REGION": REGION,
+    "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+    "BIND_HOST": "127.0.0.1",
+    "IOT_MTLS_ENABLED": "0",
+    "SFTP_ENABLED": "0",
+    "PERSIST_STATE": "0",
+    "LAMBDA_EXECUTOR": "local",
+    "LOG_LEVEL": "WARNING",
+}
+
+
+class EmulatorError(RuntimeError):
+    """The embedded cloud can't be started in this process."""
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The ministack modules that the embedded cloud touches."""
+
+    app: Any
+    apigateway: Any
+    cloudformation: Any
+    cognito: Any
+    container_reaper: Any
+    ecs: Any
+    eventbridge: Any
+    lambda_runtime: Any
+    lambda_service: Any
+    responses: Any
+    stepfunctions: Any
+
+    def scope(self) -> Any:
+        """Return a context manager under which ministack's stores show our account and region."""
+        return self.responses.request_scope(ACCOUNT_ID, REGION)
+
+
+_loaded: list[int] = []
+
+
+def load(port: int) -> Emulator:
+    """Import ministack for the given port.
+
+    ministack keeps the port and all its state in module globals, so a process has one cloud, once:
+    a second call raises EmulatorError, and so does another ministack version.
+    """
+    if _loaded:
+        raise EmulatorError("this process has had its embedded cloud already; start another one")
+    found = importlib.metadata.version("ministack")
+    if found != MINISTACK_VERSION:
+        raise EmulatorError(f"ministack {MINISTACK_VERSION} is needed, found {found}")
+    _loaded.append(port)
+    os.environ.update(_SETTINGS, GATEWAY_PORT=str(port))
+
+    def module(name: str) -> Any:
+        return importlib.import_module(f"ministack.{name}")
+
+    return Emulator(
+        app=module("app"),
+        apigateway=module("services.apigateway"),
+        cloudformation=module("services.cloudformation.provisioners"),
+        cognito=module("services.cognito"),
+        container_reaper=module("core.container_reaper"),
+        ecs=module("services.ecs"),
+        eventbridge=module("services.eventbridge"),
+        lambda_runtime=module("core.lambda_runtime"),
+        lambda_service=module("services.lambda_svc"),
+        responses=module("core.responses"),
+        stepfunctions=module("services.stepfunctions"),
+    )

@@ -1,0 +1,90 @@
+"""`headstart token`: prints a token for a user of the running embedded cloud."""
+
+import argparse
+import contextlib
+import os
+import secrets
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+
+from headstart_local.cloud import DEFAULT_PORT, STACK, session
+
+TOKEN_HOURS = 24
+
+
+class NoCloudError(RuntimeError):
+    """There is no embedded cloud at the address."""
+
+
+def issue(endpoint: str, sub: str) -> str:
+    """Return an access token from the template's own user pool, good for a day.
+
+    The user is made when there is none. Its `sub` is the name given, a local convenience: a real
+    pool gives every user an id of its own.
+    """
+    aws = session()
+    try:
+        pool, client_id = _pool(aws, endpoint)
+        cognito: Any = aws.client("cognito-idp", endpoint_url=endpoint)
+        # The template's client may allow neither this flow nor tokens that last a day of work.
+        cognito.update_user_pool_client(
+            UserPoolId=pool,
+            ClientId=client_id,
+            ExplicitAuthFlows=["ALLOW_ADMIN_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+            AccessTokenValidity=TOKEN_HOURS,
+            TokenValidityUnits={"AccessToken": "hours"},
+        )
+        password = f"Aa1!{secrets.token_urlsafe(24)}"
+        # A second token for the same user is as welcome as the first.
+        with contextlib.suppress(cognito.exceptions.UsernameExistsException):
+            cognito.admin_create_user(UserPoolId=pool, Username=sub)
+        cognito.admin_set_user_password(
+            UserPoolId=pool, Username=sub, Password=password, Permanent=True
+        )
+        answer = cognito.admin_initiate_auth(
+            UserPoolId=pool,
+            ClientId=client_id,
+            AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": sub, "PASSWORD": password},
+        )
+    except botocore.exceptions.EndpointConnectionError as error:
+        raise NoCloudError(
+            f"no embedded cloud answers at {endpoint}; start it: headstart up"
+        ) from error
+    return str(answer["AuthenticationResult"]["AccessToken"])
+
+
+def _pool(aws: boto3.Session, endpoint: str) -> tuple[str, str]:
+    cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint)
+    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return outputs["UserPoolId"], outputs["UserPoolClientId"]
+
+
+def endpoint_of(url: str) -> str:
+    """Return the embedded cloud's address from any URL of it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def main(argv: list[str]) -> int:
+    """Run `headstart token --sub NAME`."""
+    parser = argparse.ArgumentParser(prog="headstart token", description=__doc__)
+    parser.add_argument("--sub", default="demo", help="the user's name, and the token's subject")
+    arguments = parser.parse_args(argv)
+    url = os.environ.get("HEADSTART_URL", f"http://127.0.0.1:{DEFAULT_PORT}")
+    try:
+        token = issue(endpoint_of(url), arguments.sub)
+    except (NoCloudError, botocore.exceptions.ClientError) as error:
+        sys.stderr.write(f"headstart token: {error}\n")
+        return 1
+    sys.stdout.write(f"{token}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

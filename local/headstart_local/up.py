@@ -1,0 +1,163 @@
+"""`headstart up`: runs the whole of Headstart on this machine until it is told to stop."""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+from headstart_local import processes, sample_repo, tokens
+from headstart_local.cloud import DEFAULT_PORT, Cloud
+from headstart_local.deploy import DeploymentError
+from headstart_local.emulator import EmulatorError
+from headstart_local.git_server import GitServer
+from headstart_local.server import PortInUseError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+READY_SECONDS = 30.0
+CLEAN_UP_SECONDS = 10.0
+_RETRY_SECONDS = 0.1
+
+
+class _Page(SimpleHTTPRequestHandler):
+    """Serves the web folder, uncached and silently."""
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
+        """Say nothing: standard output is for the one line."""
+
+
+@contextmanager
+def _page_server(folder: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Page, directory=str(folder))) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join(CLEAN_UP_SECONDS)
+
+
+def _wait_until_healthy(url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    failure: Exception = TimeoutError(url)
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(url, timeout=READY_SECONDS):  # noqa: S310 - our own loopback address
+                return
+        except (URLError, OSError) as error:
+            failure = error
+        threading.Event().wait(_RETRY_SECONDS)
+    raise DeploymentError(f"{url} did not answer with success: {failure}")
+
+
+def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
+    """Start all parts and return the addresses to print."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-git-")))
+    sample_repo.create(folder / "sample.git")
+    git = stack.enter_context(GitServer(folder))
+    sources = ",".join([f"{git.base_url}/*", *arguments.allow_git])
+
+    def show(function: str, line: str) -> None:
+        sys.stderr.write(f"{function}: {line}\n")
+
+    cloud = Cloud(
+        arguments.template,
+        port=arguments.port,
+        parameters={"AllowedGitSources": sources},
+        on_log=show if arguments.verbose else lambda function, line: None,
+    )
+    stack.enter_context(cloud)
+    _wait_until_healthy(f"{cloud.http_url}/health")
+    token = tokens.issue(cloud.endpoint, "demo")
+    page = stack.enter_context(_page_server(REPOSITORY / "web"))
+    return {
+        "httpUrl": cloud.http_url,
+        "wsUrl": cloud.websocket_url,
+        "pageUrl": f"{page}#{urlencode({'api': cloud.http_url, 'token': token})}",
+        "token": token,
+        "gitUrl": git.url("sample.git"),
+    }
+
+
+def _described(addresses: dict[str, str]) -> str:
+    body = json.dumps({"prompt": "Say hello", "gitUrl": addresses["gitUrl"]})
+    return (
+        "Headstart is up. Ctrl-C stops it and leaves nothing behind.\n\n"
+        f"  page       {addresses['pageUrl']}\n"
+        f"  HTTP API   {addresses['httpUrl']}\n"
+        f"  WebSocket  {addresses['wsUrl']}\n"
+        f"  sample     {addresses['gitUrl']}\n"
+        f"  token      {addresses['token']}\n\n"
+        "Try it:\n\n"
+        f"  curl -s {addresses['httpUrl']}/sessions -H 'authorization: Bearer {addresses['token']}'"
+        f" -H 'content-type: application/json' -d '{body}'\n"
+    )
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="headstart up", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
+    parser.add_argument(
+        "--allow-git",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="allow git sources beside https, such as 'http://127.0.0.1:*' (repeatable)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the functions' logs")
+    parser.add_argument(
+        "--template", type=Path, default=REPOSITORY / "template.yaml", help="what to deploy"
+    )
+    return parser.parse_args(argv)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    # Once is enough: a second signal must not interrupt the cleaning up.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
+    raise SystemExit(0)
+
+
+def main(argv: list[str]) -> int:
+    """Run `headstart up`; returns 0 after SIGINT or SIGTERM, 1 when it could not start."""
+    arguments = _arguments(argv)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _leave)
+    processes.adopt_orphans()
+    try:
+        with ExitStack() as stack:
+            addresses = _started(stack, arguments)
+            shown = json.dumps(addresses) if arguments.json else _described(addresses)
+            sys.stdout.write(f"{shown}\n")
+            sys.stdout.flush()
+            threading.Event().wait()
+    except SystemExit:
+        return 0
+    except (DeploymentError, EmulatorError, PortInUseError, OSError) as error:
+        sys.stderr.write(f"headstart up: {error}\n")
+        return 1
+    finally:
+        processes.kill_descendants(CLEAN_UP_SECONDS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
