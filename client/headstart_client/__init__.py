@@ -1,0 +1,49 @@
+"""The typed client of Headstart; names load on first use, so that `headstart up` starts fast."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart_client.client import AsyncHeadstart, Headstart
+    from headstart_client.errors import (
+        ApiError,
+        Conflict,
+        HeadstartError,
+        NotFound,
+        PreparationFailed,
+        RateLimited,
+        TransportFailed,
+        Unauthorized,
+        Unavailable,
+        ValidationFailed,
+    )
+    from headstart_client.models import Event, Message, Session
+
+__all__ = [
+    "ApiError",
+    "AsyncHeadstart",
+    "Conflict",
+    "Event",
+    "Headstart",
+    "HeadstartError",
+    "Message",
+    "NotFound",
+    "PreparationFailed",
+    "RateLimited",
+    "Session",
+    "TransportFailed",
+    "Unauthorized",
+    "Unavailable",
+    "ValidationFailed",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only when a name is first used
+
+    for module in ("client", "errors", "models"):
+        found = getattr(import_module(f"{__name__}.{module}"), name, None)
+        if found is not None:
+            return found
+    raise AttributeError(name)

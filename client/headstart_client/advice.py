@@ -1,0 +1,79 @@
+"""What to tell a person when something went wrong: one sentence that says what to do next."""
+
+from headstart_client.errors import (
+    ApiError,
+    HeadstartError,
+    NotFound,
+    RateLimited,
+    TransportFailed,
+    Unauthorized,
+)
+from headstart_client.models import Failure
+from headstart_client.view import STEP_TITLES, plain
+
+_NEXT = {
+    "RepositoryNotFound": "check the address, and that the deployment may see a private one",
+    "RepositoryAccessDenied": "give the deployment access to the repository",
+    "RepositoryRefused": "use an address the deployment allows",
+    "BranchNotFound": "check --branch",
+    "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
+    "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
+    "DiskFull": "use a smaller repository or a deployment with a larger disk",
+    "DeliveryUnknown": "look at the answer before you send it again: `headstart follow {id}`",
+    "ProviderUnavailable": "wait a little, then `headstart initiate {id}` or send a new message",
+    "Interrupted": "go on with `headstart send {id} TEXT`",
+    "Asleep": "wake it with `headstart send {id} TEXT`",
+}
+
+
+def on_preparation(failure: Failure, session_id: str) -> str:
+    """Return the sentence for a preparation that failed."""
+    title = STEP_TITLES.get(failure.step or "", "The preparation")
+    fallback = "try again with `headstart retry {id}`" if failure.retryable else _NEW
+    return _sentence(f"{title} failed", failure, session_id, fallback)
+
+
+def on_turn(failure: Failure, session_id: str) -> str:
+    """Return the sentence for a turn or a message that failed."""
+    return _sentence(
+        "The turn failed", failure, session_id, "try again: `headstart send {id} TEXT`"
+    )
+
+
+def on_error(error: HeadstartError, url: str) -> str:
+    """Return the sentence for a call that failed."""
+    reason = _stem(str(error))
+    match error:
+        case Unauthorized():
+            sentence = (
+                "The API refused the token: set HEADSTART_TOKEN to a valid one "
+                "(`headstart token --sub NAME` prints one for an embedded cloud)"
+            )
+        case NotFound():
+            sentence = "There is no such session: `headstart ls` lists yours"
+        case RateLimited(code="QuotaExceeded"):
+            sentence = f"{reason}: end one with `headstart rm ID`, then try again"
+        case ApiError(retryable=True):
+            sentence = f"The API is busy ({error.code}: {reason}): try again"
+        case ApiError():
+            sentence = f"The API refused the request ({error.code}): {reason}"
+        case TransportFailed():
+            sentence = (
+                f"The API at {url} can't be reached ({reason}): check HEADSTART_URL, "
+                "or start an embedded cloud with `headstart up`"
+            )
+        case _:
+            sentence = reason
+    return sentence + "."
+
+
+_NEW = "start a new session with `headstart run`"
+
+
+def _sentence(what: str, failure: Failure, session_id: str, fallback: str) -> str:
+    step = _NEXT.get(failure.code, fallback).format(id=session_id)
+    return f"{what}: {_stem(failure.reason)} ({failure.code}); {step}."
+
+
+def _stem(text: str) -> str:
+    return plain(text).strip().rstrip(".")

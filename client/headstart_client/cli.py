@@ -1,0 +1,96 @@
+"""The `headstart` command line: reads arguments, loads what the command needs and nothing else."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from urllib.parse import urlsplit
+
+_LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    match arguments:
+        case ["up", *rest]:
+            return int(_embedded("up").main(rest))
+        case ["token", *rest]:
+            return int(_embedded("tokens").main(rest))
+        case ["demo", *_]:
+            from headstart_client.demo import demo  # noqa: PLC0415 - fast start
+
+            return demo(_parser().parse_args(arguments))
+    args = _parser().parse_args(arguments)
+    from headstart_client import commands  # noqa: PLC0415 - fast start
+
+    terminal = commands.Terminal(json_lines=getattr(args, "json", False))
+    url = os.environ.get("HEADSTART_URL", "")
+    if not url:
+        return terminal.fail(
+            "Set HEADSTART_URL to the API's address, or start an embedded cloud: `headstart up`."
+        )
+    token = os.environ.get("HEADSTART_TOKEN") or _local_token(url)
+    if not token:
+        return terminal.fail("Set HEADSTART_TOKEN to a token of the API's users.")
+    return commands.execute(getattr(commands, args.command), args, url, token)
+
+
+def _local_token(url: str) -> str:
+    if urlsplit(url).hostname not in _LOCAL_HOSTS:
+        return ""
+    return str(_embedded("tokens").mint(url, "demo"))
+
+
+def _embedded(module: str) -> ModuleType:
+    """Return a module of the embedded cloud, which the client alone comes without."""
+    try:
+        return import_module(f"headstart_local.{module}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("headstart_local"):
+            raise
+        sys.exit("headstart: The embedded cloud is not installed: run `make setup` in a checkout.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="headstart",
+        description="Start coding-agent sessions and watch them.",
+        epilog="HEADSTART_URL and HEADSTART_TOKEN name the API and its user.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start an embedded cloud on this machine", add_help=False)
+    commands.add_parser("token", help="print a token for an embedded cloud", add_help=False)
+
+    demo = commands.add_parser("demo", help="embedded cloud, one session, and away again")
+    demo.add_argument("--repo", default="", help="repository (default: the sample)")
+    demo.add_argument("--prompt", default="", help="what the agent is asked")
+    demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
+
+    run = commands.add_parser("run", help="create a session and follow it")
+    run.add_argument("--repo", required=True, help="URL, or org/name on GitHub")
+    run.add_argument("--prompt", required=True, help="what the agent is asked")
+    run.add_argument("--branch", help="branch to start from")
+    run.add_argument("--agent", help="agent to use")
+    run.add_argument("--setup", action="append", metavar="CMD", help="setup command, repeatable")
+    run.add_argument("--hold", action="store_true", help="prepare only, and hold the prompt")
+
+    follow = commands.add_parser("follow", help="show a session until it comes to rest")
+    send = commands.add_parser("send", help="send a message and follow its turn")
+    initiate = commands.add_parser("initiate", help="release a held prompt and follow its turn")
+    retry = commands.add_parser("retry", help="prepare a failed session again")
+    commands.add_parser("ls", help="list your sessions")
+    rm = commands.add_parser("rm", help="delete a session")
+    for command in (follow, send, initiate, retry, rm):
+        command.add_argument("session_id", metavar="ID")
+    send.add_argument("text", metavar="TEXT")
+    retry.add_argument("--setup", action="append", metavar="CMD", help="instead of the old ones")
+    for command in (run, follow, send, initiate, retry):
+        command.add_argument("--json", action="store_true", help="print events as JSON lines")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What the commands do once their arguments are read."""
+
+import asyncio
+import re
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from headstart_client import advice
+from headstart_client.client import AsyncHeadstart
+from headstart_client.errors import HeadstartError
+from headstart_client.models import Stream
+from headstart_client.operations import SessionOptions
+from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
+from headstart_client.view import Outcome, View, plain
+
+_GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_TAIL_LINES = 20
+
+Command = Callable[["Terminal", AsyncHeadstart, Namespace], Awaitable[int]]
+
+
+class Terminal:
+    """Standard output and error, and the session to name when a person presses Ctrl-C."""
+
+    def __init__(self, *, json_lines: bool) -> None:
+        self.out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+        self.json_lines = json_lines
+        self.following: str | None = None
+
+    def screen(self) -> Screen:
+        """Return the display that suits where the output goes."""
+        if self.json_lines:
+            return JsonScreen(self.out)
+        return LiveScreen(self.out) if self.out.is_terminal else LineScreen(self.out)
+
+    def say(self, text: str) -> None:
+        """Write a line for people: beside the data when that is JSON."""
+        console = self.err if self.json_lines else self.out
+        console.print(Text(text), soft_wrap=True)
+
+    def fail(self, sentence: str) -> int:
+        """Write the one sentence about a failure and return the exit code."""
+        self.err.print(Text(f"headstart: {sentence}", "red"), soft_wrap=True)
+        return 1
+
+
+def execute(command: Command, args: Namespace, url: str, token: str) -> int:
+    """Run a command to its exit code: 0 done, 1 failed, 130 interrupted."""
+    terminal = Terminal(json_lines=getattr(args, "json", False))
+
+    async def main() -> int:
+        async with AsyncHeadstart(url, token) as client:
+            return await command(terminal, client, args)
+
+    try:
+        return asyncio.run(main())
+    except HeadstartError as error:
+        return terminal.fail(advice.on_error(error, url))
+    except KeyboardInterrupt:
+        if terminal.following:
+            terminal.say(f"The session goes on: headstart follow {terminal.following}")
+        return 130
+
+
+async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Create a session and follow it until its first turn ends (held: until it is prepared)."""
+    options: SessionOptions = {}
+    if _GITHUB_NAME.fullmatch(args.repo):
+        options["github_repo"] = args.repo
+    else:
+        options["git_url"] = args.repo
+    if args.branch:
+        options["upstream_branch"] = args.branch
+    if args.agent:
+        options["agent"] = args.agent
+    if args.setup:
+        options["setup_commands"] = args.setup
+    began = time.monotonic()
+    created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
+    answer_ms = (time.monotonic() - began) * 1000
+    terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
+    view = View()
+    code = await _watch(terminal, client, created.session_id, view, stream=created.stream)
+    if not terminal.json_lines:
+        first_word = view.answered_at - began if view.answered_at else None
+        receipt(terminal.out, view, answer_ms, first_word)
+    return code
+
+
+async def follow(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Show a session from its beginning until it comes to rest."""
+    return await _watch(terminal, client, args.session_id, View())
+
+
+async def send(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Send a message and follow the session until its turn ends."""
+    before = await client.get(args.session_id)
+    message = await client.send_message(args.session_id, args.text)
+    view = View({message.message_id})
+    return await _watch(terminal, client, args.session_id, view, after=before.last_event_id)
+
+
+async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Release the held first message and follow its turn."""
+    before = await client.get(args.session_id)
+    await client.initiate(args.session_id)
+    view = View({message.message_id for message in before.queue})
+    return await _watch(terminal, client, args.session_id, view, after=before.last_event_id)
+
+
+async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Prepare a failed session again and follow it."""
+    before = await client.get(args.session_id)
+    number = before.attempt.number if before.attempt else 1
+    await client.retry(args.session_id, number, setup_commands=args.setup)
+    return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
+
+
+async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:
+    """List the sessions, newest first."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("session", "status", "created", "title"):
+        table.add_column(heading, no_wrap=heading != "title")
+    async for session in client.list():
+        created = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(session.session_id, session.status, created, Text(plain(session.title)))
+    terminal.out.print(table)
+    return 0
+
+
+async def rm(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Delete a session, whatever it is doing."""
+    await client.delete(args.session_id)
+    terminal.say(f"{args.session_id} is being deleted")
+    return 0
+
+
+async def _watch(
+    terminal: Terminal,
+    client: AsyncHeadstart,
+    session_id: str,
+    view: View,
+    *,
+    after: int = 0,
+    stream: Stream | None = None,
+) -> int:
+    terminal.following = session_id
+    screen = terminal.screen()
+    outcome = None
+    try:
+        async with aclosing(client.follow(session_id, after, stream=stream)) as events:
+            async for event in events:
+                view.apply(event)
+                screen.show(event, view)
+                if outcome := view.outcome():
+                    break
+    finally:
+        screen.close()
+        sys.stdout.flush()
+    terminal.following = None
+    return await _conclude(terminal, client, session_id, outcome or Outcome("deleted"))
+
+
+async def _conclude(
+    terminal: Terminal, client: AsyncHeadstart, session_id: str, outcome: Outcome
+) -> int:
+    match outcome:
+        case Outcome("completed"):
+            return 0
+        case Outcome("prepared"):
+            terminal.say(f"The prompt is held; release it with: headstart initiate {session_id}")
+            return 0
+        case Outcome("deleted"):
+            return terminal.fail("The session was deleted; start a new one with `headstart run`.")
+        case Outcome("turn", failure) if failure:
+            return terminal.fail(advice.on_turn(failure, session_id))
+    # Fetched and not taken from the stream: only GET has all the output that is kept.
+    session = await client.get(session_id)
+    steps = session.attempt.steps if session.attempt else []
+    for step in steps:
+        if step.status == "failed" and step.output:
+            tail = plain(step.output).rstrip().splitlines()[-_TAIL_LINES:]
+            terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
+    if not session.failure:
+        return terminal.fail("The preparation failed.")
+    return terminal.fail(advice.on_preparation(session.failure, session_id))

@@ -1,0 +1,95 @@
+"""One tree of everything the client raises: `except HeadstartError` catches it all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class HeadstartError(Exception):
+    """Anything that keeps a call from its answer."""
+
+
+class TransportFailed(HeadstartError):
+    """No answer came; `sent` is False when the request never left, so nothing can have happened."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class ApiError(HeadstartError):
+    """The API refused: `code` names the reason, `detail` says it, `errors` lists `{loc, msg}`.
+
+    `retry_after` is in seconds, None when the API did not say.
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
+        # API Gateway itself (authorizer, throttle) answers only {"message": …}.
+        self.detail: str = (
+            problem.get("detail")
+            or problem.get("message")
+            or problem.get("title")
+            or f"the API answered {status}"
+        )
+        super().__init__(self.detail)
+        self.status = status
+        self.code: str = problem.get("code") or type(self).__name__
+        self.retryable = bool(problem.get("retryable", status in _TRANSIENT))
+        self.errors: list[dict[str, Any]] = problem.get("errors") or []
+        self.request_id: str | None = problem.get("requestId")
+        self.retry_after = retry_after
+
+
+class Unauthorized(ApiError):
+    """The token is missing, wrong or expired (401)."""
+
+
+class NotFound(ApiError):
+    """No such session for this user (404); a deleted one too."""
+
+
+class Conflict(ApiError):
+    """The call does not fit the session's status, or is stale (409)."""
+
+
+class ValidationFailed(ApiError):
+    """The request is wrong as it stands (400, 413, 422)."""
+
+
+class RateLimited(ApiError):
+    """Too many requests, sessions or queued messages (429)."""
+
+
+class Unavailable(ApiError):
+    """A service under the API did not answer (502, 503, 504)."""
+
+
+class PreparationFailed(HeadstartError):
+    """`prepare` ended badly: in which step (None if none began), the code and the reason."""
+
+    def __init__(self, session_id: str, step: str | None, code: str, reason: str) -> None:
+        super().__init__(f"{step or 'preparation'}: {reason} ({code})")
+        self.session_id = session_id
+        self.step = step
+        self.code = code
+        self.reason = reason
+
+
+_TRANSIENT = frozenset({429, 502, 503, 504})
+_BY_STATUS: dict[int, type[ApiError]] = {
+    400: ValidationFailed,
+    401: Unauthorized,
+    404: NotFound,
+    409: Conflict,
+    413: ValidationFailed,
+    422: ValidationFailed,
+    429: RateLimited,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+
+
+def api_error(status: int, body: Any, retry_after: float | None = None) -> ApiError:
+    """Return the error for a status and a problem document (RFC 9457), whatever the body is."""
+    problem = body if isinstance(body, Mapping) else {}
+    return _BY_STATUS.get(status, ApiError)(status, problem, retry_after)

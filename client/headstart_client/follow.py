@@ -1,0 +1,138 @@
+"""Following a session over WebSocket: what the reducer asks for, done with tickets and sockets.
+
+Beside the cloud's events it yields two volatile ones of its own: `client.caught_up` when all that
+had happened is applied, and `client.reconnecting` (`reason`, `seconds`) when the connection broke.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from headstart_client.errors import ApiError, TransportFailed
+from headstart_client.models import Event, Stream
+from headstart_client.operations import backoff
+from headstart_client.reducer import CAUGHT_UP, Reducer
+
+RECONNECTING = "client.reconnecting"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: how often to ping (API Gateway closes after 10 idle minutes), how long to wait."""
+
+    ping_every: float = 30.0
+    pong_within: float = 10.0
+    reconnect_base: float = 0.5
+    reconnect_cap: float = 20.0
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+DEFAULT_TIMING = Timing()
+
+
+class _StreamBroken(Exception):
+    """The stream answered with an error, or not at all; a new connection is the remedy."""
+
+
+async def follow(
+    new_ticket: Callable[[], Awaitable[Stream]],
+    after: int = 0,
+    stream: Stream | None = None,
+    timing: Timing = DEFAULT_TIMING,
+) -> AsyncGenerator[Event, None]:
+    """Yield events until the session is deleted; `new_ticket` decides whether one may go on.
+
+    Why a handshake was refused can't be seen from outside, so a ticket is fetched before every
+    connection and what that call raises for good (401, 404) is raised here.
+    """
+    reducer = Reducer(after)
+    failures = 0
+    while True:
+        try:
+            stream = stream or await new_ticket()
+            url = f"{stream.url}?ticket={quote(stream.ticket, safe='')}"
+            async with connect(url, ping_interval=None) as socket:
+                connection = _Connection(socket, reducer, timing)
+                await connection.subscribe()
+                while not reducer.deleted:
+                    for event in await connection.receive():
+                        if event.event_id is not None or event.type == CAUGHT_UP:
+                            failures = 0
+                        yield event
+                return
+        except ApiError as error:
+            if not error.retryable:
+                raise
+            reason = str(error)
+        except (TransportFailed, WebSocketException, OSError, _StreamBroken) as error:
+            reason = str(error) or type(error).__name__
+        stream = None
+        failures += 1
+        pause = backoff(failures, timing.reconnect_base, timing.reconnect_cap)
+        yield Event(type=RECONNECTING, data={"reason": reason, "seconds": pause})
+        await timing.sleep(pause)
+
+
+class _Connection:
+    """One open socket, and when (on the loop's clock) what is due on it."""
+
+    def __init__(self, socket: ClientConnection, reducer: Reducer, timing: Timing) -> None:
+        self._socket = socket
+        self._reducer = reducer
+        self._timing = timing
+        self._now = asyncio.get_running_loop().time
+        self._subscribe_at = inf
+        self._ping_at = self._now() + timing.ping_every
+        self._pong_by = inf
+
+    async def subscribe(self) -> None:
+        """Ask for all that is missing."""
+        self._subscribe_at = inf
+        await self._send(self._reducer.subscribe())
+
+    async def receive(self) -> list[Event]:
+        """Return what the next frame gives to apply, doing what falls due before it comes."""
+        while True:
+            try:
+                async with asyncio.timeout_at(
+                    min(self._subscribe_at, self._ping_at, self._pong_by)
+                ):
+                    frame = json.loads(await self._socket.recv())
+            except TimeoutError:
+                await self._do_what_is_due()
+            else:
+                return self._take(frame)
+
+    async def _do_what_is_due(self) -> None:
+        now = self._now()
+        if now >= self._pong_by:
+            raise _StreamBroken("the cloud stopped answering")
+        if now >= self._subscribe_at:
+            self._subscribe_at = inf
+            if self._reducer.incomplete:
+                await self.subscribe()
+        if now >= self._ping_at:
+            self._ping_at = now + self._timing.ping_every
+            self._pong_by = now + self._timing.pong_within
+            await self._send({"action": "ping"})
+
+    def _take(self, frame: dict[str, Any]) -> list[Event]:
+        # API Gateway's own failures carry a message and no type.
+        if frame.get("type", "error") == "error":
+            raise _StreamBroken(frame.get("message", "the cloud reported an error"))
+        if frame["type"] == "pong":
+            self._pong_by = inf
+        events, seconds = self._reducer.feed(frame)
+        if seconds is not None:
+            self._subscribe_at = min(self._subscribe_at, self._now() + seconds)
+        return events
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        await self._socket.send(json.dumps(frame))

@@ -1,0 +1,146 @@
+"""What the API answers, as frozen objects; fields a newer API adds are ignored.
+
+Statuses, codes and types stay strings: an older client must not break on a new one.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+T = TypeVar("T")
+
+
+class Model(BaseModel):
+    """A camelCase JSON object, read into snake_case attributes."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
+    )
+
+
+class Stream(Model):
+    """Where to connect as a viewer; the ticket is good for one connection, about a minute long."""
+
+    url: str
+    ticket: str = Field(repr=False)
+    expires_at: datetime
+
+
+class Created(Model):
+    """The answer to POST /sessions."""
+
+    session_id: str
+    status: str
+    attempt_number: int
+    created_at: datetime
+    stream: Stream
+
+
+class Failure(Model):
+    """Why a session or a message failed: `reason` is a sentence, `code` its stable name."""
+
+    step: str | None = None
+    code: str
+    reason: str
+    retryable: bool = False
+
+
+class StepState(Model):
+    """How one step of an attempt stands; `output` is the tail of what it printed."""
+
+    step: str
+    status: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    message: str | None = None
+    percent: int | None = None
+    output: str | None = None
+
+
+class Attempt(Model):
+    """One run of the preparation; `revision` comes with snapshots only."""
+
+    number: int
+    cause: str
+    status: str
+    revision: int = 0
+    started_at: datetime
+    ended_at: datetime | None = None
+    steps: list[StepState] = Field(default_factory=list)
+
+
+class Message(Model):
+    """A prompt in the session's queue; `text` is None where the API lists only its place."""
+
+    message_id: str
+    status: str
+    created_at: datetime | None = None
+    delivered_at: datetime | None = None
+    text: str | None = None
+    failure: Failure | None = None
+
+
+class Turn(Model):
+    """The turn the agent works on; not started until its message is delivered."""
+
+    turn_id: str
+    message_id: str
+    started_at: datetime | None = None
+
+
+class Repository(Model):
+    """Where the work is and the branch it goes to."""
+
+    git_url: str
+    branch: str
+
+
+class Session(Model):
+    """A session as it stands."""
+
+    session_id: str
+    title: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    prepared_at: datetime | None = None
+    initiated_at: datetime | None = None
+    last_event_id: int = 0
+    repository: Repository
+    agent: str
+    mode: str
+    model: str | None = None
+    attempt: Attempt | None = None
+    failure: Failure | None = None
+    queue: list[Message] = Field(default_factory=list)
+    active_turn: Turn | None = None
+    pending_inputs: list[dict[str, Any]] = Field(default_factory=list)
+    counts: dict[str, int] = Field(default_factory=dict)
+
+
+class Event(Model):
+    """Something that happened; `event_id` is None for a volatile event, which is never replayed."""
+
+    event_id: int | None = None
+    session_id: str = ""
+    type: str
+    timestamp: datetime | None = None
+    turn_id: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as the cloud sent it, its time in UTC with milliseconds."""
+        body = self.model_dump(by_alias=True, exclude={"turn_id"} if self.turn_id is None else None)
+        if self.timestamp:
+            utc = self.timestamp.astimezone(UTC).isoformat(timespec="milliseconds")
+            body["timestamp"] = utc.replace("+00:00", "Z")
+        return body
+
+
+class Page(Model, Generic[T]):
+    """One page of a list; `next_cursor` is None on the last."""
+
+    items: list[T]
+    next_cursor: str | None = None

@@ -1,0 +1,260 @@
+"""How the command line shows a session: JSON lines, plain lines, or live on a terminal."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from headstart_client.follow import RECONNECTING
+from headstart_client.models import Event
+from headstart_client.view import Part, Step, View, last_line, plain
+
+_MARKS = {
+    "pending": ("·", "dim"),
+    "completed": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "skipped": ("-", "dim"),
+    "cancelled": ("✗", "yellow"),
+}
+_PERCENT_STEP = 25
+
+
+class Screen(Protocol):
+    """Where events are shown, after the view has taken them in."""
+
+    def show(self, event: Event, view: View) -> None:
+        """Show what the event changed."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class JsonScreen:
+    """The cloud's events, one JSON object a line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def show(self, event: Event, _: View) -> None:
+        """Write the event, unless it is one of the client's own."""
+        if not event.type.startswith("client."):
+            line = json.dumps(event.to_json(), separators=(",", ":"))
+            self._console.out(line, highlight=False)
+
+    def close(self) -> None:
+        """Nothing to leave behind."""
+
+
+class LineScreen:
+    """Lines for logs and pipes: one a step change, and the answer as it comes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._mid_line = False
+        self._shown_steps: dict[str, tuple[int, str, int]] = {}
+        self._shown_text: dict[str, str] = {}
+        self._shown_notes: set[tuple[str, str]] = set()
+
+    def show(self, event: Event, view: View) -> None:
+        """Write what is new."""
+        match event.type:
+            case "message.queued":
+                self._line(f"> {plain(event.data['text'])}", "bold")
+            case "session.snapshot" | "preparing" | "session.failed":
+                self._progress(view)
+            case "session.ready" | "session.prepared":
+                self._progress(view)
+                word = event.type.removeprefix("session.")
+                self._line(f"{word} in {_time(event.data['receipt']['totalMs'] / 1000)}", "green")
+            case "session.asleep":
+                self._line("asleep; the next message wakes it", "dim")
+            case "agent.event" | "agent.delta":
+                part_id = event.data.get("partId", "")
+                self._part(part_id, view.parts[part_id])
+            case "agent.snapshot":
+                for part_id, part in view.parts.items():
+                    self._part(part_id, part)
+            case "turn.completed" | "turn.failed" | "turn.interrupted":
+                self._end_line()
+            case "runner.disconnected":
+                self._line("the sandbox's connection dropped; waiting for it", "yellow")
+            case str(kind) if kind == RECONNECTING:
+                self._line(f"connection lost ({event.data['reason']}); reconnecting", "yellow")
+
+    def close(self) -> None:
+        """End an unfinished line."""
+        self._end_line()
+
+    def _progress(self, view: View) -> None:
+        for step in list(view.steps.values()):
+            shown_percent = (step.percent or 0) // _PERCENT_STEP * _PERCENT_STEP
+            running = step.status == "running"
+            now = (view.attempt_number, step.status, shown_percent if running else 0)
+            before = self._shown_steps.get(step.name)
+            self._shown_steps[step.name] = now
+            if now != before and step.status != "pending":
+                self._line(_step_line(step, now, before), _MARKS.get(step.status, ("", ""))[1])
+
+    def _part(self, part_id: str, part: Part) -> None:
+        if part.kind in {"text", "error"}:
+            shown = self._shown_text.get(part_id, "")
+            if not part.text.startswith(shown):
+                self._end_line()
+                shown = ""
+            self._text(part.text[len(shown) :])
+            self._shown_text[part_id] = part.text
+            if part.final:
+                self._end_line()
+        elif (note := _note(part)) and (part_id, note) not in self._shown_notes:
+            self._shown_notes.add((part_id, note))
+            self._line(note, "cyan")
+
+    def _text(self, text: str) -> None:
+        if text := plain(text):
+            self._console.print(text, end="", soft_wrap=True, markup=False, highlight=False)
+            self._mid_line = not text.endswith("\n")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self._end_line()
+        self._console.print(Text(text, style), soft_wrap=True, highlight=False)
+
+    def _end_line(self) -> None:
+        if self._mid_line:
+            self._console.print()
+            self._mid_line = False
+
+
+class LiveScreen(LineScreen):
+    """The same on a terminal, with all steps on display while the session prepares."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console)
+        self._clock = clock
+        self._live: Live | None = None
+        self._thinking_since: float | None = None
+
+    def show(self, event: Event, view: View) -> None:
+        """Keep the display while there is nothing to read yet, then write the answer."""
+        match event.type:
+            case "session.preparing" | "preparing":
+                self._start(view)
+            case "session.ready":
+                self._thinking_since = self._clock()
+            case "session.snapshot":
+                if view.status == "preparing":
+                    self._start(view)
+            case "session.prepared" | "session.failed" | "session.asleep":
+                self.close()
+            case "agent.event" | "agent.delta" | "turn.completed" | "turn.failed":
+                self.close()
+        super().show(event, view)
+
+    def close(self) -> None:
+        """Let the display stand as it is, and write below it from now on."""
+        self._thinking_since = None
+        if self._live:
+            self._live.stop()
+            self._live = None
+        super().close()
+
+    def _start(self, view: View) -> None:
+        if self._live is None:
+            self._thinking_since = None
+            self._live = Live(
+                get_renderable=lambda: self._display(view),
+                console=self._console,
+                refresh_per_second=8,
+            )
+            self._live.start()
+
+    def _progress(self, view: View) -> None:
+        if self._live:
+            self._live.refresh()
+
+    def _display(self, view: View) -> RenderableType:
+        now = self._clock()
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(no_wrap=True)
+        grid.add_column(justify="right", width=8)
+        grid.add_column()
+        for step in list(view.steps.values()):
+            grid.add_row(*_step_row(step, now))
+        if self._thinking_since is None:
+            return grid
+        waited = _time(now - self._thinking_since)
+        return Group(grid, Spinner("dots", Text(f"the agent is thinking… {waited}", "dim")))
+
+
+def receipt(console: Console, view: View, answer_ms: float, first_word: float | None) -> None:
+    """Show what each part took: `answer_ms` of the POST, `first_word` in seconds after it."""
+    if not view.receipt:
+        return
+    table = Table(
+        box=None, pad_edge=False, show_header=False, title="Receipt", title_justify="left"
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    table.add_row("answer to the POST", f"{answer_ms:.0f} ms")
+    for line in view.receipt["steps"]:
+        note = "" if line["status"] == "completed" else line["status"]
+        table.add_row(line["step"], _time(line["elapsedMs"] / 1000), note)
+    table.add_row("ready, in all", _time(view.receipt["totalMs"] / 1000))
+    if first_word is not None:
+        table.add_row("first word of the answer", _time(first_word), "after the POST")
+    console.print()
+    console.print(table)
+
+
+def _step_row(step: Step, now: float) -> list[RenderableType]:
+    mark, style = _MARKS.get(step.status, ("", ""))
+    began = step.status not in {"pending", "skipped"}
+    elapsed = Text(_time(step.seconds(now)) if began else "", "dim")
+    icon: RenderableType = Text(mark, style)
+    detail: RenderableType = Text("")
+    if step.status == "running":
+        icon = Spinner("dots")
+        line = plain(last_line(step.output) or step.message or "")
+        detail = Text(line, "dim", no_wrap=True, overflow="ellipsis")
+        if step.percent is not None:
+            grid = Table.grid(padding=(0, 1))
+            bar = ProgressBar(total=100, completed=step.percent, width=24)
+            grid.add_row(bar, f"{step.percent:3d}%", detail)
+            detail = grid
+    elif step.status in {"failed", "skipped", "cancelled"}:
+        detail = Text(plain(step.message or step.status), style, no_wrap=True, overflow="ellipsis")
+    return [icon, Text(step.title, "dim" if step.status == "pending" else ""), elapsed, detail]
+
+
+def _step_line(step: Step, now: tuple[int, str, int], before: tuple[int, str, int] | None) -> str:
+    if step.status == "running":
+        again = before is not None and before[:2] == now[:2]
+        return f"{step.name}: {now[2]}%" if again else f"{step.name}: {step.title.lower()}"
+    message = f": {plain(step.message)}" if step.message and step.status != "completed" else ""
+    if step.status == "skipped":
+        return f"{step.name}: skipped{message}"
+    return f"{step.name}: {step.status} after {_time(step.elapsed)}{message}"
+
+
+def _note(part: Part) -> str:
+    data = part.data
+    if part.kind == "tool":
+        what = " ".join(plain(str(data.get("title") or "")).split())
+        name = plain(str(data.get("tool", "tool")))
+        mark = "✗" if data.get("status") in {"error", "failed"} else "▸"
+        return f"{mark} {name} {what}".rstrip()
+    if part.kind == "patch":
+        return "▸ changed " + plain(", ".join(str(file) for file in data.get("files", [])))
+    return ""
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {seconds % 60:.0f} s"

@@ -1,0 +1,422 @@
+"""A Headstart of real HTTP and real WebSocket on loopback, which does as the tests say.
+
+It keeps sessions, numbers events, replays them in pages and burns tickets; faults are queued by
+the tests: canned answers and lost replies for HTTP, a number of frames before a drop for sockets.
+"""
+
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import Server, ServerConnection, serve
+
+NOW = "2026-01-02T03:04:05.678Z"
+STEPS = ["sandbox", "disk", "clone", "branch", "restore", "setup", "agent", "deliver"]
+SESSION_ID = "ses_0123456789abABCDEFGHIJKLMN"
+
+Script = Iterable[tuple[str, dict[str, Any]]]
+VOLATILE = {"preparing", "agent.delta", "agent.snapshot", "session.deleted", "runner.disconnected"}
+
+
+@dataclass
+class Seen:
+    """A request as it came."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Reply:
+    """A canned answer; a status of 0 closes the connection without one."""
+
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class FakeSession:
+    """One session: its events, who watches, and what happens once somebody does."""
+
+    session_id: str = SESSION_ID
+    status: str = "preparing"
+    failure: dict[str, Any] | None = None
+    queue: list[dict[str, Any]] = field(default_factory=list)
+    active_turn: dict[str, Any] | None = None
+    attempt: int = 1
+    revision: int = 0
+    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    script: Script = ()
+    viewers: list["Viewer"] = field(default_factory=list)
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "sessionId": self.session_id,
+            "title": "Say hello",
+            "status": self.status,
+            "createdAt": NOW,
+            "updatedAt": NOW,
+            "preparedAt": None,
+            "initiatedAt": None,
+            "lastEventId": len(self.events),
+            "repository": {"gitUrl": "https://example.com/r.git", "branch": "session/x"},
+            "agent": "demo",
+            "mode": "code",
+            "model": None,
+            "attempt": {
+                "number": self.attempt,
+                "cause": "created",
+                "status": "running",
+                "startedAt": NOW,
+                "endedAt": None,
+                "revision": self.revision,
+                "steps": [
+                    {"step": name, "status": "pending", **self.steps.get(name, {})}
+                    for name in STEPS
+                ],
+            },
+            "failure": self.failure,
+            "queue": self.queue,
+            "activeTurn": self.active_turn,
+            "pendingInputs": [],
+            "counts": {"envVars": 0},
+        }
+
+
+class Viewer:
+    """One connection; after `budget` frames it drops without a word."""
+
+    def __init__(self, connection: ServerConnection, budget: int | None) -> None:
+        self.connection = connection
+        self.budget = budget
+
+    def send(self, frame: dict[str, Any]) -> None:
+        if self.budget == 0:
+            with suppress(OSError):
+                self.connection.socket.shutdown(socket.SHUT_RDWR)
+            return
+        if self.budget is not None:
+            self.budget -= 1
+        with suppress(ConnectionClosed, OSError):
+            self.connection.send(json.dumps(frame))
+
+
+class FakeHeadstart:
+    """The server; `url` is the API's. Everything the tests look at is a plain attribute."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, FakeSession] = {}
+        self.seen: list[Seen] = []
+        self.canned: deque[Reply] = deque()
+        self.drops: deque[int] = deque()
+        self.next_session: FakeSession = FakeSession()
+        self.wait_statuses: deque[str] = deque()
+        self.page_size = 3
+        self.pings = 0
+        self.answers_pings = True
+        self.tickets: set[str] = set()
+        self.tickets_made = 0
+        self.lock = threading.RLock()
+        self.idempotent: dict[str, dict[str, Any]] = {}
+
+    # What tests do.
+
+    def add(self, session: FakeSession) -> FakeSession:
+        self.sessions[session.session_id] = session
+        return session
+
+    def emit(self, session: FakeSession, kind: str, data: dict[str, Any]) -> None:
+        """Let something happen, for the record and for all who watch."""
+        with self.lock:
+            event: dict[str, Any] = {
+                "eventId": None if kind in VOLATILE else len(session.events) + 1,
+                "sessionId": session.session_id,
+                "type": kind,
+                "timestamp": NOW,
+                "data": data,
+            }
+            if event["eventId"]:
+                session.events.append(event)
+            for viewer in session.viewers:
+                viewer.send({"type": "events", "events": [event]})
+
+    def requests(self, method: str, ending: str) -> list[Seen]:
+        return [s for s in self.seen if s.method == method and s.path.endswith(ending)]
+
+    # HTTP.
+
+    def answer(self, request: Seen) -> Reply:
+        parts = request.path.strip("/").split("/")[1:]
+        if len(parts) == 1:
+            listing = request.method == "GET"
+            return Reply(200, self._list(request)) if listing else Reply(202, self._create(request))
+        session = self.sessions.get(parts[1])
+        if session is None:
+            return problem(404, "SessionNotFound", "No such session")
+        body: Any = {}
+        match request.method, parts[2:]:
+            case "GET" | "PATCH", []:
+                body = session.view()
+            case "GET", ["wait"]:
+                with self.lock:
+                    if self.wait_statuses:
+                        session.status = self.wait_statuses.popleft()
+                body = session.view()
+            case "GET", ["events"]:
+                after = int(request.query["after"][0])
+                page = session.events[after : after + self.page_size]
+                end = after + len(page)
+                body = {
+                    "items": page,
+                    "nextCursor": str(end) if end < len(session.events) else None,
+                }
+            case "GET", ["messages"]:
+                item = {"messageId": "msg_1", "text": "hi", "status": "held", "createdAt": NOW}
+                body = {"items": [item], "nextCursor": None}
+            case "POST", ["stream-ticket"]:
+                body = self.stream(session)
+            case "POST", ["messages"]:
+                data = {"messageId": "msg_2", "position": 1, "text": request.body["prompt"]}
+                self.emit(session, "message.queued", data)
+                body = {"messageId": "msg_2", "status": "queued", "createdAt": NOW}
+            case "DELETE", []:
+                body = None
+        return Reply(202, body)
+
+    def _create(self, request: Seen) -> dict[str, Any]:
+        key = request.headers["idempotency-key"]
+        with self.lock:
+            if key not in self.idempotent:
+                session = self.add(self.next_session)
+                self.idempotent[key] = {
+                    "sessionId": session.session_id,
+                    "status": "preparing",
+                    "attemptNumber": 1,
+                    "createdAt": NOW,
+                }
+        body = self.idempotent[key]
+        return body | {"stream": self.stream(self.sessions[body["sessionId"]])}
+
+    def _list(self, request: Seen) -> dict[str, Any]:
+        items = [session.view() for session in self.sessions.values()]
+        at = int(request.query.get("cursor", ["0"])[0])
+        following = str(at + 2) if at + 2 < len(items) else None
+        return {"items": items[at : at + 2], "nextCursor": following}
+
+    def stream(self, session: FakeSession) -> dict[str, Any]:
+        with self.lock:
+            self.tickets_made += 1
+            ticket = f"{session.session_id}.{self.tickets_made}"
+            self.tickets.add(ticket)
+        return {"url": self.stream_url, "ticket": ticket, "expiresAt": NOW}
+
+    # WebSocket.
+
+    def admit(self, connection: ServerConnection, request: Any) -> Any:
+        ticket = parse_qs(urlsplit(request.path).query).get("ticket", [""])[0]
+        with self.lock:
+            if ticket not in self.tickets:
+                return connection.respond(401, "refused")
+            self.tickets.discard(ticket)
+        return None
+
+    def serve_viewer(self, connection: ServerConnection) -> None:
+        ticket = parse_qs(urlsplit(connection.request.path).query)["ticket"][0]
+        session = self.sessions[ticket.split(".")[0]]
+        with self.lock:
+            viewer = Viewer(connection, self.drops.popleft() if self.drops else None)
+        try:
+            for raw in connection:
+                self._take(session, viewer, json.loads(raw))
+        except (ConnectionClosed, OSError):
+            pass
+        finally:
+            with self.lock:
+                if viewer in session.viewers:
+                    session.viewers.remove(viewer)
+
+    def _take(self, session: FakeSession, viewer: Viewer, frame: dict[str, Any]) -> None:
+        if frame["action"] == "ping":
+            self.pings += 1
+            if self.answers_pings:
+                viewer.send({"type": "pong", "lastEventId": len(session.events)})
+            return
+        with self.lock:
+            if viewer not in session.viewers:
+                session.viewers.append(viewer)
+            self._replay(session, viewer, frame["after"])
+            script, session.script = session.script, ()
+        for kind, data in script:
+            self.emit(session, kind, data)
+
+    def _replay(self, session: FakeSession, viewer: Viewer, after: int) -> None:
+        page = session.events[after : after + self.page_size]
+        through = after + len(page)
+        snapshot = {
+            "eventId": None,
+            "sessionId": session.session_id,
+            "type": "session.snapshot",
+            "timestamp": NOW,
+            "data": session.view(),
+        }
+        viewer.send({"type": "events", "events": [snapshot]})
+        if page:
+            viewer.send({"type": "events", "events": page})
+        more = through < len(session.events)
+        viewer.send({"type": "replayed", "through": through, "more": more})
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> Reply:
+    """Return a problem document as the API writes them."""
+    body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code}
+    body |= {"retryable": status in {429, 503}, "requestId": "req-1"} | more
+    return Reply(status, body, {"content-type": "application/problem+json"})
+
+
+def _handler(fake: FakeHeadstart) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            length = int(self.headers.get("content-length", 0))
+            raw = self.rfile.read(length)
+            address = urlsplit(self.path)
+            request = Seen(
+                self.command,
+                address.path,
+                parse_qs(address.query),
+                {name.lower(): value for name, value in self.headers.items()},
+                json.loads(raw) if raw else None,
+            )
+            with fake.lock:
+                fake.seen.append(request)
+                reply = fake.canned.popleft() if fake.canned else None
+            reply = reply or fake.answer(request)
+            if reply.status == 0:
+                fake.answer(request)
+                self.close_connection = True
+                return
+            body = b"" if reply.body is None else json.dumps(reply.body).encode()
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_PATCH = do_DELETE = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            """Tests look at `seen`."""
+
+    return Handler
+
+
+@contextmanager
+def running() -> Iterator[FakeHeadstart]:
+    """Serve on two free ports until the end of the block."""
+    fake = FakeHeadstart()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
+    http.daemon_threads = True
+    http.block_on_close = False
+    sockets = serve(fake.serve_viewer, "127.0.0.1", 0, process_request=fake.admit)
+    fake.url = f"http://127.0.0.1:{http.server_port}/stage"
+    fake.stream_url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}/stage"
+    servers: list[ThreadingHTTPServer | Server] = [http, sockets]
+    threads = [
+        threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True),
+        threading.Thread(target=sockets.serve_forever, daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield fake
+    finally:
+        for server in servers:
+            server.shutdown()
+        http.server_close()
+        for thread in threads:
+            thread.join()
+
+
+# What sessions do, told as scripts.
+
+
+def preparing(
+    revision: int, step: str, status: str, elapsed: int = 0, **more: Any
+) -> tuple[str, dict[str, Any]]:
+    return "preparing", {
+        "attemptNumber": more.pop("attempt", 1),
+        "revision": revision,
+        "step": step,
+        "status": status,
+        "elapsedMs": elapsed,
+        **more,
+    }
+
+
+def receipt(attempt: int = 1) -> dict[str, Any]:
+    steps = [{"step": name, "status": "completed", "elapsedMs": 100} for name in STEPS]
+    steps[5]["status"] = "skipped"
+    return {"receipt": {"attemptNumber": attempt, "totalMs": 1234, "steps": steps}}
+
+
+def good_start(text: str = "Say hello") -> list[tuple[str, dict[str, Any]]]:
+    """A preparation as it goes, up to the delivery of the prompt."""
+    return [
+        ("session.preparing", {"attemptNumber": 1, "cause": "created"}),
+        ("message.queued", {"messageId": "msg_1", "position": 1, "text": text}),
+        preparing(1, "sandbox", "running"),
+        preparing(2, "sandbox", "completed", 1500),
+        preparing(3, "disk", "running"),
+        preparing(4, "disk", "completed", 20),
+        preparing(5, "clone", "running", 0, percent=3, message="Receiving objects"),
+        preparing(6, "clone", "running", 500, percent=30, message="Receiving objects"),
+        preparing(6, "clone", "running", 700, percent=45, message="Receiving objects"),
+        preparing(7, "clone", "running", 900, percent=99, message="Resolving deltas"),
+        preparing(8, "clone", "completed", 1200, percent=100),
+        preparing(9, "branch", "running"),
+        preparing(10, "branch", "completed", 30),
+        preparing(11, "restore", "running"),
+        preparing(12, "restore", "completed", 40),
+        preparing(13, "setup", "skipped", 0, message="no commands"),
+        preparing(14, "agent", "running"),
+        preparing(15, "agent", "completed", 800),
+        preparing(16, "deliver", "running"),
+    ]
+
+
+def good_turn(turn: str = "turn_1", message: str = "msg_1") -> list[tuple[str, dict[str, Any]]]:
+    """A turn with a tool and a streamed answer."""
+    tool = {"kind": "tool", "partId": f"{turn}.a", "tool": "bash", "title": "ls -l"}
+    text = {"kind": "text", "messageId": "m", "partId": f"{turn}.b"}
+    return [
+        ("message.delivered", {"messageId": message}),
+        ("turn.started", {"turnId": turn, "messageId": message}),
+        ("agent.event", {**tool, "status": "running"}),
+        ("agent.event", {**tool, "status": "completed", "output": "x"}),
+        ("agent.delta", {"partId": text["partId"], "offset": 0, "text": "Hello, "}),
+        ("agent.delta", {"partId": text["partId"], "offset": 7, "text": "world"}),
+        ("agent.event", {**text, "text": "Hello, world."}),
+        ("turn.completed", {"turnId": turn, "messageId": message, "usage": {}}),
+    ]
+
+
+def good_session() -> list[tuple[str, dict[str, Any]]]:
+    """All of it; `session.ready` comes once the agent has the prompt, as in the cloud."""
+    turn = good_turn()
+    done = preparing(17, "deliver", "completed", 60)
+    return [*good_start(), *turn[:2], done, ("session.ready", receipt()), *turn[2:]]

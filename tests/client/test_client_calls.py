@@ -1,0 +1,276 @@
+"""Every call over real HTTP: paths and bodies, retries, errors, and the blocking prepare()."""
+
+import asyncio
+import inspect
+
+import pytest
+from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Reply, good_start, problem
+
+from headstart_client import (
+    ApiError,
+    AsyncHeadstart,
+    Conflict,
+    Headstart,
+    HeadstartError,
+    NotFound,
+    PreparationFailed,
+    RateLimited,
+    TransportFailed,
+    Unauthorized,
+    Unavailable,
+    ValidationFailed,
+)
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def client(cloud: FakeHeadstart, pauses: list[float]):
+    with Headstart(cloud.url, "token-1", sleep=pauses.append) as client:
+        yield client
+
+
+def test_creating_sends_camel_case_and_reads_the_stream(client, cloud):
+    created = client.create_session(
+        "Say hello", git_url="https://example.com/r.git", setup_commands=["npm ci"]
+    )
+    assert (created.session_id, created.status) == (SESSION_ID, "preparing")
+    assert created.stream.url == cloud.stream_url
+    assert created.stream.ticket not in repr(created)
+    [seen] = cloud.seen
+    assert seen.path == "/stage/sessions"
+    assert seen.headers["authorization"] == "Bearer token-1"
+    assert seen.body == {
+        "prompt": "Say hello",
+        "autoInitiate": True,
+        "gitUrl": "https://example.com/r.git",
+        "setupCommands": ["npm ci"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "path", "body"),
+    [
+        (lambda c: c.get(SESSION_ID), "GET", "", None),
+        (lambda c: c.messages(SESSION_ID), "GET", "/messages", None),
+        (lambda c: c.wait(SESSION_ID), "GET", "/wait", None),
+        (lambda c: c.stream_ticket(SESSION_ID), "POST", "/stream-ticket", None),
+        (lambda c: c.initiate(SESSION_ID), "POST", "/initiate", None),
+        (lambda c: c.interrupt(SESSION_ID), "POST", "/interrupt", None),
+        (lambda c: c.delete(SESSION_ID), "DELETE", "", None),
+        (
+            lambda c: c.send_message(SESSION_ID, "go on", if_busy="reject"),
+            "POST",
+            "/messages",
+            {"prompt": "go on", "ifBusy": "reject"},
+        ),
+        (
+            lambda c: c.retry(SESSION_ID, 2, setup_commands=["make"]),
+            "POST",
+            "/retry",
+            {"attemptNumber": 2, "setupCommands": ["make"]},
+        ),
+        (
+            lambda c: c.answer_input(SESSION_ID, "req/1", {"reply": "once"}),
+            "POST",
+            "/inputs/req%2F1",
+            {"reply": "once"},
+        ),
+        (
+            lambda c: c.patch(SESSION_ID, model=None, env_vars={"CI": "1"}),
+            "PATCH",
+            "",
+            {"model": None, "envVars": {"CI": "1"}},
+        ),
+    ],
+)
+def test_each_call_goes_where_the_design_says(client, cloud, *, call, method, path, body):
+    cloud.add(FakeSession())
+    call(client)
+    [seen] = cloud.seen
+    assert (seen.method, seen.path) == (method, f"/stage/sessions/{SESSION_ID}{path}")
+    assert seen.body == body
+    assert ("idempotency-key" in seen.headers) == (method == "POST")
+
+
+def test_lists_and_events_are_fetched_page_by_page(client, cloud):
+    for number in range(5):
+        cloud.add(FakeSession(session_id=f"ses_{number}"))
+    assert [s.session_id for s in client.list()] == [f"ses_{number}" for number in range(5)]
+    assert len(cloud.seen) == 3
+    session = cloud.add(FakeSession())
+    for kind, data in good_start()[:2] * 4:
+        cloud.emit(session, kind, data)
+    assert [event.event_id for event in client.events(SESSION_ID, after=1)] == list(range(2, 9))
+    assert len(cloud.requests("GET", "/events")) == 3
+
+
+def test_the_async_client_has_the_same_calls(cloud):
+    session = cloud.add(FakeSession())
+    for kind, data in good_start()[:2] * 2:
+        cloud.emit(session, kind, data)
+
+    async def main() -> None:
+        async with AsyncHeadstart(cloud.url, "token") as client:
+            assert (await client.get(SESSION_ID)).title == "Say hello"
+            assert [s.session_id async for s in client.list()] == [SESSION_ID]
+            assert [e.event_id async for e in client.events(SESSION_ID)] == [1, 2, 3, 4]
+
+    asyncio.run(main())
+    public = {
+        name
+        for name, member in vars(Headstart).items()
+        if not name.startswith("_") and callable(member)
+    }
+    assert public | {"follow"} == {
+        name
+        for name, member in vars(AsyncHeadstart).items()
+        if not name.startswith("_") and callable(member)
+    }
+    assert all(inspect.getdoc(getattr(Headstart, name)) for name in public)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "code"),
+    [
+        (problem(401, "Unauthorized", "no"), Unauthorized, "Unauthorized"),
+        (Reply(401, {"message": "Unauthorized"}), Unauthorized, "Unauthorized"),
+        (problem(404, "SessionNotFound", "no"), NotFound, "SessionNotFound"),
+        (problem(409, "SessionBusy", "turn t is active"), Conflict, "SessionBusy"),
+        (problem(413, "BodyTooLarge", "no"), ValidationFailed, "BodyTooLarge"),
+        (problem(422, "IdempotencyKeyReused", "no"), ValidationFailed, "IdempotencyKeyReused"),
+        (Reply(403, {"message": "Forbidden"}), ApiError, "ApiError"),
+        (Reply(500, ["not", "an", "object"]), ApiError, "ApiError"),
+    ],
+)
+def test_a_refusal_becomes_its_class_at_once(client, cloud, pauses, *, reply, kind, code):
+    cloud.canned.append(reply)
+    with pytest.raises(kind) as caught:
+        client.create_session("x", github_repo="a/b")
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.status) == (code, reply.status)
+    assert isinstance(caught.value, HeadstartError)
+    assert pauses == []
+    assert len(cloud.seen) == 1
+
+
+def test_validation_errors_keep_their_fields(client, cloud):
+    errors = [{"loc": ["prompt"], "msg": "must not be empty"}]
+    cloud.canned.append(problem(422, "ValidationFailed", "prompt: …", errors=errors))
+    with pytest.raises(ValidationFailed) as caught:
+        client.create_session("", github_repo="a/b")
+    assert caught.value.errors == errors
+    assert caught.value.request_id == "req-1"
+    assert not caught.value.retryable
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(client, cloud, pauses):
+    cloud.canned.extend([Reply(0), problem(503, "ServiceUnavailable", "later")])
+    created = client.create_session("Say hello", github_repo="a/b")
+    keys = {seen.headers["idempotency-key"] for seen in cloud.seen}
+    assert (len(cloud.seen), len(keys), len(pauses)) == (3, 1, 2)
+    assert created.session_id == SESSION_ID
+    client.create_session("Say hello", github_repo="a/b")
+    assert cloud.seen[-1].headers["idempotency-key"] not in keys
+
+
+def test_retries_are_bounded_and_grow(client, cloud, pauses):
+    cloud.canned.extend([problem(503, "ServiceUnavailable", "later")] * 10)
+    with pytest.raises(Unavailable):
+        client.get(SESSION_ID)
+    assert len(cloud.seen) == 4
+    for pause, ceiling in zip(pauses, [0.5, 1.0, 2.0], strict=True):
+        assert ceiling / 2 <= pause <= ceiling
+
+
+def test_retry_after_is_honoured_but_not_for_ever(client, cloud, pauses):
+    cloud.add(FakeSession())
+    cloud.canned.append(problem(429, "QueueFull", "full"))
+    cloud.canned[-1].headers["retry-after"] = "7"
+    client.get(SESSION_ID)
+    assert pauses == [7.0]
+    cloud.canned.append(problem(429, "QueueFull", "full"))
+    cloud.canned[-1].headers["retry-after"] = "600"
+    with pytest.raises(RateLimited) as caught:
+        client.get(SESSION_ID)
+    assert caught.value.retry_after == 600
+    assert pauses == [7.0]
+
+
+def test_what_the_api_calls_final_is_not_repeated(client, cloud):
+    cloud.canned.append(problem(429, "QuotaExceeded", "too many", retryable=False))
+    with pytest.raises(RateLimited):
+        client.get(SESSION_ID)
+    assert len(cloud.seen) == 1
+
+
+@pytest.mark.parametrize("reply", [Reply(0), Reply(504, {"message": "timed out"})])
+def test_an_interrupt_that_may_have_worked_is_not_repeated(client, cloud, reply):
+    cloud.add(FakeSession())
+    cloud.canned.append(reply)
+    with pytest.raises((TransportFailed, Unavailable)):
+        client.interrupt(SESSION_ID)
+    assert len(cloud.seen) == 1
+
+
+def test_no_connection_is_tried_again_and_named(pauses):
+    with (
+        Headstart("http://127.0.0.1:9", "token", sleep=pauses.append) as client,
+        pytest.raises(TransportFailed) as caught,
+    ):
+        client.interrupt(SESSION_ID)
+    assert not caught.value.sent
+    assert len(pauses) == 3
+
+
+def test_a_token_may_be_a_function_that_renews_it(cloud):
+    cloud.add(FakeSession())
+    tokens = iter(["one", "two"])
+    with Headstart(cloud.url, lambda: next(tokens)) as client:
+        client.get(SESSION_ID)
+        client.get(SESSION_ID)
+    assert [s.headers["authorization"] for s in cloud.seen] == ["Bearer one", "Bearer two"]
+
+
+def test_prepare_polls_until_the_session_is_prepared(client, cloud):
+    cloud.wait_statuses.extend(["preparing", "preparing", "prepared"])
+    session = client.prepare("Say hello", github_repo="a/b")
+    assert session.status == "prepared"
+    assert cloud.seen[0].body["autoInitiate"] is False
+    polls = cloud.requests("GET", "/wait")
+    assert len(polls) == 3
+    assert polls[0].query == {"while": ["preparing"], "seconds": ["25"]}
+
+
+def test_prepare_raises_the_step_that_failed(client, cloud):
+    cloud.wait_statuses.extend(["preparing", "failed"])
+    cloud.next_session.failure = {
+        "step": "clone",
+        "code": "RepositoryNotFound",
+        "reason": "no such repository",
+        "retryable": True,
+    }
+    with pytest.raises(PreparationFailed) as caught:
+        client.prepare("Say hello", github_repo="a/b")
+    error = caught.value
+    assert (error.step, error.code, error.reason) == (
+        "clone",
+        "RepositoryNotFound",
+        "no such repository",
+    )
+    assert error.session_id == SESSION_ID
+
+
+def test_prepare_ends_when_the_session_is_deleted_meanwhile(client, cloud):
+    cloud.canned.extend([cloud_reply(cloud), problem(404, "SessionNotFound", "gone")])
+    with pytest.raises(NotFound):
+        client.prepare("Say hello", github_repo="a/b")
+
+
+def cloud_reply(cloud: FakeHeadstart) -> Reply:
+    stream = {"url": "ws://x", "ticket": "t", "expiresAt": "2026-01-02T03:04:05.678Z"}
+    created = {"sessionId": SESSION_ID, "status": "preparing", "attemptNumber": 1}
+    return Reply(202, {**created, "createdAt": "2026-01-02T03:04:05.678Z", "stream": stream})
