@@ -6,6 +6,9 @@ from pydantic import Field
 
 from headstart.domain.model import Model
 
+DUE_SHARDS = 8
+"""Partitions of the due index; more than one so that no single one takes every write."""
+
 
 class Policy(Model):
     """The deployment's choices; times are `timedelta`, sizes bytes."""

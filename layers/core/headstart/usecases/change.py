@@ -2,30 +2,19 @@
 
 import json
 import logging
-import random
-import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from headstart.domain.channel import BATCH_BYTES, encode
-from headstart.domain.errors import Conflict, ConnectionGone
+from headstart.domain.errors import Conflict, ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.model import OpenModel
 from headstart.domain.work import Work
 from headstart.usecases.ports import Connection, Ports, Role
+from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-CONFLICT_TRIES = 10
-_BACKOFF_SECONDS = 0.01
-_BACKOFF_LIMIT_SECONDS = 0.3
-
-
-def backoff(attempt: int) -> None:
-    """Wait a little, longer each time and never the same, so that rivals come apart."""
-    limit = min(_BACKOFF_LIMIT_SECONDS, _BACKOFF_SECONDS * 2**attempt)
-    time.sleep(random.uniform(0, limit))  # noqa: S311  jitter is no secret
 
 
 def change(ports: Ports, session_id: str, decide: Callable[[Work], _T]) -> tuple[Work, _T]:
@@ -89,6 +78,11 @@ def post(ports: Ports, connection: Connection, messages: Iterable[str]) -> bool:
         ports.metrics.count("GoneSockets", Role=connection.role.value)
         if connection.is_open:
             ports.store.remove_connection(connection)
+        return False
+    except ServiceUnavailable:
+        # A viewer notices the gap and asks again; a runner sends its batch again.
+        _log.warning("could not post to a connection", exc_info=True)
+        ports.metrics.count("PostsFailed", Role=connection.role.value)
         return False
     finally:
         if sent:

@@ -9,8 +9,10 @@ from headstart.domain.errors import (
     NotStarted,
     SandboxUnresponsive,
     SessionNotFound,
+    StepError,
     StepTimedOut,
 )
+from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
@@ -23,7 +25,6 @@ from headstart.usecases.start import start_attempt
 
 _log = logging.getLogger(__name__)
 
-DUE_SHARDS = 8
 _PER_SHARD = 50
 
 
@@ -72,27 +73,30 @@ def _preparing(ports: Ports, session: Session) -> None:
         return
     if attempt.step(StepName.SANDBOX).status is StepStatus.PENDING:
         if now - attempt.started_at > ports.policy.start_patience:
-            error = NotStarted("The preparation could not be started for ten minutes")
-            ports.machine.stop(session.session_id, number, error.reason)
-            fail_preparation(ports, session.session_id, number, error)
+            _give_up(
+                ports, session, NotStarted("The preparation could not be started for ten minutes")
+            )
             return
         start_attempt(ports, session)
         _postpone(ports, session.session_id, lifecycle.START_CHECK)
         return
     execution = ports.machine.status(session.session_id, number)
     if execution is not ExecutionStatus.RUNNING:
-        error = SandboxUnresponsive("The preparation ended without saying how")
-        fail_preparation(ports, session.session_id, number, error)
+        _give_up(ports, session, SandboxUnresponsive("The preparation ended without saying how"))
         return
     if _sandbox_died(ports, session):
         return
     if now - attempt.progress_at > ports.policy.progress_patience and not _beats(ports, session):
         patience = ports.policy.progress_patience
-        error = StepTimedOut(f"No progress for {patience // timedelta(minutes=1)} minutes")
-        ports.machine.stop(session.session_id, number, error.reason)
-        fail_preparation(ports, session.session_id, number, error)
+        minutes = patience // timedelta(minutes=1)
+        _give_up(ports, session, StepTimedOut(f"No progress for {minutes} minutes"))
         return
     _postpone(ports, session.session_id, lifecycle.PROGRESS_CHECK)
+
+
+def _give_up(ports: Ports, session: Session, error: StepError) -> None:
+    ports.machine.stop(session.session_id, session.attempt_number, error.reason)
+    fail_preparation(ports, session.session_id, session.attempt_number, error)
 
 
 def _sandbox_died(ports: Ports, session: Session) -> bool:

@@ -86,6 +86,14 @@ def stream_ticket(ports: Ports, owner: str, session_id: str) -> dict[str, str]:
     return stream_view(ports.policy, secret, ticket)
 
 
+def check_status(text: str) -> str:
+    """Return the name of a status; raises ValidationFailed."""
+    if text not in set(Status):
+        known = ", ".join(Status)
+        raise ValidationFailed([{"loc": ["query", "while"], "msg": f"must be one of {known}"}])
+    return text
+
+
 def wait_while(
     ports: Ports,
     owner: str,

@@ -1,0 +1,88 @@
+"""The REST API, all but the long polls."""
+
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools.event_handler import Response
+
+from headstart.bootstrap import Event, Services, entry, services
+from headstart.domain.requests import CreateSession, SendMessage
+from headstart.http import answer, body, idempotency_key, new_app, owner, session_id, whole_number
+from headstart.usecases import create, deletion, messages, sessions
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+app = new_app()
+
+
+@app.post("/sessions")
+def create_session() -> Response[str]:
+    event = app.current_event
+    request = body(event, CreateSession)
+    key = idempotency_key(event)
+    return answer(create.create_session(services(), owner(event), request, key), 202)
+
+
+@app.get("/sessions")
+def list_sessions() -> Response[str]:
+    event = app.current_event
+    limit = whole_number(event, "limit", 20, low=1, high=sessions.PAGE_LIMIT)
+    cursor = event.query_string_parameters.get("cursor")
+    return answer(sessions.list_sessions(services(), owner(event), cursor, limit))
+
+
+@app.get("/sessions/<id_>")
+def get_session(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(sessions.get_session(services(), caller, session_id(id_)))
+
+
+@app.delete("/sessions/<id_>")
+def delete_session(id_: str) -> Response[str]:
+    deletion.delete_session(services(), owner(app.current_event), session_id(id_))
+    return answer({}, 202)
+
+
+@app.get("/sessions/<id_>/messages")
+def list_messages(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(sessions.list_messages(services(), caller, session_id(id_)))
+
+
+@app.post("/sessions/<id_>/messages")
+def send_message(id_: str) -> Response[str]:
+    event = app.current_event
+    request = body(event, SendMessage)
+    key = idempotency_key(event)
+    sent = messages.send_message(services(), owner(event), session_id(id_), request, key)
+    return answer(sent, 202)
+
+
+@app.get("/sessions/<id_>/events")
+def list_events(id_: str) -> Response[str]:
+    event = app.current_event
+    after = whole_number(event, "after", 0, high=10**12 - 1)
+    return answer(sessions.list_events(services(), owner(event), session_id(id_), after))
+
+
+@app.post("/sessions/<id_>/initiate")
+def initiate(id_: str) -> Response[str]:
+    caller, known = owner(app.current_event), session_id(id_)
+    messages.initiate(services(), caller, known)
+    return answer(sessions.get_session(services(), caller, known), 202)
+
+
+@app.post("/sessions/<id_>/stream-ticket")
+def stream_ticket(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(sessions.stream_ticket(services(), caller, session_id(id_)))
+
+
+@app.get("/health")
+def health() -> Response[str]:
+    return answer({"status": "ok"})
+
+
+@entry
+def lambda_handler(event: Event, context: "LambdaContext", _: Services) -> Any:
+    return app.resolve(event, context)

@@ -1,0 +1,40 @@
+"""The WebSocket API: who may connect, who left, and what they say."""
+
+from typing import TYPE_CHECKING, Any
+
+from headstart.bootstrap import Event, Services, entry
+from headstart.domain.errors import TicketRefused
+from headstart.usecases import frames, viewers
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+@entry
+def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
+    request = event["requestContext"]
+    connection_id = request["connectionId"]
+    match request["routeKey"]:
+        case "$connect":
+            return _connect(event, connection_id, services)
+        case "$disconnect":
+            if connection := services.store.connection(connection_id):
+                viewers.disconnect(services, connection)
+        case _:
+            frames.receive(services, connection_id, event.get("body") or "")
+    return {"statusCode": 200}
+
+
+def _connect(event: Event, connection_id: str, services: Services) -> dict[str, int]:
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    try:
+        if scheme.lower() == "bearer":
+            session = headers.get("x-headstart-session", "")
+            viewers.connect_runner(services, connection_id, session, key)
+        else:
+            viewers.connect_viewer(services, connection_id, ticket or "")
+    except TicketRefused as error:
+        return {"statusCode": error.status}
+    return {"statusCode": 200}

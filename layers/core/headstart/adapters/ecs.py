@@ -1,0 +1,112 @@
+"""Sandboxes as tasks of ECS on Fargate."""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from headstart.adapters.aws import error_code, translated
+from headstart.domain.errors import SandboxStartFailed
+from headstart.domain.model import Model
+from headstart.usecases.ports import SandboxSpec
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.type_defs import FailureTypeDef
+
+CONTAINER = "sandbox"
+"""The container's name in the task definition."""
+
+
+class EcsConfig(Model):
+    """Where tasks run."""
+
+    cluster: str
+    task_definition: str
+    subnets: list[str]
+    security_groups: list[str]
+    assign_public_ip: bool
+    capacity_provider: str
+
+
+class EcsSandboxes:
+    """The SandboxProvider port; a handle is a task's ARN."""
+
+    def __init__(self, client: "ECSClient", config: EcsConfig) -> None:
+        self._client = client
+        self._config = config
+
+    def start(self, spec: SandboxSpec) -> str:
+        """Run the task of that name, or return the one already run under it (clientToken)."""
+        config = self._config
+        environment = {
+            "HEADSTART_URL": spec.stream_url,
+            "HEADSTART_SESSION_ID": spec.session_id,
+            "HEADSTART_ATTEMPT": str(spec.attempt_number),
+            "HEADSTART_KEY": spec.key,
+        }
+        try:
+            answer = self._client.run_task(
+                cluster=config.cluster,
+                taskDefinition=config.task_definition,
+                clientToken=spec.name,
+                startedBy=spec.name,
+                capacityProviderStrategy=[{"capacityProvider": config.capacity_provider}],
+                networkConfiguration={
+                    "awsvpcConfiguration": {
+                        "subnets": config.subnets,
+                        "securityGroups": config.security_groups,
+                        "assignPublicIp": "ENABLED" if config.assign_public_ip else "DISABLED",
+                    }
+                },
+                overrides={
+                    "containerOverrides": [
+                        {
+                            "name": CONTAINER,
+                            "environment": [
+                                {"name": name, "value": value}
+                                for name, value in environment.items()
+                            ],
+                        }
+                    ]
+                },
+                propagateTags="TASK_DEFINITION",
+                enableExecuteCommand=False,
+            )
+        except ClientError as error:
+            raise SandboxStartFailed(f"ECS refused the task: {error_code(error)}") from error
+        except BotoCoreError as error:
+            raise SandboxStartFailed("ECS could not be reached") from error
+        if not answer["tasks"]:
+            raise SandboxStartFailed(f"ECS could not place the task: {_why(answer['failures'])}")
+        return answer["tasks"][0]["taskArn"]
+
+    def is_alive(self, handle: str) -> bool:
+        """Say whether a task has not stopped; one that ECS forgot has."""
+        with translated():
+            answer = self._client.describe_tasks(cluster=self._config.cluster, tasks=[handle])
+        return any(task["lastStatus"] != "STOPPED" for task in answer["tasks"])
+
+    def stop(self, handle: str, reason: str) -> None:
+        """Stop a task; one that ECS forgot is fine."""
+        with translated():
+            try:
+                self._client.stop_task(cluster=self._config.cluster, task=handle, reason=reason)
+            except self._client.exceptions.InvalidParameterException:
+                return
+
+
+def _why(failures: "list[FailureTypeDef]") -> str:
+    return ", ".join(failure.get("reason", "unknown") for failure in failures) or "unknown"
+
+
+def stopped_reason(detail: dict[str, object]) -> str:
+    """Return ECS's own reason for a stopped task, with the container's exit code if it had one."""
+    reason = str(detail.get("stoppedReason") or "The task stopped")
+    containers = detail.get("containers")
+    for container in containers if isinstance(containers, list) else []:
+        if container.get("name") == CONTAINER:
+            if container.get("reason"):
+                reason = f"{reason}: {container['reason']}"
+            if container.get("exitCode") is not None:
+                reason = f"{reason} (exit code {container['exitCode']})"
+    return reason

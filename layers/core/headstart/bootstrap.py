@@ -1,0 +1,135 @@
+"""Putting the adapters behind the ports, once a container and only when first used."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, cached_property, wraps
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger
+
+from headstart.config import Settings
+from headstart.domain.policy import Policy
+from headstart.usecases.ports import (
+    Clock,
+    Machine,
+    Metrics,
+    SandboxProvider,
+    Sockets,
+    Store,
+)
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from botocore.session import Session
+
+Event = dict[str, Any]
+
+
+class Services:
+    """The Ports on AWS."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def _session(self) -> "Session":
+        from botocore.session import get_session  # noqa: PLC0415  not at import: cold start
+
+        return get_session()
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The deployment's choices."""
+        return self.settings.policy()
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The time."""
+        return lambda: datetime.now(UTC)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Where measurements go."""
+        from headstart.adapters.metrics import EmfMetrics  # noqa: PLC0415  only when measured
+
+        return EmfMetrics()
+
+    @cached_property
+    def store(self) -> Store:
+        """The table."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.dynamodb import DynamoStore  # noqa: PLC0415
+
+        return DynamoStore(make_client(self._session, "dynamodb"), self.settings.table)
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The state machine."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.stepfunctions import StepFunctionsMachine  # noqa: PLC0415
+
+        client = make_client(self._session, "stepfunctions")
+        return StepFunctionsMachine(client, self.settings.state_machine_arn)
+
+    @cached_property
+    def sandboxes(self) -> SandboxProvider:
+        """What runs containers."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.ecs import EcsConfig, EcsSandboxes  # noqa: PLC0415
+
+        settings = self.settings
+        return EcsSandboxes(
+            make_client(self._session, "ecs"),
+            EcsConfig(
+                cluster=settings.cluster,
+                task_definition=settings.task_definition,
+                subnets=settings.subnet_ids(),
+                security_groups=settings.security_group_ids(),
+                assign_public_ip=settings.assign_public_ip,
+                capacity_provider=settings.capacity_provider,
+            ),
+        )
+
+    @cached_property
+    def sockets(self) -> Sockets:
+        """The way back to WebSocket peers."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.sockets import ApiGatewaySockets  # noqa: PLC0415
+
+        url = self.settings.socket_management_url
+        return ApiGatewaySockets(make_client(self._session, "apigatewaymanagementapi", url))
+
+
+@cache
+def services() -> Services:
+    """Return this container's services, made from its environment on first use."""
+    return Services(Settings.from_environment(os.environ))
+
+
+@cache
+def logger() -> Logger:
+    """Return the structured logger behind every `headstart.*` logger of the standard library."""
+    return Logger(service="headstart", level=os.environ.get("HEADSTART_LOG_LEVEL", "INFO"))
+
+
+def entry(
+    handle: Callable[[Event, "LambdaContext", Services], Any],
+) -> Callable[[Event, "LambdaContext"], Any]:
+    """Make a Lambda handler: request id and, where the event names them, session and attempt in
+    every log line of the invocation."""
+
+    @wraps(handle)
+    def lambda_handler(event: Event, context: "LambdaContext") -> Any:
+        log = logger()
+        log.clear_state()
+        log.append_keys(request_id=context.aws_request_id, **_identity(event))
+        return handle(event, context, services())
+
+    return lambda_handler
+
+
+def _identity(event: Event) -> dict[str, Any]:
+    session_id = event.get("sessionId") or (event.get("pathParameters") or {}).get("id")
+    found = {"session_id": session_id, "attempt": event.get("attemptNumber")}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,59 @@
+"""The environment, read once and checked as a whole: the only place that knows variable names."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.domain.policy import Policy
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+class Settings(BaseModel):
+    """What the template gives every function; names are the template's environment variables."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    table: str = Field(alias="HEADSTART_TABLE")
+    state_machine_arn: str = Field(alias="HEADSTART_STATE_MACHINE_ARN")
+    stream_url: str = Field(alias="HEADSTART_STREAM_URL")
+    socket_management_url: str = Field(alias="HEADSTART_SOCKET_MANAGEMENT_URL")
+    github_url: str = Field(alias="HEADSTART_GITHUB_URL", default="https://github.com")
+    allowed_git_sources: str = Field(alias="HEADSTART_ALLOWED_GIT_SOURCES", default="")
+    default_agent: str = Field(alias="HEADSTART_DEFAULT_AGENT", default="demo")
+    default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
+    default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
+    active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
+    cluster: str = Field(alias="HEADSTART_CLUSTER", default="")
+    task_definition: str = Field(alias="HEADSTART_TASK_DEFINITION", default="")
+    subnets: str = Field(alias="HEADSTART_SUBNETS", default="")
+    security_groups: str = Field(alias="HEADSTART_SECURITY_GROUPS", default="")
+    capacity_provider: str = Field(alias="HEADSTART_CAPACITY_PROVIDER", default="FARGATE")
+    assign_public_ip: bool = Field(alias="HEADSTART_ASSIGN_PUBLIC_IP", default=True)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Return the settings; raises pydantic's ValidationError naming what is missing."""
+        return cls.model_validate(dict(environment))
+
+    def policy(self) -> Policy:
+        """Return the deployment's choices."""
+        return Policy(
+            stream_url=self.stream_url,
+            github_url=self.github_url,
+            allowed_git_sources=_list(self.allowed_git_sources),
+            default_agent=self.default_agent,
+            default_mode=self.default_mode,
+            default_model=self.default_model or None,
+            active_sessions=self.active_sessions,
+        )
+
+    def subnet_ids(self) -> list[str]:
+        """Return where sandboxes run."""
+        return _list(self.subnets)
+
+    def security_group_ids(self) -> list[str]:
+        """Return what guards sandboxes."""
+        return _list(self.security_groups)

@@ -1,0 +1,158 @@
+"""HTTP in and out: bodies to requests, errors to RFC 9457 problem documents."""
+
+import json
+import logging
+import re
+from typing import Any, NoReturn, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from pydantic import ValidationError
+
+from headstart.domain.errors import (
+    BodyTooLarge,
+    HeadstartError,
+    MalformedBody,
+    RouteNotFound,
+    SessionNotFound,
+    Unauthorized,
+    ValidationFailed,
+)
+from headstart.domain.ids import SESSION_ID_PATTERN
+from headstart.domain.model import Model
+from headstart.domain.requests import BODY_BYTES
+
+_log = logging.getLogger(__name__)
+_M = TypeVar("_M", bound=Model)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_SESSION_ID = re.compile(SESSION_ID_PATTERN)
+_RETRY_AFTER_SECONDS = {429: "10", 503: "1"}
+
+
+def new_app() -> APIGatewayHttpResolver:
+    """Return a resolver that answers every failure with a problem document."""
+    app = APIGatewayHttpResolver()
+
+    def refused(error: HeadstartError) -> Response[str]:
+        if error.status >= 500:
+            _log.error("failed", exc_info=error)
+        return _problem(app, error)
+
+    def broken(error: Exception) -> Response[str]:
+        _log.error("unexpected", exc_info=error)
+        return _problem(app, HeadstartError())
+
+    def no_route(_: Exception) -> Response[str]:
+        return _problem(app, RouteNotFound())
+
+    app.exception_handler(HeadstartError)(refused)
+    app.exception_handler(Exception)(broken)
+    app.not_found(no_route)
+    return app
+
+
+def _problem(app: APIGatewayHttpResolver, error: HeadstartError) -> Response[str]:
+    body: dict[str, Any] = {
+        "type": f"urn:headstart:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.reason,
+        "code": error.code,
+        "retryable": error.retryable,
+        "requestId": app.current_event.request_context.request_id,
+    }
+    if isinstance(error, ValidationFailed):
+        body["errors"] = error.errors
+    headers = {"Cache-Control": "no-store"}
+    if error.retryable and error.status in _RETRY_AFTER_SECONDS:
+        headers["Retry-After"] = _RETRY_AFTER_SECONDS[error.status]
+    return Response(
+        status_code=error.status,
+        content_type="application/problem+json",
+        body=json.dumps(body),
+        headers=headers,
+    )
+
+
+def answer(body: object, status: int = 200) -> Response[str]:
+    """Return a JSON answer that no cache may keep."""
+    return Response(
+        status_code=status,
+        content_type="application/json",
+        body=json.dumps(body, separators=(",", ":")),
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def owner(event: APIGatewayProxyEventV2) -> str:
+    """Return the caller's `sub`, which the JWT authorizer has checked; raises Unauthorized."""
+    authorizer = event.request_context.authorizer
+    claims = authorizer.jwt_claim if authorizer else None
+    subject = (claims or {}).get("sub")
+    if not subject:
+        raise Unauthorized()
+    return str(subject)
+
+
+def session_id(text: str) -> str:
+    """Return a session id; anything that can't be one is SessionNotFound, without a read."""
+    if not _SESSION_ID.fullmatch(text):
+        raise SessionNotFound()
+    return text
+
+
+def idempotency_key(event: APIGatewayProxyEventV2) -> str | None:
+    """Return the Idempotency-Key header; raises ValidationFailed."""
+    key = event.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        message = "must be 1 to 255 printable ASCII characters"
+        raise ValidationFailed([{"loc": ["header", "Idempotency-Key"], "msg": message}])
+    return key
+
+
+def whole_number(
+    event: APIGatewayProxyEventV2, name: str, default: int, *, low: int = 0, high: int
+) -> int:
+    """Return a whole number from the query; raises ValidationFailed naming it."""
+    text = event.query_string_parameters.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text[:20]) <= high:
+        message = f"must be a whole number from {low} to {high}"
+        raise ValidationFailed([{"loc": ["query", name], "msg": message}])
+    return int(text)
+
+
+def body(event: APIGatewayProxyEventV2, model: type[_M]) -> _M:
+    """Return the request in the body; raises BodyTooLarge, MalformedBody, ValidationFailed."""
+    try:
+        text = event.decoded_body or ""
+    except ValueError as error:
+        raise MalformedBody("The body is not UTF-8") from error
+    if len(text.encode(errors="surrogatepass")) > BODY_BYTES:
+        raise BodyTooLarge(f"The body must be at most {BODY_BYTES} bytes")
+    try:
+        found = json.loads(text or "null", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedBody("The body is not valid JSON") from error
+    if not isinstance(found, dict):
+        raise MalformedBody("The body must be a JSON object")
+    try:
+        return model.model_validate(found, strict=True, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise ValidationFailed(_errors(error)) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _errors(error: ValidationError) -> list[dict[str, object]]:
+    """Return what is wrong, field by field, without the values: they may be secrets."""
+    return [
+        {
+            "loc": list(item["loc"]) or ["body"],
+            "msg": item["msg"].removeprefix("Value error, "),
+        }
+        for item in error.errors(include_input=False, include_url=False, include_context=False)
+    ]

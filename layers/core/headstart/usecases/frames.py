@@ -1,0 +1,64 @@
+"""What arrives over a WebSocket: told apart by who sent it."""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from headstart.domain import channel
+from headstart.usecases import runner, viewers
+from headstart.usecases.ports import Connection, Ports, Role
+
+
+def receive(ports: Ports, connection_id: str, text: str) -> None:
+    """Handle one message of a connection; a frame that can't be read is answered and dropped.
+
+    A connection that we do not know, or whose first frame is wrong, is closed.
+    """
+    connection = ports.store.connection(connection_id)
+    if connection is None:
+        ports.sockets.close(connection_id)
+        return
+    try:
+        frame = json.loads(text)
+    except ValueError:
+        frame = None
+    if connection.role is Role.RUNNER:
+        _runner_frame(ports, connection, frame)
+    else:
+        _viewer_frame(ports, connection, frame)
+
+
+def _viewer_frame(ports: Ports, connection: Connection, frame: Any) -> None:
+    action = frame.get("action") if isinstance(frame, dict) else None
+    if action == "subscribe":
+        after = frame.get("after", 0)
+        if type(after) is int and 0 <= after < 10**12:
+            viewers.subscribe(ports, connection, after)
+            return
+    elif action == "ping" and connection.is_open:
+        viewers.ping(ports, connection)
+        return
+    _bad_frame(ports, connection, 'expected {"action":"subscribe","after":N} or {"action":"ping"}')
+
+
+def _runner_frame(ports: Ports, connection: Connection, frame: Any) -> None:
+    try:
+        known = channel.UP_FRAME.validate_python(frame)
+    except ValidationError:
+        _bad_frame(ports, connection, "not a frame of the runner's channel")
+        return
+    match known:
+        case channel.Hello():
+            runner.hello(ports, connection, known)
+        case channel.Report():
+            runner.report(ports, connection, known)
+        case channel.Heartbeat():
+            runner.heartbeat(ports, connection, known)
+
+
+def _bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
+    if connection.is_open:
+        viewers.say_bad_frame(ports, connection, reason)
+    else:
+        ports.sockets.close(connection.connection_id)
