@@ -13,3 +13,42 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+# The main job: an embedded cloud, a session on a real repository, its answer. REPO= and PROMPT= choose.
+.PHONY: demo
+demo: $(SETUP)
+	@$(BIN)/headstart demo --repo "$(REPO)" --prompt "$(PROMPT)"
+
+# The embedded cloud, until Ctrl-C.
+.PHONY: run
+run: $(SETUP)
+	@$(BIN)/headstart up
+
+.PHONY: test
+test: $(SETUP)
+	$(BIN)/pytest
+
+# What CI runs.
+.PHONY: check
+check: lint types imports template test
+
+.PHONY: lint
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(SETUP)
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(SETUP)
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: template
+template: $(SETUP)
+	$(BIN)/cfn-lint template.yaml
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .aws-sam .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

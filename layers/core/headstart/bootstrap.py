@@ -21,7 +21,6 @@ from headstart.usecases.ports import (
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
-    from botocore.session import Session
 
 Event = dict[str, Any]
 
@@ -31,12 +30,6 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-
-    @cached_property
-    def _session(self) -> "Session":
-        from botocore.session import get_session  # noqa: PLC0415  not at import: cold start
-
-        return get_session()
 
     @cached_property
     def policy(self) -> Policy:
@@ -61,7 +54,7 @@ class Services:
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.dynamodb import DynamoStore  # noqa: PLC0415
 
-        return DynamoStore(make_client(self._session, "dynamodb"), self.settings.table)
+        return DynamoStore(make_client("dynamodb"), self.settings.table)
 
     @cached_property
     def machine(self) -> Machine:
@@ -69,7 +62,7 @@ class Services:
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.stepfunctions import StepFunctionsMachine  # noqa: PLC0415
 
-        client = make_client(self._session, "stepfunctions")
+        client = make_client("stepfunctions")
         return StepFunctionsMachine(client, self.settings.state_machine_arn)
 
     @cached_property
@@ -80,7 +73,7 @@ class Services:
 
         settings = self.settings
         return EcsSandboxes(
-            make_client(self._session, "ecs"),
+            make_client("ecs"),
             EcsConfig(
                 cluster=settings.cluster,
                 task_definition=settings.task_definition,
@@ -98,7 +91,7 @@ class Services:
         from headstart.adapters.sockets import ApiGatewaySockets  # noqa: PLC0415
 
         url = self.settings.socket_management_url
-        return ApiGatewaySockets(make_client(self._session, "apigatewaymanagementapi", url))
+        return ApiGatewaySockets(make_client("apigatewaymanagementapi", url))
 
 
 @cache

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session, get_session
 
 from headstart.domain.errors import ServiceUnavailable
-
-if TYPE_CHECKING:
-    from botocore.session import Session as BotocoreSession
 
 _CONFIG = Config(
     connect_timeout=2,
@@ -20,9 +19,17 @@ _CONFIG = Config(
 )
 
 
-def make_client(session: "BotocoreSession", service: str, endpoint_url: str | None = None) -> Any:
-    """Return a client with short timeouts and three tries; the adapters give it its type."""
-    return session.create_client(service, config=_CONFIG, endpoint_url=endpoint_url)
+@cache
+def _session() -> Session:
+    return get_session()
+
+
+def make_client(service: str, endpoint_url: str | None = None) -> Any:
+    """Return a client with short timeouts and three tries; the adapters give it its type.
+
+    botocore without boto3's resources on top: the same clients, sooner.
+    """
+    return _session().create_client(service, config=_CONFIG, endpoint_url=endpoint_url)
 
 
 def error_code(error: ClientError) -> str:

@@ -69,7 +69,7 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
         netloc = allowed.netloc
         if not re.search(r":[0-9*]+$", netloc):
             netloc += {"http": ":80", "https": ":443"}.get(allowed.scheme, ":*")
-        prefix = allowed.path.rstrip("/")
+        prefix = allowed.path.removesuffix("*").rstrip("/")
         under = not prefix or parts.path == prefix or parts.path.startswith(prefix + "/")
         if under and fnmatchcase(origin, f"{allowed.scheme}://{netloc}"):
             return True
