@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,8 @@ class Cloud:
         self._on_log = on_log
         self._patches = patches
         self._template: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients_lock = threading.Lock()
         self._emulator: emulator.Emulator | None = None
         self._server: Server | None = None
         self._workers: WorkerPools | None = None
@@ -85,9 +88,15 @@ class Cloud:
         """The WebSocket API's URL."""
         return f"ws://{self._websocket_address}"
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client of this cloud."""
-        return session().client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+    def client(self, service: str, endpoint: str | None = None) -> Any:
+        """Return a boto3 client of this cloud, the same one each time; threads may share it."""
+        key = (service, endpoint or self.endpoint)
+        with self._clients_lock:
+            if key not in self._clients:
+                # Made by name, which the overloads of boto3's stubs don't cover.
+                aws: Any = session()
+                self._clients[key] = aws.client(service, endpoint_url=key[1])
+            return self._clients[key]
 
     def start(self) -> None:
         """Start and deploy; whatever fails, nothing is left running."""
@@ -131,8 +140,9 @@ class Cloud:
         if self._server:
             self._server.stop()
         if self._emulator:
-            # The schedulers are threads of ministack's that only an empty state keeps quiet.
-            self._emulator.app._reset_all_state()
+            # ministack's schedulers are threads without an end; only having no rule quiets them.
+            self._emulator.eventbridge.reset()
+            self._emulator.scheduler.reset()
         if self.root:
             shutil.rmtree(self.root, ignore_errors=True)
 

@@ -46,6 +46,7 @@ class Emulator:
     lambda_runtime: Any
     lambda_service: Any
     responses: Any
+    scheduler: Any
     stepfunctions: Any
 
     def scope(self) -> Any:
@@ -84,5 +85,6 @@ def load(port: int) -> Emulator:
         lambda_runtime=module("core.lambda_runtime"),
         lambda_service=module("services.lambda_svc"),
         responses=module("core.responses"),
+        scheduler=module("services.scheduler"),
         stepfunctions=module("services.stepfunctions"),
     )

@@ -70,6 +70,7 @@ class Worker:
         self._log: list[str] = []
         self._log_ended = threading.Condition()
         self._ended_calls: set[str] = set()
+        self._closing = threading.Lock()
         self._answers, answers_end = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
@@ -124,15 +125,16 @@ class Worker:
 
     def close(self) -> None:
         """Kill the process; what it was doing is lost, as in Lambda."""
-        if self._answers < 0:
-            return
-        self._process.kill()
-        self._process.wait(LOG_SECONDS)
-        os.close(self._answers)
-        self._answers = -1
-        if self._process.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
+        with self._closing:
+            if self._answers < 0:
+                return
+            self._process.kill()
+            self._process.wait(LOG_SECONDS)
+            os.close(self._answers)
+            self._answers = -1
+            if self._process.stdin:
+                with contextlib.suppress(BrokenPipeError):
+                    self._process.stdin.close()
 
     def _failed(self, error_type: str, message: str) -> Outcome:
         return Outcome(None, {"errorType": error_type, "errorMessage": message}, self._take_log())
@@ -154,7 +156,10 @@ class Worker:
             left = deadline - time.monotonic()
             if left <= 0 or not poller.poll(left * 1000):
                 return None
-            chunk = os.read(self._answers, 1 << 16)
+            try:
+                chunk = os.read(self._answers, 1 << 16)
+            except OSError:
+                chunk = b""  # closed by another thread: the cloud is stopping
             if not chunk:
                 raise WorkerExitedError
             self._buffer += chunk

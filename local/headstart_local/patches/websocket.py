@@ -33,7 +33,7 @@ class Session:
         self._query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
         self._source = (scope.get("client") or ("127.0.0.1",))[0]
         # Base64 with its padding, as AWS's are: ids that need escaping in URLs.
-        self.id = base64.b64encode(os.urandom(11)).decode()
+        self.id = base64.urlsafe_b64encode(os.urandom(11)).decode()
         self._connected_at = int(time.time() * 1000)
         self._last_active = time.monotonic()
         self._closing = asyncio.Event()

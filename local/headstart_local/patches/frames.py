@@ -1,0 +1,54 @@
+"""WebSocket frames: the limits of API Gateway, which hypercorn doesn't have."""
+
+from collections.abc import Generator
+from typing import Any
+
+from hypercorn.protocol import ws_stream
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, Event
+from wsproto.frame_protocol import CloseReason, Opcode, ParseFailed
+
+from headstart_local.patches.context import PatchContext
+
+MAX_FRAME_BYTES = 32 * 1024
+
+
+class _LimitedConnection(Connection):
+    """The server's side of a connection that takes no frame above the limit."""
+
+    def __init__(self) -> None:
+        super().__init__(ConnectionType.SERVER, [])
+        decoder: Any = self._proto._frame_decoder
+        stock = decoder.parse_extended_payload_length
+
+        def parse(opcode: Opcode, length: int) -> int | None:
+            size: int | None = stock(opcode, length)
+            if size is not None and size > MAX_FRAME_BYTES:
+                raise ParseFailed("frame above 32 KB", CloseReason.MESSAGE_TOO_BIG)
+            return size
+
+        decoder.parse_extended_payload_length = parse
+
+    def events(self) -> Generator[Event, None, None]:
+        for event in super().events():
+            too_big = isinstance(event, CloseConnection) and event.code == 1009
+            if too_big and self.state is ConnectionState.OPEN:
+                # The state in which hypercorn answers with a close frame of the same code.
+                self._state = ConnectionState.REMOTE_CLOSING
+            yield event
+
+
+def frame_limit(context: PatchContext) -> None:
+    """Close a connection that sends a frame above 32 KB with code 1009, and compress nothing.
+
+    "Amazon API Gateway quotas": WebSocket frame size 32 KB, message payload size 128 KB. Longer
+    messages have to come in several frames. Extensions such as compression aren't negotiated.
+    """
+    stock = ws_stream.Handshake.accept
+
+    def accept(handshake: ws_stream.Handshake, *arguments: Any) -> tuple[int, Any, Connection]:
+        handshake.extensions = None
+        status, headers, _ = stock(handshake, *arguments)
+        return status, headers, _LimitedConnection()
+
+    ws_stream.Handshake.accept = accept  # type: ignore[method-assign]

@@ -1,0 +1,3 @@
+"""Found by the function only through its layer."""
+
+GREETING = "from the layer"
