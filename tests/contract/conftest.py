@@ -1,0 +1,54 @@
+"""One suite against the store in memory and the one on DynamoDB (moto, in-process)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from moto import mock_aws
+
+from headstart.adapters.aws import make_client
+from headstart.adapters.dynamodb import DynamoStore
+from headstart.adapters.memory import MemoryStore
+from headstart.usecases.ports import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads a template; what an intrinsic function would give is of no interest here."""
+
+
+_Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+
+
+def table_definition() -> dict[str, Any]:
+    """Return the template's own table, as CreateTable takes it."""
+    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  a SafeLoader
+    properties = template["Resources"]["Table"]["Properties"]
+    names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    return {"TableName": "headstart", **{name: properties[name] for name in names}}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dynamodb(aws: None) -> Any:
+    client = make_client("dynamodb")
+    client.create_table(**table_definition())
+    return client
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
+    return DynamoStore(request.getfixturevalue("dynamodb"), "headstart")
