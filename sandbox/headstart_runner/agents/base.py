@@ -1,0 +1,36 @@
+"""What the runner asks of a coding agent: one adapter module an agent.
+
+All known agents speak the HTTP API of opencode (and its fork Kilo), so an adapter mostly says what
+differs: how the program is called and configured. `HttpAgent` in http.py has the rest.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from headstart.domain.channel import AgentArgs, PromptArgs
+
+
+class AgentAdapter(Protocol):
+    """One kind of agent."""
+
+    name: str
+    user: str
+    """The user name of HTTP Basic authentication."""
+
+    def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
+        """Return what the agent's own `import` reads to know an empty session."""
+
+    def import_command(self, file: Path) -> list[str]:
+        """Return the command that imports a file; run in the repository."""
+
+    def imported(self, session_id: str, stdout: str) -> bool:
+        """Return whether the import's output says that it worked: exit codes can't be trusted."""
+
+    def serve_command(self, port: int) -> list[str]:
+        """Return the command that serves the HTTP API on 127.0.0.1; run in the repository."""
+
+    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
+        """Return the variables the program needs; `args` is None for an import."""
+
+    def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
+        """Return the body of `POST /session/:id/prompt_async`."""

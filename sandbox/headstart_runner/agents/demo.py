@@ -1,0 +1,23 @@
+"""The built-in demo agent: needs no model, and reads the repository for real."""
+
+import sys
+from pathlib import Path
+
+import headstart_runner
+from headstart.domain.channel import AgentArgs
+from headstart_runner.agents.http import HttpAgent
+
+
+class DemoAgent(HttpAgent):
+    """Runs headstart_runner.demo_agent as a process of its own."""
+
+    name = "demo"
+    user = "demo"
+    # -P: the working directory is an untrusted repository, nothing may be imported from it.
+    program = (sys.executable, "-P", "-m", "headstart_runner.demo_agent")
+    prefix = "DEMO_AGENT"
+
+    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
+        """Add where our own package is, for an interpreter without our environment."""
+        source = Path(headstart_runner.__file__).parent.parent
+        return {**super().environment(args, password), "PYTHONPATH": str(source)}

@@ -1,0 +1,92 @@
+"""One running process of an agent's server."""
+
+import asyncio
+import secrets
+import socket
+from contextlib import suppress
+
+from headstart.domain.channel import AgentArgs
+from headstart.domain.errors import AgentStartFailed
+from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.http import AgentClient
+from headstart_runner.config import Config
+from headstart_runner.output import StepOutput
+from headstart_runner.process import CommandNotStarted, Launcher
+from headstart_runner.redaction import Redactor
+
+_POLL_SECONDS = 0.05
+_STOP_SECONDS = 3.0
+
+
+class AgentServer:
+    """The process, its password-protected port on 127.0.0.1, and what it printed last."""
+
+    def __init__(self, adapter: AgentAdapter, config: Config, redactor: Redactor) -> None:
+        self._adapter = adapter
+        self._config = config
+        password = secrets.token_urlsafe(24)
+        redactor.add(password)
+        self._password = password
+        self._port = _free_port()
+        self.output = StepOutput(redactor, asyncio.get_running_loop().time)
+        self.client = AgentClient(self._port, adapter.user, password)
+        self.stopping = False
+
+    async def start(self, launcher: Launcher, args: AgentArgs) -> str:
+        """Start the process and return its version once it is healthy; else AgentStartFailed.
+
+        Waits without a limit of its own: a step has one.
+        """
+
+        def keep(data: bytes) -> None:
+            self.output.feed(data, watched=False)
+
+        self._tree = await launcher.start(
+            self._adapter.serve_command(self._port),
+            cwd=self._config.repository,
+            env=self._adapter.environment(args, self._password),
+            stdout=keep,
+        )
+        try:
+            while (version := await self.client.health()) is None:
+                if not self._tree.alive:
+                    raise AgentStartFailed(
+                        f"{self._adapter.name} ended while starting: {await self.end()}"
+                    )
+                await asyncio.sleep(_POLL_SECONDS)
+        except BaseException:
+            await asyncio.shield(self.stop())
+            raise
+        return version
+
+    async def exited(self) -> None:
+        """Wait for the process to end."""
+        await self._tree.wait()
+
+    async def end(self) -> str:
+        """Wait for the process to end and return how it did, for a person to read."""
+        try:
+            code = await self._tree.finished()
+        except CommandNotStarted as error:
+            return str(error)
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        self.output.finish(watched=False)
+        last = self.output.last_line()
+        return f"{how}, {last}" if last else how
+
+    async def stop(self) -> None:
+        """End the process: SIGTERM, and SIGKILL for it and its descendants after 3 s."""
+        self.stopping = True
+        self._tree.terminate()
+        with suppress(TimeoutError, CommandNotStarted):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._tree.wait()
+        await self._tree.kill()
+        await self.client.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

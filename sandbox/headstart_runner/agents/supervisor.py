@@ -1,0 +1,194 @@
+"""Keeps an agent's server running and passes on what it says."""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import Any, Protocol
+
+from headstart.domain.channel import AgentArgs
+from headstart.domain.errors import AgentStartFailed, RestoreFailed
+from headstart_runner.agents import find_agent
+from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.server import AgentServer
+from headstart_runner.config import Config
+from headstart_runner.journal import Journal
+from headstart_runner.log import logger
+from headstart_runner.process import Launcher
+from headstart_runner.redaction import Redactor
+
+_RESTARTS = 3
+_RESTART_SPAN = 600.0
+_RESTART_SECONDS = 60.0
+_RECONNECT_SECONDS = 0.2
+_AGENT = "agent"
+
+
+class AgentListener(Protocol):
+    """Who wants to know what the agent does."""
+
+    def agent_event(self, event: dict[str, Any]) -> None:
+        """Take one event of the agent's stream."""
+
+    def agent_reconnected(self) -> None:
+        """Take note that events may have been missed."""
+
+    def agent_crashed(self, reason: str) -> None:
+        """Take note that the server died by itself."""
+
+
+class Supervisor:
+    """At most one server; a dead one is started again, 3 times in 10 minutes."""
+
+    def __init__(
+        self, config: Config, journal: Journal, redactor: Redactor, launcher: Launcher
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._redactor = redactor
+        self._launcher = launcher
+        self._lock = asyncio.Lock()
+        self._server: AgentServer | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._recovery: asyncio.Task[None] | None = None
+        self._restarts: deque[float] = deque(maxlen=_RESTARTS)
+        self.listener: AgentListener | None = None
+
+    async def restore(self, agent: str, session_id: str, title: str) -> None:
+        """Import a session into the agent's database; the file is removed whatever happens."""
+        adapter = find_agent(agent)
+        document = adapter.import_document(session_id, title, self._config.repository)
+        handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
+        file = Path(name)
+        try:
+            with os.fdopen(handle, "w") as stream:
+                json.dump(document, stream)
+            self._launcher.own(file)
+            out = bytearray()
+            async with self._launcher.running(
+                adapter.import_command(file),
+                cwd=self._config.repository,
+                env=adapter.environment(None, ""),
+                stdout=out.extend,
+            ) as tree:
+                code = await tree.finished()
+        finally:
+            file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
+        said = out.decode(errors="replace")
+        if not adapter.imported(session_id, said):
+            last = (said.strip().splitlines() or [f"exit status {code}"])[-1]
+            raise RestoreFailed(f"{agent} could not import the session: {last}")
+
+    async def start(self, args: AgentArgs) -> str:
+        """Start the server anew and return its version once it is healthy."""
+        await self._end_recovery()
+        async with self._lock:
+            await self._stop()
+            self._journal.put(_AGENT, json.dumps(args.to_json()))
+            self._restarts.clear()
+            return await self._start(args)
+
+    async def client(self) -> AgentClient:
+        """Return the running server's client; one that is down is started if it still may be."""
+        async with self._lock:
+            if self._server is None:
+                await self._restart()
+            assert self._server is not None  # noqa: S101  (_restart raises otherwise)
+            return self._server.client
+
+    @property
+    def adapter(self) -> AgentAdapter:
+        """The adapter of the agent that was started last."""
+        stored = self._journal.get(_AGENT)
+        if stored is None:
+            raise AgentStartFailed("The agent was never started in this sandbox")
+        return find_agent(json.loads(stored)["agent"])
+
+    async def stop(self) -> None:
+        """Stop the server for good."""
+        await self._end_recovery()
+        async with self._lock:
+            await self._stop()
+
+    async def _end_recovery(self) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        server, self._server = self._server, None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if server is not None:
+            await server.stop()
+
+    async def _start(self, args: AgentArgs) -> str:
+        server = AgentServer(find_agent(args.agent), self._config, self._redactor)
+        version = await server.start(self._launcher, args)
+        self._server = server
+        listening = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._listen(server, listening))]
+        opened, died = (
+            asyncio.create_task(listening.wait()),
+            asyncio.create_task(server.exited()),
+        )
+        try:
+            await asyncio.wait({opened, died}, return_when=asyncio.FIRST_COMPLETED)
+            if died.done():
+                raise AgentStartFailed(f"{args.agent} ended while starting: {await server.end()}")
+        except BaseException:
+            await asyncio.shield(self._stop())
+            raise
+        finally:
+            opened.cancel()
+            died.cancel()
+        self._tasks.append(asyncio.create_task(self._watch(server)))
+        return version
+
+    async def _restart(self) -> None:
+        stored = self._journal.get(_AGENT)
+        if stored is None:
+            raise AgentStartFailed("The agent was never started in this sandbox")
+        now = asyncio.get_running_loop().time()
+        if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_SPAN:
+            raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
+        self._restarts.append(now)
+        args = AgentArgs.model_validate_json(stored)
+        self._redactor.add_environment(args.env)
+        try:
+            async with asyncio.timeout(_RESTART_SECONDS):
+                await self._start(args)
+        except TimeoutError:
+            raise AgentStartFailed(f"{args.agent} did not become healthy again") from None
+
+    async def _listen(self, server: AgentServer, listening: asyncio.Event) -> None:
+        """Pass on the server's events; a stream that breaks off is opened again."""
+        while not server.stopping:
+            async for event in server.client.events():
+                if not listening.is_set():
+                    listening.set()
+                elif event.get("type") == "server.connected" and self.listener:
+                    self.listener.agent_reconnected()
+                if self.listener:
+                    self.listener.agent_event(event)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _watch(self, server: AgentServer) -> None:
+        reason = await server.end()
+        if not server.stopping:
+            logger.warning("the agent died: %s", reason)
+            self._recovery = asyncio.create_task(self._recover(reason))
+
+    async def _recover(self, reason: str) -> None:
+        async with self._lock:
+            await self._stop()
+        if self.listener:
+            self.listener.agent_crashed(reason)
+        try:
+            await self.client()
+        except AgentStartFailed as error:
+            logger.warning("the agent stays down: %s", error.reason)

@@ -1,0 +1,244 @@
+"""The one connection to the cloud: opened again and again for as long as there is hope."""
+
+import asyncio
+import random
+import socket
+from contextlib import suppress
+from typing import Protocol
+
+from pydantic import ValidationError
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+
+from headstart.domain.channel import (
+    DOWN_FRAME,
+    Ack,
+    Cancel,
+    Command,
+    Heartbeat,
+    Hello,
+    Part,
+    Refused,
+    Viewers,
+    Welcome,
+)
+from headstart.domain.ids import new_id
+from headstart.domain.model import OpenModel
+from headstart_runner import wire
+from headstart_runner.clock import awake_sleep, until_frozen
+from headstart_runner.config import Config
+from headstart_runner.journal import Journal
+from headstart_runner.log import logger
+from headstart_runner.parts import Parts
+from headstart_runner.redaction import Redactor
+from headstart_runner.reporter import Reporter
+
+EXIT_REFUSED = 64
+EXIT_OFFLINE = 65
+EXIT_KEY_REJECTED = 66
+
+_OPEN_SECONDS = 10.0
+_WELCOME_SECONDS = 10.0
+_FIRST_BACKOFF = 0.25
+_LAST_BACKOFF = 20.0
+_STABLE_SECONDS = 5.0
+_REJECTIONS = 3
+_MAX_FRAME = 1024 * 1024
+_USER_TIMEOUT_MS = 30_000
+
+
+class ChannelClosed(Exception):
+    """The runner must stop with this exit status."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class CommandHandler(Protocol):
+    """Who does what the cloud asks for."""
+
+    def start(self, command: Command) -> None:
+        """Begin a command; returns at once."""
+
+    def cancel(self, command_id: str) -> None:
+        """Kill a command; returns at once."""
+
+    def running(self) -> list[str]:
+        """Return the ids of the commands being worked on."""
+
+    def viewers_changed(self, before: int, now: int) -> None:
+        """Take note of who watches."""
+
+
+class Channel:
+    """Speaks the protocol of headstart.domain.channel; gives up by raising ChannelClosed."""
+
+    def __init__(
+        self,
+        config: Config,
+        journal: Journal,
+        redactor: Redactor,
+        reporter: Reporter,
+        commands: CommandHandler,
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._redactor = redactor
+        self._reporter = reporter
+        self._commands = commands
+        self._process = new_id("run")
+        self._parts = Parts()
+        self._resume_key = journal.get("resume_key")
+        if self._resume_key:
+            redactor.add(self._resume_key)
+        self._rejections = 0
+        self._welcomed = False
+
+    async def run(self) -> None:
+        """Stay connected; raise ChannelClosed when refused, rejected or offline for too long."""
+        backoff = _FIRST_BACKOFF
+        offline = 0.0
+        loop = asyncio.get_running_loop()
+        while offline < self._config.offline_seconds:
+            began = loop.time()
+            self._welcomed = False
+            await self._once()
+            lasted = loop.time() - began
+            if self._welcomed:
+                offline = 0.0
+                backoff = _FIRST_BACKOFF if lasted > _STABLE_SECONDS else backoff
+            else:
+                # An attempt lasts at most so long, if the sandbox was not frozen in it.
+                offline += min(lasted, _OPEN_SECONDS + _WELCOME_SECONDS)
+            pause = backoff * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
+            await awake_sleep(pause)
+            offline += pause
+            backoff = min(backoff * 2, _LAST_BACKOFF)
+        raise ChannelClosed(EXIT_OFFLINE, f"offline for {offline:.0f} s")
+
+    async def _once(self) -> None:
+        key = self._resume_key or self._config.key.get_secret_value()
+        try:
+            async with connect(
+                self._config.url,
+                additional_headers={
+                    "Authorization": f"Bearer {key}",
+                    "X-Headstart-Session": self._config.session_id,
+                },
+                open_timeout=_OPEN_SECONDS,
+                close_timeout=1,
+                # Death is noticed by missing acks and the kernel; not every gateway answers pings.
+                ping_interval=None,
+                max_size=_MAX_FRAME,
+            ) as socket_:
+                self._rejections = 0
+                _bound_kernel_retries(socket_)
+                await self._converse(socket_)
+        except InvalidStatus as error:
+            self._rejected(error.response.status_code)
+        except (OSError, WebSocketException, TimeoutError) as error:
+            logger.info("not connected: %s", error)
+        finally:
+            self._reporter.viewers = 0
+
+    def _rejected(self, status: int) -> None:
+        logger.warning("the connection was rejected with status %d", status)
+        if status not in {401, 403}:
+            return
+        self._rejections += 1
+        if self._rejections >= _REJECTIONS:
+            raise ChannelClosed(EXIT_KEY_REJECTED, "the key is no longer valid")
+
+    async def _converse(self, socket_: ClientConnection) -> None:
+        async def send(text: str) -> None:
+            await socket_.send(text)
+
+        hello = Hello(
+            attempt_number=self._config.attempt,
+            process=self._process,
+            last_seq=self._journal.last_seq,
+        )
+        await send(wire.dumps(hello.to_json()))
+        async with asyncio.timeout(_WELCOME_SECONDS):
+            while not self._welcomed:
+                self._take(await socket_.recv())
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self._read(socket_),
+                self._reporter.pump(send),
+                self._beat(socket_),
+                until_frozen(),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _read(self, socket_: ClientConnection) -> None:
+        async for message in socket_:
+            self._take(message)
+
+    async def _beat(self, socket_: ClientConnection) -> None:
+        while True:
+            beat = Heartbeat(running=self._commands.running())
+            await socket_.send(wire.dumps(beat.to_json()))
+            await asyncio.sleep(self._config.heartbeat_seconds)
+
+    def _take(self, message: str | bytes) -> None:
+        frame = parse(message)
+        if isinstance(frame, Part):
+            whole = self._parts.add(frame)
+            frame = parse(whole) if whole is not None else None
+        match frame:
+            case Welcome():
+                self._welcome(frame)
+            case Refused():
+                raise ChannelClosed(EXIT_REFUSED, f"{frame.code}: {frame.reason}")
+            case Ack():
+                self._reporter.acknowledge(frame)
+            case Command():
+                self._commands.start(frame)
+            case Cancel():
+                self._commands.cancel(frame.id)
+            case Viewers():
+                self._watch(frame.count)
+            case _:
+                pass
+
+    def _welcome(self, welcome: Welcome) -> None:
+        if welcome.resume_key:
+            # The old key is still good until this one was used, should we not get to keep it.
+            self._redactor.add(welcome.resume_key)
+            self._journal.put("resume_key", welcome.resume_key)
+            self._resume_key = welcome.resume_key
+        self._welcomed = True
+        self._watch(welcome.viewers)
+
+    def _watch(self, count: int) -> None:
+        before, self._reporter.viewers = self._reporter.viewers, count
+        self._commands.viewers_changed(before, count)
+
+
+def parse(message: str | bytes) -> OpenModel | None:
+    """Return a downward frame; None for one of an unknown type or without sense."""
+    try:
+        return DOWN_FRAME.validate_json(message)
+    except ValidationError as error:
+        problems = error.errors(include_input=False)
+        if not any(problem["type"] == "union_tag_invalid" for problem in problems):
+            logger.warning("a frame was ignored: %s", problems)
+        return None
+
+
+def _bound_kernel_retries(socket_: ClientConnection) -> None:
+    """Let the kernel give up on a dead peer after 30 s instead of 15 minutes (tcp(7))."""
+    raw = socket_.transport.get_extra_info("socket")
+    with suppress(OSError):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

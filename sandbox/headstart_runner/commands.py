@@ -1,0 +1,163 @@
+"""Does what the cloud asks for: one preparation step and one prompt at a time, each id once."""
+
+import asyncio
+from typing import get_args
+
+from pydantic import ValidationError
+
+from headstart.domain.channel import Command, CommandResult
+from headstart.domain.errors import (
+    Cancelled,
+    InternalStepError,
+    SandboxStopped,
+    StepError,
+    StepTimedOut,
+)
+from headstart_runner.clock import awake_sleep
+from headstart_runner.log import logger
+from headstart_runner.steps import STEP_KINDS
+from headstart_runner.steps.base import Context, Tools
+from headstart_runner.turn import error_info
+
+PROMPT = "prompt"
+KINDS: tuple[str, ...] = get_args(Command.model_fields["kind"].annotation)
+
+
+class Commands:
+    """The commands being worked on. A newer one replaces the older one of its slot."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._kinds: dict[str, str] = {}
+        self._accepting = True
+
+    def recover(self) -> None:
+        """Take up what an earlier runner left: repeatable commands are done again."""
+        rows = self._tools.journal.running_commands()
+        self._tools.courier.end_lost_turns({row.id for row in rows})
+        for row in rows:
+            command = Command.model_validate_json(row.frame or "")
+            if STEP_KINDS[command.kind].repeatable:
+                self._begin(command)
+            else:
+                reason = "The sandbox's runner was restarted during this step"
+                self._failed(command.id, SandboxStopped(reason), 0)
+
+    def start(self, command: Command) -> None:
+        """Begin a command, unless it is known: then its stored result is sent again."""
+        known = self._tools.journal.command(command.id)
+        if known is not None:
+            if known.result is not None:
+                self._tools.reporter.repeat(known.result)
+        elif self._accepting:
+            self._tools.journal.begin_command(command.id, command.model_dump_json(by_alias=True))
+            self._begin(command)
+
+    def _begin(self, command: Command) -> None:
+        older = [
+            task
+            for other, task in self._tasks.items()
+            if (self._kinds[other] == PROMPT) == (command.kind == PROMPT)
+        ]
+        for other in [o for o, task in self._tasks.items() if task in older]:
+            self.cancel(other)
+        self._kinds[command.id] = command.kind
+        task = asyncio.create_task(self._run(command, older))
+        self._tasks[command.id] = task
+        task.add_done_callback(lambda _: self._forget(command.id))
+
+    def _forget(self, command_id: str) -> None:
+        self._tasks.pop(command_id, None)
+        self._kinds.pop(command_id, None)
+
+    def cancel(self, command_id: str) -> None:
+        """Kill what a command runs; nobody waits for its result. A turn ends as cancelled."""
+        if self._tools.courier.cancel(command_id):
+            return
+        task = self._tasks.get(command_id)
+        if task is not None and not task.cancelling():
+            error = Cancelled("The command was cancelled")
+            self._tools.journal.cancel_command(command_id, _failure(command_id, error, 0).to_json())
+            self._tools.reporter.forget(command_id)
+            task.cancel()
+
+    def running(self) -> list[str]:
+        """Return the ids being worked on, a prompt's as long as its turn."""
+        turn = self._tools.courier.active_command
+        return sorted({*self._tasks, *([turn] if turn else [])})
+
+    def viewers_changed(self, before: int, now: int) -> None:
+        """Show an open answer to viewers who join in the middle."""
+        if now > before:
+            self._tools.courier.snapshot()
+
+    async def stop(self) -> None:
+        """Accept nothing more, and end everything."""
+        self._accepting = False
+        tasks = list(self._tasks.values())
+        for command_id in list(self._tasks):
+            self.cancel(command_id)
+        await self._tools.courier.finish_turn()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, command: Command, older: list[asyncio.Task[None]]) -> None:
+        if older:
+            await asyncio.wait(older)
+        if command.kind == PROMPT:
+            await self._tools.courier.finish_turn()
+        context = Context(self._tools, command.id)
+        logger.info("%s begins", command.id)
+        try:
+            output = await self._limited(command, context)
+        except StepError as error:
+            self._failed(command.id, error, context.elapsed_ms())
+        except ValidationError as error:
+            logger.exception("%s has arguments without sense", command.id)
+            fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+            reason = f"The runner does not understand the command's arguments: {fields}"
+            self._failed(command.id, InternalStepError(reason), context.elapsed_ms())
+        except Exception as error:
+            logger.exception("%s failed unexpectedly", command.id)
+            reason = f"The runner failed: {type(error).__name__}: {error}"
+            self._failed(command.id, InternalStepError(reason), context.elapsed_ms())
+        else:
+            logger.info("%s completed after %d ms", command.id, context.elapsed_ms())
+            self._tools.reporter.result(
+                CommandResult(
+                    command_id=command.id,
+                    status="completed",
+                    output=output,
+                    elapsed_ms=context.elapsed_ms(),
+                )
+            )
+            if command.kind == PROMPT:
+                self._tools.courier.delivered()
+
+    async def _limited(self, command: Command, context: Context) -> dict[str, object]:
+        kind = STEP_KINDS[command.kind]
+        work = asyncio.create_task(kind.run(context, kind.args.model_validate(command.args)))
+        limit = asyncio.create_task(awake_sleep(command.timeout))
+        try:
+            await asyncio.wait({work, limit}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            context.expired.set()
+        finally:
+            limit.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+        if not work.cancelled():
+            return work.result()
+        raise StepTimedOut(f"The step was stopped after {command.timeout} s")
+
+    def _failed(self, command_id: str, error: StepError, elapsed_ms: int) -> None:
+        logger.info("%s failed: %s: %s", command_id, error.code, error.reason)
+        self._tools.reporter.result(_failure(command_id, error, elapsed_ms))
+
+
+def _failure(command_id: str, error: StepError, elapsed_ms: int) -> CommandResult:
+    return CommandResult(
+        command_id=command_id, status="failed", error=error_info(error), elapsed_ms=elapsed_ms
+    )

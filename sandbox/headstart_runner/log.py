@@ -1,0 +1,38 @@
+"""Structured logs on stderr: one JSON object a line, without secrets."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from headstart.domain.model import format_time
+from headstart_runner.redaction import Redactor
+
+logger = logging.getLogger("headstart_runner")
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, redactor: Redactor, session_id: str) -> None:
+        super().__init__()
+        self._redactor = redactor
+        self._session_id = session_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": format_time(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "sessionId": self._session_id,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(self._redactor.value(line), ensure_ascii=False)
+
+
+def configure(redactor: Redactor, session_id: str) -> None:
+    """Send every log record of the process to stderr, ours from INFO, libraries' from WARNING."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter(redactor, session_id))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,168 @@
+"""The parent of one untrusted command: owns every process the command leaves, and ends with us.
+
+Run as `python -I -S nanny.py FD`, where FD is a socket to the runner and also its life line: when
+the runner closes it, or dies, everything the command started is killed, daemons included. As the
+child subreaper the nanny inherits whatever is orphaned below it, so "no children left" is proof.
+It imports little, because one is started for each command.
+
+Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process.
+Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; end of file when the
+last descendant is gone.
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+_PR_SET_CHILD_SUBREAPER = 36
+_KILL_SECONDS = 5.0
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever is orphaned below this process (prctl(2), Linux 3.4)."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _read_line(control: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        piece = control.recv(65536)
+        if not piece:
+            sys.exit(0)
+        data += piece
+    return data
+
+
+def _become(spec: dict[str, Any], report: int) -> NoReturn:
+    """Turn the forked child into the command; what goes wrong is written to `report`."""
+    try:
+        os.setsid()
+        for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        # When memory runs out the work must die, not the runner.
+        Path("/proc/self/oom_score_adj").write_text("500")
+        if spec["uid"] is not None:
+            os.setgroups([])
+            os.setgid(spec["uid"])
+            os.setuid(spec["uid"])
+        os.umask(0o022)
+        os.chdir(spec["cwd"])
+        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (no shell is the point)
+    except OSError as error:
+        os.write(report, str(error).encode())
+    finally:
+        os._exit(127)
+
+
+def _start(spec: dict[str, Any]) -> tuple[int, str]:
+    """Start the command; return its pid and, when it could not be run, why."""
+    failure, report = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(spec, report)
+    os.close(report)
+    error = b""
+    while piece := os.read(failure, 4096):
+        error += piece
+    os.close(failure)
+    return pid, error.decode(errors="replace")
+
+
+def descendants() -> list[int]:
+    """Return the pids of everything below this process."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208  (only names are wanted, thousands at times)
+        if not entry.isdigit():
+            continue
+        try:
+            stat = Path("/proc", entry, "stat").read_bytes()
+        except OSError:
+            continue
+        parents.setdefault(int(stat.rpartition(b")")[2].split()[1]), []).append(int(entry))
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def kill_descendants() -> None:
+    """Kill everything below this process, again and again: it may fork while the list is read."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while time.monotonic() < deadline:
+        for pid in descendants():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.005)
+
+
+def _reap(main_pid: int, control: socket.socket) -> bool:
+    """Collect the dead, report the command's own end; return whether any child is left."""
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return True
+            if pid == main_pid:
+                control.send(b'{"exit":%d}\n' % os.waitstatus_to_exitcode(status))
+    except ChildProcessError:
+        return False
+
+
+def _watch(control: socket.socket, main_pid: int, wakeup: int) -> None:
+    while _reap(main_pid, control):
+        readable, _, _ = select.select([control.fileno(), wakeup], [], [])
+        if wakeup in readable and (signal.SIGTERM in os.read(wakeup, 4096)):
+            return
+        if control.fileno() in readable:
+            if control.recv(64) != b"t":
+                return
+            os.kill(main_pid, signal.SIGTERM)
+
+
+def main() -> None:
+    """Run one command to its end, or to the runner's."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    spec = json.loads(_read_line(control))
+    adopt_orphans()
+    wakeup, wakeup_end = os.pipe()
+    os.set_blocking(wakeup_end, False)
+    signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pid, error = _start(spec)
+    # The command's pipes must reach their end when the command's processes are gone.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    try:
+        if error:
+            control.sendall(json.dumps({"error": error}).encode() + b"\n")
+        else:
+            _watch(control, pid, wakeup)
+    except BrokenPipeError:
+        pass
+    finally:
+        kill_descendants()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A command's output on its way: decoded, redacted, its tail kept, a trickle of it shown live."""
+
+import codecs
+from collections.abc import Callable
+
+from headstart.domain.channel import OUTPUT_TAIL_BYTES
+from headstart_runner.redaction import RedactedStream, Redactor
+
+LIVE_BYTES_PER_SECOND = 16 * 1024
+_TAIL_PIECE_BYTES = 8 * 1024
+
+
+class StepOutput:
+    """One step's output; offsets count bytes of the redacted UTF-8 text from the step's start."""
+
+    def __init__(self, redactor: Redactor, clock: Callable[[], float]) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stream = RedactedStream(redactor)
+        self._clock = clock
+        self._tail = b""
+        self._end = 0
+        self._allowance = float(LIVE_BYTES_PER_SECOND)
+        self._refilled = clock()
+        self.not_shown = 0
+        """Bytes that were too many to be shown live."""
+
+    def feed(self, data: bytes, *, watched: bool) -> tuple[int, str] | None:
+        """Take output and return `(offset, text)` of what may be shown live, if anything."""
+        return self._take(self._stream.feed(self._decoder.decode(data)), watched)
+
+    def finish(self, *, watched: bool) -> tuple[int, str] | None:
+        """Take the end of one command's output."""
+        rest = self._stream.feed(self._decoder.decode(b"", final=True)) + self._stream.finish()
+        self._decoder.reset()
+        return self._take(rest, watched)
+
+    def _take(self, text: str, watched: bool) -> tuple[int, str] | None:
+        shown = text.encode("utf-8", "replace")
+        offset = self._end
+        self._end += len(shown)
+        self._tail = (self._tail + shown)[-OUTPUT_TAIL_BYTES:]
+        if not shown or not watched:
+            return None
+        now = self._clock()
+        refill = (now - self._refilled) * LIVE_BYTES_PER_SECOND
+        self._allowance = min(self._allowance + refill, LIVE_BYTES_PER_SECOND)
+        self._refilled = now
+        live = shown[: int(self._allowance)].decode(errors="ignore")
+        self._allowance -= len(live.encode())
+        self.not_shown += len(shown) - len(live.encode())
+        return (offset, live) if live else None
+
+    def tail(self) -> list[tuple[int, str]]:
+        """Return the kept end of the output as `(offset, text)` pieces that fit a batch each."""
+        pieces, offset, rest = [], self._end - len(self._tail), self._tail
+        while rest:
+            # The tail may begin, and a piece end, in the middle of a character.
+            size = len(rest)
+            if size > _TAIL_PIECE_BYTES:
+                size = _TAIL_PIECE_BYTES
+                while rest[size] & 0xC0 == 0x80:
+                    size -= 1
+            pieces.append((offset, rest[:size].decode(errors="ignore")))
+            offset, rest = offset + size, rest[size:]
+        return pieces
+
+    def last_line(self) -> str:
+        """Return the last line that says something."""
+        lines = self._tail.decode(errors="ignore").replace("\r", "\n").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")

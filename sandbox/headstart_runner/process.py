@@ -1,0 +1,242 @@
+"""Starting untrusted commands so that nothing of them can be left behind.
+
+Each command runs below a nanny (see nanny.py) in a session of its own, under the agent's uid when
+the runner is root, with an environment built from scratch. Not as root the commands share our uid:
+then they are contained by nothing but this, which is meant for development.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+_NANNY = Path(__file__).with_name("nanny.py")
+_CHUNK = 64 * 1024
+DRAIN_SECONDS = 0.3
+"""How long output is still read after a command's end: a daemon may hold its pipes for ever."""
+
+Sink = Callable[[bytes], None]
+
+
+def _discard(data: bytes) -> None:
+    pass
+
+
+class CommandNotStarted(OSError):
+    """The command's program could not be executed."""
+
+
+class _Pipe:
+    """The reading end of a command's output: passes on what comes until told to discard it."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._transport: asyncio.ReadTransport | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def open(self) -> int:
+        """Begin to read; return the writing end, which the caller closes."""
+        reader = asyncio.StreamReader(limit=_CHUNK)
+        reading_end, writing_end = os.pipe()
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading_end, "rb", 0)
+        )
+        self.task = asyncio.create_task(self._pump(reader))
+        return writing_end
+
+    async def _pump(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(_CHUNK):
+            self._sink(data)
+
+    def discard(self) -> None:
+        """Throw away what still comes: a daemon must not die of a closed pipe."""
+        self._sink = _discard
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Tree:
+    """A running command with everything it started."""
+
+    def __init__(self, pipes: list[_Pipe]) -> None:
+        self._pipes = pipes
+        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._writer: asyncio.StreamWriter | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def attach(
+        self,
+        process: asyncio.subprocess.Process,
+        control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        """Begin to watch a started nanny."""
+        reader, self._writer = control
+        self._watcher = asyncio.create_task(self._watch(process, reader))
+
+    async def _watch(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader
+    ) -> None:
+        try:
+            with suppress(ConnectionError):
+                verdict = json.loads(await reader.readline() or b"{}")
+                if "error" in verdict:
+                    self._exit.set_exception(CommandNotStarted(verdict["error"]))
+                    self._exit.exception()  # marks it as seen: perhaps nobody waits
+                elif "exit" in verdict:
+                    self._exit.set_result(verdict["exit"])
+                await reader.read()
+            await process.wait()
+        finally:
+            if not self._exit.done():
+                self._exit.set_result(-9)
+            self.detach()
+
+    def detach(self) -> None:
+        """Let go of the nanny, which then kills what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing of the command is left."""
+        return self._watcher is not None and self._watcher.done()
+
+    async def wait(self) -> int:
+        """Return the command's exit code, negative for a signal; raise CommandNotStarted."""
+        return await asyncio.shield(self._exit)
+
+    async def finished(self) -> int:
+        """Wait for the command and a moment for its output; what comes later is discarded."""
+        try:
+            code = await self.wait()
+            await self._drained()
+        finally:
+            for pipe in self._pipes:
+                pipe.discard()
+        return code
+
+    async def _drained(self) -> None:
+        pumps = [pipe.task for pipe in self._pipes if pipe.task is not None]
+        await asyncio.wait(pumps, timeout=DRAIN_SECONDS)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the command's own process still runs."""
+        return not self._exit.done()
+
+    def terminate(self) -> None:
+        """Ask the command's own process to end (SIGTERM)."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(b"t")
+
+    async def kill(self) -> None:
+        """Kill the command and all its descendants, and wait until none is left."""
+        self.detach()
+        if self._watcher is not None:
+            await asyncio.wait([self._watcher])
+        await self._drained()
+        for pipe in self._pipes:
+            pipe.close()
+
+
+class Launcher:
+    """Starts commands, and remembers those with anything left alive."""
+
+    def __init__(self, *, uid: int | None, home: Path, path: str) -> None:
+        self._uid = uid
+        self._path = path
+        self._home = home
+        self._trees: set[Tree] = set()
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return a command's whole environment: nothing is inherited from the runner."""
+        return {
+            "PATH": self._path,
+            "HOME": str(self._home),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            **extra,
+        }
+
+    async def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: Sink = _discard,
+        stderr: Sink | None = None,
+    ) -> Tree:
+        """Start a command; without `stderr` both streams go to `stdout`, in their order."""
+        pipes = [_Pipe(stdout)] + ([_Pipe(stderr)] if stderr else [])
+        tree = Tree(pipes)
+        ours, theirs = socket.socketpair()
+        ends = [theirs.detach()]
+        try:
+            for pipe in pipes:
+                ends.append(await pipe.open())
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", str(_NANNY), str(ends[0])),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=ends[1],
+                stderr=ends[-1],
+                pass_fds=[ends[0]],
+                cwd="/",
+                env={},
+                start_new_session=True,
+            )
+            control = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            # A nanny that was started ends by itself when its socket does.
+            ours.close()
+            for pipe in pipes:
+                pipe.close()
+            raise
+        finally:
+            for end in ends:
+                os.close(end)
+        tree.attach(process, control)
+        self._trees = {known for known in self._trees if not known.gone} | {tree}
+        spec = {
+            "argv": list(argv),
+            "env": self.environment(env),
+            "cwd": str(cwd),
+            "uid": self._uid,
+        }
+        control[1].write(json.dumps(spec).encode() + b"\n")
+        return tree
+
+    @asynccontextmanager
+    async def running(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: Sink = _discard,
+        stderr: Sink | None = None,
+    ) -> AsyncIterator[Tree]:
+        """Start a command that is killed, with all it started, if the block is left by an error."""
+        tree = await self.start(argv, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        try:
+            yield tree
+        except BaseException:
+            await asyncio.shield(tree.kill())
+            raise
+
+    async def kill_all(self) -> None:
+        """Kill every command and every daemon one of them left."""
+        await asyncio.gather(*(tree.kill() for tree in self._trees))
+        self._trees = set()
+
+    def own(self, path: Path) -> None:
+        """Give a path of ours to the uid of the commands."""
+        if self._uid is not None:
+            os.chown(path, self._uid, self._uid, follow_symlinks=False)

@@ -1,0 +1,144 @@
+"""Tells the cloud what happens: one batch at a time, the very same until it is acknowledged."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from headstart.domain.channel import (
+    Ack,
+    AgentDelta,
+    AgentEvent,
+    AgentSnapshot,
+    CommandResult,
+    Output,
+    Progress,
+    RunnerEvent,
+    TurnEnded,
+)
+from headstart_runner import wire
+from headstart_runner.journal import Journal
+from headstart_runner.log import logger
+from headstart_runner.redaction import Redactor
+from headstart_runner.spool import Batch, Spool
+
+ACK_SECONDS = 10.0
+_SENDS_PER_CONNECTION = 2
+
+Send = Callable[[str], Awaitable[None]]
+
+
+class AckMissing(ConnectionError):
+    """A batch was not acknowledged on this connection, which must be dead."""
+
+
+class Reporter:
+    """Takes events and results from everywhere in the runner; nothing leaves unredacted."""
+
+    def __init__(self, journal: Journal, redactor: Redactor, *, batch_seconds: float) -> None:
+        self._journal = journal
+        self._redactor = redactor
+        self._pause = batch_seconds
+        self._clock = asyncio.get_running_loop().time
+        self._spool = Spool(journal, self._clock)
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._last_batch = float("-inf")
+        self._awaited: tuple[int, asyncio.Future[None]] | None = None
+
+    @property
+    def viewers(self) -> int:
+        """How many viewers watch; 0 while the connection is down."""
+        return self._spool.viewers
+
+    @viewers.setter
+    def viewers(self, count: int) -> None:
+        self._spool.viewers = count
+        self._changed.set()
+
+    def report(self, event: RunnerEvent) -> None:
+        """Queue an event. A turn that has ended once does not end again."""
+        clean = type(event).model_validate(self._redactor.value(event.to_json()))
+        match clean:
+            case Progress() | AgentDelta() | AgentSnapshot():
+                self._spool.add_volatile(clean)
+            case Output() | AgentEvent():
+                self._spool.add_event(clean)
+            case TurnEnded():
+                self._spool.add_turn_end(clean)
+        self._changed.set()
+
+    def result(self, result: CommandResult) -> None:
+        """Journal and queue a command's result."""
+        self._spool.add_result(CommandResult.model_validate(self._redactor.value(result.to_json())))
+        self._changed.set()
+
+    def repeat(self, result: dict[str, object]) -> None:
+        """Queue a stored result once more: the cloud asked for it again."""
+        self._spool.repeat_result(result)
+        self._changed.set()
+
+    def forget(self, command_id: str) -> None:
+        """Drop the progress of a cancelled command."""
+        self._spool.forget_progress(command_id)
+
+    def acknowledge(self, ack: Ack) -> None:
+        """Take an ack; one for another batch than the awaited is an echo of a resend."""
+        if self._awaited is not None and self._awaited[0] == ack.seq:
+            if not ack.accepted:
+                logger.info("batch %d is stale for the cloud and dropped", ack.seq)
+            self._journal.end_batch(ack.seq)
+            self._settled.set()
+            if not self._awaited[1].done():
+                self._awaited[1].set_result(None)
+            self._awaited = None
+
+    async def pump(self, send: Send) -> None:
+        """Send batches over one connection until it breaks; raise AckMissing when it is dead."""
+        while True:
+            seq, frame = self._journal.batch() or await self._next()
+            for _ in range(_SENDS_PER_CONNECTION):
+                acked = asyncio.get_running_loop().create_future()
+                self._awaited = (seq, acked)
+                await send(frame)
+                try:
+                    async with asyncio.timeout(ACK_SECONDS):
+                        await acked
+                    break
+                except TimeoutError:
+                    logger.warning("batch %d was not acknowledged in time", seq)
+            else:
+                raise AckMissing(f"no ack of batch {seq}")
+
+    async def _next(self) -> tuple[int, str]:
+        while True:
+            self._changed.clear()
+            ready_at = self._spool.ready_at(self._last_batch, self._pause)
+            now = self._clock()
+            if ready_at is not None and ready_at <= now:
+                batch = self._spool.take()
+                if batch.entries:
+                    self._last_batch = now
+                    return self._seal(batch)
+            try:
+                async with asyncio.timeout_at(ready_at):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _seal(self, batch: Batch) -> tuple[int, str]:
+        seq = self._journal.last_seq + 1
+        frame = wire.dumps(
+            {
+                "action": "report",
+                "seq": seq,
+                "events": [entry["event"] for entry in batch.entries if "event" in entry],
+                "results": [entry["result"] for entry in batch.entries if "result" in entry],
+            }
+        )
+        self._journal.begin_batch(seq, frame, batch.places)
+        return seq, frame
+
+    async def drained(self) -> None:
+        """Wait until every item queued has been acknowledged."""
+        while self._journal.batch() is not None or len(self._spool):
+            self._settled.clear()
+            await self._settled.wait()

@@ -1,0 +1,227 @@
+"""What waits to be reported: bounded, merged where that loses nothing, in order.
+
+Durable items (results, output of a failed step, agent events, ends of turns) are in the journal
+too and survive the runner. Volatile ones (progress, deltas, snapshots) are dropped first.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.domain.channel import (
+    BATCH_BYTES,
+    AgentDelta,
+    AgentEvent,
+    AgentSnapshot,
+    CommandResult,
+    Output,
+    Progress,
+    TurnEnded,
+)
+from headstart_runner import wire
+from headstart_runner.journal import Entry, Journal
+from headstart_runner.log import logger
+
+SPOOL_BYTES = 8 * 1024 * 1024
+_ENVELOPE = 256
+ITEM_BYTES = BATCH_BYTES - _ENVELOPE
+"""The most one event or result may take, so that it fits a batch of its own."""
+
+_MERGED_DELTA_BYTES = 8 * 1024
+_MERGED_OUTPUT_BYTES = 16 * 1024
+PROGRESS_SECONDS = 0.5
+QUIET_PROGRESS_SECONDS = 2.0
+"""Progress of a command at most this often; with no viewers it only feeds the attempt's row."""
+
+
+@dataclass(slots=True)
+class _Item:
+    entry: Entry
+    bytes: int
+    place: int | None = None
+    urgent: bool = False
+
+    @property
+    def event_type(self) -> str:
+        return str(self.entry["event"]["type"]) if "event" in self.entry else "result"
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the next report carries, and its items' places in the journal."""
+
+    entries: list[Entry] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a result is among the entries."""
+        return bool(self.entries) and "result" in self.entries[-1]
+
+
+class Spool:
+    """The queue in front of the reporter. Times are seconds of `clock`."""
+
+    def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._items: list[_Item] = []
+        self._bytes = 0
+        self._progress: dict[str, Progress] = {}
+        self._progress_sent: dict[str, float] = {}
+        self.viewers = 0
+        for place, entry in journal.spooled():
+            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add_volatile(self, event: Progress | AgentDelta | AgentSnapshot) -> None:
+        """Queue something that only those who watch now care for."""
+        if isinstance(event, Progress):
+            self._progress[event.command_id] = _merged(self._progress.get(event.command_id), event)
+            return
+        if self.viewers == 0:
+            return
+        if isinstance(event, AgentDelta) and self._extended(event):
+            return
+        entry = {"event": event.to_json()}
+        self._append(_Item(entry, wire.size(entry)))
+
+    def add_event(self, event: Output | AgentEvent) -> None:
+        """Queue something that must arrive."""
+        entry = {"event": _fitting(event.to_json())}
+        self._append(_Item(entry, wire.size(entry), self._journal.spool(entry)))
+
+    def add_turn_end(self, event: TurnEnded) -> bool:
+        """Queue the end of a turn; return False if it had ended before."""
+        entry = {"event": _fitting(event.to_json())}
+        place = self._journal.end_turn(event.message_id, entry)
+        if place is not None:
+            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+        return place is not None
+
+    def add_result(self, result: CommandResult) -> None:
+        """Queue a command's result behind everything the command reported before."""
+        progress = self._progress.pop(result.command_id, None)
+        self._progress_sent.pop(result.command_id, None)
+        if progress is not None and self.viewers:
+            entry = {"event": _fitting(progress.to_json())}
+            self._append(_Item(entry, wire.size(entry)))
+        answer, _ = wire.fit(result.to_json(), ITEM_BYTES)
+        place = self._journal.finish_command(result.command_id, answer)
+        self._append(_Item({"result": answer}, wire.size(answer), place, urgent=True))
+
+    def repeat_result(self, result: dict[str, Any]) -> None:
+        """Queue a stored result again, unless it still waits here."""
+        if not any(item.entry.get("result") == result for item in self._items):
+            entry = {"result": result}
+            place = self._journal.spool(entry)
+            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+
+    def forget_progress(self, command_id: str) -> None:
+        """Drop the progress of a command that was cancelled."""
+        self._progress.pop(command_id, None)
+        self._progress_sent.pop(command_id, None)
+
+    def ready_at(self, last_batch: float, pause: float) -> float | None:
+        """Return when the next batch may go: `pause` after the last, urgent items at once."""
+        if any(item.urgent for item in self._items):
+            return self._clock()
+        times = [max(self._progress_due(command), last_batch + pause) for command in self._progress]
+        if self._items:
+            times.append(last_batch + pause)
+        return min(times, default=None)
+
+    def take(self) -> Batch:
+        """Return as much as fits one batch; its volatile items leave the spool now."""
+        batch, room = Batch(), ITEM_BYTES
+        now = self._clock()
+        for command in [c for c in self._progress if self._progress_due(c) <= now]:
+            entry = {"event": _fitting(self._progress[command].to_json())}
+            if (needed := wire.size(entry)) > room:
+                break
+            room -= needed
+            batch.entries.append(entry)
+            del self._progress[command]
+            self._progress_sent[command] = now
+        taken = 0
+        for item in self._items:
+            # A report's results are read after its events: only results may follow a result.
+            if item.bytes > room or ("event" in item.entry and batch.has_result):
+                break
+            room -= item.bytes
+            taken += 1
+            batch.entries.append(item.entry)
+            if item.place is not None:
+                batch.places.append(item.place)
+        self._remove(self._items[:taken])
+        return batch
+
+    def _progress_due(self, command: str) -> float:
+        interval = PROGRESS_SECONDS if self.viewers else QUIET_PROGRESS_SECONDS
+        return self._progress_sent.get(command, float("-inf")) + interval
+
+    def _extended(self, delta: AgentDelta) -> bool:
+        """Merge a delta into the item before it, if that is of the same part."""
+        last = self._items[-1] if self._items else None
+        if last is None or last.event_type != "agent.delta":
+            return False
+        event = last.entry["event"]
+        if event["partId"] != delta.part_id or last.bytes > _MERGED_DELTA_BYTES:
+            return False
+        event["text"] += delta.text
+        grown = wire.size(last.entry)
+        self._bytes += grown - last.bytes
+        last.bytes = grown
+        return True
+
+    def _append(self, item: _Item) -> None:
+        self._items.append(item)
+        self._bytes += item.bytes
+        if self._bytes > SPOOL_BYTES:
+            self._shed()
+
+    def _shed(self) -> None:
+        """Make room: deltas and snapshots go first, then the oldest agent events."""
+        volatile = [item for item in self._items if item.place is None]
+        events = [item for item in self._items if item.event_type == "agent.event"]
+        for group in (volatile, events):
+            excess = self._bytes - SPOOL_BYTES * 3 // 4
+            victims = []
+            for item in group:
+                if excess <= 0:
+                    break
+                excess -= item.bytes
+                victims.append(item)
+            self._remove(victims)
+            places = [item.place for item in victims if item.place is not None]
+            self._journal.drop(places)
+            if places:
+                logger.warning("%d agent events were dropped: the spool is full", len(places))
+
+    def _remove(self, items: Iterable[_Item]) -> None:
+        gone = {id(item) for item in items}
+        self._items = [item for item in self._items if id(item) not in gone]
+        self._bytes = sum(item.bytes for item in self._items)
+
+
+def _fitting(event: dict[str, Any]) -> dict[str, Any]:
+    cut, was_cut = wire.fit(event, ITEM_BYTES - _ENVELOPE)
+    if was_cut and isinstance(cut.get("data"), dict):
+        cut["data"]["truncated"] = True
+    return cut
+
+
+def _merged(old: Progress | None, new: Progress) -> Progress:
+    """Return the newest progress with the output of both, the oldest of it dropped."""
+    if old is None or old.output is None or old.output_offset is None:
+        return new
+    if new.output is None or new.output_offset is None:
+        return new.model_copy(update={"output": old.output, "output_offset": old.output_offset})
+    if old.output_offset + len(old.output.encode()) != new.output_offset:
+        return new
+    joined = (old.output + new.output).encode()
+    kept = joined[-_MERGED_OUTPUT_BYTES:].decode(errors="ignore")
+    offset = old.output_offset + len(joined) - len(kept.encode())
+    return new.model_copy(update={"output": kept, "output_offset": offset})

@@ -1,0 +1,23 @@
+"""The steps the runner can do: one module a kind of command, one entry here."""
+
+from headstart.domain.channel import (
+    AgentArgs,
+    BranchArgs,
+    CloneArgs,
+    DiskArgs,
+    PromptArgs,
+    RestoreArgs,
+    SetupArgs,
+)
+from headstart_runner.steps import agent, branch, clone, disk, prompt, restore, setup
+from headstart_runner.steps.base import StepKind
+
+STEP_KINDS: dict[str, StepKind] = {
+    "disk": StepKind(DiskArgs, disk.run),
+    "clone": StepKind(CloneArgs, clone.run),
+    "branch": StepKind(BranchArgs, branch.run),
+    "restore": StepKind(RestoreArgs, restore.run),
+    "setup": StepKind(SetupArgs, setup.run, repeatable=False),
+    "agent": StepKind(AgentArgs, agent.run),
+    "prompt": StepKind(PromptArgs, prompt.run),
+}

@@ -1,0 +1,14 @@
+"""Starts the agent's server."""
+
+from typing import Any
+
+from headstart.domain.channel import AgentArgs
+from headstart_runner.steps.base import Context
+
+
+async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
+    """Start the server and wait until it is healthy; one that runs already is replaced."""
+    context.tools.redactor.add_environment(args.env)
+    context.progress(f"Starting {args.agent}")
+    version = await context.tools.supervisor.start(args)
+    return {"agent": args.agent, "version": version}

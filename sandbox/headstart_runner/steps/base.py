@@ -1,0 +1,84 @@
+"""What a step is given to do its work."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.domain.channel import Output, Progress
+from headstart.domain.model import OpenModel
+from headstart_runner.agents.supervisor import Supervisor
+from headstart_runner.config import Config
+from headstart_runner.delivery import Courier
+from headstart_runner.journal import Journal
+from headstart_runner.process import Launcher
+from headstart_runner.redaction import Redactor
+from headstart_runner.reporter import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The parts of the runner that steps use."""
+
+    config: Config
+    journal: Journal
+    redactor: Redactor
+    reporter: Reporter
+    launcher: Launcher
+    supervisor: Supervisor
+    courier: Courier
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run of a step."""
+
+    tools: Tools
+    command_id: str
+    expired: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the step is cancelled because its time is over."""
+    clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
+    began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    def elapsed_ms(self) -> int:
+        """Return how long the step has run."""
+        return int((self.clock() - self.began) * 1000)
+
+    def progress(
+        self,
+        message: str,
+        percent: int | None = None,
+        output: str | None = None,
+        offset: int | None = None,
+    ) -> None:
+        """Tell how it is going; call it as often as you like."""
+        self.tools.reporter.report(
+            Progress(
+                command_id=self.command_id,
+                message=message,
+                percent=percent,
+                elapsed_ms=self.elapsed_ms(),
+                output=output or None,
+                output_offset=offset if output else None,
+            )
+        )
+
+    def retained(self, offset: int, text: str) -> None:
+        """Send a piece of the output that a failure keeps."""
+        self.tools.reporter.report(Output(command_id=self.command_id, offset=offset, text=text))
+
+
+StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """A kind of command: its arguments, what does it, and whether it may simply be done again.
+
+    A `repeatable` step that the runner's own death interrupted is done again by the next runner;
+    one that is not is failed.
+    """
+
+    args: type[OpenModel]
+    run: StepFunction
+    repeatable: bool = True

@@ -1,0 +1,141 @@
+"""Clones the repository beside its place, then renames: what is there is complete."""
+
+import asyncio
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from headstart.domain.channel import CloneArgs
+from headstart.domain.errors import BranchNotFound
+from headstart_runner.addresses import public_addresses
+from headstart_runner.git import Git, GitResult, clone_error
+from headstart_runner.git_progress import GitProgress
+from headstart_runner.steps.base import Context
+
+_TEMPORARY = ".clone.tmp-"
+_SOURCE = "clone.source"
+_LOW_SPEED_BYTES = 1000
+_LOW_SPEED_SECONDS = 30
+
+
+async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
+    """Clone shallow and single-branch; a complete clone of the same source is kept."""
+    config, journal = context.tools.config, context.tools.journal
+    git = Git(context.tools.launcher)
+    source = json.dumps([args.git_url, args.upstream_branch, args.depth])
+    if journal.get(_SOURCE) == source and config.repository.is_dir():
+        return {**await _describe(git, config.repository), "cached": True}
+    options = await _options(args)
+    await asyncio.to_thread(_clear, config.workspace, config.repository)
+    temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
+    try:
+        await _clone(context, git, args, options, temporary)
+        answer = await _describe(git, temporary)
+        temporary.rename(config.repository)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
+    journal.put(_SOURCE, source)
+    return answer
+
+
+def _clear(workspace: Path, repository: Path) -> None:
+    """Remove another source's clone and what killed tries left."""
+    for leftover in [*workspace.glob(f"{_TEMPORARY}*"), repository]:
+        if leftover.is_symlink():
+            leftover.unlink()
+        elif leftover.exists():
+            shutil.rmtree(leftover)
+
+
+async def _options(args: CloneArgs) -> list[str]:
+    """Return git's options for this address, after a look at where its host is."""
+    url = urlsplit(args.git_url)
+    options = {
+        "protocol.allow": "never",
+        f"protocol.{'http' if url.scheme == 'http' else 'https'}.allow": "always",
+        "http.lowSpeedLimit": str(_LOW_SPEED_BYTES),
+        "http.lowSpeedTime": str(_LOW_SPEED_SECONDS),
+    }
+    if not args.allow_private:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        addresses = await public_addresses(url.hostname or "", port)
+        # git must connect to what was checked, not to what the name says a moment later.
+        pinned = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
+        options["http.curloptResolve"] = f"{url.hostname}:{port}:{pinned}"
+        options["http.followRedirects"] = "false"
+    return [piece for name, value in options.items() for piece in ("-c", f"{name}={value}")]
+
+
+async def _clone(
+    context: Context, git: Git, args: CloneArgs, options: list[str], target: Path
+) -> None:
+    branch = args.upstream_branch
+    result = await _try(context, git, args, options=options, target=target, branch=branch)
+    if result.code == 0:
+        return
+    error = clone_error(result.stderr, args.git_url, branch)
+    if isinstance(error, BranchNotFound) and await _is_empty(context, git, args, options):
+        # Nobody can have pushed the branch to a repository that has none at all.
+        result = await _try(context, git, args, options=options, target=target, branch=None)
+        if result.code == 0:
+            return
+    raise error
+
+
+async def _try(
+    context: Context,
+    git: Git,
+    args: CloneArgs,
+    *,
+    options: list[str],
+    target: Path,
+    branch: str | None,
+) -> GitResult:
+    progress = GitProgress()
+
+    def show(data: bytes) -> None:
+        if progress.feed(data):
+            context.progress(progress.message, progress.percent)
+
+    host = urlsplit(args.git_url).hostname
+    context.progress(f"Connecting to {host}", 0)
+    return await git.run(
+        "clone",
+        "--progress",
+        "--single-branch",
+        "--no-tags",
+        "--template=",
+        "--no-recurse-submodules",
+        *([f"--depth={args.depth}"] if args.depth > 0 else []),
+        *([f"--branch={branch}"] if branch else []),
+        "--",
+        args.git_url,
+        str(target),
+        cwd=context.tools.config.workspace,
+        options=options,
+        stderr=show,
+    )
+
+
+async def _is_empty(context: Context, git: Git, args: CloneArgs, options: list[str]) -> bool:
+    listed = await git.run(
+        "ls-remote", "--", args.git_url, cwd=context.tools.config.workspace, options=options
+    )
+    return listed.code == 0 and not listed.stdout.strip()
+
+
+async def _describe(git: Git, repository: Path) -> dict[str, Any]:
+    commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
+    head = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=repository)
+    counted = await git.run("count-objects", "-v", cwd=repository)
+    sizes = dict(line.split(": ", 1) for line in counted.stdout.splitlines() if ": " in line)
+    kilobytes = int(sizes.get("size", 0)) + int(sizes.get("size-pack", 0))
+    return {
+        "commit": commit.stdout.strip() or None,
+        "defaultBranch": head.stdout.strip() or None,
+        "bytes": kilobytes * 1024,
+        "empty": not commit.stdout.strip(),
+    }

@@ -1,0 +1,23 @@
+"""Checks that the workspace has room for the work."""
+
+import shutil
+from typing import Any
+
+from headstart.domain.channel import DiskArgs
+from headstart.domain.errors import DiskFull
+from headstart_runner.steps.base import Context
+
+
+async def run(context: Context, args: DiskArgs) -> dict[str, Any]:
+    """Measure the file system of the workspace; DiskFull below the minimum."""
+    usage = shutil.disk_usage(context.tools.config.workspace)
+    if usage.free < args.min_free_bytes:
+        raise DiskFull(
+            f"Only {_gigabytes(usage.free)} of {_gigabytes(usage.total)} are free on the sandbox's"
+            f" disk, {_gigabytes(args.min_free_bytes)} are needed"
+        )
+    return {"freeBytes": usage.free, "totalBytes": usage.total}
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

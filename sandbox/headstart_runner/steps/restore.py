@@ -1,0 +1,12 @@
+"""Gives the agent's own database the session, under our id, before its server starts."""
+
+from typing import Any
+
+from headstart.domain.channel import RestoreArgs
+from headstart_runner.steps.base import Context
+
+
+async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
+    """Import the session through the agent's own command line; doing it again changes nothing."""
+    await context.tools.supervisor.restore(args.agent, args.session_id, args.title)
+    return {"imported": True}

@@ -1,0 +1,116 @@
+"""Runs the setup commands, one after the other, each to the end of its own process."""
+
+import asyncio
+import signal
+from typing import Any
+
+from headstart.domain.channel import SetupArgs
+from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
+from headstart_runner.clock import awake_sleep
+from headstart_runner.output import StepOutput
+from headstart_runner.process import CommandNotStarted, Tree
+from headstart_runner.steps.base import Context
+from headstart_runner.wire import cut_text
+
+_REASON_BYTES = 500
+
+
+async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
+    """Run each command in `bash -c`; stop at the first that fails, and keep its output.
+
+    What a command leaves running lives on after success; after a failure, a timeout or a cancel
+    nothing of any command of this step is left.
+    """
+    context.tools.redactor.add_environment(args.env)
+    output = StepOutput(context.tools.redactor, context.clock)
+    trees: list[Tree] = []
+    done: list[dict[str, Any]] = []
+    try:
+        for number, command in enumerate(args.commands, start=1):
+            title = f"Running {command}"
+            if len(args.commands) > 1:
+                title += f" ({number} of {len(args.commands)})"
+            done.append(
+                await _one(context, args, command=command, title=title, output=output, trees=trees)
+            )
+    except BaseException as error:
+        await asyncio.shield(asyncio.gather(*(tree.kill() for tree in trees)))
+        if isinstance(error, StepError) or context.expired.is_set():
+            for offset, text in output.tail():
+                context.retained(offset, text)
+        raise
+    return {"commands": done}
+
+
+async def _one(
+    context: Context,
+    args: SetupArgs,
+    *,
+    command: str,
+    title: str,
+    output: StepOutput,
+    trees: list[Tree],
+) -> dict[str, Any]:
+    reporter = context.tools.reporter
+    began = context.clock()
+
+    def show(live: tuple[int, str] | None) -> None:
+        message = title
+        if output.not_shown:
+            message += f" … {_size(output.not_shown)} of output not shown live"
+        offset, text = live or (None, None)
+        context.progress(message, output=text, offset=offset)
+
+    show(None)
+    tree = await context.tools.launcher.start(
+        ("bash", "-c", command),
+        cwd=context.tools.config.repository,
+        env=args.env,
+        stdout=lambda data: show(output.feed(data, watched=reporter.viewers > 0)),
+    )
+    trees.append(tree)
+    try:
+        code = await _limited(tree, command, args.command_timeout)
+    except CommandNotStarted as error:
+        raise SetupCommandFailed(f"`{command}` could not be started: {error}") from error
+    finally:
+        show(output.finish(watched=reporter.viewers > 0))
+    if code != 0:
+        raise SetupCommandFailed(_failure(command, code, output.last_line()))
+    elapsed_ms = int((context.clock() - began) * 1000)
+    return {"command": command, "exitCode": code, "elapsedMs": elapsed_ms}
+
+
+async def _limited(tree: Tree, command: str, seconds: int) -> int:
+    ending = asyncio.create_task(tree.finished())
+    limit = asyncio.create_task(awake_sleep(seconds))
+    try:
+        await asyncio.wait({ending, limit}, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            raise SetupCommandTimedOut(f"`{command}` was stopped after {seconds} s")
+        return ending.result()
+    finally:
+        for task in (ending, limit):
+            task.cancel()
+        await asyncio.gather(ending, limit, return_exceptions=True)
+
+
+def _failure(command: str, code: int, last_line: str) -> str:
+    how = f"exited with status {code}"
+    if code < 0:
+        how = f"was ended by {_signal_name(-code)}"
+    elif code > 128:
+        how += f" ({_signal_name(code - 128)})"
+    said = f": {last_line}" if last_line else ""
+    return cut_text(f"`{command}` {how}{said}", _REASON_BYTES * 2)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
