@@ -4,7 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
 from types import ModuleType
 from urllib.parse import urlsplit
 
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _local_token(url: str) -> str:
     if urlsplit(url).hostname not in _LOCAL_HOSTS:
         return ""
-    return str(_embedded("tokens").mint(url, "demo"))
+    with redirect_stdout(StringIO()) as printed:
+        _embedded("tokens").main(["--sub", "demo"])
+    return printed.getvalue().strip()
 
 
 def _embedded(module: str) -> ModuleType:

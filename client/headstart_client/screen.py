@@ -151,18 +151,21 @@ class LiveScreen(LineScreen):
                 if view.status == "preparing":
                     self._start(view)
             case "session.prepared" | "session.failed" | "session.asleep":
-                self.close()
+                self._stop()
             case "agent.event" | "agent.delta" | "turn.completed" | "turn.failed":
-                self.close()
+                self._stop()
         super().show(event, view)
 
     def close(self) -> None:
-        """Let the display stand as it is, and write below it from now on."""
+        """Leave the display as it stands."""
+        self._stop()
+        super().close()
+
+    def _stop(self) -> None:
         self._thinking_since = None
         if self._live:
             self._live.stop()
             self._live = None
-        super().close()
 
     def _start(self, view: View) -> None:
         if self._live is None:
@@ -257,4 +260,6 @@ def _note(part: Part) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {seconds % 60:.0f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

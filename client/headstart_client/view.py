@@ -206,9 +206,6 @@ class View:
         self._pending.add(event.data["messageId"])
         self._ended_badly = None
 
-    def _message_delivered(self, event: Event) -> None:
-        self._pending.discard(event.data["messageId"])
-
     def _message_failed(self, event: Event) -> None:
         self._pending.discard(event.data["messageId"])
         self._turn = None
@@ -216,13 +213,13 @@ class View:
 
     def _turn_started(self, event: Event) -> None:
         self._turn, self._ended_badly = event.data["turnId"], None
-        self._message_delivered(event)
+        self._pending.discard(event.data["messageId"])
         if self.status != "preparing":
             self.status = "running"
 
     def _turn_ended(self, event: Event) -> None:
         self._turn = None
-        self._message_delivered(event)
+        self._pending.discard(event.data["messageId"])
         if self.status == "running":
             self.status = "ready"
         if event.type == "turn.failed":
@@ -292,7 +289,6 @@ _HANDLERS: dict[str, Callable[[View, Event], None]] = {
     "session.asleep": View._asleep,
     "session.deleted": View._was_deleted,
     "message.queued": View._message_queued,
-    "message.delivered": View._message_delivered,
     "message.failed": View._message_failed,
     "turn.started": View._turn_started,
     "turn.completed": View._turn_ended,

@@ -23,6 +23,16 @@ STEPS = ["sandbox", "disk", "clone", "branch", "restore", "setup", "agent", "del
 SESSION_ID = "ses_0123456789abABCDEFGHIJKLMN"
 
 Script = Iterable[tuple[str, dict[str, Any]]]
+STATUS_AFTER = {
+    "session.preparing": "preparing",
+    "session.prepared": "prepared",
+    "session.ready": "running",
+    "session.failed": "failed",
+    "session.asleep": "asleep",
+    "turn.completed": "ready",
+    "turn.failed": "ready",
+    "turn.interrupted": "ready",
+}
 VOLATILE = {"preparing", "agent.delta", "agent.snapshot", "session.deleted", "runner.disconnected"}
 
 
@@ -150,6 +160,9 @@ class FakeHeadstart:
             }
             if event["eventId"]:
                 session.events.append(event)
+            session.status = STATUS_AFTER.get(kind, session.status)
+            if kind == "session.failed":
+                session.failure = data["failure"]
             for viewer in session.viewers:
                 viewer.send({"type": "events", "events": [event]})
 

@@ -1,0 +1,35 @@
+// Runs the page's own modules on cases from standard input: {web, reducer, parts, markdown}.
+import { readFileSync } from "node:fs";
+
+const cases = JSON.parse(readFileSync(0, "utf8"));
+// As data: URLs, because the page's folder has no package.json to call them modules for node.
+const load = (name) =>
+  import(`data:text/javascript,${encodeURIComponent(readFileSync(`${cases.web}/${name}`, "utf8"))}`);
+const { Reducer } = await load("reducer.js");
+const { Part } = await load("parts.js");
+const { parse } = await load("markdown.js");
+
+function reduce({ after, steps }) {
+  const reducer = new Reducer(after);
+  return steps.map((step) => {
+    if (!step.frame) return reducer.subscribe().after;
+    const { events, again } = reducer.feed(step.frame);
+    return [events.map((e) => e.eventId ?? e.type), again, reducer.after, reducer.deleted];
+  });
+}
+
+function assemble({ deltas, final, late }) {
+  const part = new Part();
+  for (const [offset, text] of deltas) part.grow(offset, text);
+  if (final !== undefined) part.settle({ text: final });
+  if (late) part.grow(...late);
+  return part.text;
+}
+
+process.stdout.write(
+  JSON.stringify({
+    reducer: cases.reducer.map(reduce),
+    parts: cases.parts.map(assemble),
+    markdown: cases.markdown.map(({ text }) => parse(text)),
+  }),
+);

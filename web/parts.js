@@ -1,0 +1,39 @@
+// A part of the agent's answer: deltas may come twice, late or out of order. Offsets count Unicode
+// code points, where JavaScript's own lengths count UTF-16 units, so text is kept as code points.
+
+export class Part {
+  #characters = [];
+  #early = new Map();
+
+  kind = "text";
+  data = {};
+  final = false;
+
+  get text() {
+    return this.#characters.join("");
+  }
+
+  // Takes in a delta, or keeps it until what comes before it is there.
+  grow(offset, text) {
+    if (this.final) return;
+    this.#early.set(offset, [...text]);
+    for (const start of [...this.#early.keys()].sort((a, b) => a - b)) {
+      const have = this.#characters.length;
+      if (start > have) break;
+      for (const character of this.#early.get(start).slice(have - start)) {
+        this.#characters.push(character);
+      }
+      this.#early.delete(start);
+    }
+  }
+
+  // Takes in an agent.event: for text the whole and final state.
+  settle(data) {
+    this.data = data;
+    if (typeof data.text === "string") {
+      this.#characters = [...data.text];
+      this.#early.clear();
+      this.final = true;
+    }
+  }
+}
