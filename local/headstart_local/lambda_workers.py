@@ -81,6 +81,8 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[answers_end],
+                # A Ctrl-C at the terminal is for the cloud, which ends its workers itself.
+                start_new_session=True,
             )
         except BaseException:
             os.close(self._answers)

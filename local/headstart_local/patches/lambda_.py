@@ -6,6 +6,9 @@ from typing import Any
 from headstart_local.lambda_workers import FunctionSpec, WorkerExitedError
 from headstart_local.patches.context import PatchContext
 
+# A laptop can't hold as many processes as a function may have reserved concurrency.
+_MOST_WORKERS = 16
+
 
 def function_workers(context: PatchContext) -> None:
     """Run functions in workers of our own.
@@ -50,7 +53,7 @@ def _spec(context: PatchContext, function: dict[str, Any], config: dict[str, Any
         code=function["code_zip"],
         layers=tuple(layer for layer in layers if layer),
         revision=config["RevisionId"],
-        max_workers=reserved or context.max_workers,
+        max_workers=min(reserved, _MOST_WORKERS) if reserved else context.max_workers,
     )
 
 
