@@ -26,15 +26,15 @@ _NEXT = {
 }
 
 
-def on_preparation(failure: Failure, session_id: str) -> str:
-    """Return the sentence for a preparation that failed."""
+def on_preparation(failure: Failure, session_id: str | None) -> str:
+    """Return the sentence for a preparation that failed; without an id the session is gone."""
     title = STEP_TITLES.get(failure.step or "", "The preparation")
     fallback = "try again with `headstart retry {id}`" if failure.retryable else _NEW
     return _sentence(f"{title} failed", failure, session_id, fallback)
 
 
-def on_turn(failure: Failure, session_id: str) -> str:
-    """Return the sentence for a turn or a message that failed."""
+def on_turn(failure: Failure, session_id: str | None) -> str:
+    """Return the sentence for a turn or a message that failed; without an id as above."""
     return _sentence(
         "The turn failed", failure, session_id, "try again: `headstart send {id} TEXT`"
     )
@@ -49,7 +49,7 @@ def on_error(error: HeadstartError, url: str) -> str:
                 "The API refused the token: set HEADSTART_TOKEN to a valid one "
                 "(`headstart token --sub NAME` prints one for an embedded cloud)"
             )
-        case NotFound():
+        case NotFound(code="SessionNotFound"):
             sentence = "There is no such session: `headstart ls` lists yours"
         case RateLimited(code="QuotaExceeded"):
             sentence = f"{reason}: end one with `headstart rm ID`, then try again"
@@ -68,10 +68,11 @@ def on_error(error: HeadstartError, url: str) -> str:
 
 
 _NEW = "start a new session with `headstart run`"
+_OTHER = "try another --repo or --prompt"
 
 
-def _sentence(what: str, failure: Failure, session_id: str, fallback: str) -> str:
-    step = _NEXT.get(failure.code, fallback).format(id=session_id)
+def _sentence(what: str, failure: Failure, session_id: str | None, fallback: str) -> str:
+    step = _NEXT.get(failure.code, fallback).format(id=session_id) if session_id else _OTHER
     return f"{what}: {_stem(failure.reason)} ({failure.code}); {step}."
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     token = os.environ.get("HEADSTART_TOKEN") or _local_token(url)
     if not token:
         return terminal.fail("Set HEADSTART_TOKEN to a token of the API's users.")
-    return commands.execute(getattr(commands, args.command), args, url, token)
+    return commands.execute(getattr(commands, args.command), terminal, args, url, token)
 
 
 def _local_token(url: str) -> str:

@@ -27,12 +27,16 @@ Command = Callable[["Terminal", AsyncHeadstart, Namespace], Awaitable[int]]
 
 
 class Terminal:
-    """Standard output and error, and the session to name when a person presses Ctrl-C."""
+    """Standard output and error, and the session to name when a person presses Ctrl-C.
 
-    def __init__(self, *, json_lines: bool) -> None:
+    `lasting` is False where the cloud goes away with the command: there is no coming back then.
+    """
+
+    def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
         self.out = Console(highlight=False)
         self.err = Console(stderr=True, highlight=False)
         self.json_lines = json_lines
+        self.lasting = lasting
         self.following: str | None = None
 
     def screen(self) -> Screen:
@@ -52,9 +56,8 @@ class Terminal:
         return 1
 
 
-def execute(command: Command, args: Namespace, url: str, token: str) -> int:
+def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
     """Run a command to its exit code: 0 done, 1 failed, 130 interrupted."""
-    terminal = Terminal(json_lines=getattr(args, "json", False))
 
     async def main() -> int:
         async with AsyncHeadstart(url, token) as client:
@@ -65,7 +68,7 @@ def execute(command: Command, args: Namespace, url: str, token: str) -> int:
     except HeadstartError as error:
         return terminal.fail(advice.on_error(error, url))
     except KeyboardInterrupt:
-        if terminal.following:
+        if terminal.following and terminal.lasting:
             terminal.say(f"The session goes on: headstart follow {terminal.following}")
         return 130
 
@@ -172,6 +175,7 @@ async def _watch(
 async def _conclude(
     terminal: Terminal, client: AsyncHeadstart, session_id: str, outcome: Outcome
 ) -> int:
+    named = session_id if terminal.lasting else None
     match outcome:
         case Outcome("completed"):
             return 0
@@ -181,7 +185,7 @@ async def _conclude(
         case Outcome("deleted"):
             return terminal.fail("The session was deleted; start a new one with `headstart run`.")
         case Outcome("turn", failure) if failure:
-            return terminal.fail(advice.on_turn(failure, session_id))
+            return terminal.fail(advice.on_turn(failure, named))
     # Fetched and not taken from the stream: only GET has all the output that is kept.
     session = await client.get(session_id)
     steps = session.attempt.steps if session.attempt else []
@@ -191,4 +195,4 @@ async def _conclude(
             terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
     if not session.failure:
         return terminal.fail("The preparation failed.")
-    return terminal.fail(advice.on_preparation(session.failure, session_id))
+    return terminal.fail(advice.on_preparation(session.failure, named))

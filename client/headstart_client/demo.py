@@ -33,7 +33,7 @@ def demo(args: Namespace) -> int:
     """Start a cloud, run one session in it and stop the cloud; the exit code is the session's."""
     # A supervisor that ends the demo must not leave the cloud running.
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    terminal = commands.Terminal(json_lines=False)
+    terminal = commands.Terminal(lasting=False)
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "headstart_client.cli", "up", "--json"]
         command += ["--port", str(args.port), *_allowed_source(args.repo)]
@@ -47,7 +47,6 @@ def demo(args: Namespace) -> int:
             if where is None:
                 _show_log(terminal.err, log)
                 return terminal.fail("The embedded cloud did not start; its last words are above.")
-            terminal.say(f"The page: {where['pageUrl']}")
             session = Namespace(
                 repo=args.repo or where["gitUrl"],
                 prompt=args.prompt or PROMPT,
@@ -56,7 +55,9 @@ def demo(args: Namespace) -> int:
                 setup=None,
                 hold=False,
             )
-            return commands.execute(commands.run, session, where["httpUrl"], where["token"])
+            return commands.execute(
+                commands.run, terminal, session, where["httpUrl"], where["token"]
+            )
         except KeyboardInterrupt:
             return 130
         finally:

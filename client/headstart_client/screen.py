@@ -25,6 +25,9 @@ _MARKS = {
 }
 _PERCENT_STEP = 25
 
+_Shown = tuple[int, str, int]
+"""Of a step: the attempt's number, the status, and the percent shown while it runs."""
+
 
 class Screen(Protocol):
     """Where events are shown, after the view has taken them in."""
@@ -58,7 +61,7 @@ class LineScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._mid_line = False
-        self._shown_steps: dict[str, tuple[int, str, int]] = {}
+        self._shown_steps: dict[str, _Shown] = {}
         self._shown_text: dict[str, str] = {}
         self._shown_notes: set[tuple[str, str]] = set()
 
@@ -67,7 +70,11 @@ class LineScreen:
         match event.type:
             case "message.queued":
                 self._line(f"> {plain(event.data['text'])}", "bold")
-            case "session.snapshot" | "preparing" | "session.failed":
+            # The snapshot comes before the replay of what led to it, so it is shown after that,
+            # and the steps of a preparation that is over are no news.
+            case "session.snapshot" if view.status != "preparing":
+                self._note_steps(view)
+            case "client.caught_up" | "preparing" | "session.failed":
                 self._progress(view)
             case "session.ready" | "session.prepared":
                 self._progress(view)
@@ -93,14 +100,19 @@ class LineScreen:
         self._end_line()
 
     def _progress(self, view: View) -> None:
-        for step in list(view.steps.values()):
-            shown_percent = (step.percent or 0) // _PERCENT_STEP * _PERCENT_STEP
-            running = step.status == "running"
-            now = (view.attempt_number, step.status, shown_percent if running else 0)
-            before = self._shown_steps.get(step.name)
-            self._shown_steps[step.name] = now
+        for step, now, before in self._note_steps(view):
             if now != before and step.status != "pending":
                 self._line(_step_line(step, now, before), _MARKS.get(step.status, ("", ""))[1])
+
+    def _note_steps(self, view: View) -> list[tuple[Step, _Shown, _Shown | None]]:
+        """Return each step, how it is to be shown now and how it was shown before."""
+        noted = []
+        for step in view.steps.values():
+            percent = (step.percent or 0) // _PERCENT_STEP * _PERCENT_STEP
+            now = (view.attempt_number, step.status, percent if step.status == "running" else 0)
+            noted.append((step, now, self._shown_steps.get(step.name)))
+            self._shown_steps[step.name] = now
+        return noted
 
     def _part(self, part_id: str, part: Part) -> None:
         if part.kind in {"text", "error"}:
@@ -208,8 +220,10 @@ def receipt(console: Console, view: View, answer_ms: float, first_word: float | 
     table.add_column(style="dim")
     table.add_row("answer to the POST", f"{answer_ms:.0f} ms")
     for line in view.receipt["steps"]:
-        note = "" if line["status"] == "completed" else line["status"]
-        table.add_row(line["step"], _time(line["elapsedMs"] / 1000), note)
+        if line["status"] == "skipped":
+            table.add_row(line["step"], "skipped")
+        else:
+            table.add_row(line["step"], _time(line["elapsedMs"] / 1000))
     table.add_row("ready, in all", _time(view.receipt["totalMs"] / 1000))
     if first_word is not None:
         table.add_row("first word of the answer", _time(first_word), "after the POST")
@@ -229,7 +243,7 @@ def _step_row(step: Step, now: float) -> list[RenderableType]:
         detail = Text(line, "dim", no_wrap=True, overflow="ellipsis")
         if step.percent is not None:
             grid = Table.grid(padding=(0, 1))
-            bar = ProgressBar(total=100, completed=step.percent, width=24)
+            bar = ProgressBar(total=100, completed=step.percent, width=24, complete_style="green")
             grid.add_row(bar, f"{step.percent:3d}%", detail)
             detail = grid
     elif step.status in {"failed", "skipped", "cancelled"}:
@@ -237,7 +251,7 @@ def _step_row(step: Step, now: float) -> list[RenderableType]:
     return [icon, Text(step.title, "dim" if step.status == "pending" else ""), elapsed, detail]
 
 
-def _step_line(step: Step, now: tuple[int, str, int], before: tuple[int, str, int] | None) -> str:
+def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
     if step.status == "running":
         again = before is not None and before[:2] == now[:2]
         return f"{step.name}: {now[2]}%" if again else f"{step.name}: {step.title.lower()}"
