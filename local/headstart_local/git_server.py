@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 _CHUNK = 16 * 1024
 _JOIN_SECONDS = 5.0
@@ -148,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         if behaviour.delay_seconds and self.git.stopping.wait(behaviour.delay_seconds):
             return
         with self.git.backend(self._environment(user)) as process:
-            if process.stdin is None or process.stdout is None:
+            if process.stdin is None or not isinstance(process.stdout, BufferedReader):
                 return
             with process.stdin, process.stdout:
                 feeder = threading.Thread(target=self._feed, args=(process.stdin,), daemon=True)
@@ -187,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             "GIT_CONFIG_KEY_1": "safe.directory",
             "GIT_CONFIG_VALUE_1": "*",
             "REQUEST_METHOD": self.command,
-            "PATH_INFO": parts.path,
+            "PATH_INFO": unquote(parts.path),
             "QUERY_STRING": parts.query,
             "REMOTE_ADDR": self.client_address[0],
             "REMOTE_USER": user,
@@ -217,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             left -= len(chunk)
             yield chunk
 
-    def _answer(self, source: IO[bytes], behaviour: Behaviour) -> None:
+    def _answer(self, source: BufferedReader, behaviour: Behaviour) -> None:
         status, headers = 200, []
         while line := source.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
@@ -234,19 +235,21 @@ class _Handler(BaseHTTPRequestHandler):
         fetch = urlsplit(self.path).path.endswith("/git-upload-pack")
         self._stream(source, behaviour if fetch else Behaviour())
 
-    def _stream(self, source: IO[bytes], behaviour: Behaviour) -> None:
+    def _stream(self, source: BufferedReader, behaviour: Behaviour) -> None:
         sent, started = 0, time.monotonic()
         rate, limit = behaviour.bytes_per_second, behaviour.close_after_bytes
         # Small pieces make a slow answer flow instead of stutter.
         size = max(1, min(_CHUNK, rate // 10)) if rate else _CHUNK
-        while chunk := os.read(source.fileno(), size):
+        while chunk := source.read1(size):
             if limit is not None and sent + len(chunk) > limit:
                 self._break_off()
                 return
             self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             self.wfile.flush()
             sent += len(chunk)
-            if rate and self.git.stopping.wait(max(0, sent / rate - (time.monotonic() - started))):
+            pause = max(0, sent / rate - (time.monotonic() - started)) if rate else 0
+            if pause and self.git.stopping.wait(pause):
+                self._break_off()
                 return
         self.wfile.write(b"0\r\n\r\n")
 

@@ -24,7 +24,9 @@ WITHOUT = os.environ.get("CONFORMANCE_WITHOUT_PATCH", "")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "proves(name): fails when the patch of that name is left out")
+    config.addinivalue_line(
+        "markers", "proves(name): fails when the patch of that name is left out"
+    )
 
 
 def eventually(ask: Callable[[], T | None], seconds: float = 10.0) -> T:

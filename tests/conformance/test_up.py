@@ -1,0 +1,143 @@
+"""`headstart up` and `headstart token` as their users see them: processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from conftest import eventually
+
+from headstart_local import processes
+
+TEMPLATE = Path(__file__).parent / "template.yaml"
+SECONDS = 30
+
+
+def up(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "headstart_local.up", "--port", "0", *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def line_of(stream: IO[str] | None) -> str:
+    assert stream
+    return stream.readline()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = up(tmp_path, "--json", "--template", str(TEMPLATE))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=SECONDS)
+
+
+def test_up_prints_one_line_and_leaves_nothing(
+    running: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    addresses = json.loads(line_of(running.stdout))
+    assert set(addresses) == {"httpUrl", "wsUrl", "pageUrl", "token", "gitUrl"}
+    assert httpx.get(f"{addresses['httpUrl']}/health").status_code == 200
+    headers = {"authorization": f"Bearer {addresses['token']}"}
+    event = httpx.get(f"{addresses['httpUrl']}/items/1", headers=headers).json()
+    assert event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] == "demo"
+    page = urlsplit(addresses["pageUrl"])
+    assert parse_qs(page.fragment) == {
+        "api": [addresses["httpUrl"]],
+        "token": [addresses["token"]],
+    }
+    listed = subprocess.run(
+        ["git", "ls-remote", addresses["gitUrl"], "main"], capture_output=True, timeout=SECONDS
+    )
+    assert listed.returncode == 0
+    family = processes.descendants(running.pid)
+    assert family
+    running.send_signal(signal.SIGINT)
+    output, errors = running.communicate(timeout=SECONDS)
+    assert (running.returncode, output, errors) == (0, "", "")
+    assert not [process for process in family if Path(f"/proc/{process}").exists()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_token_for_another_user(running: subprocess.Popen[str]) -> None:
+    addresses = json.loads(line_of(running.stdout))
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(addresses["httpUrl"]))
+    for url in (addresses["httpUrl"], origin):
+        done = subprocess.run(
+            [sys.executable, "-m", "headstart_local.tokens", "--sub", "alice"],
+            env={**os.environ, "HEADSTART_URL": url},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        headers = {"authorization": f"Bearer {done.stdout.strip()}"}
+        event = httpx.get(f"{addresses['httpUrl']}/items/1", headers=headers).json()
+        assert event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] == "alice"
+
+
+def test_everything_dies_with_up(running: subprocess.Popen[str]) -> None:
+    line_of(running.stdout)
+    family = processes.descendants(running.pid)
+    assert family
+    running.kill()
+    running.wait(SECONDS)
+
+    def gone() -> bool | None:
+        return None if any(Path(f"/proc/{process}").exists() for process in family) else True
+
+    assert eventually(gone, 5)
+
+
+def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        "AWSTemplateFormatVersion: 2010-09-09\n"
+        "Transform: AWS::Serverless-2016-10-31\n"
+        "Resources:\n"
+        "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
+        "  WebSocketApi: {Type: AWS::ApiGatewayV2::Nonsense}\n"
+        "  Sockets:\n"
+        "    Type: AWS::Serverless::WebSocketApi\n"
+        "    Properties: {RouteSelectionExpression: $request.body.action, Routes: {}}\n"
+    )
+    process = up(tmp_path, "--json", "--template", str(template))
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (1, "")
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("headstart up: ")
+
+
+def test_stopped_while_starting(tmp_path: Path) -> None:
+    process = up(tmp_path, "--template", str(TEMPLATE))
+    time.sleep(0.7)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output, errors) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_token_without_a_cloud(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart_local.tokens"],
+        env={**os.environ, "HEADSTART_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == 1
+    assert "headstart up" in done.stderr

@@ -1,0 +1,52 @@
+"""A runner against a fake cloud, with real repositories over real HTTP."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from fake_cloud import FakeCloud, fake_cloud
+from runner_kit import SAMPLE, Repositories, Sandbox, prepare, started
+
+from headstart_local.git_server import GitServer
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[FakeCloud]:
+    async with fake_cloud() as running:
+        yield running
+
+
+@pytest.fixture
+async def sandbox(cloud: FakeCloud, tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with started(cloud, tmp_path) as box:
+        yield box
+
+
+@pytest.fixture(scope="session")
+def git_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    with GitServer(tmp_path_factory.mktemp("git")) as server:
+        yield server
+
+
+@pytest.fixture
+def repositories(git_server: GitServer, tmp_path: Path) -> Repositories:
+    scratch = tmp_path / f"scratch-{tmp_path.name}"
+    scratch.mkdir()
+    return Repositories(git_server, scratch)
+
+
+@pytest.fixture
+def sample(repositories: Repositories) -> str:
+    return repositories.make("sample", SAMPLE)
+
+
+@pytest.fixture
+async def prepared(cloud: FakeCloud, sandbox: Sandbox, sample: str) -> Sandbox:
+    """Return a sandbox whose agent is up."""
+    await prepare(cloud, sample)
+    return sandbox

@@ -1,0 +1,176 @@
+"""What the runner's tests share: a sandbox with a runner in it, repositories, arguments."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json
+from pydantic import SecretStr
+
+from headstart_local.git_server import GitServer
+from headstart_runner.config import Config
+from headstart_runner.runner import run
+
+SESSION_ID = "ses_dfd84ed1effeEMnWxfp8yPNx64"
+BRANCH = f"session/{SESSION_ID}"
+
+SAMPLE = {
+    "README.md": "# Lighthouse\n\nA small service that keeps ships off the rocks.\n",
+    "src/app.py": "def health_check():\n    return 'ok'\n",
+    "src/grüße und mehr.txt": "hello\n",
+    "tests/test_app.py": "def test_health_check():\n    pass\n",
+}
+
+
+class Sandbox:
+    """A runner in this process, as the container starts it."""
+
+    def __init__(self, cloud: FakeCloud, folder: Path, **settings: Any) -> None:
+        self.cloud = cloud
+        values = {
+            "url": cloud.url,
+            "session_id": SESSION_ID,
+            "key": SecretStr(BOOTSTRAP_KEY),
+            "attempt": 1,
+            "workspace": folder / "work space é",
+            "state_dir": folder / "state",
+            "batch_ms": 20,
+            "path": os.environ["PATH"],
+        }
+        self.config = Config.model_validate(values | settings)
+        self.repository = self.config.repository
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[int] | None = None
+
+    def start(self) -> None:
+        """Start the runner."""
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(run(self.config, self._stop))
+
+    async def ended(self) -> int:
+        """Wait for the runner's end and return its status."""
+        assert self._task is not None
+        async with asyncio.timeout(20):
+            return await self._task
+
+    async def stop(self) -> int:
+        """Stop the runner as SIGTERM does, and return its status."""
+        self._stop.set()
+        return await self.ended()
+
+    @property
+    def running(self) -> bool:
+        """Whether the runner runs."""
+        return self._task is not None and not self._task.done()
+
+
+@asynccontextmanager
+async def started(cloud: FakeCloud, folder: Path, **settings: Any) -> AsyncIterator[Sandbox]:
+    """Run a runner in this process for the length of the block."""
+    box = Sandbox(cloud, folder, **settings)
+    box.start()
+    try:
+        yield box
+    finally:
+        if box.running:
+            await box.stop()
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    """Run git as Ada and return what it prints."""
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+class Repositories:
+    """Makes bare repositories on the git server."""
+
+    def __init__(self, server: GitServer, scratch: Path) -> None:
+        self.server = server
+        self._scratch = scratch
+
+    def make(self, name: str, files: dict[str, str] | None = None, *, branch: str = "main") -> str:
+        """Make a repository with one commit (none without files) and return its URL."""
+        name = f"{self._scratch.name}-{name}.git"
+        bare = self.server.folder / name
+        git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(bare), cwd=self._scratch)
+        if files is not None:
+            work = self._scratch / name
+            git("init", "--quiet", f"--initial-branch={branch}", str(work), cwd=self._scratch)
+            for path, text in files.items():
+                (work / path).parent.mkdir(parents=True, exist_ok=True)
+                (work / path).write_text(text, encoding="utf-8")
+            git("add", "--all", cwd=work)
+            git("commit", "--quiet", "--message", "First light", cwd=work)
+            git("push", "--quiet", str(bare), f"HEAD:{branch}", cwd=work)
+        return self.server.url(name)
+
+
+def clone_args(url: str, **more: Any) -> Json:
+    """Return the arguments of a clone from the test's own git server."""
+    return {"gitUrl": url, "depth": 1, "allowPrivate": True, **more}
+
+
+def setup_args(*commands: str, command_timeout: int = 20, **env: str) -> Json:
+    """Return the arguments of a setup."""
+    return {"commands": list(commands), "env": env, "commandTimeout": command_timeout}
+
+
+def agent_args(**env: str) -> Json:
+    """Return the arguments that start the demo agent, which then answers quickly."""
+    variables = {"DEMO_AGENT_SECONDS": "0.05", **env}
+    return {"agent": "demo", "sessionId": SESSION_ID, "mode": "code", "env": variables}
+
+
+def prompt_args(number: int = 1, text: str = "Add a health check") -> Json:
+    """Return the arguments of the delivery of message `number`."""
+    return {
+        "sessionId": SESSION_ID,
+        "messageId": f"msg_{number}",
+        "turnId": f"trn_{number}",
+        "text": text,
+        "mode": "code",
+    }
+
+
+async def prepare(cloud: FakeCloud, url: str, **env: str) -> None:
+    """Do what an attempt does before the first delivery."""
+    restore = {"agent": "demo", "sessionId": SESSION_ID, "title": "Health"}
+    steps: list[tuple[str, Json]] = [
+        ("clone", clone_args(url)),
+        ("restore", restore),
+        ("agent", agent_args(**env)),
+    ]
+    for kind, args in steps:
+        result = await cloud.do(kind, args)
+        assert result["status"] == "completed", result
+
+
+def processes(marker: str) -> list[int]:
+    """Return the pids of living processes whose command line has a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if marker in line and state != "Z":
+            found.append(int(entry.name))
+    return found
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for something of the operating system, which tells nobody when it happens."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

@@ -1,0 +1,225 @@
+"""Setup commands: each ends with its own process, and nothing of a failed one is left."""
+
+import asyncio
+import time
+
+import pytest
+from fake_cloud import FakeCloud, Json
+from runner_kit import Sandbox, clone_args, eventually, processes, setup_args
+
+from headstart.domain.channel import OUTPUT_TAIL_BYTES
+from headstart_runner.output import LIVE_BYTES_PER_SECOND
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def cloned(cloud: FakeCloud, sandbox: Sandbox, sample: str) -> Sandbox:
+    await cloud.do("clone", clone_args(sample))
+    return sandbox
+
+
+def tail(cloud: FakeCloud, command_id: str = "1.setup.1") -> str:
+    """Return the retained output, which must be without gaps."""
+    text, end = "", None
+    for piece in cloud.of("output", commandId=command_id):
+        assert end in (None, piece["offset"])
+        end = piece["offset"] + len(piece["text"].encode())
+        text += piece["text"]
+    return text
+
+
+async def test_the_first_failure_stops_the_setup_and_says_why(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    commands = ("echo fine", "echo wörking; echo 'E: no such package' >&2; exit 7", "touch never")
+    failed = await cloud.do("setup", setup_args(*commands))
+
+    assert failed["error"]["code"] == "SetupCommandFailed"
+    reason = failed["error"]["reason"]
+    assert reason == f"`{commands[1]}` exited with status 7: E: no such package"
+    assert tail(cloud) == "fine\nwörking\nE: no such package\n"
+    assert not (cloned.repository / "never").exists()
+    kinds = [item.get("type", "result") for item in cloud.order if item["commandId"] == "1.setup.1"]
+    assert kinds[-1] == "result"
+
+
+async def test_a_command_ended_by_a_signal_is_named_so(cloud: FakeCloud, cloned: Sandbox) -> None:
+    failed = await cloud.do("setup", setup_args("kill -SEGV $$"))
+
+    assert "was ended by SIGSEGV" in failed["error"]["reason"]
+
+
+async def test_a_command_that_hangs_is_stopped_at_its_own_limit(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    failed = await cloud.do("setup", setup_args("echo begun; sleep 61.5", command_timeout=1))
+
+    assert failed["error"]["code"] == "SetupCommandTimedOut"
+    assert failed["error"]["reason"] == "`echo begun; sleep 61.5` was stopped after 1 s"
+    assert tail(cloud) == "begun\n"
+    assert processes("sleep 61.5") == []
+
+
+async def test_a_setup_over_its_whole_limit_is_stopped_and_keeps_its_output(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    failed = await cloud.do("setup", setup_args("echo begun; sleep 61.6"), limit=1)
+
+    assert failed["error"]["code"] == "StepTimedOut"
+    assert tail(cloud) == "begun\n"
+    assert processes("sleep 61.6") == []
+
+
+async def test_standard_input_is_empty(cloud: FakeCloud, cloned: Sandbox) -> None:
+    done = await cloud.do("setup", setup_args("read -r answer || echo none > answer"))
+
+    assert done["status"] == "completed"
+    assert (cloned.repository / "answer").read_text() == "none\n"
+
+
+async def test_a_flood_of_output_is_neither_slow_nor_kept(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    flood = "yes 'all work and no play makes jack a dull boy' | head -c 10000000; exit 3"
+    began = time.monotonic()
+    failed = await cloud.do("setup", setup_args(flood))
+    seconds = time.monotonic() - began
+
+    assert failed["error"]["code"] == "SetupCommandFailed"
+    assert seconds < 3
+    kept = tail(cloud)
+    assert len(kept) == OUTPUT_TAIL_BYTES
+    live = [event for event in cloud.of("progress") if event.get("output")]
+    shown = sum(len(event["output"].encode()) for event in live)
+    assert 0 < shown <= LIVE_BYTES_PER_SECOND * (seconds + 1)
+    assert "MB of output not shown live" in cloud.of("progress")[-1]["message"]
+    offsets = [event["outputOffset"] for event in live]
+    assert offsets == sorted(offsets)
+
+
+async def test_live_output_arrives_while_the_command_runs(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    go = cloned.repository / "go"
+    command = (
+        "printf 'gr\\303'; sleep 0.05; printf '\\274n\\n'; until [ -e go ]; do sleep 0.02; done"
+    )
+    await cloud.start("setup", setup_args(command))
+    await cloud.until(lambda: "".join(e["output"] or "" for e in cloud.of("progress")) == "grün\n")
+    go.touch()
+
+    assert (await cloud.result("1.setup.1"))["status"] == "completed"
+
+
+async def test_a_daemon_lives_on_after_success(cloud: FakeCloud, cloned: Sandbox) -> None:
+    began = time.monotonic()
+    done = await cloud.do(
+        "setup", setup_args("(while sleep 0.05; do echo tick; date > tick; done) & echo up")
+    )
+
+    assert done["status"] == "completed"
+    assert time.monotonic() - began < 3
+    tick = cloned.repository / "tick"
+    await eventually(tick.exists)
+    tick.unlink()
+    await eventually(tick.exists)
+    await cloned.stop()
+    await asyncio.sleep(0.1)
+    tick.unlink(missing_ok=True)
+    await asyncio.sleep(0.2)
+    assert not tick.exists()
+
+
+ESCAPES = {
+    "child": "sleep 61.{n}",
+    "setsid": "setsid sleep 61.{n} & sleep 62",
+    "double fork": "(setsid bash -c 'sleep 61.{n} & disown' &) ; sleep 62",
+    "clean environment": "env -i setsid -f /bin/sleep 61.{n}; sleep 62",
+    "ignores SIGTERM": "trap '' TERM HUP INT; setsid -f sleep 61.{n}; sleep 62",
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("end", ["timeout", "failure", "cancel"])
+async def test_nothing_escapes_a_command_that_does_not_succeed(
+    cloud: FakeCloud, cloned: Sandbox, escape: str, end: str
+) -> None:
+    number = f"{list(ESCAPES).index(escape)}{len(end)}"
+    command = ESCAPES[escape].format(n=number)
+    if end == "failure":
+        command = command.replace("sleep 62", "sleep 0.2; exit 1").replace(
+            "sleep 61", "(sleep 61" if escape == "child" else "sleep 61"
+        )
+        command += ") & sleep 0.2; exit 1" if escape == "child" else ""
+    args: Json = setup_args(command, command_timeout=1 if end == "timeout" else 20)
+    await cloud.start("setup", args)
+    await eventually(lambda: processes(f"sleep 61.{number}"))
+    if end == "cancel":
+        await cloud.cancel("1.setup.1")
+        await eventually(lambda: not processes(f"sleep 61.{number}"))
+        assert cloud.results.get("1.setup.1") is None
+    else:
+        result = await cloud.result("1.setup.1")
+        assert result["status"] == "failed"
+        assert processes(f"sleep 61.{number}") == []
+
+
+async def test_a_new_try_kills_the_older_one_and_a_repeated_id_starts_nothing(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    args = setup_args("echo x >> count; sleep 61.97")
+    await cloud.start("setup", args)
+    await eventually(lambda: processes("sleep 61.97"))
+    await cloud.start("setup", args)
+    done = await cloud.do("setup", setup_args("wc -l < count > lines"), name="1.setup.2")
+
+    assert done["status"] == "completed"
+    assert processes("sleep 61.97") == []
+    assert (cloned.repository / "lines").read_text().strip() == "1"
+    assert "1.setup.1" not in cloud.results
+    await cloud.start("setup", args)
+    again = await cloud.result("1.setup.1")
+    assert again["error"]["code"] == "Cancelled"
+
+
+async def test_a_finished_command_is_answered_again_without_being_done_again(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    args = setup_args("echo x >> count")
+    first = await cloud.do("setup", args)
+    cloud.results.clear()
+    second = await cloud.do("setup", args)
+
+    assert second == first
+    assert (cloned.repository / "count").read_text() == "x\n"
+
+
+async def test_commands_see_no_environment_of_the_runner(
+    cloud: FakeCloud, cloned: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_KEY", "not-for-children")
+    await cloud.do("setup", setup_args("env | cut -d= -f1 | sort > names", COLOR="blue"))
+
+    names = set((cloned.repository / "names").read_text().split())
+    assert names == {"PATH", "HOME", "LANG", "TERM", "COLOR", "PWD", "SHLVL", "_"}
+
+
+async def test_secrets_never_leave_however_the_output_is_cut(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    secret = "s3cr3t-v4lue+/with%signs"
+    command = (
+        'for i in $(seq 0 7); do printf "%s" "${TOKEN:$((i*3)):3}"; sleep 0.03; done; echo;'
+        ' echo "$TOKEN" | base64; echo "$TOKEN" >&2; exit 4'
+    )
+    failed = await cloud.do("setup", setup_args(command, TOKEN=secret, MODE="production"))
+
+    assert failed["status"] == "failed"
+    everything = cloud.everything()
+    assert secret not in everything
+    assert "czNjcjN0LXY0bHVlKy93aXRoJXNpZ25z"[:30] not in everything
+    assert "[redacted]" in tail(cloud)
+    shown = "".join(event["output"] or "" for event in cloud.of("progress"))
+    assert "s3cr3t" not in shown
+    assert "[redacted]" in failed["error"]["reason"]
