@@ -1,9 +1,13 @@
-// The little of Markdown that agents write most: headings, lists, code and bold. Everything else,
-// HTML and links included, stays the text it is: what an agent writes is not to be trusted.
+// The little of Markdown that agents write most: headings, lists, tables, quotes, code, bold and
+// emphasis. Everything else, HTML and links included, stays the text it is: what an agent writes
+// is not to be trusted.
 
-const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*/g;
+const INLINE = /`(?<code>[^`]+)`|\*\*(?<strong>[^*]+)\*\*|(?<!\w)_(?<em>[^_]+)_(?!\w)/g;
 const FENCE = /^\s*```/;
 const HEADING = /^#{1,6}\s+(.*)$/;
+const QUOTE = /^>\s?(.*)$/;
+const ROW = /^\s*\|(.*)\|\s*$/;
+const RULE = /^[\s|:-]+$/;
 const ITEM = { ul: /^\s*[-*+]\s+(.*)$/, ol: /^\s*\d+[.)]\s+(.*)$/ };
 
 function spans(text) {
@@ -11,7 +15,7 @@ function spans(text) {
   let end = 0;
   for (const match of text.matchAll(INLINE)) {
     if (match.index > end) found.push(["", text.slice(end, match.index)]);
-    found.push(match[1] === undefined ? ["strong", match[2]] : ["code", match[1]]);
+    found.push(Object.entries(match.groups).find(([, inside]) => inside !== undefined));
     end = match.index + match[0].length;
   }
   if (end < text.length) found.push(["", text.slice(end)]);
@@ -22,14 +26,16 @@ function spans(text) {
 export function parse(text) {
   const blocks = [];
   let paragraph = [];
+  let ended = true;
   const endParagraph = () => {
     if (paragraph.length) blocks.push({ type: "paragraph", spans: spans(paragraph.join("\n")) });
     paragraph = [];
   };
   const addItem = (type, item) => {
     endParagraph();
-    if (blocks.at(-1)?.type !== type) blocks.push({ type, items: [] });
-    blocks.at(-1).items.push(spans(item));
+    if (blocks.at(-1)?.type !== type || ended) blocks.push({ type, items: [] });
+    blocks.at(-1).items.push(item);
+    ended = false;
   };
   const lines = text.split("\n");
   while (lines.length) {
@@ -44,11 +50,16 @@ export function parse(text) {
       endParagraph();
       blocks.push({ type: "heading", spans: spans(line.match(HEADING)[1]) });
     } else if (ITEM.ul.test(line)) {
-      addItem("ul", line.match(ITEM.ul)[1]);
+      addItem("ul", spans(line.match(ITEM.ul)[1]));
     } else if (ITEM.ol.test(line)) {
-      addItem("ol", line.match(ITEM.ol)[1]);
+      addItem("ol", spans(line.match(ITEM.ol)[1]));
+    } else if (ROW.test(line)) {
+      if (!RULE.test(line)) addItem("table", line.match(ROW)[1].split("|").map((cell) => spans(cell.trim())));
+    } else if (QUOTE.test(line)) {
+      addItem("quote", spans(line.match(QUOTE)[1]));
     } else if (line.trim() === "") {
       endParagraph();
+      ended = blocks.at(-1)?.type === "table" || blocks.at(-1)?.type === "quote";
     } else {
       paragraph.push(line);
     }
@@ -61,11 +72,19 @@ export function parse(text) {
 export function render(text) {
   return parse(text).map((block) => {
     if (block.type === "code") return element("pre", element("code", block.text));
+    if (block.type === "table") return element("table", ...block.items.map(row));
+    if (block.type === "quote") {
+      return element("blockquote", ...block.items.map((item) => element("p", ...inline(item))));
+    }
     if (block.items) {
       return element(block.type, ...block.items.map((item) => element("li", ...inline(item))));
     }
     return element(block.type === "heading" ? "h3" : "p", ...inline(block.spans));
   });
+}
+
+function row(cells, index) {
+  return element("tr", ...cells.map((cell) => element(index ? "td" : "th", ...inline(cell))));
 }
 
 function inline(parts) {

@@ -1,0 +1,61 @@
+// The HTTP API for the page: bounded retries that keep their Idempotency-Key, one kind of error.
+
+const TRIES = 4;
+const RETRY_BASE = 0.5;
+const RETRY_CAP = 8;
+const RETRY_AFTER_LIMIT = 30;
+
+export const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+export function backoff(failures, base = RETRY_BASE, cap = RETRY_CAP) {
+  return Math.min(cap, base * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+}
+
+// `status` is 0 when no answer came at all.
+export class ApiError extends Error {
+  constructor(status, problem = {}, retryAfter = 0) {
+    super(problem.detail ?? problem.message ?? problem.title ?? `The API answered ${status}`);
+    this.status = status;
+    this.code = problem.code ?? "";
+    this.retryable = problem.retryable ?? [0, 429, 502, 503, 504].includes(status);
+    this.retryAfter = retryAfter;
+  }
+}
+
+export class Api {
+  constructor(url, token) {
+    this.url = url.replace(/\/+$/, "");
+    this.token = token;
+  }
+
+  // `once` is for calls whose repetition could do something else the second time; `key` is for
+  // one that a person may ask for again.
+  async call(method, path, body, { once = false, key = crypto.randomUUID() } = {}) {
+    const headers = { authorization: `Bearer ${this.token}` };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    if (method === "POST") headers["idempotency-key"] = key;
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await this.#send(method, path, headers, body);
+      } catch (error) {
+        const lost = error.status === 0 || error.status === 502 || error.status === 504;
+        const again = error.retryable && !(once && lost) && error.retryAfter <= RETRY_AFTER_LIMIT;
+        if (!again || failures === TRIES) throw error;
+        await sleep(error.retryAfter || backoff(failures));
+      }
+    }
+  }
+
+  async #send(method, path, headers, body) {
+    let response;
+    try {
+      response = await fetch(this.url + path, { method, headers, body: JSON.stringify(body) });
+    } catch {
+      throw new ApiError(0, { detail: `${this.url} can't be reached` });
+    }
+    const answer = await response.json().catch(() => null);
+    if (response.ok) return answer;
+    const wait = Number(response.headers.get("retry-after")) || 0;
+    throw new ApiError(response.status, answer ?? {}, wait);
+  }
+}

@@ -1,0 +1,381 @@
+// The page: forms, the list of sessions, and one session followed live.
+
+import { Api } from "./api.js";
+import { follow } from "./follow.js";
+import { render as renderMarkdown } from "./markdown.js";
+import { View } from "./view.js";
+
+const LIST_EVERY = 5000;
+const TICK = 250;
+const GITHUB_NAME = /^[\w.-]+\/[\w.-]+$/;
+const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
+
+const $ = (id) => document.getElementById(id);
+const element = (tag, className = "", text = "") => {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  return node;
+};
+const setText = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+const duration = (ms) => {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60000)} min ${Math.round((ms % 60000) / 1000)} s`;
+};
+
+let api = null;
+let lastCreate = null; // {text, key} of a creation that has not been answered
+let current = null; // {id, view, nodes, stop} of the session on display
+
+// Where the API is: from the address once, then from this tab's storage.
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (given.has("api")) {
+    for (const name of ["api", "token", "repo"]) {
+      if (given.has(name)) sessionStorage.setItem(name, given.get(name));
+    }
+    // A token must not stay in the address, where it is seen, copied and remembered.
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  const [url, token] = [sessionStorage.getItem("api"), sessionStorage.getItem("token")];
+  api = url && token ? new Api(url, token) : null;
+}
+
+function show(id) {
+  for (const name of ["connect", "create", "session"]) $(name).hidden = name !== id;
+}
+
+function notice(text = "") {
+  $("notice").hidden = !text;
+  setText($("notice"), text);
+}
+
+// What may fail, said where a person looks; a refused token leads back to the first form.
+async function attempt(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (error.status === 401) {
+      leave();
+      show("connect");
+      notice("The API refused the token: it may have expired.");
+    } else {
+      notice(`${error.message.replace(/\.$/, "")}.`);
+    }
+    return undefined;
+  }
+}
+
+// The list.
+
+async function refreshList() {
+  if (!api || document.hidden) return;
+  const page = await api.call("GET", "/sessions").catch(() => null);
+  if (!page) return;
+  $("sessions").replaceChildren(...page.items.map(listItem));
+}
+
+function listItem(session) {
+  const link = element("a");
+  link.href = `#${session.sessionId}`;
+  const dot = element("span", "dot");
+  dot.dataset.status = session.status;
+  const when = new Date(session.createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  link.append(dot, element("span", "", session.title), element("small", "", `${session.status} · ${when}`));
+  if (current?.id === session.sessionId) link.setAttribute("aria-current", "page");
+  return link;
+}
+
+// One session.
+
+function leave() {
+  current?.stop.abort();
+  current = null;
+}
+
+function open(id) {
+  leave();
+  notice();
+  show("session");
+  const mine = { id, view: new View(), nodes: new Map(), stop: new AbortController(), lost: "" };
+  current = mine;
+  $("conversation").replaceChildren();
+  $("steps").replaceChildren();
+  $("preparation").open = true;
+  let scheduled = false;
+  const redraw = () => {
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(() => {
+      scheduled = false;
+      if (current === mine) draw(mine);
+    });
+  };
+  const options = {
+    signal: mine.stop.signal,
+    onEvent(event) {
+      mine.lost = "";
+      mine.view.apply(event);
+      if (event.type === "session.ready") $("preparation").open = false;
+      if (event.type === "session.preparing") $("preparation").open = true;
+      redraw();
+    },
+    onLost(reason) {
+      mine.lost = `The connection was lost: ${reason}`;
+      redraw();
+    },
+  };
+  attempt(() => follow(api, id, options)).then(() => {
+    if (current === mine && mine.view.status === "deleted") location.hash = "";
+  });
+  redraw();
+}
+
+function draw({ view, nodes, lost }) {
+  document.title = view.session ? `${view.session.title} · Headstart` : "Headstart";
+  setText($("title"), view.session?.title ?? "…");
+  const repository = view.session?.repository;
+  setText($("where"), repository ? `${repository.gitUrl} · ${repository.branch}` : "");
+  $("status").dataset.status = view.status;
+  setText($("status"), lost ? "reconnecting…" : view.status);
+  $("status").title = lost;
+  $("stop").hidden = !(view.turn || view.status === "preparing");
+  drawSteps(view);
+  drawFailure(view);
+  $("held").hidden = view.status !== "prepared";
+  drawConversation(view, nodes);
+  drawComposer(view);
+}
+
+function drawSteps(view) {
+  const total = view.receipt ? ` in ${duration(view.receipt.totalMs)}` : "";
+  const words = { preparing: "Preparing", prepared: `Prepared${total}`, failed: "The preparation failed" };
+  setText($("summary"), words[view.status] ?? `Ready${total}`);
+  for (const [name, step] of view.steps) {
+    let row = $("steps").querySelector(`[data-step="${CSS.escape(name)}"]`);
+    if (!row) {
+      row = element("li");
+      row.dataset.step = name;
+      row.append(element("span", "mark"), element("span", "title", step.title), element("span", "time"), element("span", "detail"));
+      row.lastChild.append(element("progress"), element("span"));
+      row.lastChild.firstChild.max = 100;
+      $("steps").append(row);
+    }
+    drawStep(row, step);
+  }
+}
+
+function drawStep(row, step) {
+  const [mark, , time, detail] = row.children;
+  const [progress, text] = detail.children;
+  const running = step.status === "running";
+  row.dataset.status = step.status;
+  setText(mark, MARKS[step.status] ?? "");
+  mark.ariaLabel = step.status;
+  const elapsed = step.elapsed + (running ? performance.now() - step.seenAt : 0);
+  setText(time, ["pending", "skipped"].includes(step.status) ? "" : duration(elapsed));
+  progress.hidden = !running || step.percent === undefined;
+  progress.value = step.percent ?? 0;
+  progress.ariaLabel = step.title;
+  const output = step.output.split(/[\r\n]+/).findLast((line) => line.trim());
+  setText(text, (running && output) || (step.status === "pending" ? "" : (step.message ?? "")));
+}
+
+function drawFailure(view) {
+  $("failure").hidden = !view.failure;
+  if (!view.failure) return;
+  setText($("reason"), view.failure.reason);
+  const output = view.failure.step ? view.step(view.failure.step).output.trimEnd() : "";
+  $("output").hidden = !output;
+  setText($("output"), output);
+  $("retry").hidden = !view.failure.retryable;
+}
+
+function drawConversation(view, nodes) {
+  const log = $("conversation");
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  for (const item of view.items) {
+    let node = nodes.get(item.key);
+    if (!node) {
+      node = newItem(item);
+      nodes.set(item.key, node);
+      log.append(node);
+    }
+    if (item.part?.changed) drawPart(node, item.part);
+  }
+  const thinking = log.querySelector(".thinking");
+  const waits = view.turn && view.items.at(-1)?.kind === "user";
+  if (waits && !thinking) log.append(element("p", "note thinking", "The agent is thinking"));
+  if (!waits) thinking?.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function newItem(item) {
+  if (item.kind === "user") return element("div", "user", item.text);
+  if (item.kind === "note") return element("p", item.bad ? "note bad" : "note", item.text);
+  return element("div", "part");
+}
+
+function drawPart(node, part) {
+  part.changed = false;
+  if (part.kind === "text") {
+    node.className = "text";
+    node.replaceChildren(...renderMarkdown(part.text));
+  } else if (part.kind === "tool") {
+    drawTool(node, part.data);
+  } else if (part.kind === "reasoning" && part.text) {
+    const open = node.querySelector("details")?.open ?? false;
+    node.className = "tool";
+    node.replaceChildren(disclosure(["Thoughts"], part.text, open));
+  } else if (part.kind === "error") {
+    node.className = "note bad";
+    node.textContent = part.text || part.data.message || "The agent reported an error.";
+  } else if (part.kind === "patch") {
+    node.className = "note";
+    node.textContent = `Changed ${(part.data.files ?? []).join(", ")}`;
+  } else {
+    node.hidden = true;
+  }
+}
+
+function drawTool(node, data) {
+  const open = node.querySelector("details")?.open ?? false;
+  node.className = "tool";
+  node.dataset.status = data.status ?? "";
+  const head = [element("b", "", data.tool ?? "tool"), ` ${data.title ?? ""}`];
+  if (data.status === "running") head.push(" …");
+  node.replaceChildren(disclosure(head, data.output ?? "", open));
+}
+
+function disclosure(head, body, open) {
+  const details = element("details");
+  details.open = open;
+  const summary = element("summary");
+  summary.append(...head);
+  details.append(summary, element("pre", "", typeof body === "string" ? body : JSON.stringify(body, null, 2)));
+  return details;
+}
+
+function drawComposer(view) {
+  const hints = {
+    preparing: "You can write once the agent has your first message…",
+    prepared: "Start the agent first",
+    failed: "The session failed",
+    asleep: "Write to wake the session",
+  };
+  const [text, button] = [$("text"), $("message").querySelector("button")];
+  text.disabled = button.disabled = !view.unlocked;
+  text.placeholder = hints[view.status] ?? "Write a message";
+}
+
+// What people do.
+
+function options(form) {
+  const repo = form.repo.value.trim();
+  const setup = form.setup.value.split("\n").filter((line) => line.trim());
+  return {
+    prompt: form.prompt.value,
+    ...(GITHUB_NAME.test(repo) ? { githubRepo: repo } : { gitUrl: repo }),
+    ...(form.branch.value.trim() && { upstreamBranch: form.branch.value.trim() }),
+    ...(setup.length && { setupCommands: setup }),
+    autoInitiate: !form.hold.checked,
+  };
+}
+
+// The same request again, after an error, must not make a second session.
+function keyFor(body) {
+  const text = JSON.stringify(body);
+  if (lastCreate?.text !== text) lastCreate = { text, key: crypto.randomUUID() };
+  return lastCreate.key;
+}
+
+// Runs while the form is locked, so that a second click sends nothing twice.
+async function submitted(event, action) {
+  event.preventDefault();
+  const button = event.target.querySelector("button.primary");
+  button.disabled = true;
+  await attempt(action);
+  button.disabled = false;
+}
+
+$("connect").onsubmit = (event) =>
+  submitted(event, async () => {
+    const form = event.target.elements;
+    sessionStorage.setItem("api", form.api.value);
+    sessionStorage.setItem("token", form.token.value);
+    route();
+  });
+
+$("create").onsubmit = (event) =>
+  submitted(event, async () => {
+    const body = options(event.target.elements);
+    const created = await api.call("POST", "/sessions", body, { key: keyFor(body) });
+    lastCreate = null;
+    event.target.elements.prompt.value = "";
+    location.hash = created.sessionId;
+  });
+
+$("message").onsubmit = (event) =>
+  submitted(event, async () => {
+    const text = $("text").value;
+    await api.call("POST", `/sessions/${current.id}/messages`, { prompt: text });
+    if ($("text").value === text) $("text").value = "";
+    $("text").focus();
+  }).then(() => current && drawComposer(current.view));
+
+$("text").onkeydown = (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    $("message").requestSubmit();
+  }
+};
+
+$("new").onclick = () => {
+  if (location.hash) location.hash = "";
+  else route();
+};
+$("initiate").onclick = () => attempt(() => api.call("POST", `/sessions/${current.id}/initiate`));
+$("stop").onclick = () =>
+  attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
+$("retry").onclick = () => {
+  const body = { attemptNumber: current.view.attempt };
+  attempt(() => api.call("POST", `/sessions/${current.id}/retry`, body, { once: true }));
+};
+$("remove").onclick = () => {
+  if (!confirm("Delete this session and everything in it?")) return;
+  attempt(async () => {
+    await api.call("DELETE", `/sessions/${current.id}`);
+    location.hash = "";
+  });
+};
+
+function route() {
+  readAddress();
+  notice();
+  const id = location.hash.slice(1);
+  if (!api) {
+    leave();
+    show("connect");
+  } else if (id.startsWith("ses_")) {
+    open(id);
+  } else {
+    leave();
+    document.title = "Headstart";
+    show("create");
+    const { repo, prompt } = $("create").elements;
+    repo.value ||= sessionStorage.getItem("repo") ?? "";
+    (repo.value ? prompt : repo).focus();
+  }
+  refreshList();
+}
+
+window.onhashchange = route;
+setInterval(refreshList, LIST_EVERY);
+setInterval(() => {
+  if (current?.view.status === "preparing") drawSteps(current.view);
+}, TICK);
+route();

@@ -1,0 +1,87 @@
+// Follows one session for ever: tickets, sockets and timers around the reducer.
+
+import { backoff, sleep } from "./api.js";
+import { CAUGHT_UP, Reducer } from "./reducer.js";
+
+const PING_EVERY = 30;
+const PONG_WITHIN = 10;
+const RECONNECT_CAP = 20;
+
+// Calls `onEvent` for each event and `onLost` with a reason when the connection broke. Ends when
+// the session was deleted or `signal` aborts; throws what the ticket call says for good (401, 404).
+export async function follow(api, sessionId, { onEvent, onLost, signal }) {
+  const reducer = new Reducer();
+  let failures = 0;
+  while (!signal.aborted && !reducer.deleted) {
+    try {
+      // Why a handshake was refused can't be seen, so each connection has a ticket of its own.
+      const stream = await api.call("POST", `/sessions/${sessionId}/stream-ticket`);
+      await watch(stream, reducer, signal, (event) => {
+        if (event.eventId || event.type === CAUGHT_UP) failures = 0;
+        if (!signal.aborted) onEvent(event);
+      });
+    } catch (error) {
+      if (error.retryable === false) throw error;
+      failures += 1;
+      if (signal.aborted) return;
+      onLost(error.message);
+      await sleep(backoff(failures, 0.5, RECONNECT_CAP));
+    }
+  }
+}
+
+// Resolves when there is nothing more to see; rejects when the connection is no good any more.
+function watch(stream, reducer, signal, onEvent) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${stream.url}?ticket=${encodeURIComponent(stream.ticket)}`);
+    const timers = {};
+    const later = (name, seconds, action) => {
+      clearTimeout(timers[name]);
+      timers[name] = setTimeout(action, seconds * 1000);
+    };
+    const end = (settle, value) => {
+      Object.values(timers).forEach(clearTimeout);
+      signal.removeEventListener("abort", leave);
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      settle(value);
+    };
+    const leave = () => end(resolve);
+    const broken = (reason) => end(reject, new Error(reason));
+    const send = (frame) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(frame));
+    const subscribe = () => {
+      clearTimeout(timers.subscribe);
+      timers.subscribe = undefined;
+      send(reducer.subscribe());
+    };
+    const ping = () => {
+      send({ action: "ping" });
+      later("pong", PONG_WITHIN, () => broken("the cloud stopped answering"));
+      later("ping", PING_EVERY, ping);
+    };
+
+    signal.addEventListener("abort", leave);
+    later("ping", PING_EVERY, ping);
+    later("open", PONG_WITHIN, () => broken("the cloud did not answer"));
+    socket.onopen = () => {
+      clearTimeout(timers.open);
+      subscribe();
+    };
+    socket.onclose = () => broken("the connection was closed");
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data);
+      // API Gateway's own failures carry a message and no type.
+      if ((frame.type ?? "error") === "error") return broken(frame.message ?? "the cloud failed");
+      if (frame.type === "pong") clearTimeout(timers.pong);
+      const { events, again } = reducer.feed(frame);
+      if (again === 0 || (again !== null && timers.subscribe === undefined)) {
+        later("subscribe", again, () => {
+          timers.subscribe = undefined;
+          if (reducer.incomplete) subscribe();
+        });
+      }
+      events.forEach(onEvent);
+      if (reducer.deleted) leave();
+    };
+  });
+}
