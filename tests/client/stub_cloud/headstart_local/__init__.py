@@ -1,0 +1,1 @@
+"""Stands in for the embedded cloud where tests look at `headstart demo` only."""
