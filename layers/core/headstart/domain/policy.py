@@ -11,7 +11,11 @@ DUE_SHARDS = 8
 
 
 class Policy(Model):
-    """The deployment's choices; times are `timedelta`, sizes bytes."""
+    """The deployment's choices; times are `timedelta`, sizes bytes.
+
+    `progress_patience` is longer than any command may be silent: a runner's own timeouts and the
+    machine's heartbeats come first, and the janitor only where both failed.
+    """
 
     stream_url: str
     github_url: str = "https://github.com"
@@ -27,4 +31,4 @@ class Policy(Model):
     connection_life: timedelta = timedelta(hours=3)
     key_life: timedelta = timedelta(hours=24)
     start_patience: timedelta = timedelta(minutes=10)
-    progress_patience: timedelta = timedelta(minutes=10)
+    progress_patience: timedelta = timedelta(minutes=15)

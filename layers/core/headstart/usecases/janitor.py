@@ -86,8 +86,8 @@ def _preparing(ports: Ports, session: Session) -> None:
         return
     if _sandbox_died(ports, session):
         return
-    if now - attempt.progress_at > ports.policy.progress_patience and not _beats(ports, session):
-        patience = ports.policy.progress_patience
+    patience = ports.policy.progress_patience
+    if now - attempt.progress_at > patience:
         minutes = patience // timedelta(minutes=1)
         _give_up(ports, session, StepTimedOut(f"No progress for {minutes} minutes"))
         return
@@ -109,12 +109,6 @@ def _sandbox_died(ports: Ports, session: Session) -> bool:
     reason = "The sandbox stopped and no event said why"
     sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn, reason)
     return True
-
-
-def _beats(ports: Ports, session: Session) -> bool:
-    """Say whether a step long without progress is one that the machine's heartbeat watches."""
-    sandbox = ports.store.sandbox(session.session_id)
-    return sandbox is not None and sandbox.connection_id is not None
 
 
 def _retry_window_over(ports: Ports, session: Session) -> None:

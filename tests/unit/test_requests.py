@@ -1,0 +1,142 @@
+"""Every limit and format of the bodies callers send, by the field that breaks it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headstart.domain.repository import check_branch
+from headstart.domain.requests import CreateSession, SendMessage
+
+VALID: dict[str, Any] = {"prompt": "Add a health check", "githubRepo": "org/name"}
+
+WHOLE: dict[str, Any] = {
+    **VALID,
+    "upstreamBranch": "feature/x",
+    "agent": "opencode",
+    "mode": "code",
+    "model": "provider/model-1.5:free",
+    "setupCommands": ["npm ci"],
+    "envVars": {"CI": "1"},
+    "encryptedSecrets": {"names": ["TOKEN"], "envelope": "abc"},
+    "mcpServers": {"files": {"command": ["x"]}},
+    "appendSystemPrompt": "Be brief",
+    "autoInitiate": False,
+    "autoCommit": True,
+    "callbackTarget": {"url": "https://example.com/hook", "headers": {"X-Key": "v"}},
+}
+
+
+def refused(body: dict[str, Any]) -> set[str]:
+    """Return the first parts of the places that are wrong."""
+    with pytest.raises(ValidationError) as error:
+        CreateSession.model_validate(body, strict=True, by_alias=True, by_name=False)
+    return {str(item["loc"][0]) if item["loc"] else "body" for item in error.value.errors()}
+
+
+def test_the_whole_request_of_the_documentation_is_taken() -> None:
+    CreateSession.model_validate(WHOLE, strict=True, by_alias=True, by_name=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", "  \n"),
+        ("prompt", "ü" * 50_001),
+        ("prompt", "a\0b"),
+        ("prompt", "\ud800"),
+        ("prompt", 7),
+        ("prompt", None),
+        ("upstreamBranch", "-x"),
+        ("upstreamBranch", "a..b"),
+        ("agent", "../x"),
+        ("agent", ""),
+        ("mode", "a b"),
+        ("model", "-x"),
+        ("model", "m" * 200),
+        ("setupCommands", ["x" * 501]),
+        ("setupCommands", [""]),
+        ("setupCommands", ["x"] * 21),
+        ("setupCommands", "npm ci"),
+        ("envVars", {f"K{n}": "v" for n in range(51)}),
+        ("envVars", {"K" * 129: "v"}),
+        ("envVars", {"1K": "v"}),
+        ("envVars", {"K": "v" * 4097}),
+        ("envVars", {f"K{n}": "v" * 4000 for n in range(17)}),
+        ("envVars", {"K": 1}),
+        ("envVars", {"HEADSTART_KEY": "x"}),
+        ("encryptedSecrets", {"names": [], "envelope": "x"}),
+        ("encryptedSecrets", {"names": ["A"]}),
+        ("mcpServers", {f"s{n}": {} for n in range(21)}),
+        ("mcpServers", {"a b": {}}),
+        ("appendSystemPrompt", "x" * 10_001),
+        ("autoInitiate", "yes"),
+        ("autoCommit", 1),
+        ("callbackTarget", {"url": "http://example.com"}),
+        ("callbackTarget", {"url": "https://u:p@example.com"}),
+        ("callbackTarget", {"url": "https://example.com", "headers": {"A b": "x"}}),
+        ("callbackTarget", {"url": "https://example.com", "headers": {"A": "x\r\nB: y"}}),
+        ("unknown", 1),
+        ("git_url", "https://github.com/org/name"),
+    ],
+)
+def test_what_breaks_a_limit_is_named_by_its_field(field: str, value: object) -> None:
+    assert refused({**VALID, field: value}) == {field}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", "ü" * 50_000),
+        ("setupCommands", ["x" * 500] * 20),
+        ("envVars", {f"K{n}": "v" * 1000 for n in range(50)}),
+        ("envVars", {"K" * 128: "v" * 4096}),
+        ("mcpServers", {f"s{n}": {} for n in range(20)}),
+        ("appendSystemPrompt", "x" * 10_000),
+        ("appendSystemPrompt", None),
+        ("upstreamBranch", None),
+    ],
+)
+def test_what_just_keeps_a_limit_is_taken(field: str, value: object) -> None:
+    body = {**VALID, field: value}
+    CreateSession.model_validate(body, strict=True, by_alias=True, by_name=False)
+
+
+def test_exactly_one_repository_is_named() -> None:
+    assert refused({"prompt": "x"}) == {"body"}
+    assert refused({**VALID, "gitUrl": "https://github.com/org/name"}) == {"body"}
+
+
+def test_if_busy_is_queue_or_reject() -> None:
+    assert SendMessage(prompt="x").if_busy == "queue"
+    with pytest.raises(ValidationError):
+        SendMessage.model_validate({"prompt": "x", "ifBusy": "maybe"})
+
+
+@pytest.mark.parametrize("name", ["main", "feature/x", "a.b", "ünïcode", "a-b_c", "v1.0"])
+def test_branch_names_git_takes(name: str) -> None:
+    assert check_branch(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "-x", ".x", "x.", "/x", "x/", "a..b", "a//b", "a b", "a~b", "a^b", "a:b", "a?b", "a*b",
+     "a[b", "a\\b", "a@{b", "@", "HEAD", "x.lock", "a.lock/b", "a/.b", "a\x7fb", "x" * 251],
+)  # fmt: skip
+def test_branch_names_git_refuses(name: str) -> None:
+    with pytest.raises(ValueError, match="branch"):
+        check_branch(name)
+
+
+@given(st.text(alphabet="ab/.-@{}~^:?*[\\ \x00\n", max_size=12))
+def test_no_accepted_branch_can_be_an_option_or_leave_refs(name: str) -> None:
+    try:
+        check_branch(name)
+    except ValueError:
+        return
+    assert not name.startswith("-")
+    assert ".." not in name
+    assert not any(ord(c) < 33 for c in name)

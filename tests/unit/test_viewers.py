@@ -1,0 +1,181 @@
+"""Tickets, connections and replay."""
+
+import json
+from typing import Any
+
+import pytest
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain import events
+from headstart.domain.errors import TicketRefused
+from headstart.domain.work import Work
+from headstart.usecases.change import change, publish
+from headstart.usecases.frames import receive
+from headstart.usecases.sessions import stream_ticket
+from headstart.usecases.viewers import PAGE_EVENTS, connect_viewer, disconnect
+from tests.unit.helpers import created
+
+SUBSCRIBE = json.dumps({"action": "subscribe", "after": 0})
+
+
+def frames(ports: MemoryPorts, connection_id: str) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in ports.sockets.sent[connection_id]]
+
+
+def event_ids(ports: MemoryPorts, connection_id: str) -> list[int]:
+    found = [e["eventId"] for f in frames(ports, connection_id) for e in f.get("events", [])]
+    return [event_id for event_id in found if event_id]
+
+
+def say(ports: MemoryPorts, session_id: str, count: int = 1) -> None:
+    def decide(work: Work) -> None:
+        for number in range(count):
+            work.emit(events.SessionAsleep(reason=str(number)))
+
+    change(ports, session_id, decide)
+
+
+def connected(ports: MemoryPorts, session_id: str, connection_id: str = "v1") -> None:
+    ticket = stream_ticket(ports, "alice", session_id)["ticket"]
+    connect_viewer(ports, connection_id, ticket)
+
+
+def test_nothing_is_sent_before_the_first_frame(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    say(ports, session_id)
+    assert ports.sockets.sent["v1"] == []
+
+
+def test_a_subscribe_brings_snapshot_events_and_the_end_of_the_page(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    first, second, third = frames(ports, "v1")
+    snapshot = first["events"][0]
+    assert (snapshot["eventId"], snapshot["type"]) == (None, "session.snapshot")
+    assert snapshot["data"]["sessionId"] == session_id
+    assert snapshot["data"]["attempt"]["revision"] == 0
+    assert [e["type"] for e in second["events"]] == ["session.preparing", "message.queued"]
+    assert third == {"type": "replayed", "through": 2, "more": False}
+
+
+def test_long_histories_come_page_by_page(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    say(ports, session_id, PAGE_EVENTS + 50)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    end = frames(ports, "v1")[-1]
+    assert end == {"type": "replayed", "through": PAGE_EVENTS, "more": True}
+    receive(ports, "v1", json.dumps({"action": "subscribe", "after": end["through"]}))
+    assert frames(ports, "v1")[-1]["more"] is False
+    assert event_ids(ports, "v1") == list(range(1, PAGE_EVENTS + 53))
+
+
+def test_every_frame_fits_the_gateway(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+
+    def decide(work: Work) -> None:
+        for _ in range(9):
+            work.emit(events.SessionAsleep(reason="ü" * 4000))
+
+    change(ports, session_id, decide)
+    assert max(len(t.encode()) for t in ports.sockets.sent["v1"]) <= 32 * 1024
+    assert event_ids(ports, "v1") == list(range(1, 12))
+
+
+@pytest.mark.parametrize("when", ["unknown", "expired", "used"])
+def test_a_ticket_that_is_not_good_connects_nobody(ports: MemoryPorts, when: str) -> None:
+    session_id = created(ports)
+    ticket = stream_ticket(ports, "alice", session_id)["ticket"]
+    if when == "unknown":
+        ticket += "x"
+    if when == "expired":
+        ports.clock.advance(minutes=1)
+    if when == "used":
+        connect_viewer(ports, "v1", ticket)
+        receive(ports, "v1", SUBSCRIBE)
+    with pytest.raises(TicketRefused):
+        connect_viewer(ports, "v2", ticket)
+
+
+def test_of_two_handshakes_with_one_ticket_one_opens(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    ticket = stream_ticket(ports, "alice", session_id)["ticket"]
+    connect_viewer(ports, "v1", ticket)
+    connect_viewer(ports, "v2", ticket)
+    receive(ports, "v1", SUBSCRIBE)
+    receive(ports, "v2", SUBSCRIBE)
+    assert frames(ports, "v2")[-1]["type"] == "error"
+    assert "v2" in ports.sockets.gone
+    assert "v1" not in ports.sockets.gone
+
+
+def test_a_gone_socket_is_forgotten_and_the_others_are_served(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    for name in ("v1", "v2"):
+        connected(ports, session_id, name)
+        receive(ports, name, SUBSCRIBE)
+    ports.sockets.gone.add("v1")
+    say(ports, session_id)
+    assert 3 in event_ids(ports, "v2")
+    assert list(ports.store.known) == ["v2"]
+    assert ("GoneSockets", 1, {"Role": "viewer"}) in ports.metrics.measured
+
+
+def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    ports.sockets.gone.add("v1")
+    say(ports, session_id)
+    assert "v1" in ports.store.known
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "nonsense", '{"action":"subscribe","after":-1}', '{"action":"ping"}',
+     '{"action":"subscribe","after":true}', '{"action":"subscribe","after":"1"}'],
+)  # fmt: skip
+def test_a_first_frame_that_is_wrong_closes_the_connection(ports: MemoryPorts, text: str) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", text)
+    assert "v1" in ports.sockets.gone
+    assert ports.sockets.sent["v1"] == []
+
+
+def test_a_later_wrong_frame_is_answered_and_nothing_else(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    receive(ports, "v1", '{"action":"dance"}')
+    assert frames(ports, "v1")[-1]["code"] == "BadFrame"
+    receive(ports, "v1", '{"action":"ping"}')
+    assert frames(ports, "v1")[-1] == {"type": "pong", "lastEventId": 2}
+
+
+def test_a_viewer_of_a_deleted_session_is_told_and_let_go(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    del ports.store.sessions[session_id]
+    receive(ports, "v1", SUBSCRIBE)
+    assert frames(ports, "v1")[-1]["events"][0]["type"] == "session.deleted"
+    assert "v1" in ports.sockets.gone
+
+
+def test_publishing_nothing_reads_nothing(ports: MemoryPorts) -> None:
+    publish(ports, "ses_unknown", [])
+    disconnected = ports.store.connection("nobody")
+    assert disconnected is None
+
+
+def test_a_viewer_that_leaves_is_forgotten(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    connection = ports.store.connection("v1")
+    assert connection
+    disconnect(ports, connection)
+    assert ports.store.known == {}
