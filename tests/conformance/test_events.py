@@ -47,11 +47,12 @@ def test_async_failures_reach_the_destination(probe: Probe, unique: str) -> None
     assert eventually(ask)
 
 
-def test_schedule_is_in_place(probe: Probe) -> None:
-    schedules = probe.cloud.client("scheduler").list_schedules()["Schedules"]
-    assert [schedule["State"] for schedule in schedules] == ["ENABLED"]
-    schedule = probe.cloud.client("scheduler").get_schedule(Name=schedules[0]["Name"])
-    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+def test_schedule_of_the_template_is_in_place(probe: Probe) -> None:
+    client = probe.cloud.client("scheduler")
+    names = [schedule["Name"] for schedule in client.list_schedules()["Schedules"]]
+    found = [client.get_schedule(Name=name) for name in names]
+    rates = [one for one in found if one["ScheduleExpression"] == "rate(1 minute)"]
+    assert [one["State"] for one in rates] == ["ENABLED"]
 
 
 def test_schedules_fire(probe: Probe, unique: str) -> None:

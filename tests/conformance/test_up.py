@@ -61,7 +61,10 @@ def test_up_prints_one_line_and_leaves_nothing(
         "token": [addresses["token"]],
     }
     listed = subprocess.run(
-        ["git", "ls-remote", addresses["gitUrl"], "main"], capture_output=True, timeout=SECONDS
+        ["git", "ls-remote", addresses["gitUrl"], "main"],
+        check=False,
+        capture_output=True,
+        timeout=SECONDS,
     )
     assert listed.returncode == 0
     family = processes.descendants(running.pid)
@@ -79,6 +82,7 @@ def test_token_for_another_user(running: subprocess.Popen[str]) -> None:
     for url in (addresses["httpUrl"], origin):
         done = subprocess.run(
             [sys.executable, "-m", "headstart_local.tokens", "--sub", "alice"],
+            check=False,
             env={**os.environ, "HEADSTART_URL": url},
             capture_output=True,
             text=True,
@@ -134,6 +138,7 @@ def test_stopped_while_starting(tmp_path: Path) -> None:
 def test_token_without_a_cloud(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "headstart_local.tokens"],
+        check=False,
         env={**os.environ, "HEADSTART_URL": "http://127.0.0.1:9"},
         capture_output=True,
         text=True,

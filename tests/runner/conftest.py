@@ -40,9 +40,10 @@ def repositories(git_server: GitServer, tmp_path: Path) -> Repositories:
     return Repositories(git_server, scratch)
 
 
-@pytest.fixture
-def sample(repositories: Repositories) -> str:
-    return repositories.make("sample", SAMPLE)
+@pytest.fixture(scope="session")
+def sample(git_server: GitServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URL of a small repository that no test changes."""
+    return Repositories(git_server, tmp_path_factory.mktemp("shared")).make("sample", SAMPLE)
 
 
 @pytest.fixture

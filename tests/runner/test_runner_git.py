@@ -116,12 +116,12 @@ async def test_a_missing_repository_is_not_found(
 
 
 async def test_a_private_repository_is_denied_at_once_without_a_prompt(
-    cloud: FakeCloud, sandbox: Sandbox, sample: str, git_server: GitServer
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
-    name = sample.rpartition("/")[2]
-    git_server.credentials[name] = {"ada": "secret"}
-    failed = await cloud.do("clone", clone_args(sample))
-    credentials = sample.replace("//", "//ada:wrong-password@")
+    url = repositories.make("private", {"a": "1"})
+    repositories.server.credentials[url.rpartition("/")[2]] = {"ada": "secret"}
+    failed = await cloud.do("clone", clone_args(url))
+    credentials = url.replace("//", "//ada:wrong-password@")
     refused = await cloud.do("clone", clone_args(credentials), name="1.clone.2")
 
     for result in (failed, refused):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from fake_cloud import FakeCloud, Json
-from runner_kit import Sandbox, clone_args, eventually, processes, setup_args
+from runner_kit import Sandbox, eventually, processes, setup_args
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
 from headstart_runner.output import LIVE_BYTES_PER_SECOND
@@ -14,8 +14,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def cloned(cloud: FakeCloud, sandbox: Sandbox, sample: str) -> Sandbox:
-    await cloud.do("clone", clone_args(sample))
+def cloned(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox with something where the clone would be."""
+    sandbox.repository.mkdir(parents=True)
     return sandbox
 
 
@@ -140,8 +141,14 @@ ESCAPES = {
 }
 
 
-@pytest.mark.parametrize("escape", ESCAPES)
-@pytest.mark.parametrize("end", ["timeout", "failure", "cancel"])
+ENDINGS = [(escape, "cancel") for escape in ESCAPES] + [
+    ("child", "failure"),
+    ("setsid", "failure"),
+    ("setsid", "timeout"),
+]
+
+
+@pytest.mark.parametrize(("escape", "end"), ENDINGS)
 async def test_nothing_escapes_a_command_that_does_not_succeed(
     cloud: FakeCloud, cloned: Sandbox, escape: str, end: str
 ) -> None:

@@ -1,0 +1,262 @@
+"""The small parts: redaction, wire limits, the spool, output, configuration."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from runner_kit import SESSION_ID
+
+from headstart.domain.channel import (
+    BATCH_BYTES,
+    AgentDelta,
+    AgentEvent,
+    CommandResult,
+    Output,
+    Progress,
+)
+from headstart_runner import spool as spool_module
+from headstart_runner import wire
+from headstart_runner.config import Config
+from headstart_runner.journal import Journal
+from headstart_runner.output import LIVE_BYTES_PER_SECOND, StepOutput
+from headstart_runner.redaction import RedactedStream, Redactor
+from headstart_runner.spool import ITEM_BYTES, SPOOL_BYTES, Spool
+
+SECRETS = ["abcabcabd-1", "abcabcab", "pässwörd=1&2", 'quo"te\\d secret']
+
+
+@given(
+    pieces=st.lists(
+        st.one_of(st.sampled_from(SECRETS), st.text("abcd-1ps=", max_size=6)), max_size=12
+    ),
+    cuts=st.lists(st.integers(0, 150), max_size=10),
+)
+def test_a_stream_is_redacted_as_its_whole_would_be(pieces: list[str], cuts: list[int]) -> None:
+    redactor = Redactor()
+    redactor.add(*SECRETS)
+    text = "".join(pieces)
+    stream, shown, begin = RedactedStream(redactor), "", 0
+    for cut in [*sorted(cuts), len(text)]:
+        shown += stream.feed(text[begin:cut])
+        begin = max(begin, min(cut, len(text)))
+    shown += stream.finish()
+
+    assert shown == redactor.text(text)
+    assert not any(secret in shown for secret in SECRETS)
+
+
+@given(secret=st.text(min_size=8, max_size=40), before=st.binary(max_size=5))
+def test_every_form_of_a_secret_is_known(secret: str, before: bytes) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+    raw = secret.encode("utf-8", "replace")
+    if len(secret.strip().encode("utf-8", "replace")) < 8:
+        return
+    assert secret not in redactor.text(f"<{secret}>")
+    assert json.dumps(secret)[1:-1] not in redactor.text(json.dumps({"a": secret}))
+    assert quote(secret, safe="", errors="replace") not in redactor.text(
+        "x=" + quote(secret, safe="", errors="replace")
+    )
+    coded = base64.b64encode(before + raw + b"after").decode()
+    assert "[redacted]" in redactor.text(coded)
+
+
+def test_short_values_and_plain_words_are_left_alone() -> None:
+    redactor = Redactor()
+    redactor.add_environment({"A": "short", "MODE": "production", "PASSWORD": "sesameopen"})
+
+    assert redactor.text("short production sesameopen") == "short production [redacted]"
+
+
+@given(st.text(max_size=3000), st.integers(40, 2000))
+def test_cut_text_fits_and_says_so(text: str, limit: int) -> None:
+    cut = wire.cut_text(text, limit)
+
+    assert wire.size(cut) - 2 <= limit
+    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"text": "ü" * 100_000},
+        {"text": "\x00" * 100_000},
+        {"input": {"files": list(range(50_000))}},
+        {"input": {f"k{i}": "v" * 60 for i in range(2_000)}},
+    ],
+)
+def test_an_item_too_large_for_a_batch_is_cut_and_marked(
+    tmp_path: Path, data: dict[str, object]
+) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    spool.add_event(AgentEvent(turn_id="trn_1", data={"kind": "tool", "partId": "p", **data}))
+    [entry] = spool.take().entries
+    journal.close()
+
+    assert wire.size(entry) <= ITEM_BYTES < BATCH_BYTES
+    assert entry["event"]["data"]["truncated"] is True
+    assert entry["event"]["data"]["partId"] == "p"
+
+
+def test_deltas_of_a_part_are_merged_and_others_not(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    spool.viewers = 1
+    for part, offset, text in [("a", 0, "x"), ("a", 1, "y"), ("b", 0, "z"), ("a", 2, "!")]:
+        spool.add_volatile(AgentDelta(turn_id="t", part_id=part, offset=offset, text=text))
+    entries = [entry["event"] for entry in spool.take().entries]
+    journal.close()
+
+    assert [(e["partId"], e["offset"], e["text"]) for e in entries] == [
+        ("a", 0, "xy"),
+        ("b", 0, "z"),
+        ("a", 2, "!"),
+    ]
+
+
+def test_progress_keeps_the_newest_and_joins_its_output(tmp_path: Path) -> None:
+    now = [100.0]
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: now[0])
+    spool.viewers = 1
+
+    def progress(message: str, output: str | None, offset: int | None) -> None:
+        spool.add_volatile(
+            Progress(
+                command_id="c",
+                message=message,
+                elapsed_ms=1,
+                output=output,
+                output_offset=offset,
+            )
+        )
+
+    progress("one", "ab", 0)
+    progress("two", "cd", 2)
+    progress("three", None, None)
+    [first] = spool.take().entries
+    progress("four", "ef", 4)
+    early = spool.take().entries
+    now[0] += spool_module.PROGRESS_SECONDS
+    [late] = spool.take().entries
+    journal.close()
+
+    assert (first["event"]["message"], first["event"]["output"]) == ("three", "abcd")
+    assert early == []
+    assert (late["event"]["outputOffset"], late["event"]["output"]) == (4, "ef")
+
+
+def test_a_full_spool_drops_the_volatile_first_and_never_a_result(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    spool.viewers = 1
+    journal.begin_command("c", "{}")
+    spool.add_result(CommandResult(command_id="c", status="completed"))
+    spool.add_event(Output(command_id="d", offset=0, text="kept"))
+    for number in range(SPOOL_BYTES // 10_000 + 50):
+        delta = AgentDelta(turn_id="t", part_id=str(number), offset=0, text="d" * 1_000)
+        spool.add_volatile(delta)
+        spool.add_event(AgentEvent(turn_id="t", data={"partId": number, "text": "e" * 9_000}))
+    kinds, size = [], 0
+    while entries := spool.take().entries:
+        size += sum(wire.size(entry) for entry in entries)
+        kinds += [e["event"]["type"] if "event" in e else "result" for e in entries]
+    journal.close()
+
+    assert size <= SPOOL_BYTES
+    assert kinds[:2] == ["result", "output"]
+    assert kinds.count("agent.delta") < kinds.count("agent.event")
+    assert kinds.count("agent.event") > 500
+
+
+def test_nothing_but_results_follows_a_result_in_a_batch(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    spool.add_result(CommandResult(command_id="a", status="completed"))
+    spool.add_result(CommandResult(command_id="b", status="completed"))
+    spool.add_event(AgentEvent(turn_id="t", data={}))
+    first, second = spool.take(), spool.take()
+    journal.close()
+
+    assert [list(entry) for entry in first.entries] == [["result"], ["result"]]
+    assert [list(entry) for entry in second.entries] == [["event"]]
+
+
+def test_a_spool_comes_back_from_the_journal_in_order(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    for number in range(3):
+        spool.add_event(AgentEvent(turn_id="t", data={"n": number}))
+    journal.close()
+    reopened = Journal(tmp_path)
+    entries = Spool(reopened, lambda: 0.0).take().entries
+    reopened.close()
+
+    assert [entry["event"]["data"]["n"] for entry in entries] == [0, 1, 2]
+    assert os.stat(tmp_path / "journal.db").st_mode & 0o777 == 0o600
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 5))
+def test_live_output_and_tail_agree_on_offsets(pieces: list[bytes], step: int) -> None:
+    now = [0.0]
+    output = StepOutput(Redactor(), lambda: now[0])
+    live = []
+    for piece in pieces:
+        now[0] += step
+        live.append(output.feed(piece, watched=True))
+    live.append(output.finish(watched=True))
+    whole = b"".join(pieces).decode("utf-8", "replace").encode()
+
+    for offset, text in [*(item for item in live if item), *output.tail()]:
+        assert whole[offset:].startswith(text.encode())
+    assert "".join(text for _, text in output.tail()).encode() == whole
+
+
+def test_live_output_is_limited_and_the_rest_counted() -> None:
+    output = StepOutput(Redactor(), lambda: 0.0)
+    flood = b"x" * 100_000
+    live = output.feed(flood, watched=True)
+
+    assert live == (0, "x" * LIVE_BYTES_PER_SECOND)
+    assert output.not_shown == len(flood) - LIVE_BYTES_PER_SECOND
+    assert output.feed(b"y", watched=True) is None
+
+
+def environment(**changes: str) -> dict[str, str]:
+    return {
+        "HEADSTART_URL": "ws://127.0.0.1:1",
+        "HEADSTART_SESSION_ID": SESSION_ID,
+        "HEADSTART_KEY": "the-key-of-the-sandbox",
+        "HEADSTART_ATTEMPT": "2",
+        **changes,
+    }
+
+
+def test_the_key_is_taken_out_of_the_environment_and_never_printed() -> None:
+    environ = environment(HEADSTART_BATCH_MS="100")
+    config = Config.take(environ)
+
+    assert "HEADSTART_KEY" not in environ
+    assert (config.attempt, config.batch_ms, config.heartbeat_seconds) == (2, 100, 20)
+    assert "the-key" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"HEADSTART_URL": "http://x"},
+        {"HEADSTART_ATTEMPT": "0"},
+        {"HEADSTART_SESSION_ID": "nobody"},
+        {"HEADSTART_AGENT_UID": "0"},
+    ],
+)
+def test_a_wrong_environment_is_refused(change: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Config.take(environment(**change))
