@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart_local import container_init
+from headstart_local import container_init, processes
 
 # A container that is killed needs this long at most, its descendants included.
 KILL_SECONDS = 15.0
@@ -61,6 +61,10 @@ class Container:
     def log_path(self) -> Path:
         """The file with everything it has printed."""
         return self.folder / "log"
+
+    def main_process(self) -> int:
+        """Return the id of the container's own process; tests kill it."""
+        return processes.descendants(self._init.pid)[0]
 
     def follow(self, sink: Callable[[str], None]) -> int:
         """Pass on its output line by line until it ends; return its exit status."""

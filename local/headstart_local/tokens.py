@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
+from botocore.config import Config
 
 from headstart_local.cloud import DEFAULT_PORT, STACK, session
 
 TOKEN_HOURS = 24
+# A cloud that isn't there won't be there in a moment either.
+_ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
 
 class NoCloudError(RuntimeError):
@@ -29,7 +32,7 @@ def issue(endpoint: str, sub: str) -> str:
     aws = session()
     try:
         pool, client_id = _pool(aws, endpoint)
-        cognito: Any = aws.client("cognito-idp", endpoint_url=endpoint)
+        cognito: Any = aws.client("cognito-idp", endpoint_url=endpoint, config=_ONCE)
         # The template's client may allow neither this flow nor tokens that last a day of work.
         cognito.update_user_pool_client(
             UserPoolId=pool,
@@ -59,7 +62,7 @@ def issue(endpoint: str, sub: str) -> str:
 
 
 def _pool(aws: boto3.Session, endpoint: str) -> tuple[str, str]:
-    cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint)
+    cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint, config=_ONCE)
     stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     return outputs["UserPoolId"], outputs["UserPoolClientId"]

@@ -91,12 +91,11 @@ def test_messages_are_handled_in_parallel(probe: Probe) -> None:
     with opened(probe) as client:
         send(client, action="echo")
         receive(client)
-        start = time.monotonic()
-        for seconds in (0.6, 0.5):
+        # The second may need a new worker first, hence the distance.
+        for seconds in (1.5, 0.0):
             send(client, action="sleep", seconds=seconds)
         order = [receive(client)["order"]["seconds"] for _ in range(2)]
-    assert order == [0.5, 0.6]
-    assert time.monotonic() - start < 1.0
+    assert order == [0.0, 1.5]
 
 
 @pytest.mark.proves("websocket.sessions")
@@ -155,7 +154,6 @@ def test_connect_and_disconnect_do_not_fall_back_to_default(probe: Probe) -> Non
         assert client.ping().wait(SECONDS)
 
 
-@pytest.mark.proves("websocket.connections")
 def test_posting_to_nobody_is_gone(probe: Probe) -> None:
     client = management(probe)
     with pytest.raises(client.exceptions.GoneException):
@@ -183,18 +181,19 @@ def test_large_post_is_refused(probe: Probe, unique: str) -> None:
 
 
 @pytest.mark.proves("frames.frame_limit")
-@pytest.mark.parametrize(("size", "fits"), [(32_700, True), (32_800, False)])
-def test_frames_have_a_limit(probe: Probe, unique: str, size: int, fits: bool) -> None:
+def test_frame_above_the_limit_closes_the_connection(probe: Probe) -> None:
     with opened(probe) as client:
-        frame = json.dumps({"action": "record", "id": unique, "fill": ""})
-        send(client, action="record", id=unique, fill="x" * (size - len(frame)))
-        if fits:
-            assert probe.item("received", unique)
-            return
+        send(client, action="record", fill="x" * 32_768)
         with pytest.raises(websockets.exceptions.ConnectionClosedError) as raised:
             client.recv(SECONDS)
     assert raised.value.rcvd is not None
     assert raised.value.rcvd.code == 1009
+
+
+def test_frame_within_the_limit_arrives(probe: Probe, unique: str) -> None:
+    with opened(probe) as client:
+        send(client, action="record", id=unique, fill="x" * 32_600)
+        assert probe.item("received", unique)
 
 
 def test_fragmented_message_may_be_longer_than_a_frame(probe: Probe, unique: str) -> None:

@@ -102,7 +102,7 @@ def _route(
 def cors_configuration(context: PatchContext) -> None:
     """Keep CORS as the API's own field names, for templates write them with a capital.
 
-    "AWS::ApiGatewayV2::Api Cors" has AllowOrigins where the API has allowOrigins.
+    Templates have AllowOrigins where the API has allowOrigins ("AWS::ApiGatewayV2::Api Cors").
     """
     handlers = context.emulator.cloudformation._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
     stock = handlers["create"]
@@ -119,7 +119,10 @@ def cors_configuration(context: PatchContext) -> None:
 
 
 def api_deployments(context: PatchContext) -> None:
-    """Accept AWS::ApiGatewayV2::Deployment; WebSocket APIs without AutoDeploy have one."""
+    """Accept the deployments of APIs, which WebSocket APIs without AutoDeploy have.
+
+    A stage refers to one by its id ("AWS::ApiGatewayV2::Deployment").
+    """
     gateway = context.emulator.apigateway
 
     def create(logical_id: str, props: dict[str, Any], stack: str) -> Any:

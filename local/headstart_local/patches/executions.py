@@ -74,7 +74,10 @@ RUNS = Runs()
 
 
 def no_start_delay(context: PatchContext) -> None:
-    """Start executions at once; AWS has no fixed delay before the first state."""
+    """Start executions at once.
+
+    Not a rule of AWS so much as an honest figure: nothing waits before the first state there.
+    """
     stock = context.emulator.stepfunctions.time
 
     class Clock:

@@ -41,8 +41,8 @@ class _LimitedConnection(Connection):
 def frame_limit(context: PatchContext) -> None:
     """Close a connection that sends a frame above 32 KB with code 1009, and compress nothing.
 
-    "Amazon API Gateway quotas": WebSocket frame size 32 KB, message payload size 128 KB. Longer
-    messages have to come in several frames. Extensions such as compression aren't negotiated.
+    Frames have 32 KB and messages 128 KB at most, so longer messages have to come in several frames
+    ("Amazon API Gateway quotas"). Extensions such as compression aren't negotiated.
     """
     stock = ws_stream.Handshake.accept
 
@@ -51,4 +51,4 @@ def frame_limit(context: PatchContext) -> None:
         status, headers, _ = stock(handshake, *arguments)
         return status, headers, _LimitedConnection()
 
-    ws_stream.Handshake.accept = accept  # type: ignore[method-assign]
+    ws_stream.Handshake.accept = accept  # type: ignore[assignment,method-assign]
