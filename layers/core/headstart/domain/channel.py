@@ -94,18 +94,58 @@ class AgentSnapshot(OpenModel):
     parts: list[dict[str, Any]]
 
 
+class TurnRetrying(OpenModel):
+    """The model provider failed and the agent tries again; volatile."""
+
+    type: Literal["turn.retrying"] = "turn.retrying"
+    turn_id: str
+    reason: str
+
+
+class InputRequested(OpenModel):
+    """The agent asks for a permission or an answer; the turn waits for it; persisted.
+
+    `body` is what a person needs to decide: for a permission `{title, patterns, metadata}`, for a
+    question `{questions: [{question, header, options: [{label, description}]}]}`.
+    """
+
+    type: Literal["input.requested"] = "input.requested"
+    turn_id: str
+    request_id: str
+    kind: Literal["permission", "question"]
+    body: dict[str, Any]
+
+
+class InputResolved(OpenModel):
+    """A request was answered, rejected or withdrawn by the agent; persisted."""
+
+    type: Literal["input.resolved"] = "input.resolved"
+    turn_id: str
+    request_id: str
+    outcome: Literal["answered", "rejected", "expired", "withdrawn"]
+
+
 class TurnEnded(OpenModel):
-    """A turn's one and only end; `error` is None when it completed."""
+    """A turn's one and only end; neither `error` nor `interrupted` when it completed."""
 
     type: Literal["turn.ended"] = "turn.ended"
     turn_id: str
     message_id: str
     usage: dict[str, Any] = Field(default_factory=dict)
     error: ErrorInfo | None = None
+    interrupted: bool = False
 
 
 RunnerEvent = Annotated[
-    Progress | Output | AgentEvent | AgentDelta | AgentSnapshot | TurnEnded,
+    Progress
+    | Output
+    | AgentEvent
+    | AgentDelta
+    | AgentSnapshot
+    | TurnRetrying
+    | InputRequested
+    | InputResolved
+    | TurnEnded,
     Field(discriminator="type"),
 ]
 
@@ -182,7 +222,19 @@ class Command(OpenModel):
 
     type: Literal["command"] = "command"
     id: str
-    kind: Literal["disk", "clone", "branch", "restore", "setup", "agent", "prompt"]
+    kind: Literal[
+        "disk",
+        "clone",
+        "branch",
+        "restore",
+        "setup",
+        "agent",
+        "prompt",
+        "abort",
+        "input",
+        "snapshot",
+        "upload",
+    ]
     timeout: int
     args: dict[str, Any]
 
@@ -248,13 +300,15 @@ class CloneArgs(OpenModel):
     """Answers `{commit, defaultBranch, bytes, empty}`; `commit` is None in an empty repository.
 
     Unless `allow_private`, a host that resolves to a private, loopback, link-local or metadata
-    address is RepositoryRefused.
+    address is RepositoryRefused. With `base_commit`, exactly that commit is fetched and checked
+    out, however far its branch has moved on; a commit that is gone is SnapshotBaseMissing.
     """
 
     git_url: str
     upstream_branch: str | None = None
     depth: int
     allow_private: bool = False
+    base_commit: str | None = None
 
 
 class BranchArgs(OpenModel):
@@ -263,24 +317,46 @@ class BranchArgs(OpenModel):
     branch: str
 
 
+class SnapshotRef(OpenModel):
+    """Where a saved snapshot is, for a few minutes, and what it must be: else RestoreFailed."""
+
+    url: str
+    bytes: int
+    sha256: str
+
+
 class RestoreArgs(OpenModel):
-    """Answers `{imported: true}` once the agent's database knows the session id."""
+    """Answers `{imported: true}` once the agent's database knows the session id.
+
+    With a snapshot, the saved commits and work tree are put back on top of the base commit, and
+    the saved export is what is imported.
+    """
 
     agent: str
     session_id: str
     title: str
+    snapshot: SnapshotRef | None = None
 
 
 class SetupArgs(OpenModel):
-    """Answers `{commands: [{command, exitCode, elapsedMs}]}`; each may run `command_timeout` s."""
+    """Answers `{commands: [{command, exitCode, elapsedMs, skipped}]}`; times in seconds.
+
+    Commands that already ran well in this sandbox, with the same environment and the same ones
+    before them, are skipped. `lenient` (a wake-up) goes on after a failure, with a warning in the
+    answer's `warnings`.
+    """
 
     commands: list[str]
     env: dict[str, str]
     command_timeout: int
+    lenient: bool = False
 
 
 class AgentArgs(OpenModel):
-    """Answers `{agent, version}` once the agent's server is healthy."""
+    """Answers `{agent, version}` once the agent's server is healthy.
+
+    A server that already runs with the same arguments stays; with others it is started anew.
+    """
 
     agent: str
     session_id: str
@@ -300,3 +376,46 @@ class PromptArgs(OpenModel):
     text: str
     mode: str
     model: str | None = None
+
+
+class AbortArgs(OpenModel):
+    """Answers `{}` once the agent was told to stop; the turn's end says `interrupted`.
+
+    A turn whose message is still being delivered is aborted as soon as it is accepted. A turn that
+    is over, or never was, is fine.
+    """
+
+    turn_id: str
+
+
+class InputArgs(OpenModel):
+    """Answers `{}` once the agent has the answer; fails with InputGone when it asks no more.
+
+    `answer` is `{reply: once|always|reject}` for a permission and `{answers: [[label]]}` or
+    `{reject: true}` for a question.
+    """
+
+    request_id: str
+    answer: dict[str, Any]
+
+
+class SnapshotArgs(OpenModel):
+    """Save the agent's export and the work tree into one file in the sandbox.
+
+    Answers `{bytes, sha256, baseCommit, headCommit, skipped: [path]}`; `sha256` in base64, as S3
+    wants it. Tracked and untracked files, not ignored ones; files over `max_file_bytes` are named
+    and skipped. Fails with SnapshotFailed, also above `max_bytes` in all.
+    """
+
+    agent: str
+    session_id: str
+    max_file_bytes: int
+    max_bytes: int
+
+
+class UploadArgs(OpenModel):
+    """PUT the file of the snapshot with that hash; answers `{}`, fails with SnapshotFailed."""
+
+    sha256: str
+    url: str
+    headers: dict[str, str]

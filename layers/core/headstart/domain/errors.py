@@ -259,6 +259,24 @@ class DeliveryUnknown(StepError):
     title = "It is not known whether the message was delivered"
 
 
+class SnapshotFailed(StepError):
+    """The work could not be saved; the last good snapshot is kept."""
+
+    title, retryable = "The work could not be saved", True
+
+
+class SnapshotBaseMissing(StepError):
+    """The commit that a snapshot builds on is gone from the repository; the snapshot is kept."""
+
+    title, retryable = "The commit that the saved work builds on is gone", True
+
+
+class InputGone(StepError):
+    """The agent no longer waits for that answer."""
+
+    title = "The agent no longer waits for this answer"
+
+
 class ProviderUnavailable(StepError):
     """The model provider kept failing."""
 
