@@ -213,7 +213,6 @@ class View:
 
     def _turn_started(self, event: Event) -> None:
         self._turn, self._ended_badly = event.data["turnId"], None
-        self._pending.discard(event.data["messageId"])
         if self.status != "preparing":
             self.status = "running"
 

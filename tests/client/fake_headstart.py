@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -137,6 +137,7 @@ class FakeHeadstart:
         self.page_size = 3
         self.pings = 0
         self.answers_pings = True
+        self.on_ping: Callable[[int], None] = lambda count: None
         self.tickets: set[str] = set()
         self.tickets_made = 0
         self.lock = threading.RLock()
@@ -266,6 +267,7 @@ class FakeHeadstart:
             self.pings += 1
             if self.answers_pings:
                 viewer.send({"type": "pong", "lastEventId": len(session.events)})
+            self.on_ping(self.pings)
             return
         with self.lock:
             if viewer not in session.viewers:

@@ -132,6 +132,19 @@ def test_a_deaf_cloud_is_connected_to_again(cloud):
     assert cloud.pings == 1
 
 
+def test_a_cloud_that_answers_pings_is_stayed_with(cloud):
+    session = cloud.add(FakeSession())
+
+    def end_after_a_few(count: int) -> None:
+        if count == 2:
+            cloud.emit(session, "turn.completed", {"turnId": "t", "messageId": "m"})
+
+    cloud.on_ping = end_after_a_few
+    events = watch(cloud, timing=Timing(ping_every=0.3, pong_within=0.25, sleep=at_once))
+    assert RECONNECTING not in {event.type for event in events}
+    assert cloud.tickets_made == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
