@@ -178,6 +178,15 @@ def test_stopped_stays_aborted_when_its_task_fails(probe: Probe) -> None:
     assert probe.ended(execution)["status"] == "ABORTED"
 
 
+@pytest.mark.proves("executions.stop_of_the_closed")
+def test_stop_of_what_is_over_changes_nothing(probe: Probe) -> None:
+    ended = probe.run(one({"Type": "Pass", "End": True}))
+    sfn = probe.cloud.client("stepfunctions")
+    answer = sfn.stop_execution(executionArn=ended["executionArn"], cause="late")
+    assert answer["stopDate"] == ended["stopDate"]
+    assert probe.ended(ended["executionArn"])["status"] == "SUCCEEDED"
+
+
 @pytest.mark.proves("definitions.invalid_definitions_refused")
 @pytest.mark.parametrize(
     "state",

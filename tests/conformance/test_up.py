@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -128,7 +127,7 @@ def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
 
 def test_stopped_while_starting(tmp_path: Path) -> None:
     process = up(tmp_path, "--template", str(TEMPLATE))
-    time.sleep(0.7)
+    eventually(lambda: True if list(tmp_path.iterdir()) else None, SECONDS)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output, errors) == (0, "", "")

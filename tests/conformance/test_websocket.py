@@ -77,7 +77,6 @@ def test_refused_handshake_tells_the_status(
     assert raised.value.response.status_code == status
 
 
-@pytest.mark.proves("websocket.sessions")
 def test_no_post_inside_own_connect(probe: Probe, unique: str) -> None:
     with opened(probe, id=unique, post="1") as client:
         noted = probe.item("connected", unique)

@@ -25,6 +25,7 @@ PATCHES: tuple[Patch, ...] = (
     executions.no_start_delay,
     executions.machine_timeout,
     executions.stop_ends_waits,
+    executions.stop_of_the_closed,
     executions.start_is_idempotent,
     callbacks.token_waits,
     callbacks.token_calls,

@@ -162,6 +162,23 @@ def machine_timeout(context: PatchContext) -> None:
     sfn._run_execution = run
 
 
+def stop_of_the_closed(context: PatchContext) -> None:
+    """Answer StopExecution of an execution that is over with its stopDate, and change nothing.
+
+    Of the documented errors none is for a closed execution ("StopExecution", API reference).
+    """
+    sfn = context.emulator.stepfunctions
+    stock = sfn._stop_execution
+
+    def stop(data: dict[str, Any]) -> Any:
+        execution = sfn._executions.get(data.get("executionArn"))
+        if execution and execution["status"] != "RUNNING":
+            return context.emulator.responses.json_response({"stopDate": execution["stopDate"]})
+        return stock(data)
+
+    sfn._stop_execution = stop
+
+
 def start_is_idempotent(context: PatchContext) -> None:
     """Answer a repeated StartExecution with the running execution.
 

@@ -55,6 +55,9 @@ class Session:
         finally:
             self._gateway._ws_connections.pop(self.id, None)
             sending.cancel()
+        # What was posted before the end was accepted, so it goes out before the close.
+        while not self._outbox.empty():
+            await send({"type": "websocket.send", "text": self._outbox.get_nowait()})
         await send({"type": "websocket.close", "code": reason})
         await self._call("$disconnect", "DISCONNECT", uuid4().hex)
 
