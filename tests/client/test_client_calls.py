@@ -4,7 +4,8 @@ import asyncio
 import inspect
 
 import pytest
-from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Reply, good_start, problem
+from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Reply, problem
+from session_scripts import good_start
 
 from headstart_client import (
     ApiError,

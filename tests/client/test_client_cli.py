@@ -10,8 +10,9 @@ import textwrap
 
 import fake_headstart as fake
 import pytest
-from fake_headstart import SESSION_ID, FakeSession, good_session, good_start, good_turn
+from fake_headstart import SESSION_ID, FakeSession
 from rich.console import Console
+from session_scripts import good_session, good_start, good_turn, preparing, receipt
 
 from headstart_client import Event, cli
 from headstart_client.screen import LiveScreen
@@ -104,8 +105,8 @@ def test_a_failed_preparation_ends_with_its_output_and_what_to_do(cloud, capsys)
     session = cloud.next_session
     session.script = [
         *good_start()[:15],
-        fake.preparing(13, "setup", "running", 0, output="installing\n"),
-        fake.preparing(14, "setup", "failed", 2500, message="`npm ci` exited with status 1"),
+        preparing(13, "setup", "running", 0, output="installing\n"),
+        preparing(14, "setup", "failed", 2500, message="`npm ci` exited with status 1"),
         ("session.failed", {"attemptNumber": 1, "failure": FAILURE}),
     ]
     session.steps["setup"] = {
@@ -223,7 +224,7 @@ def ids(script):
 
 def test_hold_ends_when_prepared_and_initiate_goes_on(cloud, capsys):
     session = cloud.next_session
-    session.script = [*good_start(), ("session.prepared", fake.receipt())]
+    session.script = [*good_start(), ("session.prepared", receipt())]
     assert cli.main([*RUN, "--hold"]) == 0
     assert f"release it with: headstart initiate {SESSION_ID}" in capsys.readouterr().out
     session.queue = [{"messageId": "msg_1", "status": "held"}]
@@ -273,8 +274,8 @@ def test_retry_prepares_the_failed_attempt_again(cloud, capsys):
     session.status = "preparing"
     session.script = [
         ("session.preparing", {"attemptNumber": 4, "cause": "retry"}),
-        fake.preparing(1, "clone", "skipped", 0, attempt=4, message="done before"),
-        ("session.ready", fake.receipt(4)),
+        preparing(1, "clone", "skipped", 0, attempt=4, message="done before"),
+        ("session.ready", receipt(4)),
         *good_turn(),
     ]
     assert cli.main(["retry", SESSION_ID, "--setup", "make"]) == 0
@@ -347,11 +348,11 @@ def test_the_terminal_shows_all_steps_with_time_percent_and_output():
     assert rows[0].split("  ")[0] == "✓ Starting the sandbox"
     assert re.fullmatch(r". Cloning the repository\s+2\.5 s ━+.*30% Receiving objects", rows[2])
     assert rows[3] == "· Checking out the branch"
-    show(*fake.preparing(9, "setup", "running", 0, output="one\ntwo\x1b[31m three\rdone"))
+    show(*preparing(9, "setup", "running", 0, output="one\ntwo\x1b[31m three\rdone"))
     rows = frame()
     assert rows[2].startswith("✓ Cloning the repository")
     assert rows[5].endswith(" done")
-    show("session.ready", fake.receipt())
+    show("session.ready", receipt())
     now[0] += 3
     assert frame()[-1].endswith("the agent is thinking… 3.0 s")
     for kind, data in good_turn()[2:]:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
-from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Script, good_session, problem
+from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Script, problem
+from session_scripts import good_session
 
 from headstart_client import AsyncHeadstart, Event, NotFound, Unauthorized
 from headstart_client.follow import RECONNECTING, Timing

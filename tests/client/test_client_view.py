@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from fake_headstart import FakeSession, good_session, good_start, good_turn, preparing, receipt
+from fake_headstart import FakeSession
+from session_scripts import good_session, good_start, good_turn, preparing, receipt
 
 from headstart_client.models import Event
 from headstart_client.reducer import CAUGHT_UP

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import fake_headstart as fake
+from session_scripts import good_session, good_start
 
 
 def main(argv: list[str]) -> int:
@@ -22,12 +23,12 @@ def main(argv: list[str]) -> int:
     with fake.running() as cloud:
         failure = {"step": "clone", "code": "RepositoryNotFound", "reason": "no such repository"}
         cloud.next_session.script = {
-            "good": fake.good_session(),
+            "good": good_session(),
             "failing": [
-                *fake.good_start()[:7],
+                *good_start()[:7],
                 ("session.failed", {"attemptNumber": 1, "failure": {**failure, "retryable": True}}),
             ],
-            "endless": fake.good_start(),
+            "endless": good_start(),
         }[scenario]
         address = {"httpUrl": cloud.url, "token": "token", "gitUrl": "http://127.0.0.1/sample.git"}
         sys.stdout.write(json.dumps(address) + "\n")
