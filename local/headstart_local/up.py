@@ -6,14 +6,12 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
-from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -27,7 +25,6 @@ from headstart_local.server import PortInUseError
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 CLEAN_UP_SECONDS = 10.0
-_RETRY_SECONDS = 0.1
 
 
 class _Page(SimpleHTTPRequestHandler):
@@ -54,17 +51,27 @@ def _page_server(folder: Path) -> Iterator[str]:
             thread.join(CLEAN_UP_SECONDS)
 
 
-def _wait_until_healthy(url: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    failure: Exception = TimeoutError(url)
-    while time.monotonic() < deadline:
-        try:
-            with urlopen(url, timeout=READY_SECONDS):  # noqa: S310 - our own loopback address
-                return
-        except (URLError, OSError) as error:
-            failure = error
-        threading.Event().wait(_RETRY_SECONDS)
-    raise DeploymentError(f"{url} did not answer with success: {failure}")
+class _Log:
+    """Shows the functions' logs where asked to, and remembers the last line."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown
+        self.last = ""
+
+    def __call__(self, function: str, line: str) -> None:
+        self.last = f"{function}: {line}"
+        if self._shown:
+            sys.stderr.write(f"{self.last}\n")
+
+
+def _check_health(url: str, log: _Log) -> None:
+    """Make sure that the deployed API answers; the function's last word is the reason if not."""
+    try:
+        with urlopen(url, timeout=READY_SECONDS):  # noqa: S310 - our own loopback address
+            return
+    except OSError as error:
+        reason = f"{url} did not answer with success: {error}. {log.last}"
+        raise DeploymentError(reason.strip()) from error
 
 
 def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
@@ -74,17 +81,15 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
     git = stack.enter_context(GitServer(folder))
     sources = ",".join([f"{git.base_url}/*", *arguments.allow_git])
 
-    def show(function: str, line: str) -> None:
-        sys.stderr.write(f"{function}: {line}\n")
-
+    log = _Log(arguments.verbose)
     cloud = Cloud(
         arguments.template,
         port=arguments.port,
         parameters={"AllowedGitSources": sources},
-        on_log=show if arguments.verbose else lambda function, line: None,
+        on_log=log,
     )
     stack.enter_context(cloud)
-    _wait_until_healthy(f"{cloud.http_url}/health")
+    _check_health(f"{cloud.http_url}/health", log)
     token = tokens.issue(cloud.endpoint, "demo")
     page = stack.enter_context(_page_server(REPOSITORY / "web"))
     return {

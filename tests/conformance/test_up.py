@@ -125,6 +125,33 @@ def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
     assert errors.startswith("headstart up: ")
 
 
+def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/app.py").write_text("import a_module_that_is_not_there\n")
+    (tmp_path / "template.yaml").write_text(
+        "AWSTemplateFormatVersion: 2010-09-09\n"
+        "Transform: AWS::Serverless-2016-10-31\n"
+        "Resources:\n"
+        "  Function:\n"
+        "    Type: AWS::Serverless::Function\n"
+        "    Properties:\n"
+        "      {CodeUri: app, Handler: app.api, Runtime: python3.13, Events: {H: {Type: HttpApi,\n"
+        "       Properties: {ApiId: !Ref HttpApi, Method: GET, Path: /health}}}}\n"
+        "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
+        "  Sockets:\n"
+        "    Type: AWS::Serverless::WebSocketApi\n"
+        "    Properties:\n"
+        "      RouteSelectionExpression: $request.body.action\n"
+        "      StageName: live\n"
+        "      Routes: {$default: {FunctionArn: !GetAtt Function.Arn}}\n"
+    )
+    process = up(tmp_path, "--template", str(tmp_path / "template.yaml"))
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (1, "")
+    assert len(errors.splitlines()) == 1
+    assert "No module named 'a_module_that_is_not_there'" in errors
+
+
 def test_stopped_while_starting(tmp_path: Path) -> None:
     process = up(tmp_path, "--template", str(TEMPLATE))
     eventually(lambda: True if list(tmp_path.iterdir()) else None, SECONDS)
