@@ -1,7 +1,6 @@
 """Does what the cloud asks for: one preparation step and one prompt at a time, each id once."""
 
 import asyncio
-from typing import get_args
 
 from pydantic import ValidationError
 
@@ -16,11 +15,10 @@ from headstart.domain.errors import (
 from headstart_runner.clock import awake_sleep
 from headstart_runner.log import logger
 from headstart_runner.steps import STEP_KINDS
-from headstart_runner.steps.base import Context, Tools
+from headstart_runner.steps.base import Context, Slot, Tools
 from headstart_runner.turn import error_info
 
-PROMPT = "prompt"
-KINDS: tuple[str, ...] = get_args(Command.model_fields["kind"].annotation)
+_PROMPT = "prompt"
 
 
 class Commands:
@@ -29,7 +27,7 @@ class Commands:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._kinds: dict[str, str] = {}
+        self._slots: dict[str, Slot] = {}
         self._accepting = True
 
     def recover(self) -> None:
@@ -38,7 +36,7 @@ class Commands:
         self._tools.courier.end_lost_turns({row.id for row in rows})
         for row in rows:
             command = Command.model_validate_json(row.frame or "")
-            if STEP_KINDS[command.kind].repeatable:
+            if command.kind not in STEP_KINDS or STEP_KINDS[command.kind].repeatable:
                 self._begin(command)
             else:
                 reason = "The sandbox's runner was restarted during this step"
@@ -55,21 +53,20 @@ class Commands:
             self._begin(command)
 
     def _begin(self, command: Command) -> None:
-        older = [
-            task
-            for other, task in self._tasks.items()
-            if (self._kinds[other] == PROMPT) == (command.kind == PROMPT)
-        ]
-        for other in [o for o, task in self._tasks.items() if task in older]:
-            self.cancel(other)
-        self._kinds[command.id] = command.kind
+        kind = STEP_KINDS.get(command.kind)
+        older = []
+        if kind is not None and kind.slot is not None:
+            older = [self._tasks[i] for i, slot in self._slots.items() if slot == kind.slot]
+            for other in [i for i, slot in self._slots.items() if slot == kind.slot]:
+                self.cancel(other)
+            self._slots[command.id] = kind.slot
         task = asyncio.create_task(self._run(command, older))
         self._tasks[command.id] = task
         task.add_done_callback(lambda _: self._forget(command.id))
 
     def _forget(self, command_id: str) -> None:
         self._tasks.pop(command_id, None)
-        self._kinds.pop(command_id, None)
+        self._slots.pop(command_id, None)
 
     def cancel(self, command_id: str) -> None:
         """Kill what a command runs; nobody waits for its result. A turn ends as cancelled."""
@@ -104,7 +101,7 @@ class Commands:
     async def _run(self, command: Command, older: list[asyncio.Task[None]]) -> None:
         if older:
             await asyncio.wait(older)
-        if command.kind == PROMPT:
+        if command.kind == _PROMPT:
             await self._tools.courier.finish_turn()
         context = Context(self._tools, command.id)
         logger.info("%s begins", command.id)
@@ -131,11 +128,13 @@ class Commands:
                     elapsed_ms=context.elapsed_ms(),
                 )
             )
-            if command.kind == PROMPT:
+            if command.kind == _PROMPT:
                 self._tools.courier.delivered()
 
     async def _limited(self, command: Command, context: Context) -> dict[str, object]:
-        kind = STEP_KINDS[command.kind]
+        kind = STEP_KINDS.get(command.kind)
+        if kind is None:
+            raise InternalStepError(f"This sandbox's runner can't do {command.kind} yet")
         work = asyncio.create_task(kind.run(context, kind.args.model_validate(command.args)))
         limit = asyncio.create_task(awake_sleep(command.timeout))
         try:

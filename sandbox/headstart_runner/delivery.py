@@ -13,7 +13,7 @@ from headstart.domain.errors import (
     DeliveryUnknown,
     StepError,
 )
-from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
+from headstart_runner.agents.http import AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.journal import Delivery, Journal
 from headstart_runner.log import logger
@@ -71,10 +71,9 @@ class Courier:
         DeliveryFailed when the agent certainly does not have it, DeliveryUnknown when it may.
         """
         try:
-            client = await self._supervisor.client()
             known = self._journal.delivery(args.message_id)
             if known is None or known.state == "minted":
-                known = await self._mint(client, args, command_id)
+                known = await self._mint(args, command_id)
         except (AgentStartFailed, AgentSilent) as error:
             raise self._not_delivered(args.message_id, error) from error
         turn = Turn(
@@ -89,7 +88,7 @@ class Courier:
         try:
             if known.state == "minted":
                 await self._post(args, known.agent_message_id, turn)
-            elif not await self._shows(turn):
+            elif not await self._shows(turn, seconds=0):
                 raise DeliveryUnknown(
                     "The sandbox's runner was interrupted while handing the message to the agent"
                 )
@@ -113,17 +112,26 @@ class Courier:
             return DeliveryFailed(f"The agent is not there: {error}")
         return DeliveryUnknown(f"The agent can't be asked whether it has the message: {error}")
 
-    async def _mint(self, client: AgentClient, args: PromptArgs, command_id: str) -> Delivery:
+    async def _mint(self, args: PromptArgs, command_id: str) -> Delivery:
         """Journal a new pair of ids; nothing was posted under an older one."""
         minted = Delivery(
             args.message_id,
-            mint_message_id(await client.messages(args.session_id)),
+            mint_message_id(await self._known_messages(args.session_id)),
             args.turn_id,
             command_id,
             "minted",
         )
         self._journal.mint(minted)
         return minted
+
+    async def _known_messages(self, session_id: str) -> list[dict[str, Any]]:
+        for attempt in range(1, _CONNECT_TRIES):
+            try:
+                return await (await self._supervisor.client()).messages(session_id)
+            except AgentSilent:
+                # Perhaps it has just died, and is about to be started again.
+                await asyncio.sleep(_LOOK_SECONDS * attempt)
+        return await (await self._supervisor.client()).messages(session_id)
 
     async def _post(self, args: PromptArgs, agent_message_id: str, turn: Turn) -> None:
         body = self._supervisor.adapter.prompt_body(args, agent_message_id)
@@ -144,17 +152,17 @@ class Courier:
             except AgentSilent as error:
                 logger.warning("no answer to a message: %s", error)
             break
-        if not await self._shows(turn):
+        if not await self._shows(turn, _LAST_LOOK_SECONDS):
             raise DeliveryUnknown("The agent took the message, or not: it does not show it")
 
-    async def _shows(self, turn: Turn) -> bool:
+    async def _shows(self, turn: Turn, seconds: float) -> bool:
         """Return whether the agent shows the message within some seconds."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _LAST_LOOK_SECONDS
+        deadline = loop.time() + seconds
         while not await turn.seen(_LOOK_SECONDS):
-            if loop.time() >= deadline:
-                return False
             await self._look(turn)
+            if loop.time() >= deadline:
+                return await turn.seen(0)
         return True
 
     def delivered(self) -> None:
@@ -176,6 +184,11 @@ class Courier:
             return False
         self._turn.cancel()
         return True
+
+    def abort(self, turn_id: str) -> None:
+        """Stop a turn; one that is over or never was needs nothing."""
+        if self._turn is not None and self._turn.args.turn_id == turn_id:
+            self._turn.cancel()
 
     async def finish_turn(self) -> None:
         """Stop the present turn and wait for its end."""

@@ -90,7 +90,8 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
      "{url} is not an address this deployment allows"),
     (r"Could not resolve|Failed to connect|Couldn't connect|Connection (refused|timed out|reset)"
      r"|Operation too slow|early EOF|RPC failed|unexpected disconnect|hung up|timed? ?out"
-     r"|SSL|TLS|certificate|error: (429|5\d\d)|Recv failure|Empty reply|transfer closed",
+     r"|expected flush|protocol error|bad line length|SSL|TLS|certificate|error: (429|5\d\d)"
+     r"|Recv failure|Empty reply|transfer closed",
      GitNetworkError,
      "The connection to {host} failed: {last}"),
 )  # fmt: skip

@@ -42,7 +42,6 @@ class Redactor:
     def __init__(self) -> None:
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
-        self.longest = 0
 
     def add(self, *secrets: str) -> None:
         """Know these secrets from now on."""
@@ -53,7 +52,6 @@ class Redactor:
             # The longest first, so that a secret containing another goes as a whole.
             ordered = sorted(self._forms, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, ordered)))
-            self.longest = len(ordered[0])
 
     def add_environment(self, env: Mapping[str, str]) -> None:
         """Know the values of these variables, but for what is plainly no secret."""
@@ -81,14 +79,25 @@ class Redactor:
 
     def settled(self, text: str) -> int:
         """Return how much of an unfinished text can be redacted now: no secret straddles that."""
-        if self._pattern is None:
+        begun = sorted(self._begun(text))
+        if self._pattern is None or not begun:
             return len(text)
-        cut = len(text) - self.longest + 1
-        for match in self._pattern.finditer(text):
-            if match.start() >= cut:
-                break
-            cut = max(cut, match.end())
-        return max(cut, 0)
+        whole = [match.span() for match in self._pattern.finditer(text)]
+        for start in begun:
+            if not any(first < start < end for first, end in whole):
+                return start
+        return len(text)
+
+    def _begun(self, text: str) -> set[int]:
+        """Return where at the end of a text a secret may have begun."""
+        found = set()
+        for form in self._forms:
+            start = text.find(form[0], max(len(text) - len(form) + 1, 0))
+            while start >= 0:
+                if form.startswith(text[start:]):
+                    found.add(start)
+                start = text.find(form[0], start + 1)
+        return found
 
 
 class RedactedStream:

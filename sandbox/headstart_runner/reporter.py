@@ -9,10 +9,13 @@ from headstart.domain.channel import (
     AgentEvent,
     AgentSnapshot,
     CommandResult,
+    InputRequested,
+    InputResolved,
     Output,
     Progress,
     RunnerEvent,
     TurnEnded,
+    TurnRetrying,
 )
 from headstart_runner import wire
 from headstart_runner.journal import Journal
@@ -58,9 +61,9 @@ class Reporter:
         """Queue an event. A turn that has ended once does not end again."""
         clean = type(event).model_validate(self._redactor.value(event.to_json()))
         match clean:
-            case Progress() | AgentDelta() | AgentSnapshot():
+            case Progress() | AgentDelta() | AgentSnapshot() | TurnRetrying():
                 self._spool.add_volatile(clean)
-            case Output() | AgentEvent():
+            case Output() | AgentEvent() | InputRequested() | InputResolved():
                 self._spool.add_event(clean)
             case TurnEnded():
                 self._spool.add_turn_end(clean)

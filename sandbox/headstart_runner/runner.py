@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from headstart_runner import log
@@ -20,6 +21,7 @@ from headstart_runner.reporter import Reporter
 from headstart_runner.steps.base import Tools
 
 _FLUSH_SECONDS = 4.0
+_GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"
 
 
 async def run(config: Config, stop: asyncio.Event) -> int:
@@ -86,6 +88,12 @@ def _prepare_workspace(config: Config, launcher: Launcher) -> None:
     for path in (config.workspace, config.home):
         path.mkdir(parents=True, exist_ok=True)
         launcher.own(path)
+    # The agent commits under this name, unless the setup commands set another.
+    with suppress(FileExistsError):
+        settings = config.home / ".gitconfig"
+        with settings.open("x") as stream:
+            stream.write(_GIT_IDENTITY)
+        launcher.own(settings)
 
 
 async def main(config: Config) -> int:

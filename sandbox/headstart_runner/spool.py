@@ -14,9 +14,12 @@ from headstart.domain.channel import (
     AgentEvent,
     AgentSnapshot,
     CommandResult,
+    InputRequested,
+    InputResolved,
     Output,
     Progress,
     TurnEnded,
+    TurnRetrying,
 )
 from headstart_runner import wire
 from headstart_runner.journal import Entry, Journal
@@ -76,7 +79,7 @@ class Spool:
     def __len__(self) -> int:
         return len(self._items)
 
-    def add_volatile(self, event: Progress | AgentDelta | AgentSnapshot) -> None:
+    def add_volatile(self, event: Progress | AgentDelta | AgentSnapshot | TurnRetrying) -> None:
         """Queue something that only those who watch now care for."""
         if isinstance(event, Progress):
             self._progress[event.command_id] = _merged(self._progress.get(event.command_id), event)
@@ -88,7 +91,7 @@ class Spool:
         entry = {"event": event.to_json()}
         self._append(_Item(entry, wire.size(entry)))
 
-    def add_event(self, event: Output | AgentEvent) -> None:
+    def add_event(self, event: Output | AgentEvent | InputRequested | InputResolved) -> None:
         """Queue something that must arrive."""
         entry = {"event": _fitting(event.to_json())}
         self._append(_Item(entry, wire.size(entry), self._journal.spool(entry)))

@@ -134,12 +134,14 @@ class Turn:
             limit.cancel()
         for event in self._tracker.close():
             self._emit(event)
+        interrupted = isinstance(error, Cancelled)
         self._emit(
             TurnEnded(
                 turn_id=self.args.turn_id,
                 message_id=self.args.message_id,
                 usage=self._tracker.usage,
-                error=error_info(error) if error else None,
+                error=error_info(error) if error and not interrupted else None,
+                interrupted=interrupted,
             )
         )
 

@@ -4,12 +4,15 @@ The events are those of opencode's `GET /event`. An assistant's message belongs 
 parent, so trailing events of an earlier turn (like a second idle after an abort) change nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstart.domain.channel import AgentDelta, AgentEvent, RunnerEvent
+from headstart.domain.channel import AgentDelta, AgentEvent, RunnerEvent, TurnRetrying
 from headstart.domain.errors import Cancelled, InternalStepError, ProviderUnavailable, StepError
 from headstart_runner.redaction import RedactedStream, Redactor
+
+Json = dict[str, Any]
 
 _PROVIDER_ERRORS = {"APIError", "ProviderAuthError"}
 _SILENT_PARTS = {"step-start", "snapshot"}
@@ -36,12 +39,21 @@ class TurnTracker:
         self._turn_id = turn_id
         self._agent_message_id = agent_message_id
         self._redactor = redactor
-        self._assistant: dict[str, dict[str, Any]] = {}
+        self._assistant: dict[str, Json] = {}
         self._parts: dict[str, _Part] = {}
-        self._error: dict[str, Any] | None = None
+        self._error: Json | None = None
         self.shown = False
         """Whether the agent has our message."""
         self.idle = False
+        self._handlers: dict[str, Callable[[Json], list[RunnerEvent]]] = {
+            "message.updated": self._message,
+            "message.part.updated": self._part,
+            "message.part.delta": self._delta,
+            "message.part.removed": self._removed,
+            "session.status": self._status,
+            "session.idle": self._idle,
+            "session.error": lambda properties: self._failed(properties.get("error") or {}),
+        }
         self.retrying: str | None = None
         """What the provider's failure is while the agent keeps trying."""
 
@@ -66,7 +78,7 @@ class TurnTracker:
         return _step_error(found) if found else None
 
     @property
-    def usage(self) -> dict[str, Any]:
+    def usage(self) -> Json:
         """What the assistant's messages cost, added up."""
         total = {"inputTokens": 0, "outputTokens": 0, "reasoningTokens": 0, "cost": 0.0}
         for message in self._assistant.values():
@@ -76,28 +88,31 @@ class TurnTracker:
             total["cost"] += message.get("cost") or 0
         return total
 
-    def feed(self, event: dict[str, Any]) -> list[RunnerEvent]:
+    def feed(self, event: Json) -> list[RunnerEvent]:
         """Take one event and return what it means for those who watch."""
         properties = event.get("properties") or {}
         if _session_of(properties) != self._session_id:
             return []
-        match event.get("type"):
-            case "message.updated":
-                return self._message(properties["info"])
-            case "message.part.updated":
-                return self._part(properties["part"])
-            case "message.part.delta":
-                return self._delta(properties)
-            case "session.status":
-                status = properties["status"]
-                self.idle = status["type"] == "idle"
-                retrying = status["type"] == "retry"
-                self.retrying = str(status.get("message", "")) if retrying else None
-            case "session.idle":
-                self.idle, self.retrying = True, None
-            case "session.error":
-                return self._failed(properties.get("error") or {})
+        handler = self._handlers.get(str(event.get("type")))
+        return handler(properties) if handler else []
+
+    def _idle(self, _: Json) -> list[RunnerEvent]:
+        self.idle, self.retrying = True, None
         return []
+
+    def _removed(self, properties: Json) -> list[RunnerEvent]:
+        self._parts.pop(str(properties.get("partID")), None)
+        return []
+
+    def _status(self, properties: Json) -> list[RunnerEvent]:
+        status = properties["status"]
+        self.idle = status["type"] == "idle"
+        before, self.retrying = self.retrying, None
+        if status["type"] == "retry":
+            self.retrying = str(status.get("message") or "no reason given")
+        if self.retrying in {None, before}:
+            return []
+        return [TurnRetrying(turn_id=self._turn_id, reason=str(self.retrying))]
 
     def close(self) -> list[RunnerEvent]:
         """Return the last state of the parts that were still open when the turn ended."""
@@ -108,7 +123,7 @@ class TurnTracker:
                 closing.append(self._event(part_id, part, text=part.raw))
         return closing
 
-    def snapshot(self) -> list[dict[str, Any]]:
+    def snapshot(self) -> list[Json]:
         """Return the open parts for a viewer that joins now, of long ones the end."""
         return [
             {
@@ -122,7 +137,8 @@ class TurnTracker:
             if part.shown and "final" not in part.reported
         ]
 
-    def _message(self, info: dict[str, Any]) -> list[RunnerEvent]:
+    def _message(self, properties: Json) -> list[RunnerEvent]:
+        info = properties["info"]
         if info["id"] == self._agent_message_id:
             self.shown = True
         elif info.get("role") == "assistant" and info.get("parentID") == self._agent_message_id:
@@ -132,14 +148,15 @@ class TurnTracker:
                 return self._failed(info["error"])
         return []
 
-    def _failed(self, error: dict[str, Any]) -> list[RunnerEvent]:
+    def _failed(self, error: Json) -> list[RunnerEvent]:
         if not self.shown or self._error is not None:
             return []
         self._error = error
         data = {"kind": "error", "name": error.get("name", ""), "text": _error_text(error)}
         return [AgentEvent(turn_id=self._turn_id, data=data)]
 
-    def _part(self, part: dict[str, Any]) -> list[RunnerEvent]:
+    def _part(self, properties: Json) -> list[RunnerEvent]:
+        part = properties["part"]
         kind, message_id = str(part.get("type")), part.get("messageID")
         if message_id not in self._assistant or kind in _SILENT_PARTS:
             return []
@@ -150,7 +167,7 @@ class TurnTracker:
             return self._tool(part["id"], known, part)
         return self._whole(part["id"], known, part)
 
-    def _whole(self, part_id: str, known: _Part, part: dict[str, Any]) -> list[RunnerEvent]:
+    def _whole(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
         """Report a part that comes complete, and once."""
         if "final" in known.reported:
             return []
@@ -169,7 +186,7 @@ class TurnTracker:
             self._parts[part_id] = _Part(kind, message_id, RedactedStream(self._redactor))
         return self._parts[part_id]
 
-    def _text(self, part_id: str, known: _Part, part: dict[str, Any]) -> list[RunnerEvent]:
+    def _text(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
         text = str(part.get("text") or "")
         reports: list[RunnerEvent] = []
         if text.startswith(known.raw) and "final" not in known.reported:
@@ -180,7 +197,7 @@ class TurnTracker:
             reports = [self._event(part_id, known, text=text)]
         return reports
 
-    def _delta(self, properties: dict[str, Any]) -> list[RunnerEvent]:
+    def _delta(self, properties: Json) -> list[RunnerEvent]:
         message_id = properties.get("messageID")
         if message_id not in self._assistant or properties.get("field") != "text":
             return []
@@ -195,7 +212,7 @@ class TurnTracker:
             return []
         return [AgentDelta(turn_id=self._turn_id, part_id=part_id, offset=offset, text=new)]
 
-    def _tool(self, part_id: str, known: _Part, part: dict[str, Any]) -> list[RunnerEvent]:
+    def _tool(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
         state = part.get("state") or {}
         status = str(state.get("status"))
         stage = {"running": "start", "completed": "final", "error": "final"}.get(status)
@@ -217,19 +234,19 @@ class TurnTracker:
         return AgentEvent(turn_id=self._turn_id, data={**common, **data})
 
 
-def _session_of(properties: dict[str, Any]) -> str | None:
+def _session_of(properties: Json) -> str | None:
     for holder in (properties, properties.get("info") or {}, properties.get("part") or {}):
         if "sessionID" in holder:
             return str(holder["sessionID"])
     return None
 
 
-def _error_text(error: dict[str, Any]) -> str:
+def _error_text(error: Json) -> str:
     data = error.get("data") or {}
     return str(data.get("message") or error.get("name") or "unknown error")
 
 
-def _step_error(error: dict[str, Any]) -> StepError:
+def _step_error(error: Json) -> StepError:
     name, text = str(error.get("name", "")), _error_text(error)
     if name == "MessageAbortedError":
         return Cancelled("The turn was stopped")

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 _MIN_STRING = 64
+_MOST_STRINGS = 16
 _MARK = "…"
 
 
@@ -49,27 +50,45 @@ def _longest(value: Any) -> tuple[dict[str, Any] | list[Any], Any, str] | None:
     return best
 
 
-def _largest(value: dict[str, Any]) -> str:
-    return max(value, key=lambda name: size(value[name]))
+def _shorten(root: dict[str, Any], limit: int) -> None:
+    """Keep only the first members of the object or list that most of a value is made of."""
+    place: Any = root
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        heaviest = max(keys, key=lambda key: size(place[key]))
+        inner = place[heaviest]
+        if not isinstance(inner, dict | list) or size(inner) * 2 < size(place):
+            break
+        place = inner
+    members = list(place.items()) if isinstance(place, dict) else list(place)
+
+    def keep(count: int) -> None:
+        place.clear()
+        place.update(members[:count]) if isinstance(place, dict) else place.extend(members[:count])
+
+    low, high = 0, len(members) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        keep(middle)
+        low, high = (middle, high) if size(root) <= limit else (low, middle - 1)
+    keep(low)
 
 
 def fit(value: dict[str, Any], limit: int) -> tuple[dict[str, Any], bool]:
     """Return a JSON object in at most `limit` bytes and whether it had to be cut.
 
-    The longest strings are shortened first; what is large without long strings loses its largest
-    members.
+    The longest strings are shortened first; what is large by its many members loses the last ones.
     """
     if size(value) <= limit:
         return value, False
     cut: dict[str, Any] = json.loads(json.dumps(value))
+    strings_cut = 0
     while (excess := size(cut) - limit) > 0:
         longest = _longest(cut)
-        if longest and len(longest[2]) > _MIN_STRING:
+        if longest and len(longest[2]) > _MIN_STRING and strings_cut < _MOST_STRINGS:
             holder, key, text = longest
             holder[key] = cut_text(text, max(size(text) - 2 - excess, _MIN_STRING // 2))
+            strings_cut += 1
         else:
-            parent = cut
-            while isinstance(parent[largest := _largest(parent)], dict):
-                parent = parent[largest]
-            parent[largest] = None
+            _shorten(cut, limit)
     return cut, True

@@ -3,15 +3,15 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json
 from pydantic import SecretStr
 
-from headstart_local.git_server import GitServer
+from headstart_local.git_server import Behaviour, GitServer
 from headstart_runner.config import Config
 from headstart_runner.runner import run
 
@@ -111,6 +111,16 @@ class Repositories:
             git("commit", "--quiet", "--message", "First light", cwd=work)
             git("push", "--quiet", str(bare), f"HEAD:{branch}", cwd=work)
         return self.server.url(name)
+
+
+@contextmanager
+def behaving(server: GitServer, **behaviour: float | int) -> Iterator[None]:
+    """Let the git server misbehave for the length of the block."""
+    server.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        server.behaviour = Behaviour()
 
 
 def clone_args(url: str, **more: Any) -> Json:

@@ -2,30 +2,29 @@
 
 import random
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from fake_cloud import FakeCloud
 from hypothesis import given
 from hypothesis import strategies as st
-from runner_kit import BRANCH, SAMPLE, Repositories, Sandbox, clone_args, eventually, git, processes
+from runner_kit import (
+    BRANCH,
+    SAMPLE,
+    Repositories,
+    Sandbox,
+    behaving,
+    clone_args,
+    eventually,
+    git,
+    processes,
+)
 
-from headstart_local.git_server import Behaviour, GitServer
+from headstart_local.git_server import GitServer
 from headstart_runner.addresses import is_public
 from headstart_runner.git import clone_error
 from headstart_runner.git_progress import GitProgress
 
 pytestmark = pytest.mark.anyio
-
-
-@contextmanager
-def behaving(server: GitServer, **behaviour: float | int) -> Iterator[None]:
-    server.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        server.behaviour = Behaviour()
 
 
 async def test_the_default_branch_need_not_be_main(

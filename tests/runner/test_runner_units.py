@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -200,7 +199,7 @@ def test_a_spool_comes_back_from_the_journal_in_order(tmp_path: Path) -> None:
     reopened.close()
 
     assert [entry["event"]["data"]["n"] for entry in entries] == [0, 1, 2]
-    assert os.stat(tmp_path / "journal.db").st_mode & 0o777 == 0o600
+    assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o600
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 5))

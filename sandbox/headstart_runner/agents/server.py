@@ -59,6 +59,11 @@ class AgentServer:
             raise
         return version
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._tree.alive
+
     async def exited(self) -> None:
         """Wait for the process to end."""
         await self._tree.wait()

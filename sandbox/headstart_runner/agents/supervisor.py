@@ -83,17 +83,25 @@ class Supervisor:
             raise RestoreFailed(f"{agent} could not import the session: {last}")
 
     async def start(self, args: AgentArgs) -> str:
-        """Start the server anew and return its version once it is healthy."""
+        """Return the version of the server once it is healthy.
+
+        One that runs already with the same arguments stays; with others it is replaced.
+        """
         await self._end_recovery()
         async with self._lock:
+            wanted = json.dumps(args.to_json())
+            if self._server is not None and self._journal.get(_AGENT) == wanted:
+                return await self._server.client.health() or ""
             await self._stop()
-            self._journal.put(_AGENT, json.dumps(args.to_json()))
+            self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             return await self._start(args)
 
     async def client(self) -> AgentClient:
         """Return the running server's client; one that is down is started if it still may be."""
         async with self._lock:
+            if self._server is not None and not self._server.alive:
+                await self._bury(self._server)
             if self._server is None:
                 await self._restart()
             assert self._server is not None  # noqa: S101  (_restart raises otherwise)
@@ -181,13 +189,15 @@ class Supervisor:
         reason = await server.end()
         if not server.stopping:
             logger.warning("the agent died: %s", reason)
-            self._recovery = asyncio.create_task(self._recover(reason))
+            self._recovery = asyncio.create_task(self._recover())
 
-    async def _recover(self, reason: str) -> None:
-        async with self._lock:
-            await self._stop()
+    async def _bury(self, server: AgentServer) -> None:
+        reason = await server.end()
+        await self._stop()
         if self.listener:
             self.listener.agent_crashed(reason)
+
+    async def _recover(self) -> None:
         try:
             await self.client()
         except AgentStartFailed as error:

@@ -36,11 +36,11 @@ _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         """
-        a about add all also an and any are as at be by can change could create do does each fix for
-        from get give has have help how i if implement in into is it its just like make me my need
-        new no not of on one or our out please put repo repository run see should show so some tell than
-        that the their them then there these this to update us use using very want was we what when
-        where which who why will with work would write you your
+        a about add all also an and any are as at be by can change could create do does each fix
+        for from get give has have help how i if implement in into is it its just like make me my
+        need new no not of on one or our out please put repo repository run see should show so
+        some tell than that the their them then there these this to update us use using very want
+        was we what when where which who why will with work would write you your
         """,
     )
 )

@@ -1,6 +1,7 @@
 """The steps the runner can do: one module a kind of command, one entry here."""
 
 from headstart.domain.channel import (
+    AbortArgs,
     AgentArgs,
     BranchArgs,
     CloneArgs,
@@ -9,8 +10,8 @@ from headstart.domain.channel import (
     RestoreArgs,
     SetupArgs,
 )
-from headstart_runner.steps import agent, branch, clone, disk, prompt, restore, setup
-from headstart_runner.steps.base import StepKind
+from headstart_runner.steps import abort, agent, branch, clone, disk, prompt, restore, setup
+from headstart_runner.steps.base import Slot, StepKind
 
 STEP_KINDS: dict[str, StepKind] = {
     "disk": StepKind(DiskArgs, disk.run),
@@ -19,5 +20,6 @@ STEP_KINDS: dict[str, StepKind] = {
     "restore": StepKind(RestoreArgs, restore.run),
     "setup": StepKind(SetupArgs, setup.run, repeatable=False),
     "agent": StepKind(AgentArgs, agent.run),
-    "prompt": StepKind(PromptArgs, prompt.run),
+    "prompt": StepKind(PromptArgs, prompt.run, slot=Slot.PROMPT),
+    "abort": StepKind(AbortArgs, abort.run, slot=None),
 }

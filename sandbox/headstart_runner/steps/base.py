@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from headstart.domain.channel import Output, Progress
@@ -68,6 +69,13 @@ class Context:
         self.tools.reporter.report(Output(command_id=self.command_id, offset=offset, text=text))
 
 
+class Slot(StrEnum):
+    """What there is one of at a time."""
+
+    PREPARATION = "preparation"
+    PROMPT = "prompt"
+
+
 StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]
 
 
@@ -75,6 +83,7 @@ StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]
 class StepKind:
     """A kind of command: its arguments, what does it, and whether it may simply be done again.
 
+    A newer command takes the place of an older one in its slot; without a slot it disturbs nobody.
     A `repeatable` step that the runner's own death interrupted is done again by the next runner;
     one that is not is failed.
     """
@@ -82,3 +91,4 @@ class StepKind:
     args: type[OpenModel]
     run: StepFunction
     repeatable: bool = True
+    slot: Slot | None = Slot.PREPARATION

@@ -128,14 +128,21 @@ async def _is_empty(context: Context, git: Git, args: CloneArgs, options: list[s
 
 
 async def _describe(git: Git, repository: Path) -> dict[str, Any]:
-    commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
-    head = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=repository)
-    counted = await git.run("count-objects", "-v", cwd=repository)
-    sizes = dict(line.split(": ", 1) for line in counted.stdout.splitlines() if ": " in line)
-    kilobytes = int(sizes.get("size", 0)) + int(sizes.get("size-pack", 0))
+    head = await git.run("rev-parse", "HEAD", "--abbrev-ref", "HEAD", cwd=repository)
+    commit, branch = [*head.stdout.split(), None, None][:2] if head.code == 0 else (None, None)
+    if commit is None:
+        unborn = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=repository)
+        branch = unborn.stdout.strip() or None
     return {
-        "commit": commit.stdout.strip() or None,
-        "defaultBranch": head.stdout.strip() or None,
-        "bytes": kilobytes * 1024,
-        "empty": not commit.stdout.strip(),
+        "commit": commit,
+        "defaultBranch": branch if branch != "HEAD" else None,
+        "bytes": await asyncio.to_thread(_size, repository / ".git" / "objects"),
+        "empty": commit is None,
     }
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        total += sum(os.lstat(os.path.join(place, name)).st_size for name in names)  # noqa: PTH118
+    return total

@@ -1,0 +1,332 @@
+"""Delivering a message at most once, and the one end of its turn."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_cloud import FakeCloud
+from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
+
+from headstart_runner import delivery, turn
+from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
+from headstart_runner.delivery import mint_message_id
+from headstart_runner.redaction import Redactor
+from headstart_runner.turn_tracker import TurnTracker
+
+pytestmark = pytest.mark.anyio
+
+SERVE = "headstart_runner.demo_agent serve"
+Posts = list[dict[str, Any]]
+
+
+@pytest.fixture
+def posts(monkeypatch: pytest.MonkeyPatch) -> Posts:
+    """Record what is posted to the agent."""
+    posted: Posts = []
+    real = AgentClient.prompt
+
+    async def prompt(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        posted.append(body)
+        await real(self, session_id, body)
+
+    monkeypatch.setattr(AgentClient, "prompt", prompt)
+    return posted
+
+
+def agents(box: Sandbox) -> list[int]:
+    """Return the pids of the sandbox's own agent servers."""
+    return [
+        pid for pid in processes(SERVE) if Path(f"/proc/{pid}/cwd").readlink() == box.repository
+    ]
+
+
+async def test_a_refused_message_is_failed_and_may_be_tried_again(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch, posts: Posts
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise AgentRefused("status 400: no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AgentClient, "prompt", refuse)
+        failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    again = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.2")
+
+    assert failed["error"]["code"] == "DeliveryFailed"
+    assert "status 400: no" in failed["error"]["reason"]
+    assert again["status"] == "completed"
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+    assert len(posts) == 1
+
+
+async def test_an_agent_that_is_out_of_reach_was_certainly_not_given_the_message(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    async def unreachable(*_: Any) -> None:
+        tries.append(1)
+        raise AgentUnreachable("connection refused")
+
+    monkeypatch.setattr(AgentClient, "prompt", unreachable)
+    failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert failed["error"]["code"] == "DeliveryFailed"
+    assert len(tries) == 3
+
+
+async def test_a_lost_answer_is_settled_by_looking(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = AgentClient.prompt
+
+    async def forgetful(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        await real(self, session_id, body)
+        raise AgentSilent("the answer was lost")
+
+    monkeypatch.setattr(AgentClient, "prompt", forgetful)
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert done["status"] == "completed"
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+
+
+async def test_what_can_not_be_known_is_unknown_and_never_posted_again(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch, posts: Posts
+) -> None:
+    async def swallow(*_: Any) -> None:
+        raise AgentSilent("the connection broke")
+
+    monkeypatch.setattr(delivery, "_LAST_LOOK_SECONDS", 0.3)
+    with monkeypatch.context() as patch:
+        patch.setattr(AgentClient, "prompt", swallow)
+        unknown = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    again = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.2")
+
+    for result in (unknown, again):
+        assert result["error"]["code"] == "DeliveryUnknown"
+        assert result["error"]["retryable"] is False
+    assert posts == []
+    assert cloud.of("turn.ended") == []
+
+
+async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    [pid] = agents(sandbox)
+    os.kill(pid, signal.SIGKILL)
+
+    ended = await cloud.turn_ended("trn_1")
+    assert ended["error"]["code"] == "AgentCrashed"
+    assert "signal 9" in ended["error"]["reason"]
+    await eventually(lambda: agents(sandbox) not in ([], [pid]))
+    await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
+    await cloud.cancel("msg_2.prompt")
+    interrupted = await cloud.turn_ended("trn_2")
+    assert (interrupted["error"], interrupted["interrupted"]) == (None, True)
+
+
+async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
+    cloud: FakeCloud, prepared: Sandbox
+) -> None:
+    seen: set[int] = set()
+    for _ in range(4):
+        await eventually(lambda: set(agents(prepared)) - seen)
+        for pid in set(agents(prepared)) - seen:
+            seen.add(pid)
+            await asyncio.sleep(0.3)
+            os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not agents(prepared))
+    failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    restarted = await cloud.do("agent", agent_args(), name="1.agent.2")
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.2")
+
+    assert failed["error"]["code"] == "DeliveryFailed"
+    assert "3 times" in failed["error"]["reason"]
+    assert (restarted["status"], done["status"]) == ("completed", "completed")
+
+
+async def test_an_agent_that_runs_with_the_same_arguments_stays(
+    cloud: FakeCloud, prepared: Sandbox
+) -> None:
+    before = agents(prepared)
+    same = await cloud.do("agent", agent_args(), name="1.agent.2")
+    kept = agents(prepared)
+    await cloud.do("agent", agent_args(OTHER="1"), name="1.agent.3")
+
+    assert same["output"] == {"agent": "demo", "version": "1.0.0"}
+    assert before == kept != agents(prepared)
+
+
+@pytest.mark.parametrize("how", ["cancel", "abort", "next prompt"])
+async def test_a_turn_can_be_interrupted_and_the_next_is_not_disturbed(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, how: str
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.6")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    if how == "cancel":
+        await cloud.cancel("msg_1.prompt")
+    elif how == "abort":
+        assert (await cloud.do("abort", {"turnId": "trn_1"}))["status"] == "completed"
+    await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
+
+    first, second = await cloud.turn_ended("trn_1"), await cloud.turn_ended("trn_2")
+    assert (first["error"], first["interrupted"]) == (None, True)
+    assert (second["error"], second["interrupted"]) == (None, False)
+    order = [e["turnId"] for e in cloud.order if "turnId" in e]
+    assert order == sorted(order)
+
+
+async def test_a_viewer_who_joins_in_the_middle_gets_the_open_parts(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.6")
+    await cloud.watch(0)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: [e for e in cloud.of("agent.event") if e["data"]["kind"] == "tool"])
+    await asyncio.sleep(0.4)
+    await cloud.watch(1)
+    [snapshot] = await cloud.until(lambda: cloud.of("agent.snapshot"))
+    await cloud.turn_ended("trn_1")
+
+    [part] = snapshot["parts"]
+    text = part["text"]
+    for delta in cloud.of("agent.delta"):
+        assert delta["offset"] == len(text)
+        text += delta["text"]
+    [said] = [e["data"] for e in cloud.of("agent.event") if e["data"]["kind"] == "text"]
+    assert said["text"].startswith(text)
+    assert said["partId"] == part["partId"]
+
+
+async def test_an_agent_that_does_not_start_says_why(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    sandbox.repository.mkdir(parents=True)
+    unknown = await cloud.do("agent", {**agent_args(), "agent": "nobody"})
+    broken = await cloud.do("agent", agent_args(DEMO_AGENT_SECONDS="x"), name="1.agent.2")
+    early = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert unknown["error"]["code"] == "AgentStartFailed"
+    assert "demo" in unknown["error"]["reason"]
+    assert broken["error"]["code"] == "AgentStartFailed"
+    assert "could not convert string to float" in broken["error"]["reason"]
+    assert early["error"]["code"] == "DeliveryFailed"
+
+
+def test_minted_ids_are_above_all_of_the_session() -> None:
+    future = "msg_" + "f" * 11 + "0" + "x" * 14
+    minted = mint_message_id([{"info": {"id": future}}, {"info": {"id": "msg_odd"}}])
+
+    assert minted > future
+    assert minted[:16] == "msg_" + "f" * 11 + "1"
+
+
+def event(kind: str, **properties: Any) -> dict[str, Any]:
+    return {"type": kind, "properties": {"sessionID": "ses_1", **properties}}
+
+
+def tracker() -> TurnTracker:
+    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
+    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    return tracked
+
+
+def answer(**fields: Any) -> dict[str, Any]:
+    info = {"id": "msg_a", "role": "assistant", "parentID": "msg_u", **fields}
+    return event("message.updated", info=info)
+
+
+def test_trailing_events_of_an_earlier_turn_do_not_end_the_next() -> None:
+    tracked = tracker()
+    tracked.feed(event("session.idle"))
+    old = {"id": "msg_o", "role": "assistant", "parentID": "msg_before", "finish": "stop"}
+    tracked.feed(event("message.updated", info=old))
+    assert not tracked.over
+    tracked.feed(event("session.status", status={"type": "busy"}))
+    tracked.feed(answer(finish="tool-calls"))
+    assert not tracked.over
+    tracked.feed(answer(finish="stop"))
+    tracked.feed(event("session.status", status={"type": "idle"}))
+    assert tracked.over
+    assert tracked.error is None
+
+
+def test_another_session_is_not_ours() -> None:
+    tracked = tracker()
+    other = answer(finish="stop")
+    other["properties"]["sessionID"] = "ses_2"
+    assert tracked.feed(other) == []
+    tracked.feed(event("session.idle"))
+    assert not tracked.over
+
+
+def test_a_removed_part_is_forgotten_and_an_open_one_is_closed() -> None:
+    tracked = tracker()
+    tracked.feed(answer())
+    for part_id in ("p1", "p2"):
+        part = {"id": part_id, "messageID": "msg_a", "type": "text", "text": "hello"}
+        tracked.feed(event("message.part.updated", part=part))
+    tracked.feed(event("message.part.removed", messageID="msg_a", partID="p1"))
+
+    [closed] = tracked.close()
+    assert closed.to_json()["data"]["partId"] == "p2"
+    assert tracked.close() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"name": "APIError", "data": {"message": "overloaded"}}, "ProviderUnavailable"),
+        ({"name": "UnknownError", "data": {"message": "odd"}}, "InternalStepError"),
+        ({"name": "MessageAbortedError", "data": {}}, "Cancelled"),
+    ],
+)
+def test_the_agents_errors_have_our_names(error: dict[str, Any], code: str) -> None:
+    tracked = tracker()
+    reports = tracked.feed(event("session.error", error=error))
+    tracked.feed(answer(error=error))
+    tracked.feed(event("session.idle"))
+
+    assert tracked.over
+    assert tracked.error is not None
+    assert tracked.error.code == code
+    assert [report.to_json()["data"]["kind"] for report in reports] == ["error"]
+
+
+def test_a_provider_that_keeps_failing_is_told_once_a_reason() -> None:
+    tracked = tracker()
+    reports = []
+    for reason in ("overloaded", "overloaded", "rate limited"):
+        status = {"type": "retry", "attempt": 1, "message": reason}
+        reports += tracked.feed(event("session.status", status=status))
+
+    assert [report.to_json()["reason"] for report in reports] == ["overloaded", "rate limited"]
+
+
+async def test_a_provider_that_fails_for_too_long_ends_the_turn(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "_RETRYING_SECONDS", 0.2)
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
+    real = turn.Turn.feed
+
+    def failing(self: turn.Turn, given: dict[str, Any]) -> None:
+        if given["type"] == "message.part.delta":
+            given = event("session.status", status={"type": "retry", "message": "overloaded"})
+            given["properties"]["sessionID"] = self.args.session_id
+        real(self, given)
+
+    monkeypatch.setattr(turn.Turn, "feed", failing)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    ended = await cloud.turn_ended("trn_1")
+
+    assert ended["error"]["code"] == "ProviderUnavailable"
+    assert "overloaded" in ended["error"]["reason"]
+    assert cloud.of("turn.retrying", reason="overloaded")
