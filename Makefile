@@ -47,7 +47,7 @@ imports: $(SETUP)
 
 .PHONY: template
 template: $(SETUP)
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint --append-rules tests/template/rules --template template.yaml
 
 .PHONY: clean
 clean:

@@ -14,6 +14,7 @@ SERVICES = {
     "apigatewaymanagementapi": "execute-api",
     "dynamodb": "dynamodb",
     "ecs": "ecs",
+    "s3": "s3",
     "stepfunctions": "states",
 }
 

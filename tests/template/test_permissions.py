@@ -1,0 +1,141 @@
+"""What a function's code can reach, its policies allow: no emulator checks IAM, so this must.
+
+The calls are found by reading the code: from a handler through the use cases to the ports.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart_local.packaging import read_template
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "layers" / "core" / "headstart"
+FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
+RESOURCES = read_template(ROOT / "template.yaml")["Resources"]
+ACTIONS = {
+    "machine.start": ["states:StartExecution"],
+    "machine.stop": ["states:StopExecution"],
+    "machine.status": ["states:DescribeExecution"],
+    "machine.succeed": ["states:SendTaskSuccess"],
+    "machine.fail": ["states:SendTaskFailure"],
+    "machine.beat": ["states:SendTaskHeartbeat"],
+    "sandboxes.start": ["ecs:RunTask", "ecs:TagResource", "iam:PassRole"],
+    "sandboxes.stop": ["ecs:StopTask"],
+    "sandboxes.is_alive": ["ecs:DescribeTasks"],
+    "sandboxes.started": ["ecs:ListTasks", "ecs:DescribeTasks"],
+    "objects.presign_put": ["s3:PutObject"],
+    "objects.presign_get": ["s3:GetObject"],
+    "objects.is_there": ["s3:GetObject"],
+    "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
+    "sockets.post": ["execute-api:ManageConnections"],
+    "sockets.close": ["execute-api:ManageConnections"],
+}
+"""What a port's method needs; a method of these ports that isn't here fails the test."""
+
+PORTS = {name.partition(".")[0] for name in ACTIONS}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imported(path: Path) -> dict[str, tuple[Path, str]]:
+    """Return our modules and functions that a file imports, by the name it knows them by."""
+    found = {}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("headstart"):
+            for alias in node.names:
+                module = ROOT / "layers" / "core" / Path(*(node.module or "").split("."))
+                name = alias.asname or alias.name
+                if (module / f"{alias.name}.py").exists():
+                    found[name] = (module / f"{alias.name}.py", "")
+                else:
+                    found[name] = (module.with_suffix(".py"), alias.name)
+    return found
+
+
+def definitions(path: Path) -> dict[str, ast.AST]:
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {node.name: node for node in tree(path).body if isinstance(node, kinds)}
+
+
+def mentioned(path: Path, node: ast.AST) -> Iterator[tuple[Path, str]]:
+    """Yield the functions that a piece of code mentions: its own module's and imported ones."""
+    names, own = imported(path), definitions(path)
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            if part.id in own:
+                yield path, part.id
+            elif part.id in names and names[part.id][1]:
+                yield names[part.id]
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            module, name = names.get(part.value.id, (path, "-"))
+            if not name:
+                yield module, part.attr
+
+
+def calls(node: ast.AST) -> Iterator[str]:
+    """Yield `port.method` for every `….port.method` in a piece of code."""
+    for part in ast.walk(node):
+        owner = part.value if isinstance(part, ast.Attribute) else None
+        if isinstance(owner, ast.Attribute) and owner.attr in PORTS:
+            yield f"{owner.attr}.{part.attr}"
+
+
+def reached(function: str) -> set[str]:
+    """Return the ports' methods that a function's handler can get to."""
+    app = ROOT / "functions" / function / "app.py"
+    waiting = [(app, name) for name in definitions(app)]
+    seen: set[tuple[Path, str]] = set()
+    found: set[str] = set()
+    while waiting:
+        path, name = waiting.pop()
+        node = definitions(path).get(name) if path.exists() else None
+        if (path, name) in seen or node is None:
+            continue
+        seen.add((path, name))
+        found |= set(calls(node))
+        waiting += mentioned(path, node)
+    return found
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def allowed(function: str) -> set[str]:
+    """Return the actions that a function's policies allow."""
+    logical_id = "".join(part.capitalize() for part in function.split("_")) + "Function"
+    actions: set[str] = set()
+    for policy in RESOURCES[logical_id]["Properties"]["Policies"]:
+        document = RESOURCES[policy["Ref"]]["Properties"]["PolicyDocument"]
+        for statement in document["Statement"]:
+            actions |= set(as_list(statement["Action"]))
+    return actions
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_what_its_code_can_reach(function: str) -> None:
+    needed = {action for call in reached(function) for action in ACTIONS[call]}
+    assert needed - allowed(function) == set()
+
+
+def test_the_search_finds_what_is_known_to_be_there() -> None:
+    assert {"machine.start", "machine.stop", "sandboxes.stop"} <= reached("http_api")
+    assert "sandboxes.start" in reached("run_step")
+    assert {"machine.succeed", "machine.beat", "sockets.post"} <= reached("socket")
+    assert reached("wait") == set()
+
+
+def test_one_function_alone_may_start_containers() -> None:
+    assert [name for name in FUNCTIONS if "ecs:RunTask" in allowed(name)] == ["run_step"]
+
+
+def test_long_polls_only_read() -> None:
+    assert allowed("wait") == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem"}
