@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.event_handler import Response
 
 from headstart.bootstrap import Event, Services, entry, services
-from headstart.domain.requests import CreateSession, SendMessage
+from headstart.domain.requests import (
+    AnswerInput,
+    CreateSession,
+    PatchSession,
+    RetrySession,
+    SendMessage,
+)
 from headstart.http import answer, body, idempotency_key, new_app, owner, session_id, whole_number
-from headstart.usecases import create, deletion, messages, sessions
+from headstart.usecases import control, create, deletion, messages, sessions
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -70,6 +76,34 @@ def initiate(id_: str) -> Response[str]:
     caller, known = owner(app.current_event), session_id(id_)
     messages.initiate(services(), caller, known)
     return answer(sessions.get_session(services(), caller, known), 202)
+
+
+@app.patch("/sessions/<id_>")
+def patch_session(id_: str) -> Response[str]:
+    event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
+    control.patch_session(services(), caller, known, body(event, PatchSession))
+    return answer(sessions.get_session(services(), caller, known))
+
+
+@app.post("/sessions/<id_>/interrupt")
+def interrupt(id_: str) -> Response[str]:
+    caller, known = owner(app.current_event), session_id(id_)
+    control.interrupt(services(), caller, known)
+    return answer(sessions.get_session(services(), caller, known), 202)
+
+
+@app.post("/sessions/<id_>/retry")
+def retry(id_: str) -> Response[str]:
+    event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
+    control.retry(services(), caller, known, body(event, RetrySession))
+    return answer(sessions.get_session(services(), caller, known), 202)
+
+
+@app.post("/sessions/<id_>/inputs/<request_id>")
+def answer_input(id_: str, request_id: str) -> Response[str]:
+    event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
+    request = body(event, AnswerInput)
+    return answer(control.answer_input(services(), caller, known, request_id, request), 202)
 
 
 @app.post("/sessions/<id_>/stream-ticket")

@@ -47,7 +47,7 @@ def test_the_ticket_in_the_answer_connects(ports: MemoryPorts) -> None:
 def test_the_first_message_is_held_without_auto_initiate(ports: MemoryPorts) -> None:
     answer = create_session(ports, "alice", request(autoInitiate=False), None)
     assert ports.store.message(answer["sessionId"], 1).status is MessageStatus.HELD
-    assert ports.store.session(answer["sessionId"]).queue_held
+    assert ports.store.session(answer["sessionId"]).hold
 
 
 def test_a_repeat_returns_the_session_as_it_stands_with_a_fresh_ticket(ports: MemoryPorts) -> None:

@@ -235,7 +235,7 @@ def test_a_sandbox_that_dies_while_delivering_leaves_the_message_unknown_and_hel
     assert message.status is MessageStatus.HELD
     assert message.failure
     assert message.failure.code == "DeliveryUnknown"
-    assert ports.store.session(session_id).queue_held
+    assert ports.store.session(session_id).hold
 
 
 @pytest.mark.parametrize("step", [s.name for s in STEPS[1:]], ids=str)

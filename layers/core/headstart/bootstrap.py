@@ -15,6 +15,7 @@ from headstart.usecases.ports import (
     Clock,
     Machine,
     Metrics,
+    Objects,
     SandboxProvider,
     Sockets,
     Store,
@@ -84,6 +85,14 @@ class Services:
                 capacity_provider=settings.capacity_provider,
             ),
         )
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Where snapshots are kept."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.s3 import S3Objects  # noqa: PLC0415
+
+        return S3Objects(make_client("s3"), self.settings.bucket)
 
     @cached_property
     def sockets(self) -> Sockets:

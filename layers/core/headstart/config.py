@@ -26,6 +26,7 @@ class Settings(BaseModel):
     default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
     active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
+    bucket: str = Field(alias="HEADSTART_BUCKET", default="")
     cluster: str = Field(alias="HEADSTART_CLUSTER", default="")
     task_definition: str = Field(alias="HEADSTART_TASK_DEFINITION", default="")
     subnets: str = Field(alias="HEADSTART_SUBNETS", default="")

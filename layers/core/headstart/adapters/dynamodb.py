@@ -19,11 +19,13 @@ from headstart.domain.model import format_time
 from headstart.domain.session import (
     Attempt,
     CommandRow,
+    Input,
     Message,
     Output,
     Sandbox,
     Session,
     SessionConfig,
+    Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.ports import Connection, Ticket
@@ -267,6 +269,16 @@ class DynamoStore:
         """Return the session's sandbox."""
         item = self._get(rows.session_pk(session_id), "SANDBOX")
         return rows.decode(item, Sandbox) if item else None
+
+    def snapshot(self, session_id: str) -> Snapshot | None:
+        """Return the last good snapshot."""
+        item = self._get(rows.session_pk(session_id), "SNAPSHOT")
+        return rows.decode(item, Snapshot) if item else None
+
+    def input(self, session_id: str, request_id: str) -> Input | None:
+        """Return something the agent asked."""
+        item = self._get(rows.session_pk(session_id), rows.input_sk(request_id))
+        return rows.decode(item, Input) if item else None
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""

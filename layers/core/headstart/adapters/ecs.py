@@ -7,11 +7,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from headstart.adapters.aws import error_code, translated
 from headstart.domain.errors import SandboxStartFailed
 from headstart.domain.model import Model
-from headstart.usecases.ports import SandboxSpec
+from headstart.usecases.ports import SandboxSpec, StartedSandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_ecs.type_defs import FailureTypeDef
+
+_LIST_PAGES = 5
+"""Pages of 100 tasks that are looked at ("ListTasks", ECS API reference)."""
 
 CONTAINER = "sandbox"
 """The container's name in the task definition."""
@@ -85,6 +88,37 @@ class EcsSandboxes:
         with translated():
             answer = self._client.describe_tasks(cluster=self._config.cluster, tasks=[handle])
         return any(task["lastStatus"] != "STOPPED" for task in answer["tasks"])
+
+    def started(self) -> list[StartedSandbox]:
+        """Return the tasks of our family that have not stopped: the first 500."""
+        found: list[StartedSandbox] = []
+        family = self._config.task_definition.rpartition("/")[2].partition(":")[0]
+        token = ""
+        with translated():
+            for _ in range(_LIST_PAGES):
+                page = self._client.list_tasks(
+                    cluster=self._config.cluster,
+                    family=family,
+                    desiredStatus="RUNNING",
+                    nextToken=token,
+                )
+                if page["taskArns"]:
+                    answer = self._client.describe_tasks(
+                        cluster=self._config.cluster, tasks=page["taskArns"]
+                    )
+                    found += [
+                        StartedSandbox(
+                            handle=task["taskArn"],
+                            name=task.get("startedBy", ""),
+                            started_at=task["createdAt"],
+                        )
+                        for task in answer["tasks"]
+                        if task["lastStatus"] != "STOPPED"
+                    ]
+                token = page.get("nextToken", "")
+                if not token:
+                    break
+        return found
 
     def stop(self, handle: str, reason: str) -> None:
         """Stop a task; one that ECS forgot is fine."""

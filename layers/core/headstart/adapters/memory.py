@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from headstart.adapters.rows import attempt_sk, command_sk, message_sk, output_sk, row_sk
+from headstart.adapters.rows import attempt_sk, command_sk, input_sk, message_sk, output_sk, row_sk
 from headstart.domain.errors import (
     Conflict,
     ConnectionGone,
@@ -23,11 +23,13 @@ from headstart.domain.policy import Policy
 from headstart.domain.session import (
     Attempt,
     CommandRow,
+    Input,
     Message,
     Output,
     Sandbox,
     Session,
     SessionConfig,
+    Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.ports import (
@@ -35,6 +37,7 @@ from headstart.usecases.ports import (
     ExecutionStatus,
     Role,
     SandboxSpec,
+    StartedSandbox,
     Ticket,
 )
 
@@ -163,6 +166,14 @@ class MemoryStore:
         """Return the sandbox."""
         return self._row(session_id, "SANDBOX", Sandbox)
 
+    def snapshot(self, session_id: str) -> Snapshot | None:
+        """Return the last good snapshot."""
+        return self._row(session_id, "SNAPSHOT", Snapshot)
+
+    def input(self, session_id: str, request_id: str) -> Input | None:
+        """Return something the agent asked."""
+        return self._row(session_id, input_sk(request_id), Input)
+
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
         return self._row(session_id, output_sk(attempt_number, step), Output)
@@ -288,6 +299,11 @@ class MemorySandboxes:
     specs: dict[str, SandboxSpec] = field(default_factory=dict)
     alive: set[str] = field(default_factory=set)
     refusal: HeadstartError | None = None
+    listed: list[StartedSandbox] = field(default_factory=list)
+
+    def started(self) -> list[StartedSandbox]:
+        """Return what the test listed."""
+        return [task for task in self.listed if task.handle in self.alive]
 
     def start(self, spec: SandboxSpec) -> str:
         """Start a sandbox once."""
@@ -306,6 +322,30 @@ class MemorySandboxes:
     def stop(self, handle: str, reason: str) -> None:
         """Stop a sandbox."""
         self.alive.discard(handle)
+
+
+@dataclass
+class MemoryObjects:
+    """The Objects port: what was stored, by key."""
+
+    stored: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def presign_put(self, key: str, size: int, sha256: str) -> tuple[str, dict[str, str]]:
+        """Return a URL."""
+        return f"https://objects.test/{key}", {"x-amz-checksum-sha256": sha256}
+
+    def presign_get(self, key: str) -> str:
+        """Return a URL."""
+        return f"https://objects.test/{key}"
+
+    def is_there(self, key: str, size: int, sha256: str) -> bool:
+        """Say whether an object is there."""
+        return self.stored.get(key) == (size, sha256)
+
+    def delete(self, prefix: str) -> None:
+        """Delete objects."""
+        for key in [key for key in self.stored if key.startswith(prefix)]:
+            del self.stored[key]
 
 
 @dataclass
@@ -363,6 +403,7 @@ class MemoryPorts:
     store: MemoryStore = field(default_factory=MemoryStore)
     machine: MemoryMachine = field(default_factory=MemoryMachine)
     sandboxes: MemorySandboxes = field(default_factory=MemorySandboxes)
+    objects: MemoryObjects = field(default_factory=MemoryObjects)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

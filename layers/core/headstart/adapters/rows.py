@@ -16,11 +16,13 @@ from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import (
     Attempt,
     CommandRow,
+    Input,
     Message,
     Output,
     Sandbox,
     Session,
     SessionConfig,
+    Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, Row
 from headstart.usecases.ports import Connection, Ticket
@@ -81,7 +83,7 @@ def session_item(session: Session) -> Item:
     return item
 
 
-def row_sk(row: Row) -> str:
+def row_sk(row: Row) -> str:  # noqa: PLR0911  one kind a line
     """Return the sort key of a row a session owns."""
     match row:
         case SessionConfig():
@@ -92,8 +94,12 @@ def row_sk(row: Row) -> str:
             return message_sk(row.number)
         case CommandRow():
             return command_sk(row.command_id)
+        case Input():
+            return input_sk(row.request_id)
         case Sandbox():
             return "SANDBOX"
+        case Snapshot():
+            return "SNAPSHOT"
         case Output():
             return output_sk(row.attempt_number, row.step.value)
 
@@ -111,6 +117,11 @@ def message_sk(number: int) -> str:
 def command_sk(command_id: str) -> str:
     """Return a command's sort key."""
     return f"COMMAND#{command_id}"
+
+
+def input_sk(request_id: str) -> str:
+    """Return the sort key of something the agent asks."""
+    return f"INPUT#{request_id}"
 
 
 def output_sk(attempt_number: int, step: str) -> str:

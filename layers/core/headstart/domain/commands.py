@@ -1,5 +1,7 @@
 """What each step's command is told."""
 
+from dataclasses import dataclass
+
 from headstart.domain.channel import (
     AgentArgs,
     BranchArgs,
@@ -7,11 +9,12 @@ from headstart.domain.channel import (
     DiskArgs,
     RestoreArgs,
     SetupArgs,
+    SnapshotRef,
 )
 from headstart.domain.model import OpenModel
 from headstart.domain.policy import Policy
 from headstart.domain.repository import is_allowed_source
-from headstart.domain.session import Session, SessionConfig
+from headstart.domain.session import Cause, Session, SessionConfig
 from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, STEP_BY_NAME, StepName
 
 _MARGIN_SECONDS = 10
@@ -26,7 +29,21 @@ def step_timeout(step: StepName, config: SessionConfig) -> int:
     return limit
 
 
-def step_args(step: StepName, session: Session, config: SessionConfig, policy: Policy) -> OpenModel:
+@dataclass(frozen=True, slots=True)
+class SavedWork:
+    """A snapshot to start from: where it can be had, and the commit it builds on."""
+
+    ref: SnapshotRef
+    base_commit: str | None
+
+
+def step_args(
+    step: StepName,
+    session: Session,
+    config: SessionConfig,
+    policy: Policy,
+    saved: SavedWork | None = None,
+) -> OpenModel:
     """Return the arguments of a step's command; only steps done by the runner have some."""
     match step:
         case StepName.DISK:
@@ -37,18 +54,23 @@ def step_args(step: StepName, session: Session, config: SessionConfig, policy: P
                 upstream_branch=config.upstream_branch,
                 depth=policy.clone_depth,
                 allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
+                base_commit=saved.base_commit if saved else None,
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)
         case StepName.RESTORE:
             return RestoreArgs(
-                agent=session.agent, session_id=session.session_id, title=session.title
+                agent=session.agent,
+                session_id=session.session_id,
+                title=session.title,
+                snapshot=saved.ref if saved else None,
             )
         case StepName.SETUP:
             return SetupArgs(
                 commands=config.setup_commands,
                 env=config.env_vars,
                 command_timeout=SETUP_COMMAND_TIMEOUT,
+                lenient=session.attempt_cause is Cause.WAKE,
             )
         case StepName.AGENT:
             return AgentArgs(

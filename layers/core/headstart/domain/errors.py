@@ -95,6 +95,24 @@ class WrongStatus(HeadstartError):
     status, title = 409, "Not possible in this status"
 
 
+class StaleAttempt(HeadstartError):
+    """The attempt that the caller wants retried is not the last one."""
+
+    status, title = 409, "Another attempt has begun"
+
+
+class AlreadyInitiated(HeadstartError):
+    """The first message is delivered or on its way; what it was sent with is fixed."""
+
+    status, title = 409, "The first message was delivered"
+
+
+class InputNotFound(HeadstartError):
+    """The agent asks nothing of that id, or not any more."""
+
+    status, title = 404, "The agent asks nothing of that id"
+
+
 class SessionBusy(HeadstartError):
     """A turn is active and the caller asked to be refused then."""
 

@@ -116,10 +116,14 @@ class SessionFailed(EventData):
 
 
 class SessionAsleep(EventData):
-    """The container is gone; the next message wakes the session."""
+    """The container is gone; the next message wakes the session.
+
+    `saved` says whether a copy of the work was kept; a false one with a `reason` says why not.
+    """
 
     type = "session.asleep"
     reason: str
+    saved: bool = False
 
 
 class SessionDeleted(EventData):
@@ -187,6 +191,31 @@ class TurnInterrupted(EventData):
     type = "turn.interrupted"
     turn_id: str
     message_id: str
+
+
+class TurnRetrying(EventData):
+    """The model provider failed and the agent tries again."""
+
+    type = "turn.retrying"
+    persisted = False
+    reason: str
+
+
+class InputRequested(EventData):
+    """The agent asks for a permission or an answer, and waits."""
+
+    type = "input.requested"
+    request_id: str
+    kind: str
+    body: dict[str, Any]
+
+
+class InputResolved(EventData):
+    """What the agent asked was answered, rejected, withdrawn, or expired."""
+
+    type = "input.resolved"
+    request_id: str
+    outcome: str
 
 
 class RunnerDisconnected(EventData):

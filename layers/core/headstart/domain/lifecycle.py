@@ -3,7 +3,12 @@
 from datetime import datetime, timedelta
 
 from headstart.domain import events
-from headstart.domain.errors import AttemptSuperseded, DeliveryUnknown, StepError
+from headstart.domain.errors import (
+    AttemptSuperseded,
+    Cancelled,
+    DeliveryUnknown,
+    StepError,
+)
 from headstart.domain.ids import new_id
 from headstart.domain.session import (
     Attempt,
@@ -11,6 +16,7 @@ from headstart.domain.session import (
     Cause,
     CommandRow,
     Failure,
+    Hold,
     Message,
     MessageStatus,
     Session,
@@ -35,6 +41,21 @@ PROGRESS_CHECK = timedelta(minutes=2)
 
 RETRY_WINDOW = timedelta(minutes=10)
 """How long the sandbox of a failed attempt is kept for a retry."""
+
+_KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)
+"""What need not be done again in the same sandbox; the runner itself knows of the others."""
+
+IDLE_LIMIT = timedelta(minutes=15)
+"""How long a sandbox waits for the next message before its session is put to sleep."""
+
+TURN_CHECK = timedelta(minutes=2)
+"""How often the janitor looks whether the runner of an active turn lives."""
+
+ASLEEP_CHECK = timedelta(minutes=1)
+"""When the janitor makes sure that nothing of a sleeping session runs on."""
+
+SLEEP_LIMIT = timedelta(minutes=3)
+"""How long saving the work may take before the sandbox is stopped all the same."""
 
 _DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
 
@@ -180,9 +201,10 @@ def complete_attempt(work: Work, attempt: Attempt) -> None:
     work.save(attempt)
     session = work.session
     session.prepared_at = work.now
-    session.due_at = None
+    session.due_at = work.now + IDLE_LIMIT
     if session.active_turn:
         session.move_to(Status.RUNNING, work.now)
+        session.due_at = work.now + TURN_CHECK
         work.emit(events.SessionReady(receipt=receipt(attempt, work.now)))
     elif session.initiated_at:
         session.move_to(Status.READY, work.now)
@@ -204,6 +226,32 @@ def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:
     session.due_at = work.now + RETRY_WINDOW
     work.quota = QuotaChange.LEAVE
     work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
+
+
+def cancel_attempt(work: Work, attempt: Attempt) -> None:
+    """End the attempt because a person said so: a wake-up sleeps on, anything else has failed."""
+    record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
+    end_step(work, attempt, record.step, StepStatus.CANCELLED, "Cancelled")
+    attempt.status = AttemptStatus.CANCELLED
+    attempt.ended_at = work.now
+    session = work.session
+    if attempt.cause is Cause.WAKE:
+        fall_asleep(work, "The wake-up was cancelled")
+        return
+    error = Cancelled("The preparation was cancelled")
+    session.failure = Failure.of(error, record.step)
+    session.move_to(Status.FAILED, work.now)
+    session.due_at = work.now + RETRY_WINDOW
+    work.quota = QuotaChange.LEAVE
+    work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
+
+
+def skip_done_steps(work: Work, attempt: Attempt, earlier: Attempt) -> None:
+    """Show as skipped what an earlier attempt finished in the sandbox that was kept."""
+    for name in _KEPT_STEPS:
+        if is_done(earlier.step(name)):
+            note = f"Done in attempt {earlier.number}"
+            end_step(work, attempt, name, StepStatus.SKIPPED, note)
 
 
 def claim_turn(work: Work, message: Message) -> Turn:
@@ -241,7 +289,8 @@ def accept_message(work: Work, message: Message) -> None:
 def refuse_message(work: Work, message: Message, error: StepError) -> None:
     """The message was not delivered, or it can't be known: it is held and the queue stops."""
     work.session.active_turn = None
-    work.session.queue_held = True
+    unknown = isinstance(error, DeliveryUnknown)
+    work.session.hold = Hold.INITIATE if unknown else Hold.PAUSED
     message.status = MessageStatus.HELD
     message.failure = Failure.of(error)
     work.save(message)
@@ -251,16 +300,28 @@ def refuse_message(work: Work, message: Message, error: StepError) -> None:
 
 
 def end_turn(
-    work: Work, turn_id: str, usage: dict[str, object], error: StepError | None = None
+    work: Work,
+    turn_id: str,
+    usage: dict[str, object],
+    error: StepError | None = None,
+    *,
+    interrupted: bool = False,
 ) -> bool:
-    """End the active turn, once; after an error the queue waits. Returns False for another turn."""
+    """End the active turn, once; after an error or interrupt the queue waits.
+
+    Returns False for any turn but the active one.
+    """
     session = work.session
     turn = session.active_turn
     if turn is None or turn.turn_id != turn_id or turn.started_at is None:
         return False
     session.active_turn = None
-    if error:
-        session.queue_held = True
+    session.pending_inputs = []
+    if interrupted or error:
+        session.hold = session.hold or Hold.PAUSED
+    if interrupted:
+        work.emit(events.TurnInterrupted(turn_id=turn_id, message_id=turn.message_id), turn_id)
+    elif error:
         work.emit(
             events.TurnFailed(
                 turn_id=turn_id,
@@ -276,6 +337,7 @@ def end_turn(
         )
     if session.status is Status.RUNNING:
         session.move_to(Status.READY, work.now)
+        session.due_at = work.now + IDLE_LIMIT
     return True
 
 
@@ -292,12 +354,12 @@ def lose_turn(work: Work, message: Message | None, error: StepError) -> None:
         )
 
 
-def fall_asleep(work: Work, reason: str) -> None:
+def fall_asleep(work: Work, reason: str, *, saved: bool = False) -> None:
     """The container is gone; the next message wakes the session."""
     work.session.move_to(Status.ASLEEP, work.now)
-    work.session.due_at = None
+    work.session.due_at = work.now + ASLEEP_CHECK
     work.quota = QuotaChange.LEAVE
-    work.emit(events.SessionAsleep(reason=reason))
+    work.emit(events.SessionAsleep(reason=reason, saved=saved))
 
 
 def prompt_command_id(message: Message) -> str:

@@ -31,4 +31,5 @@ class Policy(Model):
     connection_life: timedelta = timedelta(hours=3)
     key_life: timedelta = timedelta(hours=24)
     start_patience: timedelta = timedelta(minutes=10)
+    heartbeat_patience: timedelta = timedelta(minutes=3)
     progress_patience: timedelta = timedelta(minutes=15)

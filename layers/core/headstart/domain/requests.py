@@ -111,3 +111,62 @@ class SendMessage(Model):
 
     prompt: Prompt
     if_busy: Literal["queue", "reject"] = "queue"
+
+
+class PatchSession(Model):
+    """PATCH /sessions/{id}: absent leaves a field, null or empty clears it."""
+
+    prompt: Prompt | None = None
+    upstream_branch: Annotated[str, AfterValidator(check_branch)] | None = None
+    mode: Name | None = None
+    model: ModelName | None = None
+    setup_commands: SetupCommands | None = None
+    env_vars: EnvVars | None = None
+    encrypted_secrets: EncryptedSecrets | None = None
+    mcp_servers: McpServers | None = None
+    append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
+    auto_initiate: bool | None = None
+    auto_commit: bool | None = None
+    callback_target: CallbackTarget | None = None
+
+    @model_validator(mode="after")
+    def _a_prompt_stays(self) -> Self:
+        if "prompt" in self.model_fields_set and self.prompt is None:
+            raise ValueError("prompt can't be cleared")
+        return self
+
+
+class RetrySession(Model):
+    """POST /sessions/{id}/retry: absent leaves what was asked for, null or empty clears it."""
+
+    attempt_number: Annotated[int, Field(ge=1)]
+    setup_commands: SetupCommands | None = None
+    env_vars: EnvVars | None = None
+    encrypted_secrets: EncryptedSecrets | None = None
+
+
+_Label = Annotated[Text, StringConstraints(max_length=2000)]
+_Labels = Annotated[list[_Label], Field(max_length=20)]
+
+
+class AnswerInput(Model):
+    """POST /sessions/{id}/inputs/{requestId}: `reply` to a permission, `answers` to a question.
+
+    `reject` declines either.
+    """
+
+    reply: Literal["once", "always", "reject"] | None = None
+    answers: Annotated[list[_Labels], Field(max_length=20)] | None = None
+    reject: bool = False
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if (self.reply is not None) + (self.answers is not None) + self.reject != 1:
+            raise ValueError("exactly one of reply, answers and reject is required")
+        return self
+
+    def answer(self) -> dict[str, Any]:
+        """Return the answer as the runner's channel has it."""
+        if self.reply is not None:
+            return {"reply": self.reply}
+        return {"answers": self.answers} if self.answers is not None else {"reject": True}

@@ -78,6 +78,17 @@ class Failure(Model):
         return cls(step=step, code=error.code, reason=error.reason, retryable=error.retryable)
 
 
+class Hold(StrEnum):
+    """Why the queue waits though nothing is active.
+
+    `initiate` is lifted by POST …/initiate alone: the caller wanted it so, or it is not known
+    whether the head was delivered. `paused` is lifted by the next message too.
+    """
+
+    INITIATE = "initiate"
+    PAUSED = "paused"
+
+
 class Turn(Model):
     """The active turn: claimed when its message is `delivering`, started once it is delivered."""
 
@@ -115,8 +126,9 @@ class Session(Model):
     execution_arn: str | None = None
     message_count: int = 0
     next_message: int = 1
-    queue_held: bool = False
+    hold: Hold | None = None
     active_turn: Turn | None = None
+    pending_inputs: list[str] = Field(default_factory=list)
     failure: Failure | None = None
     runner_seq: int = 0
     due_at: Timestamp | None = None
@@ -148,6 +160,16 @@ class SessionConfig(Model):
     auto_initiate: bool = True
     auto_commit: bool = False
     callback_target: dict[str, Any] | None = None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many of each there are: what others may see of it."""
+        names = (self.encrypted_secrets or {}).get("names", [])
+        return {
+            "envVars": len(self.env_vars),
+            "encryptedSecrets": len(names),
+            "setupCommands": len(self.setup_commands),
+            "mcpServers": len(self.mcp_servers),
+        }
 
 
 class StepRecord(Model):
@@ -199,6 +221,29 @@ class Message(Model):
     failure: Failure | None = None
 
 
+class Input(Model):
+    """Something the agent asks the user; pending until `outcome` is known."""
+
+    request_id: str
+    turn_id: str
+    kind: str
+    body: dict[str, Any]
+    created_at: Timestamp
+    outcome: str | None = None
+
+
+class Snapshot(Model):
+    """The last good copy of the work: where it is, what it must be, and what it builds on."""
+
+    key: str
+    bytes: int
+    sha256: str
+    base_commit: str | None = None
+    head_commit: str | None = None
+    skipped: list[str] = Field(default_factory=list)
+    created_at: Timestamp
+
+
 class CommandRow(Model):
     """A command to the runner: a row first, a frame second.
 
@@ -211,6 +256,7 @@ class CommandRow(Model):
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
     task_token: str | None = None
     created_at: Timestamp
     answered: bool = False
@@ -244,6 +290,7 @@ class Sandbox(Model):
     connection_id: str | None = None
     stopped_reason: str | None = None
     created_at: Timestamp
+    seen_at: Timestamp | None = None
 
     def name(self, session_id: str) -> str:
         """Return the name that makes starting it idempotent, within ECS's 36 characters."""

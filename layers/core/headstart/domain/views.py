@@ -1,9 +1,18 @@
 """How a session looks from outside: the body of GET and of `session.snapshot`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.domain.model import format_time
-from headstart.domain.session import Attempt, Message, MessageStatus, Output, Session, StepRecord
+from headstart.domain.session import (
+    Attempt,
+    Input,
+    Message,
+    MessageStatus,
+    Output,
+    Session,
+    StepRecord,
+)
 from headstart.domain.steps import StepStatus
 
 SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
@@ -16,6 +25,7 @@ def session_view(
     waiting: list[Message],
     output: Output | None = None,
     *,
+    inputs: Sequence[Input] = (),
     snapshot: bool = False,
 ) -> dict[str, Any]:
     """Return the session as callers see it; a snapshot has a revision and shorter output."""
@@ -49,7 +59,16 @@ def session_view(
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
-        "pendingInputs": [],
+        "pendingInputs": [
+            {
+                "requestId": asked.request_id,
+                "turnId": asked.turn_id,
+                "kind": asked.kind,
+                "body": asked.body,
+                "createdAt": format_time(asked.created_at),
+            }
+            for asked in inputs
+        ],
         "counts": session.counts,
     }
 

@@ -8,14 +8,16 @@ from headstart.domain.model import Model, Timestamp
 from headstart.domain.session import (
     Attempt,
     CommandRow,
+    Input,
     Message,
     Output,
     Sandbox,
     Session,
     SessionConfig,
+    Snapshot,
 )
 
-Row = Attempt | CommandRow | Message | Output | Sandbox | SessionConfig
+Row = Attempt | CommandRow | Input | Message | Output | Sandbox | SessionConfig | Snapshot
 
 
 class QuotaChange(StrEnum):

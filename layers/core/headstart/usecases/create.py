@@ -19,6 +19,7 @@ from headstart.domain.requests import CreateSession
 from headstart.domain.session import (
     Attempt,
     Cause,
+    Hold,
     Message,
     MessageStatus,
     Session,
@@ -111,7 +112,7 @@ def _new_session(
         session_id=session_id,
         owner=owner,
         status=Status.PREPARING,
-        title=_title(request.prompt),
+        title=title_of(request.prompt),
         created_at=now,
         updated_at=now,
         git_url=_git_url(request, policy),
@@ -120,16 +121,9 @@ def _new_session(
         mode=request.mode or policy.default_mode,
         model=request.model or policy.default_model,
         message_count=1,
-        queue_held=not request.auto_initiate,
+        hold=None if request.auto_initiate else Hold.INITIATE,
         due_at=now + START_CHECK,
-        counts={
-            "envVars": len(request.env_vars),
-            "encryptedSecrets": len(request.encrypted_secrets.names)
-            if request.encrypted_secrets
-            else 0,
-            "setupCommands": len(request.setup_commands),
-            "mcpServers": len(request.mcp_servers),
-        },
+        counts=config.counts(),
     )
     work = Work(session, now)
     work.quota = QuotaChange.JOIN
@@ -154,7 +148,8 @@ def queued_event(message: Message, position: int) -> events.MessageQueued:
     return events.MessageQueued(message_id=message.message_id, position=position, text=text)
 
 
-def _title(prompt: str) -> str:
+def title_of(prompt: str) -> str:
+    """Return a session's title: the beginning of its first prompt, on one line."""
     line = " ".join(prompt.split())
     return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
 

@@ -18,10 +18,14 @@ from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.deletion import clear
-from headstart.usecases.ports import ExecutionStatus, Ports
+from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
 from headstart.usecases.preparation import fail_preparation
-from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.sandbox import sandbox_stopped, stop_sandbox
+from headstart.usecases.sleep import begin_sleep, fall_asleep, wake_if_waiting
 from headstart.usecases.start import start_attempt
+
+ORPHAN_AGE = timedelta(minutes=5)
+"""How old a task must be before it may be an orphan: younger ones may not be written down yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,12 +60,20 @@ def look_after(ports: Ports, session_id: str) -> None:
     match session.status:
         case Status.PREPARING:
             _preparing(ports, session)
+        case Status.READY | Status.PREPARED:
+            if not begin_sleep(ports, session_id):
+                _postpone(ports, session_id, lifecycle.IDLE_LIMIT)
+        case Status.RUNNING:
+            _running(ports, session)
+        case Status.STOPPING:
+            fall_asleep(ports, session_id, "Idle; saving the work took too long", saved=False)
+        case Status.ASLEEP:
+            _nothing_runs_on(ports, session, "the session sleeps")
+            wake_if_waiting(ports, session_id)
         case Status.FAILED:
-            _retry_window_over(ports, session)
+            _nothing_runs_on(ports, session, "the attempt failed and was not retried in time")
         case Status.DELETING:
             clear(ports, session_id)
-        case _:
-            _postpone(ports, session_id, None)
 
 
 def _preparing(ports: Ports, session: Session) -> None:
@@ -111,11 +123,53 @@ def _sandbox_died(ports: Ports, session: Session) -> bool:
     return True
 
 
-def _retry_window_over(ports: Ports, session: Session) -> None:
+def _running(ports: Ports, session: Session) -> None:
+    """Notice a turn whose runner is gone or silent."""
+    if _sandbox_died(ports, session):
+        return
     sandbox = ports.store.sandbox(session.session_id)
-    if sandbox and sandbox.task_arn and sandbox.status is not SandboxStatus.STOPPED:
-        ports.sandboxes.stop(sandbox.task_arn, "the attempt failed and was not retried in time")
+    seen = sandbox.seen_at if sandbox else None
+    if sandbox and (seen is None or ports.clock() - seen > ports.policy.heartbeat_patience):
+        reason = "The sandbox stopped answering"
+        if sandbox.task_arn:
+            ports.sandboxes.stop(sandbox.task_arn, reason)
+        sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn or "", reason)
+        return
+    _postpone(ports, session.session_id, lifecycle.TURN_CHECK)
+
+
+def _nothing_runs_on(ports: Ports, session: Session, reason: str) -> None:
+    """Stop what a session that needs nothing may have left behind."""
+    ports.machine.stop(session.session_id, session.attempt_number, reason)
+    stop_sandbox(ports, session.session_id, reason)
     _postpone(ports, session.session_id, None)
+
+
+def stop_orphans(ports: Ports) -> int:
+    """Stop tasks older than five minutes that no session calls its own; returns how many."""
+    stopped = 0
+    now = ports.clock()
+    for task in ports.sandboxes.started():
+        if now - task.started_at > ORPHAN_AGE and not _is_owned(ports, task):
+            ports.sandboxes.stop(task.handle, "no session needs this task")
+            ports.metrics.count("OrphansStopped")
+            stopped += 1
+    return stopped
+
+
+def _is_owned(ports: Ports, task: StartedSandbox) -> bool:
+    session_id = task.name.partition("-")[0]
+    try:
+        session = ports.store.session(session_id)
+    except SessionNotFound:
+        return False
+    sandbox = ports.store.sandbox(session_id)
+    return (
+        session.status is not Status.DELETING
+        and sandbox is not None
+        and sandbox.status is not SandboxStatus.STOPPED
+        and task.handle == sandbox.task_arn
+    )
 
 
 def _postpone(ports: Ports, session_id: str, delay: timedelta | None) -> None:

@@ -3,35 +3,42 @@
 from typing import Any
 
 from headstart.domain import lifecycle
-from headstart.domain.channel import Command, PromptArgs
+from headstart.domain.calls import Call, Effect, effect_of
 from headstart.domain.errors import (
     IdempotencyKeyReused,
     QueueFull,
     SessionBusy,
     SessionNotFound,
-    WrongStatus,
 )
 from headstart.domain.ids import new_id
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import (
     Cause,
     CommandRow,
+    Hold,
     Message,
     MessageStatus,
     SandboxStatus,
     Session,
     Status,
 )
-from headstart.domain.steps import STEP_BY_NAME, StepName
+from headstart.domain.steps import StepName
 from headstart.domain.views import message_view
 from headstart.domain.work import IdempotencyKey, Work
-from headstart.usecases.change import change, tell_runner
+from headstart.usecases.change import change
+from headstart.usecases.commands import send_command
 from headstart.usecases.create import body_hash, queued_event
 from headstart.usecases.ports import Ports
 from headstart.usecases.start import start_attempt
 
 _DISPATCHABLE = {Status.READY, Status.PREPARED}
-_INITIATED = {Status.PREPARING, Status.READY, Status.PREPARED, Status.RUNNING}
+
+
+def require(session: Session, owner: str, call: Call) -> Effect:
+    """Return what a call does to the owner's session; someone else's is SessionNotFound."""
+    if session.owner != owner:
+        raise SessionNotFound()
+    return effect_of(call, session.status)
 
 
 def send_message(
@@ -44,14 +51,14 @@ def send_message(
     """
     digest = body_hash(request)
 
-    def decide(work: Work) -> tuple[Message, bool]:
+    def decide(work: Work) -> tuple[Message, Effect | None]:
         session = work.session
-        _require_owner(session, owner)
+        effect = require(session, owner, Call.MESSAGE)
         used = ports.store.key(owner, key, work.now) if key else None
         if used:
             if used.body_hash != digest or used.session_id != session_id:
                 raise IdempotencyKeyReused()
-            return _message_of(ports, used), False
+            return _message_of(ports, used), None
         if request.if_busy == "reject" and session.active_turn:
             raise SessionBusy(f"turn {session.active_turn.turn_id} is active")
         if session.queue_length >= ports.policy.queued_messages:
@@ -73,18 +80,18 @@ def send_message(
                 message_id=message.message_id,
                 expires_at=work.now + ports.policy.key_life,
             )
-        session.queue_held = False
+        if session.hold is Hold.PAUSED:
+            release(ports, work)
         session.updated_at = work.now
         work.emit(queued_event(message, session.queue_length))
-        wakes = session.status is Status.ASLEEP
-        if wakes:
+        if effect is Effect.WAKE:
             lifecycle.begin_attempt(work, Cause.WAKE)
-        return message, wakes
+        return message, effect
 
-    work, (message, wakes) = change(ports, session_id, decide)
-    if wakes:
+    work, (message, effect) = change(ports, session_id, decide)
+    if effect is Effect.WAKE:
         start_attempt(ports, work.session)
-    else:
+    elif effect:
         dispatch(ports, session_id)
     return message_view(message)
 
@@ -92,21 +99,34 @@ def send_message(
 def initiate(ports: Ports, owner: str, session_id: str) -> None:
     """Release the held queue; twice is harmless. Raises WrongStatus, SessionNotFound."""
 
-    def decide(work: Work) -> None:
-        session = work.session
-        _require_owner(session, owner)
-        if session.status not in _INITIATED:
-            raise WrongStatus(f"a session that is {session.status} can't be initiated")
-        if session.queue_held:
-            session.queue_held = False
-            session.updated_at = work.now
-            head = ports.store.message(session_id, session.next_message)
+    def decide(work: Work) -> bool:
+        effect = require(work.session, owner, Call.INITIATE)
+        if work.session.hold is None:
+            return False
+        release(ports, work)
+        if effect is Effect.RELEASE_AND_WAKE and work.session.queue_length:
+            lifecycle.begin_attempt(work, Cause.WAKE)
+            return True
+        return False
+
+    work, wakes = change(ports, session_id, decide)
+    if wakes:
+        start_attempt(ports, work.session)
+    else:
+        dispatch(ports, session_id)
+
+
+def release(ports: Ports, work: Work) -> None:
+    """Let the queue go on; its head may have been refused or held before."""
+    session = work.session
+    session.hold = None
+    session.updated_at = work.now
+    if session.message_count >= session.next_message and not session.active_turn:
+        head = ports.store.message(session.session_id, session.next_message)
+        if head.status is MessageStatus.HELD:
             head.status = MessageStatus.QUEUED
             head.failure = None
             work.save(head)
-
-    change(ports, session_id, decide)
-    dispatch(ports, session_id)
 
 
 def dispatch(ports: Ports, session_id: str) -> None:
@@ -116,7 +136,7 @@ def dispatch(ports: Ports, session_id: str) -> None:
     it at once, one message is claimed once.
     """
 
-    def decide(work: Work) -> Message | None:
+    def decide(work: Work) -> CommandRow | None:
         session = work.session
         if session.status not in _DISPATCHABLE or not can_deliver(session):
             return None
@@ -125,58 +145,32 @@ def dispatch(ports: Ports, session_id: str) -> None:
             return None
         return claim(ports, work, None)
 
-    work, message = change(ports, session_id, decide)
-    if message:
-        tell_runner(ports, session_id, [prompt_command(work.session, message)])
+    work, row = change(ports, session_id, decide)
+    if row:
+        send_command(ports, work.session, row)
 
 
 def can_deliver(session: Session) -> bool:
     """Say whether the head of the queue may be claimed."""
-    return session.active_turn is None and session.queue_length > 0 and not session.queue_held
+    return session.active_turn is None and session.queue_length > 0 and session.hold is None
 
 
-def claim(ports: Ports, work: Work, task_token: str | None) -> Message:
+def claim(ports: Ports, work: Work, task_token: str | None) -> CommandRow:
     """Claim the head of the queue and write its command; the caller sends the frame."""
     session = work.session
     message = ports.store.message(session.session_id, session.next_message)
     lifecycle.claim_turn(work, message)
-    work.save(
-        CommandRow(
-            command_id=lifecycle.prompt_command_id(message),
-            kind="prompt",
-            attempt_number=session.attempt_number,
-            step=StepName.DELIVER if task_token else None,
-            message_number=message.number,
-            task_token=task_token,
-            created_at=work.now,
-        )
-    )
-    return message
-
-
-def prompt_command(session: Session, message: Message) -> Command:
-    """Return the frame that delivers the active turn's message."""
-    turn = session.active_turn
-    if turn is None:
-        raise WrongStatus("no turn is active")
-    return Command(
-        id=lifecycle.prompt_command_id(message),
+    row = CommandRow(
+        command_id=lifecycle.prompt_command_id(message),
         kind="prompt",
-        timeout=STEP_BY_NAME[StepName.DELIVER].timeout,
-        args=PromptArgs(
-            session_id=session.session_id,
-            message_id=message.message_id,
-            turn_id=turn.turn_id,
-            text=message.text,
-            mode=session.mode,
-            model=session.model,
-        ).to_json(),
+        attempt_number=session.attempt_number,
+        step=StepName.DELIVER if task_token else None,
+        message_number=message.number,
+        task_token=task_token,
+        created_at=work.now,
     )
-
-
-def _require_owner(session: Session, owner: str) -> None:
-    if session.owner != owner or session.status is Status.DELETING:
-        raise SessionNotFound()
+    work.save(row)
+    return row
 
 
 def _message_of(ports: Ports, used: IdempotencyKey) -> Message:

@@ -11,11 +11,13 @@ from headstart.domain.policy import Policy
 from headstart.domain.session import (
     Attempt,
     CommandRow,
+    Input,
     Message,
     Output,
     Sandbox,
     Session,
     SessionConfig,
+    Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, Work
 
@@ -104,6 +106,12 @@ class Store(Protocol):
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""
 
+    def snapshot(self, session_id: str) -> Snapshot | None:
+        """Return the last good snapshot."""
+
+    def input(self, session_id: str, request_id: str) -> Input | None:
+        """Return something the agent asked."""
+
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
 
@@ -178,6 +186,14 @@ class SandboxSpec(Model):
     stream_url: str
 
 
+class StartedSandbox(Model):
+    """A container task that has not stopped, as its provider lists it."""
+
+    handle: str
+    name: str
+    started_at: Timestamp
+
+
 class SandboxProvider(Protocol):
     """What runs sandboxes: ECS Fargate now, others behind the same three calls."""
 
@@ -189,6 +205,25 @@ class SandboxProvider(Protocol):
 
     def stop(self, handle: str, reason: str) -> None:
         """Stop a sandbox; one that is gone is fine."""
+
+    def started(self) -> list[StartedSandbox]:
+        """Return sandboxes that have not stopped, at most a few hundred."""
+
+
+class Objects(Protocol):
+    """Where snapshots are kept. Methods raise ServiceUnavailable."""
+
+    def presign_put(self, key: str, size: int, sha256: str) -> tuple[str, dict[str, str]]:
+        """Return a URL that takes exactly that content once more, and the headers to send."""
+
+    def presign_get(self, key: str) -> str:
+        """Return a URL that gives an object for a few minutes."""
+
+    def is_there(self, key: str, size: int, sha256: str) -> bool:
+        """Say whether an object is there whole."""
+
+    def delete(self, prefix: str) -> None:
+        """Delete every object whose key begins so; none is fine."""
 
 
 class Sockets(Protocol):
@@ -220,6 +255,8 @@ class Ports(Protocol):
     def machine(self) -> Machine: ...
     @property
     def sandboxes(self) -> SandboxProvider: ...
+    @property
+    def objects(self) -> Objects: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

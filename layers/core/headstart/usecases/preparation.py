@@ -5,8 +5,6 @@ import logging
 from typing import Any
 
 from headstart.domain import lifecycle
-from headstart.domain.channel import Command
-from headstart.domain.commands import step_args, step_timeout
 from headstart.domain.errors import (
     AttemptSuperseded,
     InternalStepError,
@@ -17,20 +15,19 @@ from headstart.domain.errors import (
     TaskTokenGone,
     step_error,
 )
-from headstart.domain.model import Model, OpenModel
+from headstart.domain.model import Model
 from headstart.domain.session import (
     AttemptStatus,
     CommandRow,
-    Message,
     SandboxStatus,
     Session,
-    SessionConfig,
     Status,
 )
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
-from headstart.usecases.change import change, tell_runner
-from headstart.usecases.messages import can_deliver, claim, prompt_command
+from headstart.usecases.change import change
+from headstart.usecases.commands import send_command
+from headstart.usecases.messages import can_deliver, claim
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import acquire_sandbox
 
@@ -61,7 +58,7 @@ def run_step(ports: Ports, task: StepTask) -> None:
 
 
 def _command(ports: Ports, task: StepTask) -> None:
-    def decide(work: Work) -> Command | CommandRow | None:
+    def decide(work: Work) -> CommandRow | None:
         session = work.session
         lifecycle.require_attempt(session, task.attempt_number)
         attempt = ports.store.attempt(session.session_id, task.attempt_number)
@@ -90,30 +87,17 @@ def _command(ports: Ports, task: StepTask) -> None:
         latest.task_token = task.task_token
         work.save(latest)
         lifecycle.begin_step(work, attempt, task.step, STEP_BY_NAME[task.step].title)
-        return step_command(ports, session, config, latest)
+        return latest
 
-    _, outcome = change(ports, task.session_id, decide)
-    if isinstance(outcome, Command):
-        tell_runner(ports, task.session_id, [outcome])
-    else:
+    work, row = change(ports, task.session_id, decide)
+    if row is None or row.answered:
         succeed(ports, task.task_token)
-
-
-def step_command(ports: Ports, session: Session, config: SessionConfig, row: CommandRow) -> Command:
-    """Return the frame of a step's command."""
-    step = row.step or StepName(row.kind)
-    return Command.model_validate(
-        {
-            "id": row.command_id,
-            "kind": row.kind,
-            "timeout": step_timeout(step, config),
-            "args": step_args(step, session, config, ports.policy).to_json(),
-        }
-    )
+    else:
+        send_command(ports, work.session, row)
 
 
 def _deliver(ports: Ports, task: StepTask) -> None:
-    def decide(work: Work) -> Message | None:
+    def decide(work: Work) -> CommandRow | None:
         session = work.session
         lifecycle.require_attempt(session, task.attempt_number)
         attempt = ports.store.attempt(session.session_id, task.attempt_number)
@@ -126,41 +110,26 @@ def _deliver(ports: Ports, task: StepTask) -> None:
             if row and not row.answered:
                 row.task_token = task.task_token
                 work.save(row)
-            return message
+            return row
         if not can_deliver(session):
-            note = "The message is held" if session.queue_held else "No message is waiting"
+            note = "The message is held" if session.hold else "No message is waiting"
             lifecycle.end_step(work, attempt, StepName.DELIVER, StepStatus.SKIPPED, note)
             return None
-        message = claim(ports, work, task.task_token)
+        row = claim(ports, work, task.task_token)
         lifecycle.begin_step(work, attempt, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
-        return message
+        return row
 
-    work, message = change(ports, task.session_id, decide)
-    if message:
-        tell_runner(ports, task.session_id, [prompt_command(work.session, message)])
-    else:
+    work, row = change(ports, task.session_id, decide)
+    if row is None:
         succeed(ports, task.task_token)
+    elif not row.answered:
+        send_command(ports, work.session, row)
 
 
 def _require_sandbox(ports: Ports, session_id: str) -> None:
     sandbox = ports.store.sandbox(session_id)
     if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
         raise SandboxStopped((sandbox and sandbox.stopped_reason) or "The sandbox is gone")
-
-
-def pending_commands(ports: Ports, session: Session) -> list[OpenModel]:
-    """Return the frames of every command that still waits for its result, for a runner's hello."""
-    frames: list[OpenModel] = []
-    config = ports.store.config(session.session_id)
-    for row in ports.store.commands(session.session_id):
-        if row.answered or row.attempt_number != session.attempt_number:
-            continue
-        if row.message_number is None:
-            frames.append(step_command(ports, session, config, row))
-        elif session.active_turn and session.active_turn.message_number == row.message_number:
-            message = ports.store.message(session.session_id, row.message_number)
-            frames.append(prompt_command(session, message))
-    return frames
 
 
 def succeed(ports: Ports, task_token: str) -> None:

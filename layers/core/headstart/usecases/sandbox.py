@@ -78,6 +78,8 @@ def _keep_living(ports: Ports, session_id: str, attempt_number: int) -> bool:
         attempt = ports.store.attempt(session_id, attempt_number)
         note = "The sandbox was still there"
         lifecycle.end_step(work, attempt, StepName.SANDBOX, StepStatus.SKIPPED, note)
+        earlier = ports.store.attempt(session_id, attempt_number - 1)
+        lifecycle.skip_done_steps(work, attempt, earlier)
         return True
 
     return change(ports, session_id, decide)[1]
@@ -134,6 +136,16 @@ def _mark_stopped(ports: Ports, session_id: str, started: Sandbox, reason: str) 
             work.save(sandbox)
 
     change(ports, session_id, decide)
+
+
+def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
+    """Stop the session's container task and revoke its key; one that is gone is fine."""
+    sandbox = ports.store.sandbox(session_id)
+    if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+        return
+    if sandbox.task_arn:
+        ports.sandboxes.stop(sandbox.task_arn, reason)
+    _mark_stopped(ports, session_id, sandbox, reason)
 
 
 def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:

@@ -45,8 +45,14 @@ def view_of(ports: Ports, session: Session, *, snapshot: bool = False) -> dict[s
     output = (
         ports.store.output(session.session_id, attempt.number, failed.value) if failed else None
     )
+    asked = [ports.store.input(session.session_id, i) for i in session.pending_inputs]
     return session_view(
-        session, attempt, [m for m in waiting if is_waiting(m)], output, snapshot=snapshot
+        session,
+        attempt,
+        [message for message in waiting if is_waiting(message)],
+        output,
+        inputs=[found for found in asked if found],
+        snapshot=snapshot,
     )
 
 

@@ -1,0 +1,91 @@
+"""What each call does in each status: one table, from which the docs and the tests are made."""
+
+from enum import StrEnum
+
+from headstart.domain.errors import HeadstartError, SessionNotFound, WrongStatus
+from headstart.domain.session import Status
+
+
+class Call(StrEnum):
+    """The calls whose effect depends on the session's status."""
+
+    READ = "GET, wait, stream-ticket"
+    PATCH = "PATCH"
+    INITIATE = "initiate"
+    MESSAGE = "messages"
+    ANSWER = "inputs"
+    INTERRUPT = "interrupt"
+    RETRY = "retry"
+    DELETE = "DELETE"
+
+
+class Effect(StrEnum):
+    """What a call does."""
+
+    ANSWER = "answers"
+    CHANGE = "changes, before the first delivery"
+    RELEASE = "releases what is held"
+    QUEUE = "queues"
+    DISPATCH = "queues and delivers"
+    WAKE = "queues and wakes"
+    RELEASE_AND_WAKE = "releases what is held and wakes"
+    REPLY = "answers the agent"
+    CANCEL = "cancels the attempt"
+    ABORT = "stops the turn"
+    NOTHING = "nothing, harmlessly"
+    NEW_ATTEMPT = "begins a new attempt"
+    REMOVE = "removes everything"
+    CONFLICT = "409 WrongStatus"
+    NOT_FOUND = "404 SessionNotFound"
+
+
+_E = Effect
+_ORDER = (
+    Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING,
+    Status.STOPPING, Status.ASLEEP, Status.FAILED, Status.DELETING,
+)  # fmt: skip
+
+_ROWS: dict[Call, tuple[Effect, ...]] = {
+    Call.READ: (_E.ANSWER,) * 7 + (_E.NOT_FOUND,),
+    Call.PATCH: (_E.CHANGE,) * 7 + (_E.NOT_FOUND,),
+    Call.INITIATE: (
+        _E.RELEASE, _E.RELEASE, _E.RELEASE, _E.RELEASE,
+        _E.RELEASE, _E.RELEASE_AND_WAKE, _E.CONFLICT, _E.NOT_FOUND,
+    ),
+    Call.MESSAGE: (
+        _E.QUEUE, _E.QUEUE, _E.DISPATCH, _E.QUEUE,
+        _E.QUEUE, _E.WAKE, _E.QUEUE, _E.NOT_FOUND,
+    ),
+    Call.ANSWER: (
+        _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.REPLY,
+        _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.NOT_FOUND,
+    ),
+    Call.INTERRUPT: (
+        _E.CANCEL, _E.NOTHING, _E.ABORT, _E.ABORT,
+        _E.NOTHING, _E.NOTHING, _E.NOTHING, _E.NOT_FOUND,
+    ),
+    Call.RETRY: (
+        _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.CONFLICT,
+        _E.CONFLICT, _E.CONFLICT, _E.NEW_ATTEMPT, _E.NOT_FOUND,
+    ),
+    Call.DELETE: (_E.REMOVE,) * 8,
+}  # fmt: skip
+
+EFFECTS: dict[tuple[Call, Status], Effect] = {
+    (call, status): effect
+    for call, row in _ROWS.items()
+    for status, effect in zip(_ORDER, row, strict=True)
+}
+
+
+def effect_of(call: Call, status: Status) -> Effect:
+    """Return what a call does; raises SessionNotFound or WrongStatus where it is refused."""
+    effect = EFFECTS[call, status]
+    refusal: HeadstartError | None = None
+    if effect is Effect.NOT_FOUND:
+        refusal = SessionNotFound()
+    elif effect is Effect.CONFLICT:
+        refusal = WrongStatus(f"{call.value} is not possible while the session is {status.value}")
+    if refusal:
+        raise refusal
+    return effect

@@ -1,0 +1,115 @@
+"""Commands as frames: made from their rows each time they are sent, secrets and URLs just then."""
+
+from headstart.domain import channel, lifecycle
+from headstart.domain.commands import SavedWork, step_args, step_timeout
+from headstart.domain.model import OpenModel
+from headstart.domain.session import CommandRow, Session, SessionConfig, Status
+from headstart.domain.steps import STEP_BY_NAME, StepName
+from headstart.usecases.change import tell_runner
+from headstart.usecases.ports import Ports
+
+CONTROL_TIMEOUT = 30
+"""Seconds an abort or an answer may take."""
+
+SAVE_TIMEOUT = 120
+"""Seconds making or sending a snapshot may take."""
+
+MAX_FILE_BYTES = 50 * 1024 * 1024
+MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
+
+_STEP_KINDS = {step.value for step in STEP_BY_NAME}
+
+
+def frame_of(
+    ports: Ports, session: Session, config: SessionConfig, row: CommandRow
+) -> channel.Command | None:
+    """Return the frame of a command, None where it has become pointless."""
+    if row.kind == "prompt":
+        return _prompt(ports, session, row)
+    if row.kind in _STEP_KINDS:
+        return _step(ports, session, config, row)
+    timeout = CONTROL_TIMEOUT if row.kind in {"abort", "input"} else SAVE_TIMEOUT
+    return _command(row, timeout, _control_args(ports, session, row))
+
+
+def _command(row: CommandRow, timeout: int, args: OpenModel) -> channel.Command:
+    return channel.Command.model_validate(
+        {"id": row.command_id, "kind": row.kind, "timeout": timeout, "args": args.to_json()}
+    )
+
+
+def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
+    match row.kind:
+        case "abort":
+            return channel.AbortArgs.model_validate(row.args)
+        case "input":
+            return channel.InputArgs.model_validate(row.args)
+        case "snapshot":
+            return channel.SnapshotArgs(
+                agent=session.agent,
+                session_id=session.session_id,
+                max_file_bytes=MAX_FILE_BYTES,
+                max_bytes=MAX_SNAPSHOT_BYTES,
+            )
+        case "upload":
+            size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
+            url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
+            return channel.UploadArgs(sha256=sha256, url=url, headers=headers)
+        case _:
+            raise ValueError(f"no command is of kind {row.kind}")
+
+
+def _step(
+    ports: Ports, session: Session, config: SessionConfig, row: CommandRow
+) -> channel.Command | None:
+    if session.status is not Status.PREPARING:
+        return None
+    step = StepName(row.kind)
+    saved = _saved_work(ports, session) if step in {StepName.CLONE, StepName.RESTORE} else None
+    args = step_args(step, session, config, ports.policy, saved)
+    return _command(row, step_timeout(step, config), args)
+
+
+def _saved_work(ports: Ports, session: Session) -> SavedWork | None:
+    snapshot = ports.store.snapshot(session.session_id)
+    if snapshot is None:
+        return None
+    url = ports.objects.presign_get(snapshot.key)
+    ref = channel.SnapshotRef(url=url, bytes=snapshot.bytes, sha256=snapshot.sha256)
+    return SavedWork(ref, snapshot.base_commit)
+
+
+def _prompt(ports: Ports, session: Session, row: CommandRow) -> channel.Command | None:
+    turn = session.active_turn
+    if turn is None or turn.message_number != row.message_number:
+        return None
+    message = ports.store.message(session.session_id, turn.message_number)
+    if lifecycle.prompt_command_id(message) != row.command_id:
+        return None
+    args = channel.PromptArgs(
+        session_id=session.session_id,
+        message_id=message.message_id,
+        turn_id=turn.turn_id,
+        text=message.text,
+        mode=session.mode,
+        model=session.model,
+    )
+    return _command(row, STEP_BY_NAME[StepName.DELIVER].timeout, args)
+
+
+def pending_frames(ports: Ports, session: Session) -> list[channel.Command]:
+    """Return the frames of every command that waits for its result, for a runner's hello."""
+    config = ports.store.config(session.session_id)
+    frames = (
+        frame_of(ports, session, config, row)
+        for row in ports.store.commands(session.session_id)
+        if not row.answered and row.attempt_number == session.attempt_number
+    )
+    return [frame for frame in frames if frame]
+
+
+def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
+    """Send a command whose row is written; a runner that is away gets it with its next hello."""
+    frame = frame_of(ports, session, ports.store.config(session.session_id), row)
+    if frame:
+        tell_runner(ports, session.session_id, [frame])

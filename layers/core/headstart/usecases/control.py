@@ -1,0 +1,185 @@
+"""A person's hand on a session: change, interrupt, answer, retry."""
+
+from typing import Any
+
+from headstart.domain import channel, lifecycle
+from headstart.domain.calls import Call, Effect
+from headstart.domain.errors import (
+    AlreadyInitiated,
+    Cancelled,
+    InputNotFound,
+    StaleAttempt,
+    ValidationFailed,
+)
+from headstart.domain.ids import new_id
+from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
+from headstart.domain.session import (
+    Cause,
+    CommandRow,
+    Hold,
+    SessionConfig,
+    Status,
+)
+from headstart.domain.work import Work
+from headstart.usecases.change import change, tell_runner
+from headstart.usecases.commands import send_command
+from headstart.usecases.create import title_of
+from headstart.usecases.messages import dispatch, release, require
+from headstart.usecases.ports import Ports
+from headstart.usecases.sandbox import stop_sandbox
+from headstart.usecases.start import start_attempt
+
+
+def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSession) -> None:
+    """Change what was asked for, before the first message is on its way.
+
+    What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound.
+    """
+    given = request.model_fields_set
+
+    def decide(work: Work) -> None:
+        session = work.session
+        require(session, owner, Call.PATCH)
+        if session.initiated_at or session.active_turn:
+            raise AlreadyInitiated()
+        if request.prompt is not None:
+            message = ports.store.message(session_id, session.next_message)
+            message.text = request.prompt
+            session.title = title_of(request.prompt)
+            work.save(message)
+        if "mode" in given:
+            session.mode = request.mode or ports.policy.default_mode
+        if "model" in given:
+            session.model = request.model or ports.policy.default_model
+        if request.auto_initiate is not None:
+            session.hold = None if request.auto_initiate else Hold.INITIATE
+        config = ports.store.config(session_id)
+        work.save(_changed(config, request, given))
+        session.counts = config.counts()
+        session.updated_at = work.now
+
+    change(ports, session_id, decide)
+    dispatch(ports, session_id)
+
+
+def _changed(
+    config: SessionConfig, request: PatchSession | RetrySession, given: set[str]
+) -> SessionConfig:
+    """Take over the given fields; null or empty clears one."""
+    empty = SessionConfig()
+    body = request.model_dump(include=given & set(SessionConfig.model_fields))
+    for name, value in body.items():
+        setattr(config, name, getattr(empty, name) if value is None else value)
+    return config
+
+
+def interrupt(ports: Ports, owner: str, session_id: str) -> None:
+    """Stop the active turn, or cancel the preparation; harmless where nothing is active.
+
+    The queue then waits for the next message or for initiate. Raises SessionNotFound.
+    """
+
+    def decide(work: Work) -> tuple[Effect, list[CommandRow]]:
+        session = work.session
+        effect = require(session, owner, Call.INTERRUPT)
+        if effect is Effect.CANCEL:
+            return effect, _cancel(ports, work)
+        turn = session.active_turn
+        if effect is not Effect.ABORT or turn is None:
+            return Effect.NOTHING, []
+        session.hold = session.hold or Hold.PAUSED
+        session.updated_at = work.now
+        row = CommandRow(
+            command_id=f"{turn.turn_id}.abort",
+            kind="abort",
+            attempt_number=session.attempt_number,
+            args=channel.AbortArgs(turn_id=turn.turn_id).to_json(),
+            created_at=work.now,
+        )
+        if ports.store.command(session_id, row.command_id) is None:
+            work.save(row)
+        return effect, [row]
+
+    work, (effect, rows) = change(ports, session_id, decide)
+    if effect is Effect.ABORT:
+        for row in rows:
+            send_command(ports, work.session, row)
+    elif effect is Effect.CANCEL:
+        number = work.session.attempt_number
+        ports.machine.stop(session_id, number, "the preparation was cancelled")
+        tell_runner(ports, session_id, [channel.Cancel(id=row.command_id) for row in rows])
+        if work.session.status is Status.ASLEEP:
+            stop_sandbox(ports, session_id, "the wake-up was cancelled")
+
+
+def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
+    """Write the terminal status; returns the commands that still run."""
+    session = work.session
+    attempt = ports.store.attempt(session.session_id, session.attempt_number)
+    rows = [
+        row
+        for row in ports.store.commands(session.session_id)
+        if row.attempt_number == attempt.number and not row.answered
+    ]
+    if session.active_turn:
+        message = ports.store.message(session.session_id, session.active_turn.message_number)
+        lifecycle.lose_turn(work, message, Cancelled("The preparation was cancelled"))
+    lifecycle.cancel_attempt(work, attempt)
+    return rows
+
+
+def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:
+    """Begin a new attempt of a failed session; what succeeded in a living sandbox is kept.
+
+    Raises StaleAttempt, WrongStatus, QuotaExceeded, SessionNotFound.
+    """
+
+    def decide(work: Work) -> None:
+        session = work.session
+        if session.owner == owner and session.attempt_number != request.attempt_number:
+            raise StaleAttempt(f"the last attempt is {session.attempt_number}")
+        require(session, owner, Call.RETRY)
+        given = request.model_fields_set - {"attempt_number"}
+        if given:
+            config = ports.store.config(session_id)
+            work.save(_changed(config, request, given))
+            session.counts = config.counts()
+        if session.hold is Hold.PAUSED:
+            release(ports, work)
+        lifecycle.begin_attempt(work, Cause.RETRY)
+
+    work, _ = change(ports, session_id, decide)
+    start_attempt(ports, work.session)
+
+
+def answer_input(
+    ports: Ports, owner: str, session_id: str, request_id: str, request: AnswerInput
+) -> dict[str, Any]:
+    """Pass a person's answer to the agent; `input.resolved` tells when it has it.
+
+    Raises InputNotFound, WrongStatus, SessionNotFound.
+    """
+
+    def decide(work: Work) -> CommandRow:
+        session = work.session
+        require(session, owner, Call.ANSWER)
+        asked = ports.store.input(session_id, request_id)
+        if asked is None or request_id not in session.pending_inputs:
+            raise InputNotFound()
+        if (asked.kind == "question" and request.reply) or (
+            asked.kind == "permission" and request.answers is not None
+        ):
+            raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
+        row = CommandRow(
+            command_id=f"{new_id('answer')}.input",
+            kind="input",
+            attempt_number=session.attempt_number,
+            args={"requestId": request_id, "answer": request.answer()},
+            created_at=work.now,
+        )
+        work.save(row)
+        return row
+
+    work, row = change(ports, session_id, decide)
+    send_command(ports, work.session, row)
+    return {"requestId": request_id, "status": "sent"}

@@ -1,0 +1,120 @@
+"""Sleep: save the work, stop the sandbox, and look at the queue once more."""
+
+import logging
+from typing import Any
+
+from headstart.domain import lifecycle
+from headstart.domain.errors import SessionNotFound
+from headstart.domain.ids import new_id
+from headstart.domain.session import Cause, CommandRow, Snapshot, Status
+from headstart.domain.work import Work
+from headstart.usecases.change import change
+from headstart.usecases.commands import send_command
+from headstart.usecases.ports import Ports
+from headstart.usecases.sandbox import stop_sandbox
+from headstart.usecases.start import start_attempt
+
+_log = logging.getLogger(__name__)
+
+
+def begin_sleep(ports: Ports, session_id: str) -> bool:
+    """Begin to put an idle session to sleep; False where it is not idle any more."""
+
+    def decide(work: Work) -> CommandRow | None:
+        session = work.session
+        waits = session.queue_length > 0 and session.hold is None
+        if session.status not in {Status.READY, Status.PREPARED} or session.active_turn or waits:
+            return None
+        session.move_to(Status.STOPPING, work.now)
+        session.due_at = work.now + lifecycle.SLEEP_LIMIT
+        return snapshot_row(work)
+
+    work, row = change(ports, session_id, decide)
+    if row is None:
+        return False
+    send_command(ports, work.session, row)
+    return True
+
+
+def snapshot_row(work: Work) -> CommandRow:
+    """Ask for a copy of the work; the runner makes it before it takes the next prompt."""
+    row = CommandRow(
+        command_id=f"{new_id('snap')}.snapshot",
+        kind="snapshot",
+        attempt_number=work.session.attempt_number,
+        created_at=work.now,
+    )
+    work.save(row)
+    return row
+
+
+def upload_row(work: Work, made: CommandRow) -> CommandRow | None:
+    """Ask for the upload of a copy that was made; None where its answer makes no sense."""
+    size, sha256 = made.output.get("bytes"), made.output.get("sha256")
+    if not isinstance(size, int) or size < 0 or not isinstance(sha256, str):
+        return None
+    name = made.command_id.partition(".")[0]
+    row = CommandRow(
+        command_id=f"{name}.upload",
+        kind="upload",
+        attempt_number=work.session.attempt_number,
+        args={**made.output, "key": f"snapshots/{work.session.session_id}/{name}"},
+        created_at=work.now,
+    )
+    work.save(row)
+    return row
+
+
+def keep_snapshot(ports: Ports, work: Work, uploaded: CommandRow) -> bool:
+    """Make an uploaded copy the session's snapshot, once it is seen to be there whole."""
+    args: dict[str, Any] = uploaded.args
+    key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
+    if not ports.objects.is_there(key, size, sha256):
+        _log.error("a snapshot was reported as uploaded and is not there")
+        return False
+    skipped = args.get("skipped")
+    work.save(
+        Snapshot(
+            key=key,
+            bytes=size,
+            sha256=sha256,
+            base_commit=args.get("baseCommit"),
+            head_commit=args.get("headCommit"),
+            skipped=skipped[:50] if isinstance(skipped, list) else [],
+            created_at=work.now,
+        )
+    )
+    return True
+
+
+def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> None:
+    """End `stopping`: stop the sandbox, sleep, and wake at once if a message came meanwhile."""
+    session = ports.store.session(session_id)
+    if session.status is not Status.STOPPING:
+        return
+    stop_sandbox(ports, session_id, "the session goes to sleep")
+
+    def decide(work: Work) -> None:
+        if work.session.status is Status.STOPPING:
+            lifecycle.fall_asleep(work, reason, saved=saved)
+
+    change(ports, session_id, decide)
+    wake_if_waiting(ports, session_id)
+
+
+def wake_if_waiting(ports: Ports, session_id: str) -> None:
+    """Wake a sleeping session whose queue is not empty: once, however many try."""
+
+    def decide(work: Work) -> bool:
+        session = work.session
+        if session.status is not Status.ASLEEP or session.hold or not session.queue_length:
+            return False
+        lifecycle.begin_attempt(work, Cause.WAKE)
+        return True
+
+    try:
+        work, wakes = change(ports, session_id, decide)
+    except SessionNotFound:
+        return
+    if wakes:
+        start_attempt(ports, work.session)
