@@ -31,7 +31,7 @@ QUIET_SECONDS = 0.3
 _TURN_SECONDS = 2 * 3600
 _RETRYING_SECONDS = 300.0
 _STALLED_SECONDS = 15.0
-_ABORT_SECONDS = 10.0
+_ABORT_SECONDS = 5.0
 
 Connect = Callable[[], Awaitable[AgentClient]]
 

@@ -10,6 +10,7 @@ import pytest
 from fake_cloud import FakeCloud
 from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
 
+from headstart.domain.channel import PromptArgs, RunnerEvent
 from headstart_runner import delivery, turn
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.delivery import mint_message_id
@@ -308,6 +309,53 @@ def test_a_provider_that_keeps_failing_is_told_once_a_reason() -> None:
         reports += tracked.feed(event("session.status", status=status))
 
     assert [report.to_json()["reason"] for report in reports] == ["overloaded", "rate limited"]
+
+
+async def test_events_that_trail_the_idle_still_belong_to_the_turn() -> None:
+    reported: list[RunnerEvent] = []
+
+    async def connect() -> AgentClient:
+        raise AgentSilent("nobody")
+
+    args = PromptArgs.model_validate(prompt_args() | {"sessionId": "ses_1"})
+    followed = turn.Turn(
+        args,
+        agent_message_id="msg_u",
+        command_id="c",
+        redactor=Redactor(),
+        report=reported.append,
+        connect=connect,
+    )
+    followed.release()
+    following = asyncio.create_task(followed.follow())
+    followed.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    followed.feed(answer(finish="stop"))
+    followed.feed(event("session.idle"))
+    await asyncio.sleep(turn.QUIET_SECONDS / 3)
+    late = {"id": "p", "messageID": "msg_a", "type": "patch", "files": ["a"]}
+    followed.feed(event("message.part.updated", part=late))
+    await following
+
+    assert [item.type for item in reported] == ["agent.event", "turn.ended"]
+
+
+async def test_an_agent_that_goes_idle_without_an_answer_does_not_hold_the_turn(
+    monkeypatch: pytest.MonkeyPatch, cloud: FakeCloud, prepared: Sandbox
+) -> None:
+    monkeypatch.setattr(turn, "_STALLED_SECONDS", 0.2)
+    real = turn.Turn.feed
+
+    def forgetful(self: turn.Turn, given: dict[str, Any]) -> None:
+        info = given["properties"].get("info") or {}
+        info.pop("finish", None)
+        real(self, given)
+
+    monkeypatch.setattr(turn.Turn, "feed", forgetful)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    ended = await cloud.turn_ended("trn_1")
+
+    assert ended["error"]["code"] == "InternalStepError"
+    assert "without finishing" in ended["error"]["reason"]
 
 
 async def test_a_provider_that_fails_for_too_long_ends_the_turn(

@@ -116,6 +116,22 @@ async def test_children_die_with_a_killed_runner_and_the_next_one_goes_on(
     assert second.last_seq > 0
 
 
+async def test_a_batch_without_an_ack_is_sent_again_by_the_next_runner(
+    cloud: FakeCloud, runner: Process
+) -> None:
+    cloud.on_report = lambda _, __: None
+    await cloud.start("disk", {"minFreeBytes": 1})
+    await cloud.until(lambda: cloud.raw_reports)
+    await runner.kill()
+    cloud.on_report = lambda _, __: True
+    runner.start()
+
+    await cloud.result("1.disk.1")
+    await cloud.do("disk", {"minFreeBytes": 1}, name="1.disk.2")
+    assert cloud.raw_reports[0] == cloud.raw_reports[1]
+    assert cloud.hellos[1].last_seq == 1
+
+
 async def test_a_step_that_may_be_repeated_is_done_again_without_being_asked(
     cloud: FakeCloud, runner: Process, repositories: Repositories
 ) -> None:

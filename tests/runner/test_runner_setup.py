@@ -178,7 +178,11 @@ async def test_a_new_try_kills_the_older_one_and_a_repeated_id_starts_nothing(
     args = setup_args("echo x >> count; sleep 61.97")
     await cloud.start("setup", args)
     await eventually(lambda: processes("sleep 61.97"))
+    before = processes("sleep 61.97")
     await cloud.start("setup", args)
+    await cloud.do("abort", {"turnId": "none"})
+    await asyncio.sleep(0.2)
+    assert processes("sleep 61.97") == before
     done = await cloud.do("setup", setup_args("wc -l < count > lines"), name="1.setup.2")
 
     assert done["status"] == "completed"

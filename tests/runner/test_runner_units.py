@@ -1,5 +1,6 @@
 """The small parts: redaction, wire limits, the spool, output, configuration."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -18,11 +19,12 @@ from headstart.domain.channel import (
     CommandResult,
     Output,
     Progress,
+    TurnEnded,
 )
+from headstart_runner import clock, wire
 from headstart_runner import spool as spool_module
-from headstart_runner import wire
 from headstart_runner.config import Config
-from headstart_runner.journal import Journal
+from headstart_runner.journal import Delivery, Journal
 from headstart_runner.output import LIVE_BYTES_PER_SECOND, StepOutput
 from headstart_runner.redaction import RedactedStream, Redactor
 from headstart_runner.spool import ITEM_BYTES, SPOOL_BYTES, Spool
@@ -226,6 +228,64 @@ def test_live_output_is_limited_and_the_rest_counted() -> None:
     assert live == (0, "x" * LIVE_BYTES_PER_SECOND)
     assert output.not_shown == len(flood) - LIVE_BYTES_PER_SECOND
     assert output.feed(b"y", watched=True) is None
+
+
+def test_a_turn_ends_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    spool = Spool(journal, lambda: 0.0)
+    journal.mint(Delivery("msg_1", "msg_a", "trn_1", "c", "posting"))
+    ended = TurnEnded(turn_id="trn_1", message_id="msg_1")
+    verdicts = [spool.add_turn_end(ended)]
+    journal.set_delivery("msg_1", "shown")
+    verdicts += [spool.add_turn_end(ended), spool.add_turn_end(ended)]
+    journal.close()
+
+    assert verdicts == [False, True, False]
+    assert len(spool.take().entries) == 1
+
+
+json_values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=60,
+)
+
+
+@given(st.dictionaries(st.text(max_size=9), json_values, max_size=8), st.integers(100, 3000))
+def test_whatever_it_is_it_is_made_to_fit(value: dict[str, object], limit: int) -> None:
+    cut, was_cut = wire.fit(value, limit)
+
+    assert wire.size(cut) <= limit
+    assert was_cut == (cut != value)
+
+
+@pytest.mark.anyio
+async def test_frozen_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [0.0], [0]
+
+    async def sleep(seconds: float) -> None:
+        slept[0] += 1
+        now[0] += 3600 if slept[0] == 2 else seconds
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+    await clock.awake_sleep(10)
+
+    assert slept[0] == 9
+
+
+@pytest.mark.anyio
+async def test_waking_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0, 1, 1, 2, 2, 3600])
+
+    async def sleep(_: float) -> None:
+        pass
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr("time.clock_gettime", lambda _: next(times))
+    await clock.until_frozen()
+
+    assert list(times) == []
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whole runs: from the first hello to the end of a turn, and what a follow-up knows."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
+from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud, Json
 from runner_kit import (
     BRANCH,
     SESSION_ID,
@@ -22,6 +23,7 @@ from runner_kit import (
 )
 
 from headstart.domain.channel import Command
+from headstart_runner.agents.http import AgentClient
 from headstart_runner.steps import STEP_KINDS
 
 pytestmark = pytest.mark.anyio
@@ -78,8 +80,15 @@ async def test_a_session_is_prepared_and_its_prompt_answered(
 
 
 async def test_nothing_of_a_turn_comes_before_its_delivery(
-    cloud: FakeCloud, prepared: Sandbox
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = AgentClient.prompt
+
+    async def slow(self: AgentClient, session_id: str, body: Json) -> None:
+        await real(self, session_id, body)
+        await cloud_sees_nothing(cloud)
+
+    monkeypatch.setattr(AgentClient, "prompt", slow)
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.turn_ended("trn_1")
 
@@ -90,6 +99,12 @@ async def test_nothing_of_a_turn_comes_before_its_delivery(
     ]
     assert of_turn[0]["commandId"] == "msg_1.prompt"
     assert of_turn[-1]["type"] == "turn.ended"
+
+
+async def cloud_sees_nothing(cloud: FakeCloud) -> None:
+    """Give the agent the time to answer, and the runner the time to tell too early."""
+    await asyncio.sleep(0.5)
+    assert cloud.of("agent.event") == []
 
 
 async def test_a_follow_up_knows_the_earlier_prompt(cloud: FakeCloud, prepared: Sandbox) -> None:
