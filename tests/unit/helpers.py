@@ -124,3 +124,18 @@ def running(ports: MemoryPorts, session_id: str) -> Runner:
     runner.complete(f"{message.message_id}.prompt.1", agentMessageId="msg_1")
     finish_preparation(ports, session_id, 1)
     return runner
+
+
+def turn_ended(
+    ports: MemoryPorts, session_id: str, error: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Return the event that ends the active turn."""
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    return {
+        "type": "turn.ended",
+        "turnId": turn.turn_id,
+        "messageId": turn.message_id,
+        "error": error,
+        **more,
+    }

@@ -1,7 +1,5 @@
 """The preparation as the machine and the runner drive it, with what repeats, comes late or dies."""
 
-from typing import Any
-
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
@@ -17,7 +15,16 @@ from headstart.usecases.janitor import sweep
 from headstart.usecases.messages import initiate
 from headstart.usecases.preparation import error_of, fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, running, token
+from tests.unit.helpers import (
+    Runner,
+    begin,
+    connected,
+    created,
+    prepared_up_to,
+    running,
+    token,
+    turn_ended,
+)
 
 S = StepName
 
@@ -31,14 +38,6 @@ def types(ports: MemoryPorts, session_id: str) -> list[str]:
     return [event.type for event in ports.store.event_log[session_id]]
 
 
-def turn_end(ports: MemoryPorts, session_id: str, error: dict[str, Any] | None = None) -> Any:
-    turn = ports.store.session(session_id).active_turn
-    assert turn
-    return {
-        "type": "turn.ended", "turnId": turn.turn_id, "messageId": turn.message_id, "error": error,
-    }  # fmt: skip
-
-
 def test_the_whole_way_to_the_end_of_the_first_turn(ports: MemoryPorts) -> None:
     session_id = created(ports, setupCommands=["npm ci"])
     runner = running(ports, session_id)
@@ -48,7 +47,7 @@ def test_the_whole_way_to_the_end_of_the_first_turn(ports: MemoryPorts) -> None:
     assert session.initiated_at
     assert session.queue_length == 0
     assert ports.store.attempt(session_id, 1).status is AttemptStatus.COMPLETED
-    runner.report(turn_end(ports, session_id))
+    runner.report(turn_ended(ports, session_id))
     assert ports.store.session(session_id).status is Status.READY
     assert types(ports, session_id)[2:] == [
         "message.delivered", "turn.started", "session.ready", "turn.completed",
