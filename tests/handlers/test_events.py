@@ -1,0 +1,221 @@
+"""Each event of tests/events, given to its function's real handler against moto's AWS.
+
+The events have the shapes that AWS sends, so that `sam local invoke --event` can use them too.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from headstart import bootstrap
+from headstart.domain.session import SandboxStatus, Session, Status
+from headstart.domain.steps import STEPS, StepName, StepStatus
+
+from .scene import (
+    CLUSTER,
+    EVENTS,
+    ROOT,
+    SECRET,
+    SESSION_ID,
+    event,
+    function_of,
+    invoke,
+    make_sandboxes,
+    scene,
+)
+
+STOPPED_TASK = event("sandbox_stopped")["detail"]["taskArn"]
+
+
+@pytest.fixture(autouse=True)
+def account() -> Iterator[None]:
+    with scene():
+        yield
+
+
+def session() -> Session:
+    return bootstrap.services().store.session(SESSION_ID)
+
+
+def body(answer: dict[str, Any]) -> Any:
+    return json.loads(answer["body"])
+
+
+def posted(event_name: str) -> tuple[Any, list[dict[str, Any]]]:
+    """Invoke, and return the answer with the frames that were sent to WebSocket peers."""
+    frames: list[dict[str, Any]] = []
+    client = bootstrap.services().sockets._client  # type: ignore[attr-defined]
+    name = "before-call.apigatewaymanagementapi.PostToConnection"
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        frames.append(json.loads(params["body"]))
+
+    client.meta.events.register(name, note)
+    try:
+        return invoke(event_name), frames
+    finally:
+        client.meta.events.unregister(name, note)
+
+
+def test_every_function_has_an_event_of_its_own_name() -> None:
+    functions = {path.parent.name for path in (ROOT / "functions").glob("*/app.py")}
+    names = {path.stem for path in EVENTS.glob("*.json")}
+    assert functions <= names
+    assert {function_of(name) for name in names} == functions
+
+
+def test_post_sessions() -> None:
+    answer = invoke("http_api")
+    assert answer["statusCode"] == 202
+    created = body(answer)
+    assert (created["sessionId"], created["status"]) == (SESSION_ID, "preparing")
+    assert created["stream"]["ticket"] == SECRET
+    assert bootstrap.services().machine.status(SESSION_ID, 1) == "running"
+    assert (
+        session().owner == event("http_api")["requestContext"]["authorizer"]["jwt"]["claims"]["sub"]
+    )
+
+
+def test_post_sessions_twice_with_one_key() -> None:
+    first, second = invoke("http_api"), invoke("http_api")
+    assert body(second)["sessionId"] == body(first)["sessionId"]
+
+
+def test_post_sessions_with_an_invalid_body() -> None:
+    answer = invoke("http_api-invalid")
+    assert answer["statusCode"] == 422
+    problem = body(answer)
+    assert problem["code"] == "ValidationFailed"
+    assert {tuple(error["loc"]) for error in problem["errors"]} == {("prompt",), ("colour",)}
+    assert problem["requestId"] == event("http_api-invalid")["requestContext"]["requestId"]
+
+
+def test_get_session() -> None:
+    invoke("http_api")
+    found = body(invoke("http_api-get"))
+    assert [step["step"] for step in found["attempt"]["steps"]] == [s.name.value for s in STEPS]
+    assert found["counts"]["setupCommands"] == 1
+
+
+def test_get_a_session_that_is_not_there() -> None:
+    answer = invoke("http_api-get")
+    assert (answer["statusCode"], body(answer)["code"]) == (404, "SessionNotFound")
+
+
+def test_wait_returns_when_the_status_is_another() -> None:
+    invoke("http_api")
+    assert body(invoke("wait"))["status"] == "preparing"
+
+
+def test_a_viewer_connects_by_its_ticket_and_subscribes() -> None:
+    assert invoke("socket-connect") == {"statusCode": 401}
+    invoke("http_api")
+    assert invoke("socket-connect") == {"statusCode": 200}
+    answer, frames = posted("socket")
+    assert answer == {"statusCode": 200}
+    events = [item["type"] for frame in frames for item in frame.get("events", [])]
+    assert events == ["session.snapshot", "session.preparing", "message.queued"]
+    assert frames[-1] == {"type": "replayed", "through": 2, "more": False}
+    assert invoke("socket-disconnect") == {"statusCode": 200}
+    assert bootstrap.services().store.connections(SESSION_ID) == []
+
+
+def start_sandbox() -> None:
+    make_sandboxes()
+    invoke("http_api")
+    assert invoke("run_step") == {}
+
+
+def test_the_sandbox_step_starts_one_task() -> None:
+    start_sandbox()
+    assert invoke("run_step") == {}
+    ecs = bootstrap.services().sandboxes._client  # type: ignore[attr-defined]
+    tasks = ecs.describe_tasks(cluster=CLUSTER, tasks=ecs.list_tasks(cluster=CLUSTER)["taskArns"])[
+        "tasks"
+    ]
+    # moto knows no clientToken, so the repeat starts another under the same name; AWS does not.
+    assert {task["startedBy"] for task in tasks} == {f"{SESSION_ID}-1-1"}
+    environment = tasks[0]["overrides"]["containerOverrides"][0]["environment"]
+    assert {item["name"]: item["value"] for item in environment}["HEADSTART_KEY"] == SECRET
+
+
+def connect_runner() -> list[dict[str, Any]]:
+    start_sandbox()
+    assert invoke("socket-connect-runner") == {"statusCode": 200}
+    answer, frames = posted("socket-hello")
+    assert answer == {"statusCode": 200}
+    return frames
+
+
+def test_the_runner_says_hello() -> None:
+    assert connect_runner()[0]["type"] == "welcome"
+    attempt = bootstrap.services().store.attempt(SESSION_ID, 1)
+    assert attempt.step(StepName.SANDBOX).status is StepStatus.COMPLETED
+
+
+def test_a_step_becomes_a_command() -> None:
+    connect_runner()
+    answer, frames = posted("run_step-clone")
+    assert answer == {}
+    assert [(frame["type"], frame["kind"]) for frame in frames] == [("command", "clone")]
+    (row,) = bootstrap.services().store.commands(SESSION_ID)
+    assert row.task_token == event("run_step-clone")["taskToken"]
+
+
+def test_the_end_of_a_preparation() -> None:
+    invoke("http_api")
+    assert invoke("finish_preparation") == {}
+    assert session().status is not Status.PREPARING
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [
+        ("finish_preparation-failed", "RepositoryNotFound", "does not exist"),
+        ("finish_preparation-crashed", "SandboxStartFailed", "Capacity is unavailable"),
+    ],
+)
+def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: str) -> None:
+    invoke("http_api")
+    assert invoke(name) == {}
+    failure = session().failure
+    assert failure
+    assert failure.code == code
+    assert reason in failure.reason
+    assert "errorMessage" not in failure.reason
+
+
+def test_a_task_that_ended_is_noted_with_the_reason_of_ecs() -> None:
+    start_sandbox()
+    assert invoke("sandbox_stopped") == {}
+    sandbox = bootstrap.services().store.sandbox(SESSION_ID)
+    assert sandbox
+    assert sandbox.status is SandboxStatus.STOPPED
+    assert "OutOfMemoryError" in (sandbox.stopped_reason or "")
+    assert "137" in (sandbox.stopped_reason or "")
+
+
+def test_a_task_of_nobody_is_none_of_our_business() -> None:
+    assert invoke("sandbox_stopped") == {}
+
+
+def test_the_janitor_finds_nothing_due() -> None:
+    make_sandboxes()
+    invoke("http_api")
+    assert invoke("janitor")["lookedAt"] == 0
+
+
+def test_a_snapshot_is_taken_of_a_primed_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks: list[Any] = []
+    runtime = ModuleType("snapshot_restore_py")
+    runtime.register_before_snapshot = hooks.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, runtime.__name__, runtime)
+    bootstrap.entry(lambda *_: None)
+    assert hooks == [bootstrap.prime]
+    hooks[0]()
+    made = set(vars(bootstrap.services()))
+    assert {"store", "machine", "policy", "metrics"} <= made
