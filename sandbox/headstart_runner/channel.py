@@ -139,8 +139,6 @@ class Channel:
             self._rejected(error.response.status_code)
         except (OSError, WebSocketException, TimeoutError) as error:
             logger.info("not connected: %s", error)
-        finally:
-            self._reporter.viewers = 0
 
     def _rejected(self, status: int) -> None:
         logger.warning("the connection was rejected with status %d", status)
@@ -175,6 +173,8 @@ class Channel:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # Before the goodbye, which may take its time: nobody sees volatile events now.
+            self._reporter.viewers = 0
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

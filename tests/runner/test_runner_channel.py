@@ -200,11 +200,11 @@ def test_parts_are_bounded() -> None:
 async def test_without_viewers_there_is_only_slow_progress(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart_runner.spool.QUIET_PROGRESS_SECONDS", 0.5)
+    monkeypatch.setattr("headstart_runner.spool.QUIET_PROGRESS_SECONDS", 0.2)
     cloud.viewers = 0
     async with started(cloud, tmp_path) as box:
         box.repository.mkdir(parents=True)
-        command = "for i in $(seq 60); do echo $i; sleep 0.02; done"
+        command = "for i in $(seq 25); do echo $i; sleep 0.02; done"
         await cloud.do("setup", setup_args(command))
         quiet = cloud.of("progress", commandId="1.setup.1")
         assert 1 <= len(quiet) <= 6
@@ -213,6 +213,26 @@ async def test_without_viewers_there_is_only_slow_progress(
         await cloud.do("setup", setup_args(command), name="1.setup.2")
 
     assert any(event["output"] for event in cloud.of("progress", commandId="1.setup.2"))
+
+
+async def test_nothing_volatile_is_kept_for_nobody(
+    cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "_FIRST_BACKOFF", 0.6)
+    async with started(cloud, tmp_path) as box:
+        box.repository.mkdir(parents=True)
+        command = "until [ -e off ]; do sleep 0.02; done; echo un''seen; touch said; sleep 61.4"
+        await cloud.start("setup", setup_args(command))
+        await cloud.until(lambda: cloud.of("progress"))
+        cloud.viewers = 0
+        await cloud.drop()
+        (box.repository / "off").touch()
+        await eventually((box.repository / "said").exists)
+        seen = len(cloud.of("progress"))
+        cloud.viewers = 1
+        await cloud.until(lambda: len(cloud.of("progress")) > seen)
+
+    assert "unseen" not in cloud.everything()
 
 
 async def test_a_stopped_runner_says_goodbye_and_leaves_nothing(

@@ -168,7 +168,7 @@ async def test_an_agent_that_runs_with_the_same_arguments_stays(
 async def test_a_turn_can_be_interrupted_and_the_next_is_not_disturbed(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, how: str
 ) -> None:
-    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.6")
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.4")
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("agent.delta"))
     if how == "cancel":
@@ -187,11 +187,11 @@ async def test_a_turn_can_be_interrupted_and_the_next_is_not_disturbed(
 async def test_a_viewer_who_joins_in_the_middle_gets_the_open_parts(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
-    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.6")
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.4")
     await cloud.watch(0)
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.until(lambda: [e for e in cloud.of("agent.event") if e["data"]["kind"] == "tool"])
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.2)
     await cloud.watch(1)
     [snapshot] = await cloud.until(lambda: cloud.of("agent.snapshot"))
     await cloud.turn_ended("trn_1")

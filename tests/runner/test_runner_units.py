@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from runner_kit import SESSION_ID
@@ -251,6 +251,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=9), json_values, max_size=8), st.integers(100, 3000))
 def test_whatever_it_is_it_is_made_to_fit(value: dict[str, object], limit: int) -> None:
     cut, was_cut = wire.fit(value, limit)

@@ -145,7 +145,7 @@ async def test_heartbeats_name_the_running_commands_and_the_turn(
     cloud: FakeCloud, tmp_path: Path, sample: str
 ) -> None:
     async with started(cloud, tmp_path, heartbeat_seconds=0.05):
-        await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
+        await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.2")
         await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
         await cloud.until(lambda: ["msg_1.prompt"] in cloud.beats)
         await cloud.turn_ended("trn_1")
