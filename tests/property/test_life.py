@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headstart.domain.requests import RetrySession, SendMessage
 from headstart.domain.session import AttemptStatus, Hold, MessageStatus, Session, Status
@@ -24,9 +24,11 @@ ACTIVE = {Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING, Statu
 class Life(RuleBasedStateMachine):
     """One session's life."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.world = World()
+    world: World
+
+    @initialize(auto=st.booleans())
+    def begin(self, auto: bool) -> None:
+        self.world = World(auto_initiate=auto)
         self.released_unknown: dict[str, int] = {}
         self.deleted = False
 

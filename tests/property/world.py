@@ -266,7 +266,7 @@ class Box:
 class World:
     """One session, and everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, auto_initiate: bool) -> None:
         self.base = MemoryPorts()
         self.machine = Machine()
         self.containers = Containers(self)
@@ -285,7 +285,12 @@ class World:
             clock=self.base.clock,
             policy=self.base.policy,
         )
-        request = CreateSession(prompt="first", github_repo="o/n", setup_commands=["x"])
+        request = CreateSession(
+            prompt="first",
+            github_repo="o/n",
+            setup_commands=["x"],
+            auto_initiate=auto_initiate,
+        )
         self.session_id = str(create_session(self.ports, "alice", request, None)["sessionId"])
 
     def _crashing(self, port: Any) -> Any:

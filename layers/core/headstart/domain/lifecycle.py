@@ -235,6 +235,7 @@ def cancel_attempt(work: Work, attempt: Attempt) -> None:
     attempt.status = AttemptStatus.CANCELLED
     attempt.ended_at = work.now
     session = work.session
+    session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
         fall_asleep(work, "The wake-up was cancelled")
         return
@@ -262,6 +263,8 @@ def claim_turn(work: Work, message: Message) -> Turn:
         message_number=message.number,
         claimed_at=work.now,
     )
+    if work.session.status is not Status.PREPARING:
+        work.session.due_at = work.now + TURN_CHECK
     message.status = MessageStatus.DELIVERING
     message.tries += 1
     message.failure = None
@@ -289,6 +292,8 @@ def accept_message(work: Work, message: Message) -> None:
 def refuse_message(work: Work, message: Message, error: StepError) -> None:
     """The message was not delivered, or it can't be known: it is held and the queue stops."""
     work.session.active_turn = None
+    if work.session.status is not Status.PREPARING:
+        work.session.due_at = work.now + IDLE_LIMIT
     unknown = isinstance(error, DeliveryUnknown)
     work.session.hold = Hold.INITIATE if unknown else Hold.PAUSED
     message.status = MessageStatus.HELD

@@ -60,16 +60,19 @@ def look_after(ports: Ports, session_id: str) -> None:
     match session.status:
         case Status.PREPARING:
             _preparing(ports, session)
-        case Status.READY | Status.PREPARED:
-            if not begin_sleep(ports, session_id):
-                _postpone(ports, session_id, lifecycle.IDLE_LIMIT)
         case Status.RUNNING:
-            _running(ports, session)
+            _in_turn(ports, session)
+        case Status.READY | Status.PREPARED if session.active_turn:
+            _in_turn(ports, session)
+        case Status.READY | Status.PREPARED:
+            if not _sandbox_died(ports, session) and not begin_sleep(ports, session_id):
+                _postpone(ports, session_id, lifecycle.IDLE_LIMIT)
         case Status.STOPPING:
             fall_asleep(ports, session_id, "Idle; saving the work took too long", saved=False)
         case Status.ASLEEP:
-            _nothing_runs_on(ports, session, "the session sleeps")
-            wake_if_waiting(ports, session_id)
+            # Waking comes first: what is done last here is what makes the session due no more.
+            if not wake_if_waiting(ports, session_id):
+                _nothing_runs_on(ports, session, "the session sleeps")
         case Status.FAILED:
             _nothing_runs_on(ports, session, "the attempt failed and was not retried in time")
         case Status.DELETING:
@@ -123,8 +126,8 @@ def _sandbox_died(ports: Ports, session: Session) -> bool:
     return True
 
 
-def _running(ports: Ports, session: Session) -> None:
-    """Notice a turn whose runner is gone or silent."""
+def _in_turn(ports: Ports, session: Session) -> None:
+    """Notice a turn, or a delivery, whose runner is gone or silent."""
     if _sandbox_died(ports, session):
         return
     sandbox = ports.store.sandbox(session.session_id)

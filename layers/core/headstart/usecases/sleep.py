@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 from headstart.domain import lifecycle
-from headstart.domain.errors import SessionNotFound
 from headstart.domain.ids import new_id
 from headstart.domain.session import Cause, CommandRow, Snapshot, Status
 from headstart.domain.work import Work
@@ -102,8 +101,11 @@ def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> N
     wake_if_waiting(ports, session_id)
 
 
-def wake_if_waiting(ports: Ports, session_id: str) -> None:
-    """Wake a sleeping session whose queue is not empty: once, however many try."""
+def wake_if_waiting(ports: Ports, session_id: str) -> bool:
+    """Wake a sleeping session whose queue is not empty: once, however many try.
+
+    Raises QuotaExceeded; the session stays due and is looked at again.
+    """
 
     def decide(work: Work) -> bool:
         session = work.session
@@ -112,9 +114,7 @@ def wake_if_waiting(ports: Ports, session_id: str) -> None:
         lifecycle.begin_attempt(work, Cause.WAKE)
         return True
 
-    try:
-        work, wakes = change(ports, session_id, decide)
-    except SessionNotFound:
-        return
+    work, wakes = change(ports, session_id, decide)
     if wakes:
         start_attempt(ports, work.session)
+    return wakes
