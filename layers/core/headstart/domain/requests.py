@@ -48,7 +48,7 @@ EnvVars = Annotated[dict[EnvKey, EnvValue], Field(max_length=50), AfterValidator
 SetupCommand = Annotated[Text, StringConstraints(min_length=1, max_length=500)]
 SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-# The length apart from the pattern: \w counted up to 127 times takes 50 ms to compile, once a start.
+# The length is apart from the pattern: \w up to 127 times takes 50 ms to compile, at every start.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128)]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 McpServers = Annotated[dict[ServerName, dict[str, Any]], Field(max_length=20)]
