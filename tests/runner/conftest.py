@@ -8,11 +8,18 @@ from fake_cloud import FakeCloud, fake_cloud
 from runner_kit import SAMPLE, Repositories, Sandbox, prepare, started
 
 from headstart_local.git_server import GitServer
+from headstart_runner import turn
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _short_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let turns end sooner: the demo agent's events trail its idle by nothing."""
+    monkeypatch.setattr(turn, "QUIET_SECONDS", 0.1)
 
 
 @pytest.fixture
