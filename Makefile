@@ -49,6 +49,11 @@ imports: $(SETUP)
 template: $(SETUP)
 	$(BIN)/cfn-lint --append-rules tests/template/rules --template template.yaml
 
+# Figures, never failures: docs/performance.md says what they mean. BENCH="cold --samples 3" for less.
+.PHONY: bench
+bench: $(SETUP)
+	$(BIN)/python -m tests.bench $(BENCH)
+
 .PHONY: clean
 clean:
 	rm -rf $(VENV) .aws-sam .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

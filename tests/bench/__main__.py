@@ -1,0 +1,37 @@
+"""`make bench`: prints tables of figures, and fails on none of them.
+
+`python -m tests.bench cold` or `cloud` prints only those. Figures depend on the machine and on what
+else it does: docs/performance.md has some, with the date and the machine.
+"""
+
+import argparse
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import cold_starts, in_cloud, report
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    choices = ("all", "cold", "cloud", "first-request")
+    parser.add_argument("part", nargs="?", choices=choices, default="all")
+    parser.add_argument("--requests", type=int, default=200, help="warm requests")
+    parser.add_argument("--samples", type=int, default=9, help="of everything else")
+    arguments = parser.parse_args()
+    if arguments.part == "first-request":
+        in_cloud.first_request()
+        return
+    load = Path("/proc/loadavg").read_text().split()[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load}"
+    report.show(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}")
+    if arguments.part in {"all", "cold"}:
+        cold_starts.run(arguments.samples)
+    if arguments.part in {"all", "cloud"}:
+        in_cloud.run(arguments.requests, min(5, arguments.samples))
+
+
+if __name__ == "__main__":
+    main()
