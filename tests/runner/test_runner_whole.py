@@ -179,6 +179,11 @@ async def test_what_the_runner_can_not_do_yet_is_refused_in_words(
         failed = await cloud.do(kind, {})
         assert failed["error"]["code"] == "InternalStepError"
         assert kind in failed["error"]["reason"]
+    saved = {"url": "https://s3.example/x", "bytes": 1, "sha256": "x"}
+    restore = {"agent": "demo", "sessionId": SESSION_ID, "title": "", "snapshot": saved}
+    lost = await cloud.do("restore", restore)
+    gone = await cloud.do("clone", clone_args("http://127.0.0.1:9/a", baseCommit="a" * 40))
+    assert (lost["error"]["code"], gone["error"]["code"]) == ("RestoreFailed", "CloneFailed")
 
 
 def test_the_demo_agent_exports_what_it_imported(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headstart.domain.channel import CloneArgs
-from headstart.domain.errors import BranchNotFound
+from headstart.domain.errors import BranchNotFound, CloneFailed
 from headstart_runner.addresses import public_addresses
 from headstart_runner.git import Git, GitResult, clone_error
 from headstart_runner.git_progress import GitProgress
@@ -23,6 +23,8 @@ _LOW_SPEED_SECONDS = 30
 
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     """Clone shallow and single-branch; a complete clone of the same source is kept."""
+    if args.base_commit is not None:
+        raise CloneFailed("This sandbox's runner can't fetch a single commit yet")
     config, journal = context.tools.config, context.tools.journal
     git = Git(context.tools.launcher)
     source = json.dumps([args.git_url, args.upstream_branch, args.depth])
