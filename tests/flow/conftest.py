@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+import boto3
 import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -60,6 +61,17 @@ class Cloud:
         created: dict[str, Any] = answer.json()
         self.created.append((sub, created["sessionId"]))
         return created
+
+    def aws(self, service: str) -> Any:
+        """Return a client that looks into the cloud."""
+        parts = urlsplit(self.info["httpUrl"])
+        return boto3.client(
+            service,
+            endpoint_url=f"{parts.scheme}://{parts.netloc}",
+            region_name="us-east-1",
+            aws_access_key_id="000000000000",
+            aws_secret_access_key="test",
+        )
 
     def delete_created(self) -> None:
         """Delete what was created, so that quotas and processes are free for the next test."""

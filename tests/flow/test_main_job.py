@@ -1,6 +1,7 @@
 """From POST to the agent's answer, and what viewers see of it."""
 
 import concurrent.futures
+import contextlib
 import json
 from typing import Any
 
@@ -199,3 +200,67 @@ def test_without_a_valid_token_nothing_is_told(cloud: Cloud) -> None:
         answer = client.get("/sessions", headers={"Authorization": token})
         assert answer.status_code == 401
     assert client.get("/health", headers={"Authorization": ""}).status_code == 200
+
+
+def test_starting_the_machine_twice_prepares_once(cloud: Cloud) -> None:
+    session_id = cloud.create()["sessionId"]
+    machine = cloud.aws("stepfunctions")
+    arn = machine.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    again = {"sessionId": session_id, "attemptNumber": 1}
+    start = {"stateMachineArn": arn, "name": f"{session_id}-1", "input": json.dumps(again)}
+    # What AWS answers depends on whether the first one still runs; neither starts another.
+    with contextlib.suppress(machine.exceptions.ExecutionAlreadyExists):
+        machine.start_execution(**start)
+    with cloud.watch(session_id) as viewer:
+        viewer.until_type("turn.completed")
+    types = [e["type"] for e in cloud.events(session_id)]
+    assert types.count("session.ready") == types.count("message.delivered") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "field"),
+    [
+        (b"{", 400, "MalformedBody", None),
+        (b"[]", 400, "MalformedBody", None),
+        (b"{}", 422, "ValidationFailed", "prompt"),
+        (b'{"prompt":"x","githubRepo":"o/n","extra":1}', 422, "ValidationFailed", "extra"),
+        (b'{"prompt":"x","gitUrl":"https://10.0.0.1/x"}', 422, "ValidationFailed", "gitUrl"),
+        (b'{"prompt":"' + b"x" * 300_000 + b'"}', 413, "BodyTooLarge", None),
+    ],
+)
+def test_bad_input_is_a_problem_document(
+    cloud: Cloud, body: bytes, status: int, code: str, field: str | None
+) -> None:
+    answer = cloud.client().post("/sessions", content=body)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {"type", "title", "status", "detail", "retryable", "requestId"} <= set(problem)
+    if field:
+        assert problem["errors"][0]["loc"] == [field]
+
+
+def test_over_the_quota_is_a_clear_refusal(cloud: Cloud) -> None:
+    client = cloud.client("quota")
+    for _ in range(10):
+        cloud.create("quota", autoInitiate=False)
+    body = {"prompt": "x", "gitUrl": cloud.info["gitUrl"]}
+    answer = client.post("/sessions", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (429, "QuotaExceeded")
+    assert answer.json()["retryable"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_viewer_that_drops_at_any_moment_ends_with_every_event(cloud: Cloud) -> None:
+    session_id = cloud.create(setupCommands=["echo a; sleep 0.3; echo b"])["sessionId"]
+    seen: dict[int, str] = {}
+    after, ended = 0, False
+    while not ended:
+        with cloud.watch(session_id, after) as viewer:
+            for _ in range(4):
+                for event in viewer.next().get("events", []):
+                    if event["eventId"]:
+                        seen[event["eventId"]] = event["type"]
+                    ended = ended or event["type"] == "turn.completed"
+        after = next((n - 1 for n in range(1, len(seen) + 2) if n not in seen), len(seen))
+    assert seen == {e["eventId"]: e["type"] for e in cloud.events(session_id)}

@@ -284,6 +284,7 @@ class World:
             metrics=self.base.metrics,
             clock=self.base.clock,
             policy=self.base.policy,
+            identified=self.base.identified,
         )
         request = CreateSession(
             prompt="first",

@@ -33,6 +33,10 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    def identify(self, session_id: str) -> None:
+        """Name the session in every log line that follows."""
+        logger().append_keys(session_id=session_id)
+
     @cached_property
     def policy(self) -> Policy:
         """The deployment's choices."""

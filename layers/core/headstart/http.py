@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -26,7 +27,10 @@ _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
-_RETRY_AFTER_SECONDS = {429: "10", 503: "1"}
+RETRY_AFTER_SECONDS = {429: "10", 503: "1"}
+_DIGITS = 20
+_ERRORS = 20
+_NAME_CHARACTERS = 100
 
 
 def new_app() -> APIGatewayHttpResolver:
@@ -64,8 +68,8 @@ def _problem(app: APIGatewayHttpResolver, error: HeadstartError) -> Response[str
     if isinstance(error, ValidationFailed):
         body["errors"] = error.errors
     headers = {"Cache-Control": "no-store"}
-    if error.retryable and error.status in _RETRY_AFTER_SECONDS:
-        headers["Retry-After"] = _RETRY_AFTER_SECONDS[error.status]
+    if error.retryable and error.status in RETRY_AFTER_SECONDS:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS[error.status]
     return Response(
         status_code=error.status,
         content_type="application/problem+json",
@@ -81,6 +85,16 @@ def answer(body: object, status: int = 200) -> Response[str]:
         content_type="application/json",
         body=json.dumps(body, separators=(",", ":")),
         headers={"Cache-Control": "no-store"},
+    )
+
+
+def document() -> Response[str]:
+    """Return the OpenAPI document that ships beside this module; `make docs` makes it."""
+    return Response(
+        status_code=200,
+        content_type="application/json",
+        body=Path(__file__).with_name("openapi.json").read_text(),
+        headers={"Cache-Control": "public, max-age=300"},
     )
 
 
@@ -117,7 +131,9 @@ def whole_number(
     text = event.query_string_parameters.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text[:20]) <= high:
+    # int() itself refuses thousands of digits, so their number is looked at first.
+    digits = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    if not digits or not low <= int(text) <= high:
         message = f"must be a whole number from {low} to {high}"
         raise ValidationFailed([{"loc": ["query", name], "msg": message}])
     return int(text)
@@ -132,7 +148,9 @@ def body(event: APIGatewayProxyEventV2, model: type[_M]) -> _M:
     if len(text.encode(errors="surrogatepass")) > BODY_BYTES:
         raise BodyTooLarge(f"The body must be at most {BODY_BYTES} bytes")
     try:
-        found = json.loads(text or "null", parse_constant=_refuse_constant)
+        found = json.loads(
+            text or "null", parse_constant=_refuse_constant, object_pairs_hook=_unambiguous
+        )
     except (ValueError, RecursionError) as error:
         raise MalformedBody("The body is not valid JSON") from error
     if not isinstance(found, dict):
@@ -147,12 +165,29 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # Readers differ on which of the two counts; a proxy may have checked the other.
+        raise ValueError("a field is there twice")
+    return found
+
+
 def _errors(error: ValidationError) -> list[dict[str, object]]:
-    """Return what is wrong, field by field, without the values: they may be secrets."""
+    """Return what is wrong, field by field, without the values: they may be secrets.
+
+    The first 20, with names cut to 100 characters: a body of nothing but wrong fields would
+    otherwise make an answer many times its size.
+    """
+    found = error.errors(include_input=False, include_url=False, include_context=False)
     return [
         {
-            "loc": list(item["loc"]) or ["body"],
+            "loc": [_cut(part) for part in item["loc"]] or ["body"],
             "msg": item["msg"].removeprefix("Value error, "),
         }
-        for item in error.errors(include_input=False, include_url=False, include_context=False)
+        for item in found[:_ERRORS]
     ]
+
+
+def _cut(part: int | str) -> int | str:
+    return part if isinstance(part, int) else part[:_NAME_CHARACTERS]

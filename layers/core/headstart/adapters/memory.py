@@ -407,4 +407,9 @@ class MemoryPorts:
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)
+    identified: list[str] = field(default_factory=list)
     policy: Policy = field(default_factory=lambda: Policy(stream_url="wss://stream.test/live"))
+
+    def identify(self, session_id: str) -> None:
+        """Remember which sessions the log was told of."""
+        self.identified.append(session_id)

@@ -77,7 +77,7 @@ class SessionPreparing(EventData):
 
 
 class Preparing(EventData):
-    """How a step goes. A lower `revision` or `attempt_number` than seen before is ignored."""
+    """How a step goes. A lower `attemptNumber` or `revision` than seen before is ignored."""
 
     type = "preparing"
     persisted = False
@@ -259,7 +259,11 @@ class SessionSnapshot(_Passed):
 
 
 class AgentEvent(_Passed):
-    """A finished part of the agent's answer, or the start of a tool."""
+    """A finished part of the agent's answer, or the start of a tool.
+
+    `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId` and what the
+    kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`.
+    """
 
     type = "agent.event"
 
@@ -272,7 +276,7 @@ class AgentDelta(_Passed):
 
 
 class AgentSnapshot(_Passed):
-    """The open parts, for a viewer that joins in mid-answer."""
+    """The open `parts`, for a viewer that joins in mid-answer."""
 
     type = "agent.snapshot"
     persisted = False

@@ -55,6 +55,23 @@ def check_git_url(url: str, allowed_sources: list[str]) -> str:
     return url
 
 
+def check_callback_url(url: str) -> str:
+    """Return the URL if it is https without credentials; raises ValueError.
+
+    The reason never quotes the URL: urlsplit's own may, password and all.
+    """
+    if _CONTROL_OR_SPACE.search(url):
+        raise ValueError("must not contain spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ValueError("is not a valid URL") from None
+    if not valid or "@" in parts.netloc:
+        raise ValueError("must be an https URL without credentials")
+    return url
+
+
 def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     """Say whether the deployment names this URL's origin as a source beside public https.
 

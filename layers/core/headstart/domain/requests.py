@@ -1,16 +1,19 @@
 """The bodies callers send, with the limits of the API; what they break is named field by field."""
 
+import json
+from math import isfinite
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from headstart.domain.model import Model
-from headstart.domain.repository import check_branch
+from headstart.domain.repository import check_branch, check_callback_url
 
 BODY_BYTES = 256 * 1024
 PROMPT_BYTES = 100_000
 ENV_VARS_BYTES = 64 * 1024
+MCP_SERVERS_BYTES = 64 * 1024
+MCP_SERVERS_DEPTH = 16
 
 
 def _prompt_size(text: str) -> str:
@@ -40,38 +43,94 @@ def _env_size(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
-Prompt = Annotated[str, AfterValidator(_prompt_size)]
+def _mcp_size(servers: dict[str, Any]) -> dict[str, Any]:
+    _check_json(servers, MCP_SERVERS_DEPTH)
+    # Only now: what the check refuses, these two would fail on.
+    if len(json.dumps(servers, ensure_ascii=False).encode()) > MCP_SERVERS_BYTES:
+        raise ValueError(f"must be at most {MCP_SERVERS_BYTES} bytes together")
+    return servers
+
+
+def _check_json(value: object, depth: int) -> None:
+    """Refuse what Python reads from JSON but nothing after it can keep: 1e999, half a surrogate."""
+    if depth < 0:
+        raise ValueError(f"must not be nested deeper than {MCP_SERVERS_DEPTH} levels")
+    if isinstance(value, str):
+        _encodable(value)
+    elif isinstance(value, float) and not isfinite(value):
+        raise ValueError("must not contain numbers that are too large")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _encodable(key)
+            _check_json(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_json(item, depth - 1)
+
+
+Prompt = Annotated[
+    str,
+    AfterValidator(_prompt_size),
+    Field(
+        description=f"Not blank; at most {PROMPT_BYTES} bytes of UTF-8.",
+        json_schema_extra={"minLength": 1, "maxLength": PROMPT_BYTES},
+    ),
+]
 Text = Annotated[str, AfterValidator(_encodable)]
+Branch = Annotated[
+    Text,
+    AfterValidator(check_branch),
+    Field(
+        description="A branch name that git accepts.",
+        json_schema_extra={"minLength": 1, "maxLength": 250},
+    ),
+]
 EnvKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 EnvValue = Annotated[Text, StringConstraints(max_length=4096)]
-EnvVars = Annotated[dict[EnvKey, EnvValue], Field(max_length=50), AfterValidator(_env_size)]
+EnvVars = Annotated[
+    dict[EnvKey, EnvValue],
+    Field(
+        max_length=50,
+        description=f"At most {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix.",
+    ),
+    AfterValidator(_env_size),
+]
 SetupCommand = Annotated[Text, StringConstraints(min_length=1, max_length=500)]
 SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 # The length is apart from the pattern: \w up to 127 times takes 50 ms to compile, at every start.
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128)]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-McpServers = Annotated[dict[ServerName, dict[str, Any]], Field(max_length=20)]
+McpServers = Annotated[
+    dict[ServerName, dict[str, Any]],
+    Field(
+        max_length=20,
+        description=f"The agent's own settings, by server; at most {MCP_SERVERS_BYTES} bytes "
+        f"together, {MCP_SERVERS_DEPTH} levels deep.",
+    ),
+    AfterValidator(_mcp_size),
+]
+
+
+_DEFAULT = "Where absent or null, the deployment's default."
 
 
 class EncryptedSecrets(Model):
     """One envelope a session; only KMS can open it."""
 
     names: Annotated[list[EnvKey], Field(min_length=1, max_length=50)]
-    envelope: Annotated[str, StringConstraints(min_length=1, max_length=128 * 1024)]
-
-
-def _https(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("must be an https URL without credentials")
-    return url
+    envelope: Annotated[Text, StringConstraints(min_length=1, max_length=128 * 1024)]
 
 
 class CallbackTarget(Model):
     """Where a backend wants to be told; private addresses are refused again after DNS."""
 
-    url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_https)]
+    url: Annotated[
+        Text,
+        StringConstraints(max_length=2000),
+        AfterValidator(check_callback_url),
+        Field(description="An https URL without credentials."),
+    ]
     headers: Annotated[
         dict[
             Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$")],
@@ -85,18 +144,23 @@ class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
     prompt: Prompt
-    github_repo: str | None = None
-    git_url: str | None = None
-    upstream_branch: Annotated[str, AfterValidator(check_branch)] | None = None
-    agent: Name | None = None
-    mode: Name | None = None
-    model: ModelName | None = None
+    github_repo: Annotated[str, Field(description="`org/name`.")] | None = None
+    git_url: (
+        Annotated[Text, Field(description="Public https, or a source the deployment allows.")]
+        | None
+    ) = None
+    upstream_branch: Branch | None = None
+    agent: Name | None = Field(default=None, description=_DEFAULT)
+    mode: Name | None = Field(default=None, description=_DEFAULT)
+    model: ModelName | None = Field(default=None, description=_DEFAULT)
     setup_commands: SetupCommands = Field(default_factory=list)
     env_vars: EnvVars = Field(default_factory=dict)
     encrypted_secrets: EncryptedSecrets | None = None
     mcp_servers: McpServers = Field(default_factory=dict)
     append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
-    auto_initiate: bool = True
+    auto_initiate: bool = Field(
+        default=True, description="`false` holds the first message until `initiate`."
+    )
     auto_commit: bool = False
     callback_target: CallbackTarget | None = None
 
@@ -118,7 +182,7 @@ class PatchSession(Model):
     """PATCH /sessions/{id}: absent leaves a field, null or empty clears it."""
 
     prompt: Prompt | None = None
-    upstream_branch: Annotated[str, AfterValidator(check_branch)] | None = None
+    upstream_branch: Branch | None = None
     mode: Name | None = None
     model: ModelName | None = None
     setup_commands: SetupCommands | None = None

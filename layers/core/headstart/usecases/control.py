@@ -163,8 +163,10 @@ def answer_input(
     def decide(work: Work) -> CommandRow:
         session = work.session
         require(session, owner, Call.ANSWER)
-        asked = ports.store.input(session_id, request_id)
-        if asked is None or request_id not in session.pending_inputs:
+        # Looked for among the pending ones first: what a caller names may be too long for a key.
+        pending = request_id in session.pending_inputs
+        asked = ports.store.input(session_id, request_id) if pending else None
+        if asked is None:
             raise InputNotFound()
         if (asked.kind == "question" and request.reply) or (
             asked.kind == "permission" and request.answers is not None

@@ -11,7 +11,7 @@ from headstart.domain.errors import (
     ValidationFailed,
 )
 from headstart.domain.ids import new_id, new_secret, new_session_id
-from headstart.domain.lifecycle import START_CHECK
+from headstart.domain.lifecycle import START_CHECK, milliseconds
 from headstart.domain.model import Model, format_time
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url
@@ -44,6 +44,7 @@ def create_session(
     """
     now, policy = ports.clock(), ports.policy
     session_id = new_session_id(now)
+    ports.identify(session_id)
     secret, ticket = new_ticket(policy, session_id, owner, now)
     work = _new_session(request, policy, session_id=session_id, owner=owner, now=now)
     if key is not None:
@@ -58,6 +59,7 @@ def create_session(
         return _repeat(ports, owner, used, request)
     start_attempt(ports, work.session)
     ports.metrics.count("SessionsCreated")
+    ports.metrics.milliseconds("FastReturn", milliseconds(now, ports.clock()))
     return _answer(work.session, policy, secret, ticket)
 
 

@@ -19,6 +19,7 @@ def receive(ports: Ports, connection_id: str, text: str) -> None:
     if connection is None:
         ports.sockets.close(connection_id)
         return
+    ports.identify(connection.session_id)
     try:
         frame = json.loads(text)
     except ValueError:

@@ -46,13 +46,14 @@ def sweep(ports: Ports) -> int:
             except SessionNotFound:
                 _log.info("a due session is gone")
             except HeadstartError:
-                _log.exception("could not look after a session", extra={"session_id": session_id})
+                _log.exception("could not look after a session")
                 ports.metrics.count("JanitorErrors")
     return seen
 
 
 def look_after(ports: Ports, session_id: str) -> None:
     """Do what is due for one session; the index is a hint, the row read here is the truth."""
+    ports.identify(session_id)
     session = ports.store.session(session_id)
     now = ports.clock()
     if session.due_at is None or session.due_at > now:

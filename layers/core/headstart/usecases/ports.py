@@ -265,3 +265,6 @@ class Ports(Protocol):
     def policy(self) -> Policy: ...
     @property
     def clock(self) -> Clock: ...
+
+    def identify(self, session_id: str) -> None:
+        """Name the session in every log line that follows."""

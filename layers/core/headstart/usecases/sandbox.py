@@ -155,6 +155,7 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
     session's accepted one, or a session that is gone, is none of our business.
     """
     session_id = name.partition("-")[0]
+    ports.identify(session_id)
     error = SandboxStopped(reason)
 
     def decide(work: Work) -> str | None:

@@ -18,6 +18,7 @@ from headstart.usecases.ports import Ports
 PAGE_LIMIT = 100
 WAIT_LIMIT_SECONDS = 25
 _WAIT_POLL_SECONDS = 0.5
+_CURSOR_CHARACTERS = 200
 
 
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
@@ -123,9 +124,14 @@ def _encode(cursor: str) -> str:
 
 
 def _decode(cursor: str) -> str:
+    message = "must be a nextCursor of an earlier answer"
+    refused = ValidationFailed([{"loc": ["query", "cursor"], "msg": message}])
+    if len(cursor) > _CURSOR_CHARACTERS:
+        raise refused
     try:
-        return str(json.loads(base64.urlsafe_b64decode(cursor.encode())))
+        found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
     except (binascii.Error, ValueError) as error:
-        raise ValidationFailed(
-            [{"loc": ["cursor"], "msg": "must be a nextCursor of an earlier answer"}]
-        ) from error
+        raise refused from error
+    if not isinstance(found, str) or not found.isascii() or not found:
+        raise refused
+    return found
