@@ -54,6 +54,11 @@ template: $(SETUP)
 bench: $(SETUP)
 	$(BIN)/python -m tests.bench $(BENCH)
 
+# What is written down about the HTTP API, made from its code; a test says when it is out of date.
+.PHONY: docs
+docs: $(SETUP)
+	$(BIN)/python -m headstart_docs
+
 .PHONY: clean
 clean:
 	rm -rf $(VENV) .aws-sam .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

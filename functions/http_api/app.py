@@ -12,7 +12,16 @@ from headstart.domain.requests import (
     RetrySession,
     SendMessage,
 )
-from headstart.http import answer, body, idempotency_key, new_app, owner, session_id, whole_number
+from headstart.http import (
+    answer,
+    body,
+    document,
+    idempotency_key,
+    new_app,
+    owner,
+    session_id,
+    whole_number,
+)
 from headstart.usecases import control, create, deletion, messages, sessions
 
 if TYPE_CHECKING:
@@ -115,6 +124,11 @@ def stream_ticket(id_: str) -> Response[str]:
 @app.get("/health")
 def health() -> Response[str]:
     return answer({"status": "ok"})
+
+
+@app.get("/openapi.json")
+def openapi() -> Response[str]:
+    return document()
 
 
 @entry

@@ -1,0 +1,209 @@
+"""The bodies that calls answer with: for the OpenAPI document, and for tests to check answers by.
+
+`headstart.domain.views` makes them; the tests fail where the two differ.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from headstart.domain.model import Model
+from headstart.domain.session import AttemptStatus, Cause, Failure, MessageStatus, Status
+from headstart.domain.steps import StepName, StepStatus
+
+Time = Annotated[
+    datetime,
+    Field(description="UTC, ISO 8601 with milliseconds.", examples=["2026-11-22T10:50:00.123Z"]),
+]
+
+
+class Stream(Model):
+    """Where to open a WebSocket: `url?ticket=…`, once, before `expiresAt`."""
+
+    url: str
+    ticket: str
+    expires_at: Time
+
+
+class CreatedSession(Model):
+    """A session that exists from now on, whatever becomes of its preparation."""
+
+    session_id: str
+    status: Status
+    attempt_number: int
+    created_at: Time
+    stream: Stream
+
+
+class Repository(Model):
+    """What was cloned, and the session's own branch."""
+
+    git_url: str
+    branch: str
+
+
+class StepView(Model):
+    """One step of an attempt; all of them are listed from the start."""
+
+    step: StepName
+    status: StepStatus
+    started_at: Time | None
+    ended_at: Time | None
+    message: str = Field(default="", description="What it does just now, or why it failed.")
+    percent: int = Field(default=0, ge=0, le=100)
+    output: str = Field(default="", description="The end of what a failed step printed.")
+
+
+class AttemptView(Model):
+    """One run of the preparation."""
+
+    number: int
+    cause: Cause
+    status: AttemptStatus
+    started_at: Time
+    ended_at: Time | None
+    steps: list[StepView]
+
+
+class SnapshotAttemptView(AttemptView):
+    """An attempt in a `session.snapshot`; `revision` says which `preparing` events are older."""
+
+    revision: int
+
+
+class QueuedMessage(Model):
+    """A message that is not delivered yet."""
+
+    message_id: str
+    status: MessageStatus
+    created_at: Time
+
+
+class ActiveTurn(Model):
+    """The message that the agent works on; `startedAt` is null until it has it."""
+
+    turn_id: str
+    message_id: str
+    started_at: Time | None
+
+
+class PendingInput(Model):
+    """What the agent asks, and waits for: answered by `POST …/inputs/{requestId}`."""
+
+    request_id: str
+    turn_id: str
+    kind: str = Field(description="`permission` or `question`.")
+    body: dict[str, Any] = Field(description="The agent's own words.")
+    created_at: Time
+
+
+class Counts(Model):
+    """How many of each were given; the values themselves are never answered."""
+
+    env_vars: int
+    encrypted_secrets: int
+    setup_commands: int
+    mcp_servers: int
+
+
+class SessionView(Model):
+    """A session."""
+
+    session_id: str
+    title: str = Field(description="The first prompt's beginning.")
+    status: Status
+    created_at: Time
+    updated_at: Time
+    prepared_at: Time | None
+    initiated_at: Time | None = Field(description="When the agent accepted the first message.")
+    last_event_id: int = Field(description="The last persisted event's id; 0 before any.")
+    repository: Repository
+    agent: str
+    mode: str
+    model: str | None
+    attempt: AttemptView
+    failure: Failure | None
+    queue: list[QueuedMessage]
+    active_turn: ActiveTurn | None
+    pending_inputs: list[PendingInput]
+    counts: Counts
+
+
+class SessionSnapshotView(SessionView):
+    """A session as `session.snapshot` has it; a failed step's output is its last 4 KB."""
+
+    attempt: SnapshotAttemptView
+
+
+class SessionPage(Model):
+    """Sessions, newest first."""
+
+    items: list[SessionView]
+    next_cursor: str | None = Field(description="The next page's `cursor`; null on the last.")
+
+
+class MessageView(Model):
+    """A message, in its place in the session's queue."""
+
+    message_id: str
+    text: str
+    status: MessageStatus
+    created_at: Time
+    delivered_at: Time | None
+    failure: Failure | None
+
+
+class MessagePage(Model):
+    """All messages, oldest first."""
+
+    items: list[MessageView]
+    next_cursor: None
+
+
+class SentInput(Model):
+    """The answer is on its way; `input.resolved` tells when the agent has it."""
+
+    request_id: str
+    status: Annotated[str, Field(pattern="^sent$")]
+
+
+class Empty(Model):
+    """Nothing to tell."""
+
+
+class Health(Model):
+    """The API answers."""
+
+    status: Annotated[str, Field(pattern="^ok$")]
+
+
+class FieldError(Model):
+    """One field that is wrong, without its value."""
+
+    loc: list[int | str] = Field(
+        description="Where it is: field by field, or `header` or `query` and a name.",
+        examples=[["setupCommands", 0]],
+    )
+    msg: str
+
+
+class Problem(Model):
+    """RFC 9457. Branch on `code`; show `detail`."""
+
+    type: str = Field(description="`urn:headstart:error:` and the code.")
+    title: str
+    status: int
+    detail: str = Field(description="What a person can act on.")
+    code: str
+    retryable: bool = Field(description="Whether the same call may succeed later.")
+    request_id: str = Field(description="Names the call in the logs.")
+    errors: list[FieldError] = Field(
+        default_factory=list, description="Only with ValidationFailed; at most 20."
+    )
+
+
+class GatewayMessage(Model):
+    """What API Gateway answers by itself, before a request reaches Headstart."""
+
+    message: str | None

@@ -1,0 +1,123 @@
+"""Calls and their real answers, the same in every run: clock and ids are fixed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import Random
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from headstart.adapters.memory import MemoryClock, MemoryPorts
+from headstart.domain import ids
+from headstart.domain.session import Input, Session, Status, Turn
+from headstart.domain.steps import StepName
+from headstart.domain.work import Work
+from headstart.usecases.preparation import StepTask, run_step
+from headstart_docs.in_process import Answer, Api
+
+KEY = "9b2f6a52-7d0c-4c53-8c5e-0f3f6f6f2c11"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One call with its answer."""
+
+    method: str
+    target: str
+    body: object
+    key: str | None
+    answer: Answer
+
+
+def make_examples() -> dict[str, Example]:
+    """Return an example of every operation but the document's own, by its name, and `problem`."""
+    clock = MemoryClock()
+    clock.now = datetime(2026, 11, 22, 10, 50, 0, 123_000, tzinfo=UTC)
+    ports = MemoryPorts(clock=clock)
+    ports.policy.stream_url = "wss://f6e5d4c3b2.execute-api.eu-west-1.amazonaws.com/live"
+    chance = Random()  # noqa: S311  an example keeps no secret
+    fixed = SimpleNamespace(
+        choice=chance.choice,
+        token_urlsafe=lambda length: "".join(chance.choices("ABCDEFGHabcdefgh01234567", k=43)),
+    )
+    with patch.object(ids, "secrets", fixed):
+        return _Story(ports, clock, chance).told()
+
+
+class _Story:
+    """A session's life; each call is kept as an example."""
+
+    def __init__(self, ports: MemoryPorts, clock: MemoryClock, chance: Random) -> None:
+        self._ports, self._clock, self._api, self._chance = ports, clock, Api(ports), chance
+        self._kept: dict[str, Example] = {}
+
+    def _keep(
+        self, name: str, method: str, target: str, body: object = None, key: str | None = None
+    ) -> Answer:
+        self._clock.advance(milliseconds=870)
+        # A call's ids depend on its name alone: one more id minted elsewhere changes no other.
+        self._chance.seed(name)
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = self._api.call(method, target, body, headers=headers)
+        self._kept[name] = Example(method, target, body, key, answer)
+        return answer
+
+    def told(self) -> dict[str, Example]:
+        """Tell it."""
+        body = {
+            "prompt": "Add a health check",
+            "githubRepo": "org/name",
+            "setupCommands": ["npm ci"],
+            "envVars": {"CI": "1"},
+            "autoInitiate": False,
+        }
+        wrong = {"prompt": "", "githubRepo": "org/name", "colour": "red"}
+        self._keep("problem", "POST", "/sessions", wrong)
+        session_id = self._keep("create_session", "POST", "/sessions", body, KEY).json["sessionId"]
+        one = f"/sessions/{session_id}"
+        self._start(session_id)
+        self._keep("get_session", "GET", one)
+        self._keep("list_sessions", "GET", "/sessions?limit=20")
+        self._keep("wait", "GET", f"{one}/wait?while=preparing&seconds=0")
+        self._keep("stream_ticket", "POST", f"{one}/stream-ticket")
+        self._keep("patch_session", "PATCH", one, {"mode": "plan", "envVars": None})
+        self._keep("initiate", "POST", f"{one}/initiate")
+        message = {"prompt": "And then the tests"}
+        self._keep("send_message", "POST", f"{one}/messages", message, KEY[::-1])
+        self._keep("list_messages", "GET", f"{one}/messages")
+        self._keep("list_events", "GET", f"{one}/events?after=0")
+        self._keep("interrupt", "POST", f"{one}/interrupt")
+        retry = {"attemptNumber": 1, "setupCommands": ["npm ci --ignore-scripts"]}
+        self._keep("retry", "POST", f"{one}/retry", retry)
+        asked = self._ask(session_id)
+        self._keep("answer_input", "POST", f"{one}/inputs/{asked}", {"reply": "once"})
+        self._keep("delete_session", "DELETE", one)
+        self._keep("health", "GET", "/health")
+        return self._kept
+
+    def _start(self, session_id: str) -> None:
+        self._chance.seed("start")
+        token = ids.new_secret()
+        task = StepTask(
+            session_id=session_id, attempt_number=1, step=StepName.SANDBOX, task_token=token
+        )
+        run_step(self._ports, task)
+
+    def _ask(self, session_id: str) -> str:
+        """Let a turn be active and its agent ask for a permission."""
+        self._chance.seed("ask")
+        ports, now = self._ports, self._clock()
+        session: Session = ports.store.session(session_id)
+        turn = Turn(turn_id=ids.new_id("turn"), message_id="msg", message_number=1, claimed_at=now)
+        session.status, session.active_turn = Status.RUNNING, turn
+        asked = Input(
+            request_id=ids.new_id("per"),
+            turn_id=turn.turn_id,
+            kind="permission",
+            body={"title": "Run npm test"},
+            created_at=now,
+        )
+        session.pending_inputs = [asked.request_id]
+        work = Work(session, now)
+        work.save(asked)
+        ports.store.commit(work, ports.policy.active_sessions)
+        return asked.request_id

@@ -1,0 +1,200 @@
+"""Every call of the HTTP API: what it takes, what it answers and how it can be refused."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.domain import errors as e
+from headstart.domain import requests
+from headstart.domain.calls import EFFECTS, Call, Effect
+from headstart.domain.model import Model
+from headstart.domain.session import Status
+from headstart.usecases.sessions import PAGE_LIMIT, WAIT_LIMIT_SECONDS
+from headstart_docs import answers
+
+Error = type[e.HeadstartError]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A parameter of the query; a default of None means it may be left out."""
+
+    name: str
+    text: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call; `name` is its handler's. An `answer` of a string names a schema made elsewhere."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    text: str
+    status: int
+    answer: type[Model] | str
+    request: type[Model] | None = None
+    call: Call | None = None
+    query: tuple[Query, ...] = ()
+    keyed: bool = False
+    is_open: bool = False
+    function: str = "http_api"
+    refusals: tuple[Error, ...] = ()
+
+    @property
+    def operation_id(self) -> str:
+        """The name in camelCase."""
+        first, *rest = self.name.split("_")
+        return first + "".join(part.title() for part in rest)
+
+    def path_parameters(self) -> list[str]:
+        """Return the names in braces."""
+        return re.findall(r"\{(\w+)\}", self.path)
+
+    def refused_by(self) -> dict[int, list[Error]]:
+        """Return every error the call can answer, by status."""
+        found: dict[int, list[Error]] = {}
+        for error in sorted(self._errors(), key=lambda error: error.status):
+            found.setdefault(error.status, []).append(error)
+        return found
+
+    def _errors(self) -> Iterator[Error]:
+        if not self.is_open:
+            yield e.Unauthorized
+        if self.request:
+            yield from (e.MalformedBody, e.BodyTooLarge, e.ValidationFailed)
+        elif self.query:
+            yield e.ValidationFailed
+        if self.keyed:
+            yield e.IdempotencyKeyReused
+        effects = {EFFECTS[self.call, status] for status in Status} if self.call else set()
+        if effects:
+            yield e.SessionNotFound
+        if Effect.CONFLICT in effects:
+            yield e.WrongStatus
+        yield from self.refusals
+        if effects and self.call is not Call.READ:
+            yield e.Conflict
+        if not self.is_open:
+            yield e.ServiceUnavailable
+        yield e.HeadstartError
+
+
+def _number(low: int, high: int, default: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": low, "maximum": high, "default": default}
+
+
+_ONE = "/sessions/{id}"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "create_session", "post", "/sessions", "Create a session",
+        "Answers at once; the preparation goes on by itself and is told on the stream. With "
+        "`autoInitiate: false` the first message waits for `initiate`.",
+        202, answers.CreatedSession, requests.CreateSession, keyed=True,
+        refusals=(e.QuotaExceeded,),
+    ),
+    Operation(
+        "list_sessions", "get", "/sessions", "List sessions",
+        "The caller's, newest first.",
+        200, answers.SessionPage,
+        query=(
+            Query("limit", "How many at most.", _number(1, PAGE_LIMIT, 20)),
+            Query("cursor", "The `nextCursor` of the page before.", {"type": "string"}),
+        ),
+    ),
+    Operation(
+        "get_session", "get", _ONE, "Get a session",
+        "Reading wakes nothing.",
+        200, answers.SessionView, call=Call.READ,
+    ),
+    Operation(
+        "wait", "get", f"{_ONE}/wait", "Wait for another status",
+        "Answers the session as soon as its status is not `while`, or after `seconds` as it is.",
+        200, answers.SessionView, call=Call.READ, function="wait",
+        query=(
+            Query(
+                "while", "The status to wait out.",
+                {"type": "string", "enum": [s.value for s in Status], "default": "preparing"},
+            ),
+            Query(
+                "seconds", "How long at most.",
+                _number(0, WAIT_LIMIT_SECONDS, WAIT_LIMIT_SECONDS),
+            ),
+        ),
+    ),
+    Operation(
+        "patch_session", "patch", _ONE, "Change a session",
+        "Before its first message is on its way: an absent field stays, null or empty clears it. "
+        "What a step already did is not undone.",
+        200, answers.SessionView, requests.PatchSession, Call.PATCH,
+        refusals=(e.AlreadyInitiated,),
+    ),
+    Operation(
+        "delete_session", "delete", _ONE, "Delete a session",
+        "In any status: stops everything and removes everything.",
+        202, answers.Empty, call=Call.DELETE,
+    ),
+    Operation(
+        "initiate", "post", f"{_ONE}/initiate", "Release what is held",
+        "The first message of a session made with `autoInitiate: false`, or a queue that paused. "
+        "Twice is harmless.",
+        202, answers.SessionView, call=Call.INITIATE, refusals=(e.QuotaExceeded,),
+    ),
+    Operation(
+        "list_messages", "get", f"{_ONE}/messages", "List messages",
+        "All of them, with text and status, oldest first.",
+        200, answers.MessagePage, call=Call.READ,
+    ),
+    Operation(
+        "send_message", "post", f"{_ONE}/messages", "Send a message",
+        "Takes the last place in the queue, and wakes a sleeping session. `ifBusy: \"reject\"` "
+        "asks for 409 while a turn is active.",
+        202, answers.MessageView, requests.SendMessage, Call.MESSAGE, keyed=True,
+        refusals=(e.SessionBusy, e.QueueFull, e.QuotaExceeded),
+    ),
+    Operation(
+        "answer_input", "post", f"{_ONE}/inputs/{{requestId}}", "Answer the agent",
+        "`reply` to a permission, `answers` to a question (the labels chosen, question by "
+        "question), `reject` for either.",
+        202, answers.SentInput, requests.AnswerInput, Call.ANSWER,
+        refusals=(e.InputNotFound,),
+    ),
+    Operation(
+        "interrupt", "post", f"{_ONE}/interrupt", "Stop the turn",
+        "In preparation, cancels the attempt. The queue then waits for the next message or for "
+        "`initiate`.",
+        202, answers.SessionView, call=Call.INTERRUPT,
+    ),
+    Operation(
+        "retry", "post", f"{_ONE}/retry", "Try again after a failure",
+        "Names the attempt that failed, so that two tabs don't retry twice. A living sandbox "
+        "keeps what already succeeded.",
+        202, answers.SessionView, requests.RetrySession, Call.RETRY,
+        refusals=(e.StaleAttempt, e.QuotaExceeded),
+    ),
+    Operation(
+        "list_events", "get", f"{_ONE}/events", "List events",
+        "The persisted ones above `after`, a page at a time.",
+        200, "EventPage", call=Call.READ,
+        query=(Query("after", "The last event id you have.", _number(0, 10**12 - 1, 0)),),
+    ),
+    Operation(
+        "stream_ticket", "post", f"{_ONE}/stream-ticket", "Get a stream ticket",
+        "One for each connection; good for a minute.",
+        200, answers.Stream, call=Call.READ,
+    ),
+    Operation(
+        "health", "get", "/health", "Health",
+        "Open to all; touches nothing.",
+        200, answers.Health, is_open=True,
+    ),
+    Operation(
+        "openapi", "get", "/openapi.json", "This document",
+        "Open to all; OpenAPI 3.1.",
+        200, "Document", is_open=True,
+    ),
+)  # fmt: skip
