@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
     session_id, attempt_number = event["sessionId"], event["attemptNumber"]
     if caught := event.get("error"):
-        fail_preparation(services, session_id, attempt_number, error_of(caught))
-    else:
-        finish_preparation(services, session_id, attempt_number)
+        error = error_of(caught)
+        fail_preparation(services, session_id, attempt_number, error)
+        return {"code": error.code, "reason": error.reason}
+    finish_preparation(services, session_id, attempt_number)
     return {}

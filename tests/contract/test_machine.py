@@ -59,15 +59,17 @@ class Whole(MemoryPorts):
         self.sockets = self.runner
         self.sandboxes = StartsRunner(self.runner)
 
-    def invoke(self, event: dict[str, Any]) -> None:
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """Do what run_step and finish_preparation do with their events."""
         if "taskToken" in event:
             run_step(self, StepTask.model_validate(event))
         elif "error" in event:
             error = error_of(event["error"])
             fail_preparation(self, event["sessionId"], event["attemptNumber"], error)
+            return {"code": error.code, "reason": error.reason}
         else:
             finish_preparation(self, event["sessionId"], event["attemptNumber"])
+        return {}
 
     def result(self, session_id: str) -> dict[str, Any]:
         """Wait for the attempt's execution and return it."""
@@ -141,9 +143,9 @@ def _substituted(text: str) -> str:
 _setup_heartbeat = CallbackEndpoint.setup_heartbeat_endpoint
 
 
-def _noticing_early_answers(endpoint: CallbackEndpoint, seconds: int) -> Any:
+def _noticing_early_answers(endpoint: CallbackEndpoint, heartbeat_seconds: int) -> Any:
     """Wake a wait that begins after its answer came: moto would sleep through a heartbeat."""
-    heartbeat = _setup_heartbeat(endpoint, seconds)
+    heartbeat = _setup_heartbeat(endpoint, heartbeat_seconds)
     if endpoint.get_outcome():
         heartbeat.notify()
     return heartbeat
@@ -157,8 +159,7 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answers], Whole
     made: list[Whole] = []
 
     def invoke(_: object, __: str, ___: object, body: Any, *____: Any, **_____: Any) -> str:
-        made[0].invoke(json.loads(body))
-        return "{}"
+        return json.dumps(made[0].invoke(json.loads(body)))
 
     monkeypatch.setattr(LambdaSimpleBackend, "invoke", invoke)
     monkeypatch.setattr(CallbackEndpoint, "setup_heartbeat_endpoint", _noticing_early_answers)
@@ -197,6 +198,7 @@ def test_the_machine_catches_a_failure_by_name(whole: Callable[[Answers], Whole]
     session_id = started(ports)
     execution = ports.result(session_id)
     assert execution["status"] == "FAILED"
+    assert execution["error"] == error["code"]
     session = ports.store.session(session_id)
     assert session.failure
     assert (session.failure.code, session.failure.step) == ("RepositoryNotFound", "clone")
