@@ -1,7 +1,6 @@
 """Every call in every status does what the one table says: each cell is a test."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -90,31 +89,31 @@ REACHED: dict[Status, Callable[[MemoryPorts], str]] = {
 }
 
 
-def do(ports: MemoryPorts, call: Call, session_id: str) -> Any:
+def do(ports: MemoryPorts, call: Call, session_id: str) -> None:
     number = ports.store.session(session_id).attempt_number
     match call:
         case Call.READ:
             sessions.list_messages(ports, "alice", session_id)
             sessions.list_events(ports, "alice", session_id, 0)
             sessions.stream_ticket(ports, "alice", session_id)
-            return sessions.get_session(ports, "alice", session_id)
+            sessions.get_session(ports, "alice", session_id)
         case Call.PATCH:
-            return control.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
+            control.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
         case Call.INITIATE:
-            return messages.initiate(ports, "alice", session_id)
+            messages.initiate(ports, "alice", session_id)
         case Call.MESSAGE:
             request = SendMessage(prompt="And then?")
-            return messages.send_message(ports, "alice", session_id, request, None)
+            messages.send_message(ports, "alice", session_id, request, None)
         case Call.ANSWER:
             answer = AnswerInput(reply="once")
-            return control.answer_input(ports, "alice", session_id, "req", answer)
+            control.answer_input(ports, "alice", session_id, "req", answer)
         case Call.INTERRUPT:
-            return control.interrupt(ports, "alice", session_id)
+            control.interrupt(ports, "alice", session_id)
         case Call.RETRY:
             request_ = RetrySession(attempt_number=number)
-            return control.retry(ports, "alice", session_id, request_)
+            control.retry(ports, "alice", session_id, request_)
         case Call.DELETE:
-            return deletion.delete_session(ports, "alice", session_id)
+            deletion.delete_session(ports, "alice", session_id)
 
 
 @pytest.mark.parametrize("call", list(Call), ids=lambda c: c.name.lower())

@@ -1,6 +1,7 @@
 """The environment, read once and checked as a whole: the only place that knows variable names."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,10 @@ class Settings(BaseModel):
     default_agent: str = Field(alias="HEADSTART_DEFAULT_AGENT", default="demo")
     default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
+    sandbox_dollars_per_hour: float = Field(
+        alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
+    )
+    over_quota: Literal["reject", "wait"] = Field(alias="HEADSTART_OVER_QUOTA", default="reject")
     active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
     bucket: str = Field(alias="HEADSTART_BUCKET", default="")
     cluster: str = Field(alias="HEADSTART_CLUSTER", default="")
@@ -49,6 +54,8 @@ class Settings(BaseModel):
             default_mode=self.default_mode,
             default_model=self.default_model or None,
             active_sessions=self.active_sessions,
+            sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
+            wait_in_line=self.over_quota == "wait",
         )
 
     def subnet_ids(self) -> list[str]:

@@ -1,5 +1,6 @@
 """The store on DynamoDB: one table, one transaction a change, no scans."""
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +311,17 @@ class DynamoStore:
         item = self._get(rows.owner_pk(owner), f"KEY#{key}")
         used = rows.decode(item, IdempotencyKey) if item else None
         return used if used and used.expires_at > now else None
+
+    def durations(self, git_url: str) -> dict[str, int]:
+        """Return how long each step took before."""
+        item = self._get(rows.repository_pk(git_url), "DURATIONS")
+        found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
+        return found
+
+    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of a repository."""
+        key = rows.key(rows.repository_pk(git_url), "DURATIONS")
+        self._put({**key, "data": {"S": json.dumps(durations)}})
 
     # Tickets and connections.
 

@@ -55,6 +55,7 @@ class MemoryStore:
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
+        self.known_durations: dict[str, dict[str, int]] = {}
         self.commits = 0
 
     def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
@@ -187,6 +188,14 @@ class MemoryStore:
         """Return a key that has not expired."""
         used = self.keys.get((owner, key))
         return used if used and used.expires_at > now else None
+
+    def durations(self, git_url: str) -> dict[str, int]:
+        """Return how long each step took before."""
+        return dict(self.known_durations.get(git_url, {}))
+
+    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of a repository."""
+        self.known_durations[git_url] = dict(durations)
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""

@@ -5,6 +5,7 @@ read than DynamoDB's typed maps. Attributes repeat only what a condition, an ind
 operator's query needs.
 """
 
+import hashlib
 import json
 import zlib
 from datetime import datetime
@@ -47,6 +48,11 @@ def session_pk(session_id: str) -> str:
 def owner_pk(owner: str) -> str:
     """Return the partition of a user."""
     return f"USER#{owner}"
+
+
+def repository_pk(git_url: str) -> str:
+    """Return the partition of what is remembered of a repository."""
+    return f"REPOSITORY#{hashlib.sha256(git_url.encode()).hexdigest()}"
 
 
 def due_pk(shard: int) -> str:

@@ -61,11 +61,17 @@ class StepReceipt(Model):
 
 
 class Receipt(Model):
-    """What an attempt took, in milliseconds."""
+    """What an attempt took, in milliseconds, and the container's share of its price.
+
+    `clonedBytes` is what came over the network; `cached` says that an earlier clone was there.
+    """
 
     attempt_number: int
     total_ms: int
     steps: list[StepReceipt]
+    cloned_bytes: int | None = None
+    cached: bool = False
+    estimated_dollars: float | None = None
 
 
 class SessionPreparing(EventData):

@@ -48,6 +48,13 @@ _KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)
 IDLE_LIMIT = timedelta(minutes=15)
 """How long a sandbox waits for the next message before its session is put to sleep."""
 
+SLOW_FACTOR = 2
+SLOW_MARGIN_MS = 2000
+"""A step is slower than usual above this many times its usual time, and this much more."""
+
+BLEND = 0.3
+"""How much the newest duration weighs against those before it."""
+
 TURN_CHECK = timedelta(minutes=2)
 """How often the janitor looks whether the runner of an active turn lives."""
 
@@ -82,6 +89,7 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
     session.execution_arn = None
     session.failure = None
     session.move_to(Status.PREPARING, work.now)
+    session.waiting_since = None
     session.due_at = work.now + START_CHECK
     attempt = Attempt(
         number=session.attempt_number, cause=cause, started_at=work.now, progress_at=work.now
@@ -90,6 +98,33 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
     work.save(attempt)
     work.emit(events.SessionPreparing(attempt_number=attempt.number, cause=cause))
     return attempt
+
+
+def wait_in_line(work: Work) -> None:
+    """Record the session without a place: it is started when one frees."""
+    work.quota = None
+    work.session.waiting_since = work.now
+    work.session.due_at = work.now + START_CHECK
+
+
+def leave_line(work: Work, attempt: Attempt) -> None:
+    """Take a place and be started; the attempt's clock begins now."""
+    work.quota = QuotaChange.JOIN
+    work.session.waiting_since = None
+    work.session.due_at = work.now + START_CHECK
+    attempt.started_at = attempt.progress_at = work.now
+    attempt.step(StepName.SANDBOX).message = None
+    work.save(attempt)
+
+
+def show_position(work: Work, attempt: Attempt, position: int) -> None:
+    """Show where in line the session stands, if that changed."""
+    work.session.due_at = work.now + START_CHECK
+    record = attempt.step(StepName.SANDBOX)
+    message = f"Waiting for a free place: position {position} in line"
+    if record.message != message:
+        record.message = message
+        _show(work, attempt, record)
 
 
 def begin_step(work: Work, attempt: Attempt, name: StepName, message: str) -> StepRecord:
@@ -161,26 +196,37 @@ def _show(
         attempt.revision += 1
         attempt.progress_at = work.now
         work.save(attempt)
+    elapsed = milliseconds(record.started_at or work.now, record.ended_at or work.now)
+    expected = attempt.expected.get(record.step)
+    running = record.status is StepStatus.RUNNING
+    message = record.message
+    if running and expected is not None and elapsed > SLOW_FACTOR * expected + SLOW_MARGIN_MS:
+        message = f"{message or 'Working'} (slower than usual)"
     work.emit(
         events.Preparing(
             attempt_number=attempt.number,
             revision=attempt.revision,
             step=record.step,
             status=record.status,
-            message=record.message,
+            message=message,
             percent=record.percent,
-            elapsed_ms=milliseconds(record.started_at or work.now, record.ended_at or work.now),
+            elapsed_ms=elapsed,
+            eta_ms=max(0, expected - elapsed) if running and expected is not None else None,
             output=output,
             output_offset=output_offset,
         )
     )
 
 
-def receipt(attempt: Attempt, now: datetime) -> events.Receipt:
+def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> events.Receipt:
     """Return what the attempt took so far."""
+    total = milliseconds(attempt.started_at, now)
     return events.Receipt(
         attempt_number=attempt.number,
-        total_ms=milliseconds(attempt.started_at, now),
+        total_ms=total,
+        cloned_bytes=attempt.cloned_bytes,
+        cached=attempt.clone_cached,
+        estimated_dollars=round(total / 3_600_000 * dollars_per_hour, 6),
         steps=[
             events.StepReceipt(
                 step=record.step,
@@ -193,25 +239,37 @@ def receipt(attempt: Attempt, now: datetime) -> events.Receipt:
     )
 
 
-def complete_attempt(work: Work, attempt: Attempt) -> None:
+def durations(attempt: Attempt) -> dict[str, int]:
+    """Return how long each step that was really done took, blended with what was known before."""
+    found = dict(attempt.expected)
+    for record in attempt.steps:
+        if record.status is StepStatus.COMPLETED and record.started_at and record.ended_at:
+            took = milliseconds(record.started_at, record.ended_at)
+            known = found.get(record.step, took)
+            found[record.step.value] = round(known + BLEND * (took - known))
+    return found
+
+
+def complete_attempt(work: Work, attempt: Attempt, dollars_per_hour: float = 0.0) -> None:
     """End the attempt well: `running` if a message was accepted, else `prepared`."""
     attempt.status = AttemptStatus.COMPLETED
     attempt.ended_at = work.now
     attempt.revision += 1
     work.save(attempt)
+    paid = receipt(attempt, work.now, dollars_per_hour)
     session = work.session
     session.prepared_at = work.now
     session.due_at = work.now + IDLE_LIMIT
     if session.active_turn:
         session.move_to(Status.RUNNING, work.now)
         session.due_at = work.now + TURN_CHECK
-        work.emit(events.SessionReady(receipt=receipt(attempt, work.now)))
+        work.emit(events.SessionReady(receipt=paid))
     elif session.initiated_at:
         session.move_to(Status.READY, work.now)
-        work.emit(events.SessionReady(receipt=receipt(attempt, work.now)))
+        work.emit(events.SessionReady(receipt=paid))
     else:
         session.move_to(Status.PREPARED, work.now)
-        work.emit(events.SessionPrepared(receipt=receipt(attempt, work.now)))
+        work.emit(events.SessionPrepared(receipt=paid))
 
 
 def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:

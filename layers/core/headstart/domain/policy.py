@@ -26,6 +26,8 @@ class Policy(Model):
     active_sessions: int = 10
     queued_messages: int = 50
     clone_depth: int = 1
+    sandbox_dollars_per_hour: float = 0.0
+    wait_in_line: bool = False
     min_free_disk: int = 1024 * 1024 * 1024
     ticket_life: timedelta = timedelta(minutes=1)
     connection_life: timedelta = timedelta(hours=3)

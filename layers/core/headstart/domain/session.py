@@ -132,6 +132,7 @@ class Session(Model):
     failure: Failure | None = None
     runner_seq: int = 0
     due_at: Timestamp | None = None
+    waiting_since: Timestamp | None = None
     counts: dict[str, int] = Field(default_factory=dict)
 
     def move_to(self, status: Status, now: datetime) -> None:
@@ -189,7 +190,10 @@ def _all_steps() -> list[StepRecord]:
 
 
 class Attempt(Model):
-    """One run of the preparation machine; `revision` grows with every change a viewer may see."""
+    """One run of the preparation machine; `revision` grows with every change a viewer may see.
+
+    `expected` is how many milliseconds each step took before on this repository.
+    """
 
     number: int
     cause: Cause
@@ -199,6 +203,9 @@ class Attempt(Model):
     progress_at: Timestamp
     ended_at: Timestamp | None = None
     steps: list[StepRecord] = Field(default_factory=_all_steps)
+    expected: dict[str, int] = Field(default_factory=dict)
+    cloned_bytes: int | None = None
+    clone_cached: bool = False
 
     def step(self, name: StepName) -> StepRecord:
         """Return the record of a step."""

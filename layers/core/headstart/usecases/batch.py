@@ -40,6 +40,7 @@ class Taken:
     times: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
     turn_ended: bool = False
+    durations: dict[str, int] = field(default_factory=dict)
     asleep: tuple[str, bool] | None = None
     current: bool = True
 
@@ -212,6 +213,10 @@ class Batch:
             # Whether it failed for good is the machine's to say: it may try again.
             lifecycle.begin_step(self._work, self.attempt, step, error.reason)
         else:
+            if step is StepName.CLONE:
+                cloned = result.output.get("bytes")
+                self.attempt.cloned_bytes = cloned if isinstance(cloned, int) else None
+                self.attempt.clone_cached = result.output.get("cached") is True
             status = StepStatus(result.status)
             lifecycle.end_step(
                 self._work, self.attempt, step, status, _summary(step, result.output)
@@ -235,14 +240,21 @@ class Batch:
                 StepStatus.COMPLETED,
                 "The agent has the message",
             )
-            lifecycle.complete_attempt(self._work, self.attempt)
+            lifecycle.complete_attempt(
+                self._work, self.attempt, self._ports.policy.sandbox_dollars_per_hour
+            )
+            self.taken.durations = lifecycle.durations(self.attempt)
             total = lifecycle.milliseconds(self.attempt.started_at, self._work.now)
             self.taken.times.append(("TimeToReady", total, {}))
         elif self._session.status in {Status.READY, Status.PREPARED}:
             was_prepared = self._session.status is Status.PREPARED
             self._session.move_to(Status.RUNNING, self._work.now)
             if was_prepared and self.attempt.status is AttemptStatus.COMPLETED:
-                receipt = lifecycle.receipt(self.attempt, self.attempt.ended_at or self._work.now)
+                receipt = lifecycle.receipt(
+                    self.attempt,
+                    self.attempt.ended_at or self._work.now,
+                    self._ports.policy.sandbox_dollars_per_hour,
+                )
                 self._work.emit(events.SessionReady(receipt=receipt))
 
 

@@ -24,6 +24,7 @@ from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
 from headstart.usecases.commands import send_command
 from headstart.usecases.create import title_of
+from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.messages import dispatch, release, require
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import stop_sandbox
@@ -110,6 +111,7 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
         tell_runner(ports, session_id, [channel.Cancel(id=row.command_id) for row in rows])
         if work.session.status is Status.ASLEEP:
             stop_sandbox(ports, session_id, "the wake-up was cancelled")
+        admit_next(ports, owner)
 
 
 def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
@@ -148,8 +150,9 @@ def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> N
             release(ports, work)
         lifecycle.begin_attempt(work, Cause.RETRY)
 
-    work, _ = change(ports, session_id, decide)
-    start_attempt(ports, work.session)
+    work, _ = change_or_wait(ports, session_id, decide)
+    if work.session.waiting_since is None:
+        start_attempt(ports, work.session)
 
 
 def answer_input(

@@ -5,9 +5,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from headstart.domain import events
+from headstart.domain import events, lifecycle
 from headstart.domain.errors import (
     IdempotencyKeyReused,
+    QuotaExceeded,
     ValidationFailed,
 )
 from headstart.domain.ids import new_id, new_secret, new_session_id
@@ -54,13 +55,25 @@ def create_session(
             session_id=session_id,
             expires_at=now + policy.key_life,
         )
-    used = ports.store.create(work, ticket, policy.active_sessions)
+    used = _record(ports, work, ticket)
     if used is not None:
         return _repeat(ports, owner, used, request)
-    start_attempt(ports, work.session)
+    if work.session.waiting_since is None:
+        start_attempt(ports, work.session)
     ports.metrics.count("SessionsCreated")
     ports.metrics.milliseconds("FastReturn", milliseconds(now, ports.clock()))
     return _answer(work.session, policy, secret, ticket)
+
+
+def _record(ports: Ports, work: Work, ticket: Ticket) -> IdempotencyKey | None:
+    """Write the session; over the quota without a place, where the deployment lets people wait."""
+    try:
+        return ports.store.create(work, ticket, ports.policy.active_sessions)
+    except QuotaExceeded:
+        if not ports.policy.wait_in_line:
+            raise
+    lifecycle.wait_in_line(work)
+    return ports.store.create(work, ticket, ports.policy.active_sessions)
 
 
 def body_hash(request: Model) -> str:

@@ -7,6 +7,7 @@ from headstart.domain.errors import SessionNotFound
 from headstart.domain.session import Status
 from headstart.domain.work import QuotaChange, Work
 from headstart.usecases.change import change
+from headstart.usecases.line import admit_next
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def delete_session(ports: Ports, owner: str, session_id: str) -> None:
         work.emit(events.SessionDeleted())
 
     change(ports, session_id, decide)
+    admit_next(ports, owner)
     clear(ports, session_id)
 
 

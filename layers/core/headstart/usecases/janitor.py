@@ -18,6 +18,7 @@ from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.deletion import clear
+from headstart.usecases.line import admit_next, line_of, show_position
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
 from headstart.usecases.preparation import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped, stop_sandbox
@@ -59,6 +60,8 @@ def look_after(ports: Ports, session_id: str) -> None:
     if session.due_at is None or session.due_at > now:
         return
     match session.status:
+        case Status.PREPARING if session.waiting_since:
+            _in_line(ports, session)
         case Status.PREPARING:
             _preparing(ports, session)
         case Status.RUNNING:
@@ -108,6 +111,14 @@ def _preparing(ports: Ports, session: Session) -> None:
         _give_up(ports, session, StepTimedOut(f"No progress for {minutes} minutes"))
         return
     _postpone(ports, session.session_id, lifecycle.PROGRESS_CHECK)
+
+
+def _in_line(ports: Ports, session: Session) -> None:
+    """Start whoever is first in this owner's line and tell this one where it stands."""
+    admit_next(ports, session.owner)
+    line = [waiting.session_id for waiting in line_of(ports, session.owner)]
+    if session.session_id in line:
+        show_position(ports, session.session_id, line.index(session.session_id) + 1)
 
 
 def _give_up(ports: Ports, session: Session, error: StepError) -> None:

@@ -28,6 +28,7 @@ from headstart.domain.work import IdempotencyKey, Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_command
 from headstart.usecases.create import body_hash, queued_event
+from headstart.usecases.line import change_or_wait
 from headstart.usecases.ports import Ports
 from headstart.usecases.start import start_attempt
 
@@ -88,9 +89,9 @@ def send_message(
             lifecycle.begin_attempt(work, Cause.WAKE)
         return message, effect
 
-    work, (message, effect) = change(ports, session_id, decide)
+    work, (message, effect) = change_or_wait(ports, session_id, decide)
     if effect is Effect.WAKE:
-        start_attempt(ports, work.session)
+        _start(ports, work.session)
     elif effect:
         dispatch(ports, session_id)
     return message_view(message)
@@ -109,11 +110,16 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
             return True
         return False
 
-    work, wakes = change(ports, session_id, decide)
+    work, wakes = change_or_wait(ports, session_id, decide)
     if wakes:
-        start_attempt(ports, work.session)
+        _start(ports, work.session)
     else:
         dispatch(ports, session_id)
+
+
+def _start(ports: Ports, session: Session) -> None:
+    if session.waiting_since is None:
+        start_attempt(ports, session)
 
 
 def release(ports: Ports, work: Work) -> None:

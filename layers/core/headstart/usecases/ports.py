@@ -121,6 +121,12 @@ class Store(Protocol):
     def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
         """Return a key that has not expired."""
 
+    def durations(self, git_url: str) -> dict[str, int]:
+        """Return how many milliseconds each step took before on a repository."""
+
+    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of a repository; the last writer wins."""
+
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""
 

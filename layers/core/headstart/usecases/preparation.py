@@ -27,6 +27,7 @@ from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_command
+from headstart.usecases.line import admit_next
 from headstart.usecases.messages import can_deliver, claim
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import acquire_sandbox
@@ -155,7 +156,7 @@ def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> No
         if _is_over(work.session, attempt_number):
             return False
         attempt = ports.store.attempt(session_id, attempt_number)
-        lifecycle.complete_attempt(work, attempt)
+        lifecycle.complete_attempt(work, attempt, ports.policy.sandbox_dollars_per_hour)
         return True
 
     work, ended = change(ports, session_id, decide)
@@ -179,8 +180,9 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
         lifecycle.fail_attempt(work, attempt, error)
         return True
 
-    _, failed = change(ports, session_id, decide)
+    work, failed = change(ports, session_id, decide)
     if failed:
+        admit_next(ports, work.session.owner)
         _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})
         ports.metrics.count("PreparationsFailed", Code=error.code)
 

@@ -135,6 +135,8 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
         ports.metrics.milliseconds(name, value, **dimensions)
     for name in taken.counts:
         ports.metrics.count(name)
+    if taken.durations:
+        ports.store.remember_durations(work.session.git_url, taken.durations)
     ack = channel.Ack(seq=frame.seq, accepted=taken.current)
     post(ports, connection, channel.encode(ack))
     for row in taken.commands:

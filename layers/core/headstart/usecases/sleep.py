@@ -9,6 +9,7 @@ from headstart.domain.session import Cause, CommandRow, Snapshot, Status
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_command
+from headstart.usecases.line import admit_next
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import stop_sandbox
 from headstart.usecases.start import start_attempt
@@ -99,6 +100,7 @@ def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> N
 
     change(ports, session_id, decide)
     wake_if_waiting(ports, session_id)
+    admit_next(ports, session.owner)
 
 
 def wake_if_waiting(ports: Ports, session_id: str) -> bool:
