@@ -181,9 +181,10 @@ def test_the_end_of_a_preparation() -> None:
 )
 def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: str) -> None:
     invoke("http_api")
-    assert invoke(name) == {}
+    told = invoke(name)
     failure = session().failure
     assert failure
+    assert told == {"code": failure.code, "reason": failure.reason}
     assert failure.code == code
     assert reason in failure.reason
     assert "errorMessage" not in failure.reason
