@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import httpx
 
@@ -133,6 +134,51 @@ class AgentClient:
             await self._http.post(f"/session/{session_id}/abort")
         except httpx.HTTPError as error:
             raise AgentSilent(str(error)) from error
+
+    async def export(self, session_id: str, write: Callable[[bytes], object]) -> None:
+        """Write the session as the agent's `export` prints it; AgentSilent if that fails.
+
+        Through the API, because a command line that exits may leave the end of a pipe unwritten.
+        """
+        write(b'{"info":')
+        await self._copy(f"/session/{session_id}", write)
+        write(b',"messages":')
+        await self._copy(f"/session/{session_id}/message", write)
+        write(b"}")
+
+    async def _copy(self, path: str, write: Callable[[bytes], object]) -> None:
+        try:
+            async with self._http.stream("GET", path) as answer:
+                answer.raise_for_status()
+                async for piece in answer.aiter_bytes():
+                    write(piece)
+        except httpx.HTTPError as error:
+            raise AgentSilent(str(error) or type(error).__name__) from error
+
+    async def asked(self) -> list[dict[str, Any]]:
+        """Return what the agent waits to be told, as events; AgentSilent if that fails."""
+        return [
+            {"type": f"{kind}.asked", "properties": request}
+            for kind in ("permission", "question")
+            for request in await self._get(f"/{kind}")
+        ]
+
+    async def answer(self, kind: str, request_id: str, answer: dict[str, Any]) -> None:
+        """Tell the agent what a person decided; raise AgentRefused or AgentSilent.
+
+        `answer` is the channel's: `{reply}` for a permission, `{answers}` or `{reject}`.
+        """
+        call = "reject" if answer.get("reject") else "reply"
+        body = None if call == "reject" else answer
+        try:
+            path = f"/{kind}/{quote(request_id, safe='')}/{call}"
+            replied = await self._http.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise AgentSilent(str(error) or type(error).__name__) from error
+        if 400 <= replied.status_code < 500:
+            raise AgentRefused(f"status {replied.status_code}: {replied.text[:300]}")
+        if replied.status_code >= 300:
+            raise AgentSilent(f"status {replied.status_code}: {replied.text[:300]}")
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the server's events from now on, until the stream breaks off."""
