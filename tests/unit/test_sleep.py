@@ -1,0 +1,188 @@
+"""Sleep and wake, and what the janitor does about time."""
+
+import pytest
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.requests import SendMessage
+from headstart.domain.session import Cause, MessageStatus, Status
+from headstart.domain.steps import StepName
+from headstart.usecases.frames import receive
+from headstart.usecases.janitor import stop_orphans, sweep
+from headstart.usecases.messages import send_message
+from headstart.usecases.ports import StartedSandbox
+from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.sessions import get_session, stream_ticket
+from headstart.usecases.viewers import connect_viewer
+from tests.unit.helpers import Runner, begin, created, running, turn_ended
+
+SAVED = {"bytes": 7, "sha256": "hash", "baseCommit": "b", "headCommit": "h", "skipped": []}
+
+
+def idle(ports: MemoryPorts) -> tuple[str, Runner]:
+    """Return a session whose first turn is over and saved."""
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    runner.report(turn_ended(ports, session_id))
+    save(ports, runner)
+    return session_id, runner
+
+
+def save(ports: MemoryPorts, runner: Runner) -> None:
+    """Do the snapshot that was asked for last, and its upload."""
+    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    runner.complete(snapshot["id"], **SAVED)
+    upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
+    key = upload["args"]["url"].removeprefix("https://objects.test/")
+    ports.objects.stored[key] = (SAVED["bytes"], SAVED["sha256"])  # type: ignore[assignment]
+    runner.complete(upload["id"])
+
+
+def falling(ports: MemoryPorts) -> tuple[str, Runner]:
+    """Return a session that is stopping."""
+    session_id, runner = idle(ports)
+    ports.clock.advance(minutes=15)
+    sweep(ports)
+    assert ports.store.session(session_id).status is Status.STOPPING
+    return session_id, runner
+
+
+def say(ports: MemoryPorts, session_id: str) -> None:
+    send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+
+
+def test_the_work_is_saved_after_each_turn(ports: MemoryPorts) -> None:
+    session_id, _ = idle(ports)
+    snapshot = ports.store.snapshot(session_id)
+    assert snapshot
+    assert (snapshot.base_commit, snapshot.head_commit) == ("b", "h")
+
+
+def test_an_upload_that_is_not_there_does_not_replace_the_last_good_one(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner = falling(ports)
+    good = ports.store.snapshot(session_id)
+    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    runner.complete(snapshot["id"], **SAVED)
+    upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
+    runner.complete(upload["id"])
+    assert ports.store.snapshot(session_id) == good
+    asleep = ports.store.event_log[session_id][-1]
+    assert asleep.type == "session.asleep"
+    assert asleep.data["saved"] is False
+    assert "not saved" in asleep.data["reason"]
+
+
+def test_an_idle_session_is_saved_stopped_and_sleeps(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    save(ports, runner)
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    assert not ports.sandboxes.alive
+    assert ports.store.quota["alice"] == set()
+    assert ports.store.event_log[session_id][-1].data == {"reason": "Idle", "saved": True}
+
+
+def test_a_follow_up_wakes_it_and_the_saved_work_is_sent_along(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    save(ports, runner)
+    say(ports, session_id)
+    say(ports, session_id)
+    assert ports.machine.started == [(session_id, 1), (session_id, 2)]
+    session = ports.store.session(session_id)
+    assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
+    begin(ports, session_id, StepName.SANDBOX, attempt=2)
+    woken = Runner(ports, session_id, connection_id="r2", process="p2")
+    woken.connect()
+    woken.hello()
+    for step in (StepName.DISK, StepName.CLONE):
+        begin(ports, session_id, step, attempt=2)
+        clone = woken.frames()[-1]
+        woken.complete(clone["id"])
+    assert clone["args"]["baseCommit"] == "b"
+    begin(ports, session_id, StepName.BRANCH, attempt=2)
+    woken.complete("2.branch.1")
+    begin(ports, session_id, StepName.RESTORE, attempt=2)
+    ref = woken.frames()[-1]["args"]["snapshot"]
+    assert (ref["bytes"], ref["sha256"]) == (7, "hash")
+
+
+def test_a_message_while_stopping_is_kept_and_wakes_it_again(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    runner.new_frames()
+    say(ports, session_id)
+    assert runner.new_frames() == []
+    save(ports, runner)
+    assert ports.store.session(session_id).status is Status.PREPARING
+    assert (session_id, 2) in ports.machine.started
+    assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
+
+
+def test_saving_that_takes_too_long_is_given_up(ports: MemoryPorts) -> None:
+    session_id, _ = falling(ports)
+    ports.clock.advance(minutes=3)
+    sweep(ports)
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    assert not ports.sandboxes.alive
+
+
+def test_watching_and_reading_wake_nothing(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    save(ports, runner)
+    get_session(ports, "alice", session_id)
+    connect_viewer(ports, "v", stream_ticket(ports, "alice", session_id)["ticket"])
+    receive(ports, "v", '{"action":"subscribe","after":0}')
+    receive(ports, "v", '{"action":"ping"}')
+    ports.clock.advance(hours=1)
+    sweep(ports)
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    assert ports.machine.started == [(session_id, 1)]
+
+
+def test_a_message_that_came_as_the_sandbox_died_wakes_it(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ports.sockets.gone.add("r1")
+    say(ports, session_id)
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
+    message = ports.store.message(session_id, 2)
+    assert message.status is MessageStatus.HELD
+    assert message.failure
+    assert message.failure.code == "DeliveryUnknown"
+    assert runner
+
+
+def test_a_turn_without_heartbeats_fails(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    for _ in range(5):
+        ports.clock.advance(minutes=2)
+        runner.send("heartbeat", running=[])
+        sweep(ports)
+    assert ports.store.session(session_id).status is Status.RUNNING
+    for _ in range(3):
+        ports.clock.advance(minutes=2)
+        sweep(ports)
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    types = [e.type for e in ports.store.event_log[session_id]]
+    assert types[-2:] == ["turn.failed", "session.asleep"]
+    assert not ports.sandboxes.alive
+
+
+@pytest.mark.parametrize(
+    ("minutes", "name", "stopped"),
+    [(6, "ses_unknown-1-1", 1), (4, "ses_unknown-1-1", 0), (6, "", 1), (6, None, 0)],
+)
+def test_a_task_nobody_owns_is_stopped_once_it_is_old(
+    ports: MemoryPorts, minutes: int, name: str | None, stopped: int
+) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    own = f"{session_id}-1-1"
+    handle = f"task:{own}" if name is None else "task:stray"
+    ports.sandboxes.alive.add(handle)
+    started = StartedSandbox(
+        handle=handle, name=own if name is None else name, started_at=ports.clock()
+    )
+    ports.sandboxes.listed.append(started)
+    ports.clock.advance(minutes=minutes)
+    assert stop_orphans(ports) == stopped
+    assert (handle in ports.sandboxes.alive) == (not stopped)
