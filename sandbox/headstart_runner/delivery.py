@@ -134,7 +134,7 @@ class Courier:
         return await (await self._supervisor.client()).messages(session_id)
 
     async def _post(self, args: PromptArgs, agent_message_id: str, turn: Turn) -> None:
-        body = self._supervisor.adapter.prompt_body(args, agent_message_id)
+        body = self._supervisor.prompt_body(args, agent_message_id)
         for attempt in range(1, _CONNECT_TRIES + 1):
             self._journal.set_delivery(args.message_id, "posting")
             try:

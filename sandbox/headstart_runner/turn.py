@@ -28,8 +28,10 @@ from headstart_runner.turn_tracker import TurnTracker
 QUIET_SECONDS = 0.3
 """An agent's last events trail its idle by up to 100 ms."""
 
+RETRYING_SECONDS = 300.0
+"""How long an agent may try again what its provider fails to do: opencode itself never gives up."""
+
 _TURN_SECONDS = 2 * 3600
-_RETRYING_SECONDS = 300.0
 _STALLED_SECONDS = 15.0
 _ABORT_SECONDS = 5.0
 
@@ -163,8 +165,8 @@ class Turn:
                 if not await self._anything(_STALLED_SECONDS) and not await self._look_again():
                     return InternalStepError("The agent stopped without finishing its answer")
             elif self._retrying_since is not None:
-                await self._anything(_RETRYING_SECONDS)
-                if self._retried_for() >= _RETRYING_SECONDS:
+                await self._anything(RETRYING_SECONDS)
+                if self._retried_for() >= RETRYING_SECONDS:
                     reason = f"The model provider kept failing: {self._tracker.retrying}"
                     self._end_with(ProviderUnavailable(reason))
             else:

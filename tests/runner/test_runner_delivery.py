@@ -361,7 +361,7 @@ async def test_an_agent_that_goes_idle_without_an_answer_does_not_hold_the_turn(
 async def test_a_provider_that_fails_for_too_long_ends_the_turn(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn, "_RETRYING_SECONDS", 0.2)
+    monkeypatch.setattr(turn, "RETRYING_SECONDS", 0.2)
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
     real = turn.Turn.feed
 

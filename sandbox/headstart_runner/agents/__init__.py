@@ -3,8 +3,12 @@
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.demo import DemoAgent
+from headstart_runner.agents.kilo import KiloAgent
+from headstart_runner.agents.opencode import OpencodeAgent
 
-AGENTS: dict[str, AgentAdapter] = {agent.name: agent for agent in (DemoAgent(),)}
+AGENTS: dict[str, AgentAdapter] = {
+    agent.name: agent for agent in (DemoAgent(), KiloAgent(), OpencodeAgent())
+}
 
 
 def find_agent(name: str) -> AgentAdapter:

@@ -32,5 +32,7 @@ class AgentAdapter(Protocol):
     def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
         """Return the variables the program needs; `args` is None for an import."""
 
-    def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
-        """Return the body of `POST /session/:id/prompt_async`."""
+    def prompt_body(
+        self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
+    ) -> dict[str, Any]:
+        """Return the body of `POST /session/:id/prompt_async`; `agent` is what it runs with."""

@@ -53,10 +53,13 @@ class HttpAgent:
         return [*self.program, "serve", "--hostname", "127.0.0.1", "--port", str(port)]
 
     def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
-        """Return the user's variables and the password of the server."""
-        return {**(args.env if args else {}), f"{self.prefix}_SERVER_PASSWORD": password}
+        """Return the user's variables, the deployment's secrets and the server's password."""
+        variables = {**args.env, **args.secrets} if args else {}
+        return {**variables, f"{self.prefix}_SERVER_PASSWORD": password}
 
-    def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
+    def prompt_body(
+        self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
+    ) -> dict[str, Any]:
         """Return the message under the id that we minted for it."""
         body: dict[str, Any] = {
             "messageID": agent_message_id,
@@ -104,6 +107,19 @@ class AgentClient:
         if answer.status_code != 200:
             return None
         return str(answer.json().get("version", ""))
+
+    async def knows(self, session_id: str) -> None:
+        """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
+
+        The first request about a session makes the server read its configuration and the work
+        tree: what is wrong with those is said here, and the first prompt does not wait for it.
+        """
+        try:
+            answer = await self._http.get(f"/session/{session_id}")
+        except httpx.HTTPError as error:
+            raise AgentSilent(str(error) or type(error).__name__) from error
+        if answer.status_code != 200:
+            raise AgentRefused(f"status {answer.status_code}: {answer.text[:300]}")
 
     async def prompt(self, session_id: str, body: dict[str, Any]) -> None:
         """Hand a message over; raise AgentUnreachable, AgentRefused or AgentSilent."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from headstart.domain.channel import AgentArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter
-from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
 from headstart_runner.output import StepOutput
 from headstart_runner.process import CommandNotStarted, Launcher
@@ -54,10 +54,20 @@ class AgentServer:
                         f"{self._adapter.name} ended while starting: {await self.end()}"
                     )
                 await asyncio.sleep(_POLL_SECONDS)
+            await self._open(args.session_id)
         except BaseException:
             await asyncio.shield(self.stop())
             raise
         return version
+
+    async def _open(self, session_id: str) -> None:
+        """Have the server open the session; AgentStartFailed when it can't."""
+        try:
+            await self.client.knows(session_id)
+        except (AgentRefused, AgentSilent) as error:
+            raise AgentStartFailed(
+                f"{self._adapter.name} can't open the session: {error}"
+            ) from error
 
     @property
     def alive(self) -> bool:

@@ -8,10 +8,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.domain.channel import AgentArgs
+from headstart.domain.channel import AgentArgs, PromptArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent
-from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
@@ -107,13 +106,16 @@ class Supervisor:
             assert self._server is not None  # noqa: S101  (_restart raises otherwise)
             return self._server.client
 
-    @property
-    def adapter(self) -> AgentAdapter:
-        """The adapter of the agent that was started last."""
+    def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
+        """Return a message as the agent that was started last wants it."""
+        started = self._started()
+        return find_agent(started.agent).prompt_body(args, agent_message_id, started)
+
+    def _started(self) -> AgentArgs:
         stored = self._journal.get(_AGENT)
         if stored is None:
             raise AgentStartFailed("The agent was never started in this sandbox")
-        return find_agent(json.loads(stored)["agent"])
+        return AgentArgs.model_validate_json(stored)
 
     async def stop(self) -> None:
         """Stop the server for good."""
@@ -158,15 +160,13 @@ class Supervisor:
         return version
 
     async def _restart(self) -> None:
-        stored = self._journal.get(_AGENT)
-        if stored is None:
-            raise AgentStartFailed("The agent was never started in this sandbox")
+        args = self._started()
         now = asyncio.get_running_loop().time()
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_SPAN:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
         self._restarts.append(now)
-        args = AgentArgs.model_validate_json(stored)
         self._redactor.add_environment(args.env)
+        self._redactor.add(*args.secrets.values())
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
                 await self._start(args)

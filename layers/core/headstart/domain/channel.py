@@ -353,9 +353,11 @@ class SetupArgs(OpenModel):
 
 
 class AgentArgs(OpenModel):
-    """Answers `{agent, version}` once the agent's server is healthy.
+    """Answers `{agent, version}` once the agent's server is healthy and knows the session.
 
     A server that already runs with the same arguments stays; with others it is started anew.
+    `provider` is the agent's own settings of model providers, by provider; `secrets` are variables
+    that only the agent's process gets, and that are redacted from everything it says.
     """
 
     agent: str
@@ -365,6 +367,8 @@ class AgentArgs(OpenModel):
     env: dict[str, str] = Field(default_factory=dict)
     mcp_servers: dict[str, Any] = Field(default_factory=dict)
     append_system_prompt: str | None = None
+    provider: dict[str, Any] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict)
 
 
 class PromptArgs(OpenModel):

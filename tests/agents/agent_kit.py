@@ -1,0 +1,117 @@
+"""What the agents' tests share: a prepared sandbox with any of the registered agents in it."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from fake_cloud import FakeCloud, Json
+from model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub
+from runner_kit import SESSION_ID, Sandbox, clone_args, prompt_args
+
+from headstart_runner.agents import AGENTS
+
+PATIENCE = 60.0
+"""Seconds a turn of a real agent may take on a busy machine."""
+
+
+def wanted() -> list[str]:
+    """Return the agents to test: the one in AGENT, or all."""
+    return [os.environ["AGENT"]] if os.environ.get("AGENT") else sorted(AGENTS)
+
+
+def installed(name: str) -> bool:
+    """Return whether an agent's program is on PATH."""
+    return shutil.which(AGENTS[name].serve_command(1)[0]) is not None
+
+
+class AgentBox:
+    """A sandbox, the cloud it talks to, and its agent."""
+
+    def __init__(self, agent: str, cloud: FakeCloud, sandbox: Sandbox, model: ModelStub) -> None:
+        self.agent = agent
+        self.cloud = cloud
+        self.sandbox = sandbox
+        self.model = model
+
+    def agent_args(self, **more: Any) -> Json:
+        """Return the arguments that start the agent on the stub of a model."""
+        args = {
+            "agent": self.agent,
+            "sessionId": SESSION_ID,
+            "mode": "code",
+            "env": {"DEMO_AGENT_SECONDS": "0.2"},
+        }
+        if self.agent != "demo":
+            provider, secrets = self.model.provider(), {KEY_VARIABLE: KEY}
+            args |= {"model": MODEL, "provider": provider, "secrets": secrets}
+        return {**args, **more}
+
+    async def prepare(self, git_url: str, **more: Any) -> None:
+        """Do what an attempt does before the first delivery."""
+        restore = {"agent": self.agent, "sessionId": SESSION_ID, "title": "Lighthouse"}
+        for kind, args in (
+            ("clone", clone_args(git_url)),
+            ("restore", restore),
+            ("agent", self.agent_args(**more)),
+        ):
+            await self.succeed(kind, args)
+
+    async def succeed(self, kind: str, args: Json, name: str = "") -> Json:
+        """Run a command that has to succeed, and return what it answers."""
+        result = await self.cloud.result(await self.cloud.start(kind, args, name=name), PATIENCE)
+        assert result["status"] == "completed", result
+        output: Json = result["output"]
+        return output
+
+    async def prompt(self, number: int, text: str) -> Json:
+        """Deliver a message and return the end of its turn."""
+        await self.deliver(number, text)
+        return await self.ended(number)
+
+    async def deliver(self, number: int, text: str) -> str:
+        """Deliver a message and return the id that the agent has it under."""
+        output = await self.succeed("prompt", prompt_args(number, text), f"msg_{number}.prompt")
+        return str(output["agentMessageId"])
+
+    async def ended(self, number: int) -> Json:
+        """Wait for the end of a turn."""
+        turn_id = f"trn_{number}"
+        await self.cloud.until(lambda: self.cloud.of("turn.ended", turnId=turn_id), PATIENCE)
+        [ended] = self.cloud.of("turn.ended", turnId=turn_id)
+        return ended
+
+    def parts(self, number: int, kind: str) -> list[Json]:
+        """Return the parts of an answer of one kind."""
+        events = self.cloud.of("agent.event", turnId=f"trn_{number}")
+        return [event["data"] for event in events if event["data"]["kind"] == kind]
+
+    def said(self, number: int) -> str:
+        """Return the text of an answer."""
+        return "\n".join(part["text"] for part in self.parts(number, "text"))
+
+    def export(self) -> Json:
+        """Return the session as the agent's own command line exports it, beside its server."""
+        adapter = AGENTS[self.agent]
+        program = adapter.serve_command(1)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.sandbox.config.home),
+            **adapter.environment(None, ""),
+        }
+        done = subprocess.run(
+            [*program[: program.index("serve")], "export", SESSION_ID],
+            cwd=self.sandbox.repository,
+            env=environment,
+            capture_output=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+        exported: Json = json.loads(done.stdout)
+        return exported
+
+    def leftovers(self) -> list[Path]:
+        """Return the import files that were not removed."""
+        return list(Path(os.environ.get("TMPDIR", "/tmp")).glob("headstart-*.json"))  # noqa: S108

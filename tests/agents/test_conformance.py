@@ -1,0 +1,149 @@
+"""What every agent must do, whatever it is: the contract of an adapter, with the real program."""
+
+import asyncio
+import os
+import re
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from agent_kit import AgentBox
+from runner_kit import SESSION_ID, eventually, processes, prompt_args
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_prompt_is_answered_in_a_stream_and_its_turn_ends_once(prepared: AgentBox) -> None:
+    ended = await prepared.prompt(1, "Where is the lamp?")
+
+    assert ended["error"] is None
+    assert not ended["interrupted"]
+    assert ended["usage"]["outputTokens"] > 0
+    [answer] = prepared.parts(1, "text")
+    assert "Where is the lamp?" in answer["text"]
+    deltas = prepared.cloud.of("agent.delta", partId=answer["partId"])
+    assert len(deltas) > 2
+    shown = ""
+    for delta in deltas:
+        assert delta["offset"] == len(shown)
+        shown += delta["text"]
+    assert answer["text"].startswith(shown)
+    await asyncio.sleep(1)
+    assert len(prepared.cloud.of("turn.ended")) == 1
+
+
+async def test_the_agent_knows_the_session_by_our_id_and_a_follow_up_what_was_said(
+    prepared: AgentBox,
+) -> None:
+    first = await prepared.deliver(1, "Where is the lamp?")
+    await prepared.ended(1)
+    second = await prepared.deliver(2, "And the horn?")
+    await prepared.ended(2)
+
+    assert "Where is the lamp?" in prepared.said(2)
+    exported = prepared.export()
+    assert exported["info"]["id"] == SESSION_ID
+    asked = [m["info"]["id"] for m in exported["messages"] if m["info"]["role"] == "user"]
+    assert asked == [first, second]
+    assert prepared.leftovers() == []
+
+
+async def test_an_aborted_turn_ends_once_and_nothing_of_it_ends_the_next(
+    prepared: AgentBox,
+) -> None:
+    if prepared.agent == "demo":
+        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
+        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.deliver(1, "slow, please")
+    await prepared.cloud.until(lambda: prepared.cloud.of("agent.delta", turnId="trn_1"))
+    await prepared.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
+    ended = await prepared.ended(1)
+    second = await prepared.prompt(2, "Where is the lamp?")
+
+    assert (ended["interrupted"], ended["error"]) == (True, None)
+    assert (second["interrupted"], second["error"]) == (False, None)
+    assert "Where is the lamp?" in prepared.said(2)
+    await asyncio.sleep(1)
+    assert len(prepared.cloud.of("turn.ended")) == 2
+
+
+async def test_an_agent_that_dies_fails_its_turn_and_comes_back_with_its_memory(
+    prepared: AgentBox,
+) -> None:
+    if prepared.agent == "demo":
+        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
+        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.deliver(1, "slow, please")
+    await prepared.cloud.until(lambda: prepared.cloud.of("agent.delta", turnId="trn_1"))
+    os.kill(_server(prepared), signal.SIGKILL)
+    ended = await prepared.ended(1)
+    await prepared.prompt(2, "And the horn?")
+
+    assert ended["error"]["code"] == "AgentCrashed"
+    assert "slow, please" in prepared.said(2)
+
+
+async def test_the_server_wants_its_password_and_leaves_with_the_runner(
+    prepared: AgentBox,
+) -> None:
+    server = _server(prepared)
+    async with httpx.AsyncClient() as stranger:
+        answer = await stranger.get(f"http://127.0.0.1:{_port(server)}/session/{SESSION_ID}")
+    assert answer.status_code == 401
+
+    await prepared.sandbox.stop()
+
+    await eventually(lambda: not Path(f"/proc/{server}").exists())
+
+
+async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
+    prepared: AgentBox,
+) -> None:
+    first = _server(prepared)
+    await prepared.succeed("agent", prepared.agent_args(), "1.agent.2")
+    assert _server(prepared) == first
+    changed = prepared.agent_args(env={"CI": "1", "DEMO_AGENT_SECONDS": "0.2"})
+    await prepared.succeed("agent", changed, "1.agent.3")
+    assert _server(prepared) != first
+
+
+async def test_a_session_that_was_not_imported_is_a_failure_in_words(
+    box: AgentBox, sample: str
+) -> None:
+    await box.prepare(sample)
+    unknown = SESSION_ID[:-4] + "none"
+
+    result = await box.cloud.do("agent", box.agent_args(sessionId=unknown), name="1.agent.2")
+
+    assert result["error"]["code"] == "AgentStartFailed"
+    assert "can't open the session" in result["error"]["reason"]
+
+
+async def test_delivering_one_message_again_does_not_reach_the_agent_twice(
+    prepared: AgentBox,
+) -> None:
+    await prepared.prompt(1, "Where is the lamp?")
+    again = await prepared.cloud.do("prompt", prompt_args(1), name="msg_1.prompt.2")
+    await prepared.prompt(2, "And the horn?")
+
+    assert again["status"] == "completed"
+    users = [m for m in prepared.export()["messages"] if m["info"]["role"] == "user"]
+    assert len(users) == 2
+
+
+def _port(server: int) -> int:
+    line = Path(f"/proc/{server}/cmdline").read_bytes().decode().replace("\0", " ")
+    return int(re.findall(r"--port (\d+)", line)[0])
+
+
+def _server(box: AgentBox) -> int:
+    """Return the process id of the agent's server in this sandbox."""
+    workspace = str(box.sandbox.config.workspace)
+    servers = [
+        pid
+        for pid in processes("serve --hostname 127.0.0.1")
+        if Path(f"/proc/{pid}/cwd").resolve().is_relative_to(workspace)
+    ]
+    [server] = servers
+    return server
