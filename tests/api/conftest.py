@@ -12,7 +12,7 @@ class WritingStore(MemoryStore):
     """The store in memory, but whatever could not be written as JSON fails here too."""
 
     def _write(self, work: Work) -> None:
-        for row in [work.session, *work.rows, *work.events]:
+        for row in [work.session, *work.rows, *work.persisted_events]:
             written = row.model_dump_json(by_alias=True, exclude_none=True)
             type(row).model_validate_json(written)
         super()._write(work)

@@ -71,6 +71,33 @@ class Life(RuleBasedStateMachine):
         self.world.crash_in, self.world.crash_after = crash, after
         self.world.run(lambda: action(self.world.ports, "alice", self.world.session_id, *args))
 
+    @rule(action=st.sampled_from(["send", "interrupt", "initiate", "die", "report"]))
+    def rival(self, action: str) -> None:
+        """Have something happen between the next read and its commit."""
+        world = self.world
+        request = SendMessage(prompt="rival")
+
+        def act() -> None:
+            match action:
+                case "send":
+                    messages.send_message(world.ports, "alice", world.session_id, request, None)
+                case "interrupt":
+                    control.interrupt(world.ports, "alice", world.session_id)
+                case "initiate" if not self._holds_an_unknown():
+                    messages.initiate(world.ports, "alice", world.session_id)
+                case "die":
+                    for box in world.boxes:
+                        box.die("killed")
+                    world.hear_of_ends()
+                case "report":
+                    for box in world.boxes:
+                        box.report()
+
+        world.rival = act
+
+    def _holds_an_unknown(self) -> bool:
+        return self.session is not None and self.session.hold is Hold.INITIATE
+
     # What happens by itself.
 
     @rule(crash=st.none() | st.integers(0, 8), after=st.booleans())
@@ -164,6 +191,12 @@ class Life(RuleBasedStateMachine):
             assert order == sorted(order)
 
     @invariant()
+    def what_the_agent_said_is_kept_once_and_in_order(self) -> None:
+        log = self.world.base.store.event_log[self.world.session_id]
+        said = [int(e.data["partId"]) for e in log if e.type == "agent.event"]
+        assert said == sorted(set(said))
+
+    @invariant()
     def no_message_is_lost(self) -> None:
         session = self.session
         if session is None:
@@ -229,4 +262,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)

@@ -49,6 +49,8 @@ class Crashing:
             return found
 
         def call(*args: Any, **kwargs: Any) -> Any:
+            if name == "commit":
+                self._world.let_rival_in()
             self._world.about_to_call()
             result = found(*args, **kwargs)
             self._world.has_called()
@@ -249,6 +251,9 @@ class Box:
     def end_turn(self, error: str | None, *, interrupted: bool = False) -> None:
         """Let the agent finish."""
         if self.turn:
+            said = {"kind": "text", "partId": str(next(self.world.said)), "text": "x"}
+            part = {"type": "agent.event", "turnId": self.turn["turnId"], "data": said}
+            self.outbox.append({"events": [part]})
             problem = {"code": error, "reason": "drawn"} if error else None
             event = {"type": "turn.ended", **self.turn, "error": problem}
             self.outbox.append({"events": [{**event, "interrupted": interrupted}]})
@@ -275,6 +280,8 @@ class World:
         self.connections = itertools.count(1)
         self.crash_in: int | None = None
         self.crash_after = False
+        self.rival: Callable[[], None] | None = None
+        self.said = itertools.count(1)
         self.ports: Any = MemoryPorts(
             store=self._crashing(self.base.store),
             machine=self._crashing(self.machine),
@@ -296,6 +303,14 @@ class World:
 
     def _crashing(self, port: Any) -> Any:
         return Crashing(port, self)
+
+    def let_rival_in(self) -> None:
+        """Let someone else change the session between a read and its commit."""
+        rival, self.rival = self.rival, None
+        if rival:
+            crash, self.crash_in = self.crash_in, None
+            self.run(rival)
+            self.crash_in = crash
 
     def about_to_call(self) -> None:
         if self.crash_in is not None and not self.crash_after:

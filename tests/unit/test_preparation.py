@@ -7,12 +7,15 @@ from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
     SandboxStopped,
+    SessionNotFound,
     TicketRefused,
 )
 from headstart.domain.session import AttemptStatus, MessageStatus, SandboxStatus, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.usecases import deletion
 from headstart.usecases.janitor import sweep
 from headstart.usecases.messages import initiate
+from headstart.usecases.ports import SandboxSpec
 from headstart.usecases.preparation import error_of, fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import (
@@ -126,6 +129,32 @@ def test_a_duplicate_batch_writes_nothing_and_repeats_the_answer(ports: MemoryPo
     assert ports.machine.answers[waiting] == "ok"
     acks = [f for f in runner.frames() if f["type"] == "ack"]
     assert acks == [{"type": "ack", "seq": 1, "accepted": True}] * 2
+
+
+def test_what_the_agent_said_is_kept_once_however_often_it_is_sent(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    event = {"type": "agent.event", "turnId": turn.turn_id, "data": {"kind": "text"}}
+    runner.report(event)
+    runner.repeat(event)
+    assert types(ports, session_id).count("agent.event") == 1
+
+
+def test_a_sandbox_started_for_a_session_just_deleted_is_stopped(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    start = ports.sandboxes.start
+
+    def start_too_late(spec: SandboxSpec) -> str:
+        handle = start(spec)
+        deletion.delete_session(ports, "alice", session_id)
+        return handle
+
+    ports.sandboxes.start = start_too_late  # type: ignore[method-assign]
+    with pytest.raises(SessionNotFound):
+        begin(ports, session_id, S.SANDBOX)
+    assert ports.sandboxes.alive == set()
 
 
 def test_a_batch_of_volatile_events_writes_nothing(ports: MemoryPorts) -> None:

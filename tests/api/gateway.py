@@ -1,0 +1,88 @@
+"""The HTTP API as WSGI: what API Gateway does before a handler, over a session in any status."""
+
+import copy
+from collections.abc import Callable, Iterable
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.session import Input, Status
+from headstart.domain.work import Work
+from headstart_docs.in_process import Answer, Api, find
+from tests.api.conftest import WritingStore, new_ports
+from tests.unit.test_calls import REACHED
+
+TOKEN = "a.good.token"
+REQUEST_ID = "per_pending"
+
+
+class World:
+    """One session, in whatever status is asked for, as good as new each time."""
+
+    def __init__(self) -> None:
+        self.ports = new_ports()
+
+    def arrange(self, status: Status) -> str:
+        """Begin anew; returns the session's id."""
+        ports, session_id = _reached(status)
+        # The store is the one that is large.
+        rest = {name: copy.deepcopy(port) for name, port in vars(ports).items() if name != "store"}
+        self.ports = MemoryPorts(store=_copied(ports.store), **rest)
+        return session_id
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, for the long polls."""
+        self.ports.clock.advance(seconds=seconds)
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """Answer as WSGI has it."""
+        answer = self._answer(environ)
+        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        start_response(status, list(answer.headers.items()))
+        return [answer.text.encode()]
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        method, path = environ["REQUEST_METHOD"], environ["REQUEST_URI"].partition("?")[0]
+        headers = {
+            name[5:].replace("_", "-"): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        }
+        if environ.get("CONTENT_TYPE"):
+            headers["content-type"] = environ["CONTENT_TYPE"]
+        known = find(method, path)
+        if known and not known[0].is_open and headers.get("AUTHORIZATION") != f"Bearer {TOKEN}":
+            gateway = {"content-type": "application/json", "www-authenticate": "Bearer"}
+            return Answer(401, gateway, '{"message":"Unauthorized"}')
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        target = f"{path}?{environ.get('QUERY_STRING', '')}"
+        return Api(self.ports).call(method, target, body, headers=headers)
+
+
+@cache
+def _reached(status: Status) -> tuple[MemoryPorts, str]:
+    ports = new_ports()
+    session_id = REACHED[status](ports)
+    if status is Status.RUNNING:
+        session = ports.store.session(session_id)
+        session.pending_inputs = [REQUEST_ID]
+        work = Work(session, ports.clock())
+        asked = Input(
+            request_id=REQUEST_ID, turn_id="turn", kind="permission", body={}, created_at=work.now
+        )
+        work.save(asked)
+        ports.store.commit(work, 10)
+    return ports, session_id
+
+
+def _copied(store: Any) -> WritingStore:
+    """Return a store of its own; rows are never changed in place, so they can be shared."""
+    found = WritingStore()
+    for name, value in vars(store).items():
+        kept = getattr(found, name)
+        if isinstance(kept, dict):
+            kept.update({key: copy.copy(item) for key, item in value.items()})
+    return found
