@@ -416,7 +416,8 @@ class World:
                 continue
             finally:
                 self.crash_in = None
-            self.told_of_ends.remove((name, handle, reason))
+            if (name, handle, reason) in self.told_of_ends:
+                self.told_of_ends.remove((name, handle, reason))
 
     def janitor(self) -> None:
         self.run(lambda: sweep(self.ports))
