@@ -17,16 +17,27 @@ $(SETUP): requirements/dev.txt pyproject.toml
 # The main job: an embedded cloud, a session on a real repository, its answer. REPO= and PROMPT= choose.
 .PHONY: demo
 demo: $(SETUP)
-	@$(BIN)/headstart demo --repo "$(REPO)" --prompt "$(PROMPT)"
+	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart demo --repo "$(REPO)" --prompt "$(PROMPT)"
 
 # The embedded cloud, until Ctrl-C.
 .PHONY: run
 run: $(SETUP)
-	@$(BIN)/headstart up
+	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart up
 
 .PHONY: test
 test: $(SETUP)
 	$(BIN)/pytest
+
+# The real agents against a stub of a model: all of them, or AGENT=opencode|kilo|demo. Installed from
+# npm, once; without a network afterwards.
+AGENTS := $(CURDIR)/.cache/agents
+.PHONY: test-agents
+test-agents: $(SETUP) agents
+	PATH="$(AGENTS)/bin:$$PATH" $(BIN)/pytest tests/agents
+
+.PHONY: agents
+agents:
+	@for agent in $(or $(AGENT),opencode kilo); do sandbox/agents/install.sh $$agent "$(AGENTS)" || exit 1; done
 
 # What CI runs.
 .PHONY: check

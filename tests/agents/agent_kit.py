@@ -59,9 +59,13 @@ class AgentBox:
         ):
             await self.succeed(kind, args)
 
+    async def begin(self, kind: str, args: Json, name: str = "") -> Json:
+        """Run a command to its end, whatever that is."""
+        return await self.cloud.result(await self.cloud.start(kind, args, name=name), PATIENCE)
+
     async def succeed(self, kind: str, args: Json, name: str = "") -> Json:
         """Run a command that has to succeed, and return what it answers."""
-        result = await self.cloud.result(await self.cloud.start(kind, args, name=name), PATIENCE)
+        result = await self.begin(kind, args, name)
         assert result["status"] == "completed", result
         output: Json = result["output"]
         return output

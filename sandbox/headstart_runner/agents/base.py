@@ -32,6 +32,9 @@ class AgentAdapter(Protocol):
     def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
         """Return the variables the program needs; `args` is None for an import."""
 
+    def mode(self, mode: str) -> str | None:
+        """Return what the server calls a mode; None where it has none to choose from."""
+
     def prompt_body(
         self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
     ) -> dict[str, Any]:

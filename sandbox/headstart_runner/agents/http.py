@@ -57,6 +57,10 @@ class HttpAgent:
         variables = {**args.env, **args.secrets} if args else {}
         return {**variables, f"{self.prefix}_SERVER_PASSWORD": password}
 
+    def mode(self, mode: str) -> str | None:
+        """Return that there is but one."""
+        return None
+
     def prompt_body(
         self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
     ) -> dict[str, Any]:
@@ -68,6 +72,8 @@ class HttpAgent:
         if args.model and "/" in args.model:
             provider, _, model = args.model.partition("/")
             body["model"] = {"providerID": provider, "modelID": model}
+        if mode := self.mode(args.mode):
+            body["agent"] = mode
         return body
 
 
@@ -120,6 +126,11 @@ class AgentClient:
             raise AgentSilent(str(error) or type(error).__name__) from error
         if answer.status_code != 200:
             raise AgentRefused(f"status {answer.status_code}: {answer.text[:300]}")
+
+    async def modes(self) -> list[str]:
+        """Return the modes a user can choose; AgentSilent if that fails."""
+        agents: list[dict[str, Any]] = await self._get("/agent")
+        return [str(agent["name"]) for agent in agents if agent.get("mode") != "subagent"]
 
     async def prompt(self, session_id: str, body: dict[str, Any]) -> None:
         """Hand a message over; raise AgentUnreachable, AgentRefused or AgentSilent."""

@@ -31,12 +31,15 @@ class OpencodeAgent(HttpAgent):
         content = {f"{self.prefix}_CONFIG_CONTENT": json.dumps(_configuration(args))}
         return {**super().environment(args, password), **quiet, **content}
 
+    def mode(self, mode: str) -> str | None:
+        """Return the name of what opencode calls an agent."""
+        return self.modes.get(mode, mode)
+
     def prompt_body(
         self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
     ) -> dict[str, Any]:
-        """Add the mode, and what the session appends to the system prompt."""
+        """Add what the session appends to the system prompt."""
         body = super().prompt_body(args, agent_message_id, agent)
-        body["agent"] = self.modes.get(args.mode, args.mode)
         if agent.append_system_prompt:
             body["system"] = agent.append_system_prompt
         return body

@@ -54,20 +54,27 @@ class AgentServer:
                         f"{self._adapter.name} ended while starting: {await self.end()}"
                     )
                 await asyncio.sleep(_POLL_SECONDS)
-            await self._open(args.session_id)
+            await self._open(args)
         except BaseException:
             await asyncio.shield(self.stop())
             raise
         return version
 
-    async def _open(self, session_id: str) -> None:
-        """Have the server open the session; AgentStartFailed when it can't."""
+    async def _open(self, args: AgentArgs) -> None:
+        """Have the server open the session in its mode; AgentStartFailed when it can't.
+
+        opencode takes a message in an unknown mode with 204 and then says only in an event that
+        it is lost.
+        """
+        agent, mode = self._adapter.name, self._adapter.mode(args.mode)
         try:
-            await self.client.knows(session_id)
+            await self.client.knows(args.session_id)
+            modes = await self.client.modes() if mode else []
         except (AgentRefused, AgentSilent) as error:
-            raise AgentStartFailed(
-                f"{self._adapter.name} can't open the session: {error}"
-            ) from error
+            raise AgentStartFailed(f"{agent} can't open the session: {error}") from error
+        if mode and mode not in modes:
+            known = ", ".join(sorted(modes))
+            raise AgentStartFailed(f"{agent} has no mode {args.mode} here: there are {known}")
 
     @property
     def alive(self) -> bool:
