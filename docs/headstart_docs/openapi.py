@@ -6,6 +6,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from headstart.domain.events import EVENT_TYPES, EventData, SessionSnapshot
+from headstart.domain.ids import SESSION_ID_PATTERN
 from headstart.domain.model import Model
 from headstart.http import RETRY_AFTER_SECONDS
 from headstart_docs import answers
@@ -19,6 +20,10 @@ _DESCRIPTION = """\
 Starts cloud coding-agent sessions without making anyone wait. Errors are RFC 9457 problem documents
 with a `code` and whether it is `retryable`. Readers must ignore fields, event types and codes that
 they don't know: adding one is not a new version."""
+_PATH_PARAMETERS: Json = {
+    "id": {"type": "string", "pattern": SESSION_ID_PATTERN},
+    "requestId": {"type": "string", "minLength": 1},
+}
 # What API Gateway answers by itself, without asking us.
 _GATEWAY = {401, 429, 503}
 
@@ -75,7 +80,7 @@ def _operation(operation: Operation, example: Example | None) -> Json:
 
 def _parameters(operation: Operation) -> list[Json]:
     found: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        {"name": name, "in": "path", "required": True, "schema": _PATH_PARAMETERS[name]}
         for name in operation.path_parameters()
     ]
     found += [
@@ -144,7 +149,7 @@ def _schemas() -> Json:
         **_events(),
         "Document": {"type": "object", "description": "An OpenAPI 3.1 document."},
     }
-    return {name: _without_null_defaults(found[name]) for name in sorted(found)}
+    return {name: _tidy(found[name]) for name in sorted(found)}
 
 
 def _models(models: set[Any]) -> Json:
@@ -166,15 +171,24 @@ def _without_limits(schemas: Json) -> Json:
     }
 
 
-def _without_null_defaults(value: Any) -> Any:
-    """Drop `default: null`: where null clears a field, leaving it out does not."""
-    if isinstance(value, dict):
-        return {
-            key: _without_null_defaults(item)
-            for key, item in value.items()
-            if not (key == "default" and item is None)
-        }
-    return [_without_null_defaults(item) for item in value] if isinstance(value, list) else value
+def _tidy(value: Any) -> Any:
+    """Say what pydantic's schema leaves open.
+
+    No `default: null`: where null clears a field, leaving it out does not. The keys of a mapping
+    are constrained by `propertyNames`, because `patternProperties` alone allows all other keys.
+    """
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {
+        key: _tidy(item) for key, item in value.items() if not (key == "default" and item is None)
+    }
+    if "patternProperties" in found:
+        ((pattern, item),) = found.pop("patternProperties").items()
+        found["additionalProperties"] = item
+        found["propertyNames"] = {"pattern": pattern, **found.get("propertyNames", {})}
+    return found
 
 
 def _events() -> Json:
