@@ -14,11 +14,13 @@ from headstart.domain.errors import (
 )
 from headstart_runner.clock import awake_sleep
 from headstart_runner.log import logger
-from headstart_runner.steps import STEP_KINDS
+from headstart_runner.steps import STEP_KINDS, setup
 from headstart_runner.steps.base import Context, Slot, Tools
 from headstart_runner.turn import error_info
 
 _PROMPT = "prompt"
+SNAPSHOT_SECONDS = 10.0
+"""How long a prompt waits for a snapshot: the agent should not write while it is made."""
 
 
 class Commands:
@@ -32,6 +34,7 @@ class Commands:
 
     def recover(self) -> None:
         """Take up what an earlier runner left: repeatable commands are done again."""
+        setup.forget(self._tools.journal)
         rows = self._tools.journal.running_commands()
         self._tools.courier.end_lost_turns({row.id for row in rows})
         for row in rows:
@@ -103,6 +106,7 @@ class Commands:
             await asyncio.wait(older)
         if command.kind == _PROMPT:
             await self._tools.courier.finish_turn()
+            await self._saved()
         context = Context(self._tools, command.id)
         logger.info("%s begins", command.id)
         try:
@@ -130,6 +134,12 @@ class Commands:
             )
             if command.kind == _PROMPT:
                 self._tools.courier.delivered()
+
+    async def _saved(self) -> None:
+        """Wait a while for a snapshot that is being made."""
+        saving = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.SNAPSHOT]
+        if saving:
+            await asyncio.wait(saving, timeout=SNAPSHOT_SECONDS)
 
     async def _limited(self, command: Command, context: Context) -> dict[str, object]:
         kind = STEP_KINDS.get(command.kind)

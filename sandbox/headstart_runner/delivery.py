@@ -11,6 +11,7 @@ from headstart.domain.errors import (
     AgentStartFailed,
     DeliveryFailed,
     DeliveryUnknown,
+    InputGone,
     StepError,
 )
 from headstart_runner.agents.http import AgentRefused, AgentSilent, AgentUnreachable
@@ -189,6 +190,12 @@ class Courier:
         """Stop a turn; one that is over or never was needs nothing."""
         if self._turn is not None and self._turn.args.turn_id == turn_id:
             self._turn.cancel()
+
+    async def answer(self, request_id: str, answer: dict[str, Any]) -> None:
+        """Pass a person's answer to the agent; InputGone when it asks that no more."""
+        if self._turn is None:
+            raise InputGone("The turn that asked this is over")
+        await self._turn.answer(request_id, answer)
 
     async def finish_turn(self) -> None:
         """Stop the present turn and wait for its end."""

@@ -22,6 +22,8 @@ from headstart.domain.errors import (
 )
 from headstart_runner.agents.http import AgentClient, AgentSilent
 from headstart_runner.clock import awake_sleep
+from headstart_runner.inputs import Inputs
+from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
 from headstart_runner.turn_tracker import TurnTracker
 
@@ -61,6 +63,7 @@ class Turn:
         self._tracker = TurnTracker(args.session_id, args.turn_id, agent_message_id, redactor)
         self._report = report
         self._connect = connect
+        self._inputs = Inputs(args.turn_id, report=self._emit, connect=connect)
         self._held: list[RunnerEvent] | None = []
         self._activity = asyncio.Event()
         self._retrying_since: float | None = None
@@ -77,6 +80,7 @@ class Turn:
         """Take an event of the agent's stream."""
         for report in self._tracker.feed(event):
             self._emit(report)
+        self._inputs.feed(event)
         now = asyncio.get_running_loop().time()
         if self._tracker.retrying is None:
             self._retrying_since = None
@@ -123,8 +127,21 @@ class Turn:
             # Open parts are left to the stream, whose deltas may be on their way.
             for part in filter(_is_closed, message.get("parts") or []):
                 self.feed(_event("message.part.updated", session_id, part=part))
+        if busy:
+            await self._look_for_questions(client)
         status = {"type": "busy" if busy else "idle"}
         self.feed(_event("session.status", session_id, status=status))
+
+    async def _look_for_questions(self, client: AgentClient) -> None:
+        try:
+            for event in await client.asked():
+                self.feed(event)
+        except AgentSilent as error:
+            logger.info("the agent does not tell what it asks: %s", error)
+
+    async def answer(self, request_id: str, answer: dict[str, Any]) -> None:
+        """Pass a person's answer to the agent; InputGone when it asks that no more."""
+        await self._inputs.answer(request_id, answer)
 
     async def follow(self) -> None:
         """Wait for the end of the turn and report it."""
@@ -134,6 +151,7 @@ class Turn:
             error = await self._outcome()
         finally:
             limit.cancel()
+            self._inputs.close()
         for event in self._tracker.close():
             self._emit(event)
         interrupted = isinstance(error, Cancelled)

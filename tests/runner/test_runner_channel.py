@@ -210,7 +210,7 @@ async def test_without_viewers_there_is_only_slow_progress(
         assert 1 <= len(quiet) <= 6
         assert [event["output"] for event in quiet] == [None] * len(quiet)
         await cloud.watch(1)
-        await cloud.do("setup", setup_args(command), name="1.setup.2")
+        await cloud.do("setup", setup_args(f"{command} #"), name="1.setup.2")
 
     assert any(event["output"] for event in cloud.of("progress", commandId="1.setup.2"))
 

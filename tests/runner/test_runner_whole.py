@@ -28,6 +28,7 @@ from headstart_runner.steps import STEP_KINDS
 
 pytestmark = pytest.mark.anyio
 
+
 async def test_a_session_is_prepared_and_its_prompt_answered(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:

@@ -56,15 +56,20 @@ class Supervisor:
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
         self.listener: AgentListener | None = None
 
-    async def restore(self, agent: str, session_id: str, title: str) -> None:
-        """Import a session into the agent's database; the file is removed whatever happens."""
-        adapter = find_agent(agent)
-        document = adapter.import_document(session_id, title, self._config.repository)
+    async def restore(
+        self, agent: str, session_id: str, title: str, saved: dict[str, Any] | None = None
+    ) -> None:
+        """Import a session, an empty one without a saved export, into the agent's database.
+
+        The file is removed whatever happens.
+        """
+        adapter, repository = find_agent(agent), self._config.repository
+        document = saved or adapter.import_document(session_id, title, repository)
+        document["info"]["directory"] = str(repository)
         handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
         file = Path(name)
         try:
-            with os.fdopen(handle, "w") as stream:
-                json.dump(document, stream)
+            await asyncio.to_thread(_write, handle, document)
             self._launcher.own(file)
             out = bytearray()
             async with self._launcher.running(
@@ -202,3 +207,8 @@ class Supervisor:
             await self.client()
         except AgentStartFailed as error:
             logger.warning("the agent stays down: %s", error.reason)
+
+
+def _write(handle: int, document: dict[str, Any]) -> None:
+    with os.fdopen(handle, "w") as stream:
+        json.dump(document, stream)

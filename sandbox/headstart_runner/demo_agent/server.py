@@ -17,6 +17,7 @@ from headstart_runner.demo_agent.work import Bus, Worker, mint
 _USER = "demo"
 _MAX_BODY = 16 * 1024 * 1024
 _HEARTBEAT_SECONDS = 10.0
+_REQUEST_PATH = re.compile(r"/(permission|question)(?:/([^/]+)/(reply|reject))?")
 _SESSION_PATH = re.compile(r"/session/([^/]+)(/message|/prompt_async|/abort)?")
 
 
@@ -89,6 +90,11 @@ class Server:
             return {"healthy": True, "version": VERSION}
         if (method, path) == ("GET", "/session/status"):
             return {session_id: {"type": "busy"} for session_id in self._worker.busy()}
+        if asked := _REQUEST_PATH.fullmatch(path):
+            return self._asked(method, asked, body)
+        return self._about_session(method, path, body)
+
+    def _about_session(self, method: str, path: str, body: bytes) -> Any:
         match = _SESSION_PATH.fullmatch(path)
         if match is None:
             raise _Problem(HTTPStatus.NOT_FOUND, f"no such path: {path}")
@@ -108,6 +114,17 @@ class Server:
                 return self._worker.abort(session_id)
         raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not possible here")
 
+    def _asked(self, method: str, match: re.Match[str], body: bytes) -> Any:
+        kind, request_id, call = match[1], match[2], match[3]
+        if method == "GET" and request_id is None:
+            return self._worker.questions.listed(kind)
+        if method != "POST" or request_id is None:
+            raise _Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} is not possible here")
+        given = _json(body) if call == "reply" else {}
+        if not self._worker.reply(kind, request_id, given, rejected=call == "reject"):
+            raise _Problem(HTTPStatus.NOT_FOUND, f"nothing is asked: {request_id}")
+        return True
+
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -123,6 +140,14 @@ class Server:
                     event = {"id": mint("evt"), "type": "server.heartbeat", "properties": {}}
                 writer.write(b"data: " + json.dumps(event).encode() + b"\n\n")
                 await writer.drain()
+
+
+def _json(body: bytes) -> Json:
+    try:
+        given: Json = {**json.loads(body)}
+    except (ValueError, TypeError) as error:
+        raise _Problem(HTTPStatus.BAD_REQUEST, f"not an object: {error}") from error
+    return given
 
 
 def _prompt(body: bytes) -> tuple[str, str]:

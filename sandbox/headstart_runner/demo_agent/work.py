@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headstart_runner.demo_agent import answer, survey
+from headstart_runner.demo_agent import answer, asking, survey
 from headstart_runner.demo_agent.store import Json, Store, now_ms
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -56,6 +56,7 @@ class Worker:
         self._directory = directory
         self._seconds = seconds
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.questions = asking.Questions()
 
     def busy(self) -> list[str]:
         """Return the sessions being worked on."""
@@ -126,9 +127,32 @@ class Worker:
         info["error"] = error
         self._bus.publish("session.error", sessionID=info["sessionID"], error=error)
 
+    async def _ask(self, session_id: str, text: str) -> str:
+        """Ask a person where the prompt wants that; return what to say about the answer."""
+        kind = asking.wanted(text)
+        if kind is None:
+            return ""
+        properties = asking.request(
+            kind, session_id, mint("per" if kind == "permission" else "que")
+        )
+        answered = self.questions.ask(kind, properties)
+        self._bus.publish(f"{kind}.asked", **properties)
+        return asking.told(kind, await answered)
+
+    def reply(self, kind: str, request_id: str, body: Json, *, rejected: bool) -> bool:
+        """Take a person's answer; return False where nothing is asked under that id."""
+        properties = self.questions.reply(kind, request_id, body)
+        if properties is None:
+            return False
+        what = f"{kind}.{'rejected' if rejected else 'replied'}"
+        session_id = properties["sessionID"]
+        self._bus.publish(what, sessionID=session_id, requestID=request_id, **body)
+        return True
+
     async def _answer(self, session_id: str, message_id: str, text: str) -> str:
         """Read the repository with a few visible tools, then write about it."""
         self._save(self._new_part(session_id, message_id, "step-start"))
+        heard = await self._ask(session_id, text)
         where = self._directory
 
         async def tool(name: str, title: str, given: Json, work: Callable[[], Any]) -> Any:
@@ -151,6 +175,7 @@ class Worker:
         said = answer.compose(
             text, files, history, found, earlier=self._earlier(session_id, message_id)
         )
+        said = f"{heard}\n\n{said}" if heard else said
         await self._say(session_id, message_id, said)
         return said
 

@@ -6,11 +6,26 @@ from headstart.domain.channel import (
     BranchArgs,
     CloneArgs,
     DiskArgs,
+    InputArgs,
     PromptArgs,
     RestoreArgs,
     SetupArgs,
+    SnapshotArgs,
+    UploadArgs,
 )
-from headstart_runner.steps import abort, agent, branch, clone, disk, prompt, restore, setup
+from headstart_runner.steps import (
+    abort,
+    agent,
+    answer,
+    branch,
+    clone,
+    disk,
+    prompt,
+    restore,
+    setup,
+    snapshot,
+    upload,
+)
 from headstart_runner.steps.base import Slot, StepKind
 
 STEP_KINDS: dict[str, StepKind] = {
@@ -22,4 +37,7 @@ STEP_KINDS: dict[str, StepKind] = {
     "agent": StepKind(AgentArgs, agent.run),
     "prompt": StepKind(PromptArgs, prompt.run, slot=Slot.PROMPT),
     "abort": StepKind(AbortArgs, abort.run, slot=None),
+    "input": StepKind(InputArgs, answer.run, slot=None),
+    "snapshot": StepKind(SnapshotArgs, snapshot.run, slot=Slot.SNAPSHOT),
+    "upload": StepKind(UploadArgs, upload.run, slot=None),
 }

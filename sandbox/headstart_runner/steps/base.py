@@ -74,6 +74,7 @@ class Slot(StrEnum):
 
     PREPARATION = "preparation"
     PROMPT = "prompt"
+    SNAPSHOT = "snapshot"
 
 
 StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]

@@ -5,6 +5,7 @@ from typing import Any
 from headstart.domain.channel import BranchArgs
 from headstart.domain.errors import DiskFull, InternalStepError
 from headstart_runner.git import Git
+from headstart_runner.snapshots import BRANCH
 from headstart_runner.steps.base import Context
 
 
@@ -19,5 +20,6 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
             raise DiskFull(f"The sandbox's disk is too small to check out {args.branch}")
         lines = result.stderr.strip().splitlines() or [f"exit status {result.code}"]
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {lines[-1]}")
+    context.tools.journal.put(BRANCH, args.branch)
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
     return {"branch": args.branch, "commit": commit.stdout.strip() or None}

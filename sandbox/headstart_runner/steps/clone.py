@@ -9,10 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headstart.domain.channel import CloneArgs
-from headstart.domain.errors import BranchNotFound, CloneFailed
+from headstart.domain.errors import BranchNotFound
+from headstart_runner import snapshots
 from headstart_runner.addresses import public_addresses
+from headstart_runner.fetch_base import fetch_base
 from headstart_runner.git import Git, GitResult, clone_error
 from headstart_runner.git_progress import GitProgress
+from headstart_runner.process import Sink
+from headstart_runner.snapshots import BASE
+from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
 
 _TEMPORARY = ".clone.tmp-"
@@ -22,23 +27,32 @@ _LOW_SPEED_SECONDS = 30
 
 
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
-    """Clone shallow and single-branch; a complete clone of the same source is kept."""
-    if args.base_commit is not None:
-        raise CloneFailed("This sandbox's runner can't fetch a single commit yet")
+    """Clone shallow and single-branch; a complete clone of the same source is kept.
+
+    With a base commit exactly that is fetched, and stands in for the tip of its branch.
+    """
     config, journal = context.tools.config, context.tools.journal
     git = Git(context.tools.launcher)
     source = json.dumps([args.git_url, args.upstream_branch, args.depth])
-    if journal.get(_SOURCE) == source and config.repository.is_dir():
+    same = journal.get(_SOURCE) == source and args.base_commit in {None, journal.get(BASE)}
+    if same and config.repository.is_dir():
         return {**await _describe(git, config.repository), "cached": True}
     options = await _options(args)
+    journal.put(_SOURCE, "")
+    snapshots.hold_nothing(journal)
+    setup.forget(journal)
     await asyncio.to_thread(_clear, config.workspace, config.repository)
     temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:
-        await _clone(context, git, args, options, temporary)
+        if args.base_commit is None:
+            await _clone(context, git, args, options, temporary)
+        else:
+            await fetch_base(git, args, options, temporary, show=_shown(context))
         answer = await _describe(git, temporary)
         temporary.rename(config.repository)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
+    journal.put(BASE, answer["commit"] or "")
     journal.put(_SOURCE, source)
     return answer
 
@@ -96,12 +110,6 @@ async def _try(
     target: Path,
     branch: str | None,
 ) -> GitResult:
-    progress = GitProgress()
-
-    def show(data: bytes) -> None:
-        if progress.feed(data):
-            context.progress(progress.message, progress.percent)
-
     host = urlsplit(args.git_url).hostname
     context.progress(f"Connecting to {host}", 0)
     return await git.run(
@@ -118,8 +126,19 @@ async def _try(
         str(target),
         cwd=context.tools.config.workspace,
         options=options,
-        stderr=show,
+        stderr=_shown(context),
     )
+
+
+def _shown(context: Context) -> Sink:
+    """Return what shows git's messages as progress."""
+    progress = GitProgress()
+
+    def show(data: bytes) -> None:
+        if progress.feed(data):
+            context.progress(progress.message, progress.percent)
+
+    return show
 
 
 async def _is_empty(context: Context, git: Git, args: CloneArgs, options: list[str]) -> bool:

@@ -1,15 +1,62 @@
 """Gives the agent's own database the session, under our id, before its server starts."""
 
+import asyncio
 from typing import Any
 
-from headstart.domain.channel import RestoreArgs
+from headstart.domain.channel import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
+from headstart_runner import snapshots
+from headstart_runner.snapshots import Unusable
+from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
+from headstart_runner.transfer import TransferFailed, get_file
 
 
 async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
-    """Import the session through the agent's own command line; doing it again changes nothing."""
-    if args.snapshot is not None:
-        raise RestoreFailed("This sandbox's runner can't put a snapshot back yet")
-    await context.tools.supervisor.restore(args.agent, args.session_id, args.title)
+    """Import the session through the agent's own command line; doing it again changes nothing.
+
+    With a snapshot the work is put back first, unless this clone has it or something newer.
+    """
+    journal, supervisor = context.tools.journal, context.tools.supervisor
+    ref = args.snapshot
+    if ref is None:
+        await supervisor.restore(args.agent, args.session_id, args.title)
+    elif not snapshots.holds(journal, ref.sha256):
+        setup.forget(journal)
+        saved = await _put_back(context, args.session_id, ref)
+        context.progress("Importing the agent's session", 95)
+        await supervisor.restore(args.agent, args.session_id, args.title, saved)
+        snapshots.hold(journal, ref.sha256)
     return {"imported": True}
+
+
+async def _put_back(context: Context, session_id: str, ref: SnapshotRef) -> dict[str, Any]:
+    """Fetch the snapshot, put the work tree back, and return the agent's export."""
+    config, launcher = context.tools.config, context.tools.launcher
+
+    def show(done: int) -> None:
+        context.progress(
+            f"Fetching the saved work ({done / 1e6:,.1f} of {ref.bytes / 1e6:,.1f} MB)",
+            min(70, 70 * done // max(1, ref.bytes)),
+        )
+
+    show(0)
+    try:
+        async with (
+            snapshots.partial_file(config) as file,
+            snapshots.scratch(config, launcher) as folder,
+        ):
+            await get_file(ref.url, file, size=ref.bytes, sha256=ref.sha256, show=show)
+            archive = folder / "work.tar.gz"
+            saved = await asyncio.to_thread(snapshots.unpack, file, session_id, archive)
+            launcher.own(archive)
+            context.progress("Putting the work back", 75)
+            spec = {
+                "repository": str(config.repository),
+                "temporary": str(folder),
+                "archive": str(archive),
+            }
+            await snapshots.saved_work(launcher, "load", spec, folder=folder)
+    except (Unusable, TransferFailed, OSError) as error:
+        raise RestoreFailed(f"The saved work could not be put back: {error}") from error
+    return saved

@@ -1,45 +1,104 @@
 """Runs the setup commands, one after the other, each to the end of its own process."""
 
 import asyncio
+import hashlib
+import json
 import signal
 from typing import Any
 
 from headstart.domain.channel import SetupArgs
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
 from headstart_runner.clock import awake_sleep
+from headstart_runner.journal import Journal
 from headstart_runner.output import StepOutput
 from headstart_runner.process import CommandNotStarted, Tree
 from headstart_runner.steps.base import Context
 from headstart_runner.wire import cut_text
 
 _REASON_BYTES = 500
+_DONE = "setup.done"
 
 
 async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     """Run each command in `bash -c`; stop at the first that fails, and keep its output.
 
+    What ran well before is skipped: the same commands, from the first on, in the same environment.
     What a command leaves running lives on after success; after a failure, a timeout or a cancel
-    nothing of any command of this step is left.
+    nothing of any command of this step is left. When `lenient`, a failure is only a warning.
     """
     context.tools.redactor.add_environment(args.env)
+    journal = context.tools.journal
+    chain = _chain(args)
+    finished = _finished(journal, chain)
     output = StepOutput(context.tools.redactor, context.clock)
     trees: list[Tree] = []
-    done: list[dict[str, Any]] = []
+    done = [_skipped(command) for command in args.commands[:finished]]
+    if finished:
+        context.progress(f"Skipping {finished} of {len(chain)} commands: they have run already")
+    journal.put(_DONE, json.dumps(chain[:finished]))
+    warnings: list[str] = []
     try:
-        for number, command in enumerate(args.commands, start=1):
+        for number, command in enumerate(args.commands[finished:], start=finished + 1):
             title = f"Running {command}"
             if len(args.commands) > 1:
                 title += f" ({number} of {len(args.commands)})"
-            done.append(
-                await _one(context, args, command=command, title=title, output=output, trees=trees)
-            )
+            try:
+                done.append(
+                    await _one(
+                        context, args, command=command, title=title, output=output, trees=trees
+                    )
+                )
+            except (SetupCommandFailed, SetupCommandTimedOut) as error:
+                if not args.lenient:
+                    raise
+                await trees[-1].kill()
+                warnings.append(error.reason)
+                context.progress(f"Going on in spite of a failure: {error.reason}")
+            if not warnings:
+                journal.put(_DONE, json.dumps(chain[:number]))
     except BaseException as error:
+        # A daemon of an earlier command goes too, so from that command on all must run again.
+        alive = next((n for n, tree in enumerate(trees) if not tree.gone), len(trees))
+        kept = json.loads(journal.get(_DONE) or "[]")[: finished + alive]
+        journal.put(_DONE, json.dumps(kept))
         await asyncio.shield(asyncio.gather(*(tree.kill() for tree in trees)))
         if isinstance(error, StepError) or context.expired.is_set():
-            for offset, text in output.tail():
-                context.retained(offset, text)
+            _retain(context, output)
         raise
-    return {"commands": done}
+    if warnings:
+        _retain(context, output)
+    return {"commands": done, "warnings": warnings}
+
+
+def _retain(context: Context, output: StepOutput) -> None:
+    for offset, text in output.tail():
+        context.retained(offset, text)
+
+
+def _skipped(command: str) -> dict[str, Any]:
+    return {"command": command, "exitCode": 0, "elapsedMs": 0, "skipped": True}
+
+
+def _chain(args: SetupArgs) -> list[str]:
+    """Return a hash for each command, of the environment and everything up to the command."""
+    state = json.dumps(args.env, sort_keys=True)
+    hashes = []
+    for command in args.commands:
+        state = hashlib.sha256(json.dumps([state, command]).encode()).hexdigest()
+        hashes.append(state)
+    return hashes
+
+
+def _finished(journal: Journal, chain: list[str]) -> int:
+    """Return how many commands from the first on ran well in this clone, one after the other."""
+    done = json.loads(journal.get(_DONE) or "[]")
+    pairs = enumerate(zip(chain, done, strict=False))
+    return next((n for n, (now, then) in pairs if now != then), min(len(chain), len(done)))
+
+
+def forget(journal: Journal) -> None:
+    """Note that nothing has run: the clone is another, or what commands left running is gone."""
+    journal.put(_DONE, "[]")
 
 
 async def _one(
@@ -78,7 +137,7 @@ async def _one(
     if code != 0:
         raise SetupCommandFailed(_failure(command, code, output.last_line()))
     elapsed_ms = int((context.clock() - began) * 1000)
-    return {"command": command, "exitCode": code, "elapsedMs": elapsed_ms}
+    return {"command": command, "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
 
 
 async def _limited(tree: Tree, command: str, seconds: int) -> int:

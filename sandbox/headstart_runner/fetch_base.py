@@ -1,0 +1,86 @@
+"""Fetches one commit, however far its branch has moved on since it was cloned."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.domain.channel import CloneArgs
+from headstart.domain.errors import CloneFailed, SnapshotBaseMissing
+from headstart_runner.git import Git, GitResult, clone_error
+from headstart_runner.process import Sink
+
+_GONE = re.compile(r"not our ref|no such remote ref|couldn't find remote ref", re.IGNORECASE)
+_NOT_BY_ID = "unadvertised object"
+_DEFAULT_BRANCH = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
+
+
+async def fetch_base(
+    git: Git, args: CloneArgs, options: Sequence[str], target: Path, *, show: Sink
+) -> None:
+    """Make a clone whose branch is at the base commit; SnapshotBaseMissing when that is gone."""
+    base = str(args.base_commit)
+    workspace = target.parent
+    branch = args.upstream_branch or await _default_branch(git, args, options, workspace)
+    kind = "sha256" if len(base) == 64 else "sha1"
+    await _must(
+        git,
+        *("init", "--quiet", "--template=", f"--object-format={kind}", "--", str(target)),
+        cwd=workspace,
+    )
+    tracked = ("-t", branch) if branch else ()
+    await _must(git, "remote", "add", *tracked, "--", "origin", args.git_url, cwd=target)
+    depth = [f"--depth={args.depth}"] if args.depth > 0 else []
+    fetched = await git.run(
+        *("fetch", "--progress", "--no-tags", *depth, "origin", base),
+        cwd=target,
+        options=options,
+        stderr=show,
+    )
+    if _NOT_BY_ID in fetched.stderr:
+        # An older server hands out branches only: the commit is in the history of its own.
+        fetched = await git.run(
+            *("fetch", "--progress", "--no-tags", "origin"),
+            cwd=target,
+            options=options,
+            stderr=show,
+        )
+    known = await git.run("cat-file", "-e", f"{base}^{{commit}}", cwd=target)
+    if fetched.code != 0 and not _GONE.search(fetched.stderr):
+        raise clone_error(fetched.stderr, args.git_url, branch)
+    if known.code != 0:
+        raise SnapshotBaseMissing(
+            f"The commit {base[:12]} that the saved work builds on is gone from the repository:"
+            " its history was rewritten. The saved work is kept"
+        )
+    await _check_out(git, base, branch, target)
+
+
+async def _default_branch(
+    git: Git, args: CloneArgs, options: Sequence[str], cwd: Path
+) -> str | None:
+    listed = await git.run(
+        "ls-remote", "--symref", "--", args.git_url, "HEAD", cwd=cwd, options=options
+    )
+    if listed.code != 0:
+        raise clone_error(listed.stderr, args.git_url, None)
+    found = _DEFAULT_BRANCH.search(listed.stdout)
+    return found[1] if found else None
+
+
+async def _check_out(git: Git, base: str, branch: str | None, target: Path) -> None:
+    """Leave what a clone would have left when the base was the tip of its branch."""
+    if branch is None:
+        await _must(git, "checkout", "--quiet", "--detach", base, cwd=target)
+        return
+    remote = f"refs/remotes/origin/{branch}"
+    await _must(git, "update-ref", remote, base, cwd=target)
+    await _must(git, "symbolic-ref", "refs/remotes/origin/HEAD", remote, cwd=target)
+    await _must(git, "checkout", "--quiet", "-B", branch, "--track", f"origin/{branch}", cwd=target)
+
+
+async def _must(git: Git, *arguments: str, cwd: Path) -> GitResult:
+    done = await git.run(*arguments, cwd=cwd)
+    if done.code != 0:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.code}"]
+        raise CloneFailed(f"git {arguments[0]} failed: {said[-1]}")
+    return done

@@ -1,0 +1,40 @@
+"""`python -m headstart_runner.saved_work save|load SPEC`: the answer is one JSON line on stderr."""
+
+import json
+import sys
+from typing import IO, Any, cast
+
+from headstart_runner.saved_work.load import load
+from headstart_runner.saved_work.plumbing import Problem
+from headstart_runner.saved_work.save import save
+
+
+class _Counted:
+    """Standard output, and how many bytes went there: a reader can tell that it has them all."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self.bytes += len(data)
+        return sys.stdout.buffer.write(data)
+
+
+def main(what: str, spec: dict[str, Any]) -> int:
+    """Save or load, and say how it went."""
+    try:
+        if what == "save":
+            out = _Counted()
+            answer = save(spec, cast(IO[bytes], out))  # tarfile only writes to it
+            sys.stdout.buffer.flush()
+            answer["bytes"] = out.bytes
+        else:
+            answer = load(spec)
+    except (Problem, OSError) as problem:
+        answer = {"error": str(problem)}
+    sys.stderr.write(json.dumps(answer) + "\n")
+    return 1 if "error" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))

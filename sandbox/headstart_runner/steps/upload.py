@@ -1,0 +1,19 @@
+"""Sends a saved snapshot to where the cloud wants it."""
+
+from typing import Any
+
+from headstart.domain.channel import UploadArgs
+from headstart.domain.errors import SnapshotFailed
+from headstart_runner.snapshots import Unusable, file_of
+from headstart_runner.steps.base import Context
+from headstart_runner.transfer import TransferFailed, put_file
+
+
+async def run(context: Context, args: UploadArgs) -> dict[str, Any]:
+    """PUT the file with exactly the given headers."""
+    context.progress("Sending the saved work")
+    try:
+        await put_file(file_of(context.tools.config, args.sha256), args.url, args.headers)
+    except (Unusable, TransferFailed, OSError) as error:
+        raise SnapshotFailed(f"The saved work could not be sent: {error}") from error
+    return {}
