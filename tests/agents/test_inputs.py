@@ -1,0 +1,91 @@
+"""What the real agents ask people, and what becomes of the answers."""
+
+import json
+
+import pytest
+from agent_kit import PATIENCE, AgentBox
+from fake_cloud import Json
+from runner_kit import SAMPLE, Repositories
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_model")]
+
+CAUTIOUS = json.dumps({"permission": {"edit": "ask"}})
+
+
+@pytest.fixture(scope="module")
+def cautious(repositories: Repositories) -> str:
+    """Return the URL of a repository in which an agent has to ask before it edits."""
+    files = {"opencode.json": CAUTIOUS, "kilo.json": CAUTIOUS}
+    return repositories.make("cautious", SAMPLE | files)
+
+
+async def _asked(box: AgentBox, number: int) -> Json:
+    events = f"trn_{number}"
+    await box.cloud.until(lambda: box.cloud.of("input.requested", turnId=events), PATIENCE)
+    [request] = box.cloud.of("input.requested", turnId=events)
+    return request
+
+
+async def _answer(box: AgentBox, request: Json, answer: Json) -> None:
+    args = {"requestId": request["requestId"], "answer": answer}
+    await box.succeed("input", args, f"{request['requestId']}.answer")
+
+
+async def test_a_permission_is_asked_for_and_the_file_is_written_once_it_is_given(
+    box: AgentBox, cautious: str
+) -> None:
+    await box.prepare(cautious)
+    await box.deliver(1, "write notes.txt: the lamp is lit")
+    request = await _asked(box, 1)
+    notes = box.sandbox.repository / "notes.txt"
+    assert request["kind"] == "permission"
+    assert request["body"]["title"] == "edit"
+    assert request["body"]["patterns"] == ["notes.txt"]
+    assert not notes.exists()
+
+    await _answer(box, request, {"reply": "once"})
+
+    assert (await box.ended(1))["error"] is None
+    assert notes.read_text() == "the lamp is lit"
+    [resolved] = box.cloud.of("input.resolved")
+    assert (resolved["requestId"], resolved["outcome"]) == (request["requestId"], "answered")
+
+
+async def test_a_permission_that_is_refused_leaves_the_file_alone(
+    box: AgentBox, cautious: str
+) -> None:
+    await box.prepare(cautious)
+    await box.deliver(1, "write notes.txt: the lamp is lit")
+    await _answer(box, await _asked(box, 1), {"reply": "reject"})
+
+    await box.ended(1)
+    assert not (box.sandbox.repository / "notes.txt").exists()
+    assert [event["outcome"] for event in box.cloud.of("input.resolved")] == ["rejected"]
+
+
+async def test_a_question_is_asked_and_its_answer_reaches_the_model(
+    box: AgentBox, sample: str
+) -> None:
+    await box.prepare(sample)
+    await box.deliver(1, "ask: Which colour?")
+    request = await _asked(box, 1)
+    [question] = request["body"]["questions"]
+    assert (request["kind"], question["question"]) == ("question", "Which colour?")
+    assert [option["label"] for option in question["options"]] == ["red", "blue"]
+
+    await _answer(box, request, {"answers": [["blue"]]})
+
+    assert (await box.ended(1))["error"] is None
+    assert "blue" in box.said(1)
+
+
+async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -> None:
+    await box.prepare(cautious)
+    await box.deliver(1, "write notes.txt: the lamp is lit")
+    await _asked(box, 1)
+
+    await box.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
+
+    assert (await box.ended(1))["interrupted"]
+    assert len(box.cloud.of("input.resolved")) == 1
+    assert not (box.sandbox.repository / "notes.txt").exists()
