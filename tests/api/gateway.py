@@ -6,7 +6,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from headstart.adapters.memory import MemoryPorts
+from headstart.adapters.memory import MemoryMachine, MemoryPorts
 from headstart.domain.session import Input, Status
 from headstart.domain.work import Work
 from headstart_docs.in_process import Answer, Api, find
@@ -26,9 +26,9 @@ class World:
     def arrange(self, status: Status) -> str:
         """Begin anew; returns the session's id."""
         ports, session_id = _reached(status)
-        # The store is the one that is large.
-        rest = {name: copy.deepcopy(port) for name, port in vars(ports).items() if name != "store"}
-        self.ports = MemoryPorts(store=_copied(ports.store), **rest)
+        machine = MemoryMachine(started=[*ports.machine.started])
+        self.ports = MemoryPorts(store=_copied(ports.store), machine=machine)
+        self.ports.clock.now = ports.clock.now
         return session_id
 
     def sleep(self, seconds: float) -> None:

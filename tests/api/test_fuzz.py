@@ -44,7 +44,7 @@ CONFIG = Config.from_dict(
 )
 SCHEMA = schemathesis.openapi.from_wsgi("/openapi.json", WORLD, config=CONFIG)
 GENTLY = settings(
-    max_examples=15,
+    max_examples=8,
     derandomize=True,
     database=None,
     deadline=None,
