@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import FakeCloud, fake_cloud
+from object_store import ObjectStore
 from runner_kit import SAMPLE, Repositories, Sandbox, prepare, started
 
 from headstart_local.git_server import GitServer
@@ -58,3 +59,10 @@ async def prepared(cloud: FakeCloud, sandbox: Sandbox, sample: str) -> Sandbox:
     """Return a sandbox whose agent is up."""
     await prepare(cloud, sample)
     return sandbox
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    """Return a bucket of our own."""
+    with ObjectStore().running() as running:
+        yield running

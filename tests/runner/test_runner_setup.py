@@ -234,3 +234,64 @@ async def test_secrets_never_leave_however_the_output_is_cut(
     shown = "".join(event["output"] or "" for event in cloud.of("progress"))
     assert "s3cr3t" not in shown
     assert "[redacted]" in failed["error"]["reason"]
+
+
+def skipped(result: Json) -> list[bool]:
+    return [command["skipped"] for command in result["output"]["commands"]]
+
+
+async def test_what_ran_well_is_skipped_until_something_before_it_changes(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    commands = ["echo a >> ran", "echo b >> ran"]
+
+    async def run(number: int, *commands: str, **env: str) -> Json:
+        return await cloud.do("setup", setup_args(*commands, **env), name=f"1.setup.{number}")
+
+    failed = await run(1, *commands, "echo c >> ran; exit 1")
+    assert failed["status"] == "failed"
+    again = await run(2, *commands, "echo d >> ran")
+    assert skipped(again) == [True, True, False]
+    shown = [event["message"] for event in cloud.of("progress", commandId="1.setup.2")]
+    assert shown[-1] == "The setup is done; 2 skipped, they ran before"
+    assert skipped(await run(3, *commands)) == [True, True]
+    assert skipped(await run(4, commands[0], "echo e >> ran")) == [True, False]
+    # Its successor has changed what it left, so it counts no more.
+    assert skipped(await run(5, *commands)) == [True, False]
+    assert skipped(await run(6, *commands, CI="1")) == [False, False]
+    assert (cloned.repository / "ran").read_text().split() == list("abcdebab")
+
+
+async def test_a_command_whose_daemon_was_killed_runs_again(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    daemon = "(sleep 63.1 >/dev/null 2>&1 &)"
+    await cloud.do("setup", setup_args("true", daemon, "true", "exit 1"))
+    assert processes("sleep 63.1") == []
+    again = await cloud.do("setup", setup_args("true", daemon, "true"), name="1.setup.2")
+    assert skipped(again) == [True, False, False]
+    assert processes("sleep 63.1")
+
+
+async def test_a_wake_up_goes_on_after_a_failure_and_warns(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    commands = ("echo a", "echo bad; exit 3", "echo begun; sleep 61.9", "touch last")
+    args = {**setup_args(*commands, command_timeout=1), "lenient": True}
+    done = await cloud.do("setup", args)
+
+    assert done["status"] == "completed"
+    assert [command["command"] for command in done["output"]["commands"]] == [
+        commands[0],
+        commands[3],
+    ]
+    warnings = done["output"]["warnings"]
+    assert warnings == [
+        "`echo bad; exit 3` exited with status 3: bad",
+        "`echo begun; sleep 61.9` was stopped after 1 s",
+    ]
+    assert processes("sleep 61.9") == []
+    assert tail(cloud) == "a\nbad\nbegun\n"
+    assert "; going on after 2 failed: `echo begun;" in cloud.of("progress")[-1]["message"]
+    again = await cloud.do("setup", setup_args("echo a", "echo good"), name="1.setup.2")
+    assert skipped(again) == [True, False]

@@ -33,8 +33,6 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     output = StepOutput(context.tools.redactor, context.clock)
     trees: list[Tree] = []
     done = [_skipped(command) for command in args.commands[:finished]]
-    if finished:
-        context.progress(f"Skipping {finished} of {len(chain)} commands: they have run already")
     journal.put(_DONE, json.dumps(chain[:finished]))
     warnings: list[str] = []
     try:
@@ -42,6 +40,7 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
             title = f"Running {command}"
             if len(args.commands) > 1:
                 title += f" ({number} of {len(args.commands)})"
+            title += _so_far(finished, warnings)
             try:
                 done.append(
                     await _one(
@@ -53,7 +52,6 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
                     raise
                 await trees[-1].kill()
                 warnings.append(error.reason)
-                context.progress(f"Going on in spite of a failure: {error.reason}")
             if not warnings:
                 journal.put(_DONE, json.dumps(chain[:number]))
     except BaseException as error:
@@ -67,7 +65,15 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
         raise
     if warnings:
         _retain(context, output)
+    context.progress(f"The setup is done{_so_far(finished, warnings)}")
     return {"commands": done, "warnings": warnings}
+
+
+def _so_far(finished: int, warnings: list[str]) -> str:
+    """Return what each message repeats: progress is throttled, and the newest is what is seen."""
+    skipped = f"; {finished} skipped, they ran before" if finished else ""
+    failed = f"; going on after {len(warnings)} failed: {warnings[-1]}" if warnings else ""
+    return skipped + failed
 
 
 def _retain(context: Context, output: StepOutput) -> None:
