@@ -39,6 +39,21 @@ test-agents: $(SETUP) agents
 agents:
 	@for agent in $(or $(AGENT),opencode kilo); do sandbox/agents/install.sh $$agent "$(AGENTS)" || exit 1; done
 
+# The sandbox's container image with one agent: AGENT=demo|opencode|kilo. DOCKER_BUILD= adds options,
+# such as --platform linux/arm64 or --build-arg BASE=…
+IMAGE ?= headstart-sandbox:$(or $(AGENT),demo)
+.PHONY: image
+image:
+	docker build --file sandbox/Dockerfile --build-arg AGENT=$(or $(AGENT),demo) $(DOCKER_BUILD) --tag $(IMAGE) .
+
+.PHONY: test-image
+test-image: $(SETUP)
+	@if docker info >/dev/null 2>&1; then \
+	  $(MAKE) image && HEADSTART_IMAGE=$(IMAGE) AGENT=$(or $(AGENT),demo) $(BIN)/pytest tests/image; \
+	else \
+	  echo "SKIPPED: there is no Docker engine here, the image was neither built nor tested"; \
+	fi
+
 # What CI runs.
 .PHONY: check
 check: lint types imports template test
