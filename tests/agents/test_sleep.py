@@ -1,0 +1,53 @@
+"""Sleep and wake with the real agents: what was said in one sandbox is known in the next."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agent_kit import AgentBox
+from fake_cloud import Json
+from object_store import ObjectStore
+from runner_kit import BRANCH, SESSION_ID, clone_args
+from work_kit import another
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def store() -> Iterator[ObjectStore]:
+    with ObjectStore().running() as running:
+        yield running
+
+
+async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
+    prepared: AgentBox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    (prepared.sandbox.repository / "notes.txt").write_text("lit")
+    await prepared.prompt(1, "Where is the lamp?")
+    made = await _save(prepared, store)
+    await prepared.sandbox.stop()
+
+    async with another(tmp_path / "second") as (cloud, sandbox):
+        woken = AgentBox(prepared.agent, cloud, sandbox, prepared.model)
+        await woken.succeed("clone", clone_args(sample, baseCommit=made["baseCommit"]))
+        await woken.succeed("branch", {"branch": BRANCH})
+        saved = {"url": store.url("work"), "bytes": made["bytes"], "sha256": made["sha256"]}
+        restore = {"agent": woken.agent, "sessionId": SESSION_ID, "title": "", "snapshot": saved}
+        await woken.succeed("restore", restore)
+        await woken.succeed("agent", woken.agent_args())
+        ended = await woken.prompt(2, "And the horn?")
+
+        assert ended["error"] is None
+        assert "Where is the lamp?" in woken.said(2)
+        assert (sandbox.repository / "notes.txt").read_text() == "lit"
+        asked = [m for m in woken.export()["messages"] if m["info"]["role"] == "user"]
+        assert len(asked) == 2
+
+
+async def _save(box: AgentBox, store: ObjectStore) -> Json:
+    limits = {"maxFileBytes": 10**6, "maxBytes": 10**7}
+    made = await box.succeed("snapshot", {"agent": box.agent, "sessionId": SESSION_ID, **limits})
+    headers = {"Content-Length": str(made["bytes"]), "x-amz-checksum-sha256": made["sha256"]}
+    upload = {"sha256": made["sha256"], "url": store.url("work"), "headers": headers}
+    await box.succeed("upload", upload)
+    return made
