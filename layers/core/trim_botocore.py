@@ -15,6 +15,7 @@ SERVICES = {
     "dynamodb": "dynamodb",
     "ecs": "ecs",
     "s3": "s3",
+    "secretsmanager": "secretsmanager",
     "stepfunctions": "states",
 }
 

@@ -85,7 +85,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
     cloud = Cloud(
         arguments.template,
         port=arguments.port,
-        parameters={"AllowedGitSources": sources},
+        parameters={"AllowedGitSources": sources, **dict(arguments.parameter)},
         on_log=log,
     )
     stack.enter_context(cloud)
@@ -116,6 +116,13 @@ def _described(addresses: dict[str, str]) -> str:
     )
 
 
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    return name, value
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="headstart up", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
@@ -126,6 +133,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         default=[],
         metavar="PATTERN",
         help="allow git sources beside https, such as 'http://127.0.0.1:*' (repeatable)",
+    )
+    parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="set a parameter of the template (repeatable)",
     )
     parser.add_argument("--verbose", action="store_true", help="show the functions' logs")
     parser.add_argument(

@@ -287,6 +287,7 @@ class World:
             machine=self._crashing(self.machine),
             sandboxes=self._crashing(self.containers),
             objects=self._crashing(self.base.objects),
+            secrets=self.base.secrets,
             sockets=self._crashing(self.base.sockets),
             metrics=self.base.metrics,
             clock=self.base.clock,

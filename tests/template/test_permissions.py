@@ -32,6 +32,7 @@ ACTIONS = {
     "objects.presign_get": ["s3:GetObject"],
     "objects.is_there": ["s3:GetObject"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
+    "secrets.read": ["secretsmanager:GetSecretValue"],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -135,6 +136,12 @@ def test_the_search_finds_what_is_known_to_be_there() -> None:
 
 def test_one_function_alone_may_start_containers() -> None:
     assert [name for name in FUNCTIONS if "ecs:RunTask" in allowed(name)] == ["run_step"]
+
+
+def test_only_who_starts_agents_may_read_their_secrets() -> None:
+    readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
+    assert readers == ["run_step", "socket"]
+    assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
 
 
 def test_long_polls_only_read() -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, cached_property, wraps
+from functools import cache, cached_property, partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
@@ -17,6 +17,7 @@ from headstart.usecases.ports import (
     Metrics,
     Objects,
     SandboxProvider,
+    Secrets,
     Sockets,
     Store,
 )
@@ -97,6 +98,15 @@ class Services:
         from headstart.adapters.s3 import S3Objects  # noqa: PLC0415
 
         return S3Objects(make_client("s3"), self.settings.bucket)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What only agents get."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.secrets import ManagedSecrets  # noqa: PLC0415
+
+        make = partial(make_client, "secretsmanager")
+        return ManagedSecrets(make, self.settings.provider_secret)
 
     @cached_property
     def sockets(self) -> Sockets:

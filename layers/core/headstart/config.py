@@ -1,9 +1,9 @@
 """The environment, read once and checked as a whole: the only place that knows variable names."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Json
 
 from headstart.domain.policy import Policy
 
@@ -26,6 +26,8 @@ class Settings(BaseModel):
     default_agent: str = Field(alias="HEADSTART_DEFAULT_AGENT", default="demo")
     default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
+    provider: Json[dict[str, Any]] = Field(alias="HEADSTART_PROVIDER", default_factory=dict)
+    provider_secret: str = Field(alias="HEADSTART_PROVIDER_SECRET", default="")
     sandbox_dollars_per_hour: float = Field(
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
     )
@@ -53,6 +55,7 @@ class Settings(BaseModel):
             default_agent=self.default_agent,
             default_mode=self.default_mode,
             default_model=self.default_model or None,
+            provider=self.provider,
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             wait_in_line=self.over_quota == "wait",

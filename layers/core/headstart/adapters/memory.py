@@ -405,6 +405,19 @@ class MemoryClock:
         self.now += timedelta(**parts)
 
 
+class MemorySecrets:
+    """The agents' secrets in memory; counts how often they were read."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self.reads = 0
+
+    def read(self) -> dict[str, str]:
+        """Return the variables."""
+        self.reads += 1
+        return self.variables
+
+
 @dataclass
 class MemoryPorts:
     """The Ports in memory."""
@@ -413,6 +426,7 @@ class MemoryPorts:
     machine: MemoryMachine = field(default_factory=MemoryMachine)
     sandboxes: MemorySandboxes = field(default_factory=MemorySandboxes)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
+    secrets: MemorySecrets = field(default_factory=MemorySecrets)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

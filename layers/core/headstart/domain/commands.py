@@ -43,6 +43,8 @@ def step_args(
     config: SessionConfig,
     policy: Policy,
     saved: SavedWork | None = None,
+    *,
+    secrets: dict[str, str] | None = None,
 ) -> OpenModel:
     """Return the arguments of a step's command; only steps done by the runner have some."""
     match step:
@@ -81,6 +83,8 @@ def step_args(
                 env=config.env_vars,
                 mcp_servers=config.mcp_servers,
                 append_system_prompt=config.append_system_prompt,
+                provider=policy.provider,
+                secrets=secrets or {},
             )
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")

@@ -1,6 +1,7 @@
 """What a deployment decides: limits and defaults, never secrets."""
 
 from datetime import timedelta
+from typing import Any
 
 from pydantic import Field
 
@@ -23,6 +24,8 @@ class Policy(Model):
     default_agent: str = "demo"
     default_mode: str = "code"
     default_model: str | None = None
+    provider: dict[str, Any] = Field(default_factory=dict)
+    """The agents' settings of model providers; keys are only named in them."""
     active_sessions: int = 10
     queued_messages: int = 50
     clone_depth: int = 1

@@ -24,10 +24,14 @@ def frame_of(
     ports: Ports, session: Session, config: SessionConfig, row: CommandRow
 ) -> channel.Command | None:
     """Return the frame of a command, None where it has become pointless."""
-    if row.kind == "prompt":
-        return _prompt(ports, session, row)
     if row.kind in _STEP_KINDS:
         return _step(ports, session, config, row)
+    return _other(ports, session, row)
+
+
+def _other(ports: Ports, session: Session, row: CommandRow) -> channel.Command | None:
+    if row.kind == "prompt":
+        return _prompt(ports, session, row)
     timeout = CONTROL_TIMEOUT if row.kind in {"abort", "input"} else SAVE_TIMEOUT
     return _command(row, timeout, _control_args(ports, session, row))
 
@@ -66,7 +70,8 @@ def _step(
         return None
     step = StepName(row.kind)
     saved = _saved_work(ports, session) if step in {StepName.CLONE, StepName.RESTORE} else None
-    args = step_args(step, session, config, ports.policy, saved)
+    secrets = ports.secrets.read() if step is StepName.AGENT else None
+    args = step_args(step, session, config, ports.policy, saved, secrets=secrets)
     return _command(row, step_timeout(step, config), args)
 
 
@@ -109,7 +114,19 @@ def pending_frames(ports: Ports, session: Session) -> list[channel.Command]:
 
 
 def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
-    """Send a command whose row is written; a runner that is away gets it with its next hello."""
-    frame = frame_of(ports, session, ports.store.config(session.session_id), row)
+    """Send a command other than a step's, whose row is written.
+
+    A runner that is away gets it with its next hello.
+    """
+    _send(ports, session, _other(ports, session, row))
+
+
+def send_step(ports: Ports, session: Session, row: CommandRow) -> None:
+    """Send a step's command; apart, because only who may send it may read the agents' secrets."""
+    config = ports.store.config(session.session_id)
+    _send(ports, session, _step(ports, session, config, row))
+
+
+def _send(ports: Ports, session: Session, frame: channel.Command | None) -> None:
     if frame:
         tell_runner(ports, session.session_id, [frame])

@@ -232,6 +232,13 @@ class Objects(Protocol):
         """Delete every object whose key begins so; none is fine."""
 
 
+class Secrets(Protocol):
+    """What the deployment gives its agents and nobody else."""
+
+    def read(self) -> dict[str, str]:
+        """Return variables by name; raises ServiceUnavailable, or AgentStartFailed for nonsense."""
+
+
 class Sockets(Protocol):
     """The WebSocket API's way back."""
 
@@ -263,6 +270,8 @@ class Ports(Protocol):
     def sandboxes(self) -> SandboxProvider: ...
     @property
     def objects(self) -> Objects: ...
+    @property
+    def secrets(self) -> Secrets: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

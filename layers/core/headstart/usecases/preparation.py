@@ -26,7 +26,7 @@ from headstart.domain.session import (
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
-from headstart.usecases.commands import send_command
+from headstart.usecases.commands import send_command, send_step
 from headstart.usecases.line import admit_next
 from headstart.usecases.messages import can_deliver, claim
 from headstart.usecases.ports import Ports
@@ -94,7 +94,7 @@ def _command(ports: Ports, task: StepTask) -> None:
     if row is None or row.answered:
         succeed(ports, task.task_token)
     else:
-        send_command(ports, work.session, row)
+        send_step(ports, work.session, row)
 
 
 def _deliver(ports: Ports, task: StepTask) -> None:
