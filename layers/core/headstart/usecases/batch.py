@@ -287,13 +287,19 @@ def _summary(step: StepName, output: dict[str, object]) -> str | None:
     match step:
         case StepName.DISK if isinstance(free := output.get("freeBytes"), int):
             return f"{free / 1e9:.1f} GB free"
-        case StepName.CLONE if output.get("empty"):
-            return "The repository is empty"
-        case StepName.CLONE | StepName.BRANCH if output.get("commit"):
-            branch = output.get("defaultBranch") or output.get("branch")
-            return f"{branch} at {str(output['commit'])[:12]}"
-        case StepName.BRANCH if output.get("branch"):
-            return f"{output['branch']}, no commits yet"
+        case StepName.CLONE | StepName.BRANCH:
+            return _where(output)
+        case StepName.SETUP if isinstance(failed := output.get("warnings"), list) and failed:
+            return f"Went on after {len(failed)} failed: {str(failed[-1])[:300]}"
         case StepName.AGENT if output.get("version"):
             return f"{output.get('agent')} {output['version']} is healthy"
     return None
+
+
+def _where(output: dict[str, object]) -> str | None:
+    if output.get("empty"):
+        return "The repository is empty"
+    branch = output.get("defaultBranch") or output.get("branch")
+    if output.get("commit"):
+        return f"{branch} at {str(output['commit'])[:12]}"
+    return f"{branch}, no commits yet" if output.get("branch") else None
