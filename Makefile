@@ -80,6 +80,11 @@ template: $(SETUP)
 bench: $(SETUP)
 	$(BIN)/python -m tests.bench $(BENCH)
 
+# The same of the agents that `make agents` has installed.
+.PHONY: bench-agents
+bench-agents: $(SETUP) agents
+	PATH="$(AGENTS)/bin:$$PATH" PYTHONPATH=.:tests/runner:tests/agents $(BIN)/python tests/agents/figures.py $(AGENT)
+
 # What is written down about the HTTP API, made from its code; a test says when it is out of date.
 .PHONY: docs
 docs: $(SETUP)
