@@ -275,13 +275,14 @@ async def test_as_root_the_commands_run_under_the_agents_uid(cloud: FakeCloud, s
         runner = Process(cloud, folder)
         runner.start(HEADSTART_AGENT_UID="54321")
         try:
-            await cloud.do("clone", clone_args(sample))
+            cloned = await cloud.do("clone", clone_args(sample))
+            assert cloned["status"] == "completed", cloned
             spying = f"cat {runner.state}/journal.db; cat /proc/{runner.pid}/environ; id -u > who"
             done = await cloud.do("setup", setup_args(f"{spying}; true"))
             await cloud.until(lambda: cloud.of("progress", commandId="1.setup.1"))
         finally:
             runner.end()
-        assert done["status"] == "completed"
+        assert done["status"] == "completed", done
         who = runner.workspace / "repo" / "who"
         assert who.read_text() == "54321\n"
         assert (who.stat().st_uid, who.stat().st_gid) == (54321, 54321)
