@@ -201,6 +201,9 @@ class Problem(Model):
     errors: list[FieldError] = Field(
         default_factory=list, description="Only with ValidationFailed; at most 20."
     )
+    retry_after: int | None = Field(
+        default=None, description="Seconds after which to try again; with 429 and 503."
+    )
 
 
 class GatewayMessage(Model):

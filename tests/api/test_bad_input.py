@@ -25,7 +25,8 @@ def problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
     found: dict[str, Any] = answer.json
     Problem.model_validate(found)
     errors = {"errors"} if code == "ValidationFailed" else set()
-    assert set(found) == PROBLEM | errors
+    later = {"retryAfter"} if status in {429, 503} else set()
+    assert set(found) == PROBLEM | errors | later
     assert found["status"] == status
     assert found["type"] == f"urn:headstart:error:{code}"
     assert found["requestId"] == REQUEST_ID
@@ -284,7 +285,8 @@ def test_what_we_did_not_expect_is_not_told(
 def test_a_service_under_us_is_down(api: Api, ports: MemoryPorts, session_id: str) -> None:
     with broken(ports, ServiceUnavailable()):
         answer = api.call("GET", f"/sessions/{session_id}")
-    assert problem(answer, 503, "ServiceUnavailable")["retryable"]
+    body = problem(answer, 503, "ServiceUnavailable")
+    assert (body["retryable"], body["retryAfter"]) == (True, 1)
     assert answer.headers["retry-after"] == "1"
 
 

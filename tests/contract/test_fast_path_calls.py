@@ -104,7 +104,7 @@ def test_a_reused_key_makes_one_call(cloud: Cloud) -> None:
     assert calls_of(cloud, refused) == ["TransactWriteItems"]
 
 
-def test_a_refusal_by_quota_makes_one_call(cloud: Cloud) -> None:
+def test_a_refusal_by_quota_looks_for_leaked_places_and_writes_nothing(cloud: Cloud) -> None:
     cloud.policy.active_sessions = 1
     create_session(cloud, "alice", REQUEST, None)
 
@@ -112,7 +112,7 @@ def test_a_refusal_by_quota_makes_one_call(cloud: Cloud) -> None:
         with pytest.raises(QuotaExceeded):
             create_session(cloud, "alice", REQUEST, None)
 
-    assert calls_of(cloud, refused) == ["TransactWriteItems"]
+    assert calls_of(cloud, refused) == ["TransactWriteItems", "GetItem", "GetItem"]
 
 
 def test_a_failed_start_is_still_an_answer_and_the_janitor_starts_it_once(cloud: Cloud) -> None:

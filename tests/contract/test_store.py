@@ -162,6 +162,15 @@ def test_the_quota_counts_who_joins_and_leaves(store: Store) -> None:
     assert store.session(ids[0]).title == "left"
 
 
+def test_places_are_listed_and_can_be_freed(store: Store) -> None:
+    first, second = created(store), created(store)
+    assert store.places("alice") == {first, second}
+    store.free_places("alice", {first})
+    assert store.places("alice") == {second}
+    store.free_places("alice", {second})
+    assert store.places("alice") == store.places("nobody") == set()
+
+
 def test_a_used_key_is_returned_and_nothing_is_written(store: Store) -> None:
     first = new_work()
     first.key = key_of(first, NOW + timedelta(hours=24))

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headstart.domain.requests import RetrySession, SendMessage
-from headstart.domain.session import AttemptStatus, Hold, MessageStatus, Session, Status
+from headstart.domain.session import ACTIVE, AttemptStatus, Hold, MessageStatus, Session, Status
 from headstart.usecases import control, deletion, messages
 from tests.property.world import World
 
 ERRORS = ["GitNetworkError", "CloneFailed", "SetupCommandFailed", "DeliveryFailed", "AgentCrashed"]
-ACTIVE = {Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING, Status.STOPPING}
 
 
 class Life(RuleBasedStateMachine):

@@ -38,6 +38,16 @@ def test_who_waits_is_recorded_and_not_started(waiting: MemoryPorts) -> None:
     assert waiting.store.session(ids[1]).status is Status.PREPARING
 
 
+def test_a_leaked_place_refuses_nobody(ports: MemoryPorts) -> None:
+    ports.policy.active_sessions = 2
+    failed = created(ports)
+    fail_preparation(ports, failed, 1, SandboxStopped("gone"))
+    ports.store.quota["alice"] = {failed, "ses_gone"}
+    session_id = created(ports)
+    assert ports.store.quota["alice"] == {session_id}
+    assert ("LeakedPlaces", 2, {}) in ports.metrics.measured
+
+
 def test_viewers_are_told_the_position(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     waiting.clock.advance(minutes=1)

@@ -125,6 +125,17 @@ def test_a_gone_socket_is_forgotten_and_the_others_are_served(ports: MemoryPorts
     assert ("GoneSockets", 1, {"Role": "viewer"}) in ports.metrics.measured
 
 
+def test_an_expired_connection_is_forgotten_without_a_post(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    before = len(ports.sockets.sent["v1"])
+    ports.clock.advance(hours=3)
+    say(ports, session_id)
+    assert ports.store.known == {}
+    assert len(ports.sockets.sent["v1"]) == before
+
+
 def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
     session_id = created(ports)
     connected(ports, session_id)

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _SESSION_ID = re.compile(SESSION_ID_PATTERN)
-RETRY_AFTER_SECONDS = {429: "10", 503: "1"}
+RETRY_AFTER_SECONDS = {429: 10, 503: 1}
 _DIGITS = 20
 _ERRORS = 20
 _NAME_CHARACTERS = 100
@@ -69,7 +69,8 @@ def _problem(app: APIGatewayHttpResolver, error: HeadstartError) -> Response[str
         body["errors"] = error.errors
     headers = {"Cache-Control": "no-store"}
     if error.retryable and error.status in RETRY_AFTER_SECONDS:
-        headers["Retry-After"] = RETRY_AFTER_SECONDS[error.status]
+        body["retryAfter"] = RETRY_AFTER_SECONDS[error.status]
+        headers["Retry-After"] = str(body["retryAfter"])
     return Response(
         status_code=error.status,
         content_type="application/problem+json",

@@ -312,6 +312,21 @@ class DynamoStore:
         used = rows.decode(item, IdempotencyKey) if item else None
         return used if used and used.expires_at > now else None
 
+    def places(self, owner: str) -> set[str]:
+        """Return the ids that count against an owner's quota."""
+        item = self._get(rows.owner_pk(owner), "QUOTA")
+        return set(item["active"]["SS"]) if item and "active" in item else set()
+
+    def free_places(self, owner: str, session_ids: set[str]) -> None:
+        """Have sessions not count any more."""
+        with translated():
+            self._client.update_item(
+                TableName=self._table,
+                Key=rows.key(rows.owner_pk(owner), "QUOTA"),
+                UpdateExpression="DELETE active :ids",
+                ExpressionAttributeValues={":ids": {"SS": sorted(session_ids)}},
+            )
+
     def durations(self, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
         item = self._get(rows.repository_pk(git_url), "DURATIONS")

@@ -189,6 +189,14 @@ class MemoryStore:
         used = self.keys.get((owner, key))
         return used if used and used.expires_at > now else None
 
+    def places(self, owner: str) -> set[str]:
+        """Return the ids that count against an owner's quota."""
+        return set(self.quota[owner])
+
+    def free_places(self, owner: str, session_ids: set[str]) -> None:
+        """Have sessions not count any more."""
+        self.quota[owner] -= session_ids
+
     def durations(self, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
         return dict(self.known_durations.get(git_url, {}))

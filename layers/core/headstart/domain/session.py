@@ -37,6 +37,10 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
+ACTIVE = frozenset({_S.PREPARING, _S.PREPARED, _S.READY, _S.RUNNING, _S.STOPPING})
+"""The statuses in which a session has, or is about to have, a container."""
+
+
 class Cause(StrEnum):
     """Why an attempt was made."""
 

@@ -43,7 +43,9 @@ def publish(ports: Ports, session_id: str, events: list[Event]) -> None:
         return
     frames = list(event_frames(events))
     for connection in ports.store.connections(session_id):
-        if connection.role is Role.VIEWER and connection.is_open:
+        if connection.expires_at <= ports.clock():
+            ports.store.remove_connection(connection)
+        elif connection.role is Role.VIEWER and connection.is_open:
             post(ports, connection, frames)
 
 

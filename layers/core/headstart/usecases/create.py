@@ -28,6 +28,7 @@ from headstart.domain.session import (
     Status,
 )
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.usecases.line import free_leaked_places
 from headstart.usecases.ports import Ports, Ticket
 from headstart.usecases.start import start_attempt
 
@@ -70,9 +71,10 @@ def _record(ports: Ports, work: Work, ticket: Ticket) -> IdempotencyKey | None:
     try:
         return ports.store.create(work, ticket, ports.policy.active_sessions)
     except QuotaExceeded:
-        if not ports.policy.wait_in_line:
-            raise
-    lifecycle.wait_in_line(work)
+        if not free_leaked_places(ports, work.session.owner):
+            if not ports.policy.wait_in_line:
+                raise
+            lifecycle.wait_in_line(work)
     return ports.store.create(work, ticket, ports.policy.active_sessions)
 
 

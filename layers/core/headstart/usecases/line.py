@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from headstart.domain import lifecycle
 from headstart.domain.errors import QuotaExceeded, SessionNotFound
-from headstart.domain.session import Session, Status
+from headstart.domain.session import ACTIVE, Session, Status
 from headstart.domain.work import QuotaChange, Work
 from headstart.usecases.change import change
 from headstart.usecases.ports import Ports
@@ -39,6 +39,27 @@ def change_or_wait(ports: Ports, session_id: str, decide: Callable[[Work], _T]) 
         return result
 
     return change(ports, session_id, without_a_place)
+
+
+def free_leaked_places(ports: Ports, owner: str) -> bool:
+    """Free places that no active session holds any more; True when there were some.
+
+    A place is taken and left together with the session's status, so none should ever leak; this
+    is looked at only where someone is about to be refused.
+    """
+    leaked = {i for i in ports.store.places(owner) if not _holds_a_place(ports, i)}
+    if leaked:
+        _log.error("freed places that no session held", extra={"count": len(leaked)})
+        ports.metrics.count("LeakedPlaces", len(leaked))
+        ports.store.free_places(owner, leaked)
+    return bool(leaked)
+
+
+def _holds_a_place(ports: Ports, session_id: str) -> bool:
+    try:
+        return ports.store.session(session_id).status in ACTIVE
+    except SessionNotFound:
+        return False
 
 
 def admit_next(ports: Ports, owner: str) -> None:

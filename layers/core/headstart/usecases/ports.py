@@ -121,6 +121,12 @@ class Store(Protocol):
     def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
         """Return a key that has not expired."""
 
+    def places(self, owner: str) -> set[str]:
+        """Return the ids of the sessions that count against an owner's quota."""
+
+    def free_places(self, owner: str, session_ids: set[str]) -> None:
+        """Have sessions not count any more."""
+
     def durations(self, git_url: str) -> dict[str, int]:
         """Return how many milliseconds each step took before on a repository."""
 
