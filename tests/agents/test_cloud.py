@@ -81,7 +81,7 @@ def test_a_session_is_prepared_and_the_agent_changes_its_repository(
             timeout=60,
         )
         with client:
-            body = {"prompt": "run: git log --oneline | wc -l", "gitUrl": addresses["gitUrl"]}
+            body = {"prompt": "write notes.txt: the lamp is lit", "gitUrl": addresses["gitUrl"]}
             session_id = client.post("/sessions", json=body).json()["sessionId"]
             prepared = wait(client, session_id, "preparing")
             assert prepared["failure"] is None
@@ -95,6 +95,6 @@ def test_a_session_is_prepared_and_the_agent_changes_its_repository(
     assert [event["type"] for event in events].count("turn.completed") == 2
     said = [event["data"].get("text", "") for event in events if event["type"] == "agent.event"]
     assert any(text.startswith("Done:") for text in said)
-    assert any("run: git log" in text and "Where is the lamp?" in text for text in said)
+    assert any("write notes.txt" in text and "Where is the lamp?" in text for text in said)
     assert {call.authorization for call in model.calls} == {f"Bearer {KEY}"}
     assert KEY not in json.dumps([events, prepared, ready])

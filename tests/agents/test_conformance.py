@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 from agent_kit import AgentBox
-from runner_kit import SESSION_ID, eventually, processes, prompt_args
+from fake_cloud import FakeCloud
+from runner_kit import SESSION_ID, clone_args, eventually, processes, prompt_args, started
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +119,18 @@ async def test_a_session_that_was_not_imported_is_a_failure_in_words(
 
     assert result["error"]["code"] == "AgentStartFailed"
     assert "can't open the session" in result["error"]["reason"]
+
+
+async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(
+    cloud: FakeCloud, tmp_path: Path, sample: str
+) -> None:
+    async with started(cloud, tmp_path, path="/usr/bin:/bin"):
+        await cloud.do("clone", clone_args(sample))
+        restore = {"agent": "kilo", "sessionId": SESSION_ID, "title": ""}
+        result = await cloud.do("restore", restore)
+
+    assert result["error"]["code"] == "AgentStartFailed"
+    assert "This sandbox has no kilo" in result["error"]["reason"]
 
 
 async def test_delivering_one_message_again_does_not_reach_the_agent_twice(

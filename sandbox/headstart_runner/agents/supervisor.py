@@ -16,7 +16,7 @@ from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
-from headstart_runner.process import Launcher
+from headstart_runner.process import CommandNotStarted, Launcher
 from headstart_runner.redaction import Redactor
 
 _RESTARTS = 3
@@ -79,6 +79,8 @@ class Supervisor:
                 stdout=out.extend,
             ) as tree:
                 code = await tree.finished()
+        except CommandNotStarted as error:
+            raise AgentStartFailed(f"This sandbox has no {agent}: {error}") from error
         finally:
             file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
         said = out.decode(errors="replace")
