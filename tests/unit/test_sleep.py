@@ -6,6 +6,7 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import Cause, MessageStatus, Status
 from headstart.domain.steps import StepName
+from headstart.usecases.deletion import delete_session
 from headstart.usecases.frames import receive
 from headstart.usecases.janitor import stop_orphans, sweep
 from headstart.usecases.messages import send_message
@@ -55,6 +56,17 @@ def test_the_work_is_saved_after_each_turn(ports: MemoryPorts) -> None:
     snapshot = ports.store.snapshot(session_id)
     assert snapshot
     assert (snapshot.base_commit, snapshot.head_commit) == ("b", "h")
+
+
+def test_only_the_last_snapshot_is_kept_and_deleting_takes_it_along(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    save(ports, runner)
+    snapshot = ports.store.snapshot(session_id)
+    assert snapshot
+    assert list(ports.objects.stored) == [snapshot.key]
+    ports.objects.stored[f"snapshots/{session_id}/never-kept"] = (1, "x")
+    delete_session(ports, "alice", session_id)
+    assert ports.objects.stored == {}
 
 
 def test_an_upload_that_is_not_there_does_not_replace_the_last_good_one(

@@ -42,6 +42,7 @@ class Taken:
     turn_ended: bool = False
     durations: dict[str, int] = field(default_factory=dict)
     asleep: tuple[str, bool] | None = None
+    obsolete: str | None = None
     current: bool = True
 
 
@@ -188,7 +189,9 @@ class Batch:
                 else:
                     self._saved(None, error)
             case "upload":
+                replaced = self._ports.store.snapshot(self._session.session_id)
                 kept = error is None and keep_snapshot(self._ports, self._work, row)
+                self.taken.obsolete = replaced.key if kept and replaced else None
                 self._saved(row if kept else None, error)
             case "input" if isinstance(error, InputGone):
                 self._resolve(str(row.args["requestId"]), "withdrawn")

@@ -43,8 +43,7 @@ def clear(ports: Ports, session_id: str) -> bool:
     sandbox = ports.store.sandbox(session_id)
     if sandbox and sandbox.task_arn:
         ports.sandboxes.stop(sandbox.task_arn, "the session was deleted")
-    if ports.store.snapshot(session_id):
-        ports.objects.delete(f"snapshots/{session_id}/")
+    ports.objects.delete(f"snapshots/{session_id}/")
     for connection in ports.store.connections(session_id):
         ports.sockets.close(connection.connection_id)
         ports.store.remove_connection(connection)

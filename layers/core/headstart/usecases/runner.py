@@ -135,6 +135,9 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
         ports.metrics.milliseconds(name, value, **dimensions)
     for name in taken.counts:
         ports.metrics.count(name)
+    if taken.obsolete:
+        # What dies before this is removed with the session.
+        ports.objects.delete(taken.obsolete)
     if taken.durations:
         ports.store.remember_durations(work.session.git_url, taken.durations)
     ack = channel.Ack(seq=frame.seq, accepted=taken.current)
