@@ -1,9 +1,9 @@
 """A language model of a few rules behind OpenAI's chat completions API, for the real agents.
 
 What it does is written in the user's last message: `write PATH: TEXT` and `run: COMMAND` call a
-tool, `ask: QUESTION` asks the user, `slow` answers for a minute, `fail STATUS` is the provider's
-failure. Anything else is answered with all that the user has said, so that a test can see what the
-agent remembers.
+tool, `ask: QUESTION` asks the user, `slow, please` answers for a minute, `fail STATUS` is the
+provider's failure. Anything else is answered with all that the user has said, so that a test can
+see what the agent remembers.
 """
 
 import json
@@ -102,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(self._calling(*call), "tool_calls")
         elif messages[-1]["role"] == "tool":
             self._stream(self._speaking(f"Done: {_text(messages[-1])[:200]}"), "stop")
-        elif "slow" in said[-1]:
+        elif (
+            said[-1].rstrip().endswith("slow, please")
+        ):  # an unanswered one may come before another
             self._stream(self._slowly(), "stop")
         else:
             self._stream(self._speaking("You said: " + " / ".join(said)), "stop")
