@@ -310,9 +310,10 @@ def test_ctrl_c_leaves_the_session_and_says_how_to_come_back(cloud):
         if line.startswith("deliver:"):
             process.send_signal(signal.SIGINT)
             break
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
-    assert out == f"The session goes on: headstart follow {SESSION_ID}\n"
+    # What was shown between the line above and the signal is no matter.
+    assert out.splitlines()[-1] == f"The session goes on: headstart follow {SESSION_ID}"
     assert cloud.requests("DELETE", "") == []
 
 
