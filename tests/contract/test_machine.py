@@ -43,7 +43,7 @@ class Whole(MemoryPorts):
 
     def __init__(self, answers: Answers) -> None:
         super().__init__()
-        dynamodb, machine = make_client("dynamodb"), make_client("stepfunctions")
+        dynamodb, machine = _one_at_a_time(make_client("dynamodb")), make_client("stepfunctions")
         dynamodb.create_table(**table_definition())
         text = (ROOT / "statemachine" / "preparation.asl.yaml").read_text()
         arn = machine.create_state_machine(
@@ -123,6 +123,19 @@ class StartsRunner(MemorySandboxes):
 
         _later(hello)
         return super().start(spec)
+
+
+def _one_at_a_time(client: Any) -> Any:
+    """Make a client's calls one after another: a transaction that moto takes back would take back
+    what another thread wrote meanwhile."""
+    lock, call = threading.Lock(), client._make_api_call
+
+    def locked(*arguments: Any) -> Any:
+        with lock:
+            return call(*arguments)
+
+    client._make_api_call = locked
+    return client
 
 
 def _later(action: Callable[[], None]) -> None:
