@@ -60,8 +60,8 @@ check: lint types imports template test
 
 .PHONY: lint
 lint: $(SETUP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 
 .PHONY: types
 types: $(SETUP)

@@ -5,7 +5,8 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
-from conftest import Probe
+
+from tests.conformance.conftest import Probe
 
 Item = dict[str, Any]
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
-from conftest import Probe, eventually
+
+from tests.conformance.conftest import Probe, eventually
 
 
 def run_task(probe: Probe, task: str = "Task", **given: Any) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Probe, eventually
+
+from tests.conformance.conftest import Probe, eventually
 
 
 def tries(probe: Probe, key: str) -> int:

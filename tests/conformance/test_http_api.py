@@ -5,7 +5,8 @@ import json
 
 import httpx
 import pytest
-from conftest import Probe
+
+from tests.conformance.conftest import Probe
 
 ORIGIN = "http://localhost:3000"
 

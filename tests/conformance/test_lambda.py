@@ -4,7 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Probe, eventually
+
+from tests.conformance.conftest import Probe, eventually
 
 
 @pytest.mark.proves("lambda_.function_workers")

@@ -6,7 +6,8 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
-from conftest import Probe
+
+from tests.conformance.conftest import Probe
 
 WAIT = {"StartAt": "A", "States": {"A": {"Type": "Wait", "Seconds": 30, "End": True}}}
 

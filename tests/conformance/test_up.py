@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from conftest import eventually
 
 from headstart_local import processes
+from tests.conformance.conftest import eventually
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 SECONDS = 30

@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 import botocore.exceptions
 import pytest
 import websockets.exceptions
-from conftest import Probe
 from websockets.sync.client import ClientConnection, connect
+
+from tests.conformance.conftest import Probe
 
 SECONDS = 5
 
