@@ -17,6 +17,8 @@ from headstart.domain.channel import (
     Command,
     Heartbeat,
     Hello,
+    Leave,
+    Leaving,
     Part,
     Refused,
     Viewers,
@@ -94,6 +96,13 @@ class Channel:
             redactor.add(self._resume_key)
         self._rejections = 0
         self._welcomed = False
+        self._leaving = asyncio.Event()
+        self.dismissed = asyncio.Event()
+        """Set when the cloud needs the sandbox no more."""
+
+    def leave(self) -> None:
+        """Say, on this and every later connection, that the sandbox must stop."""
+        self._leaving.set()
 
     async def run(self) -> None:
         """Stay connected; raise ChannelClosed when refused, rejected or offline for too long."""
@@ -167,6 +176,7 @@ class Channel:
                 self._read(socket_),
                 self._reporter.pump(send),
                 self._beat(socket_),
+                self._announce(socket_),
                 until_frozen(),
             )
         ]
@@ -191,6 +201,11 @@ class Channel:
             await socket_.send(wire.dumps(beat.to_json()))
             await asyncio.sleep(self._config.heartbeat_seconds)
 
+    async def _announce(self, socket_: ClientConnection) -> None:
+        await self._leaving.wait()
+        await socket_.send(wire.dumps(Leaving().to_json()))
+        await asyncio.Event().wait()  # the connection goes on
+
     def _take(self, message: str | bytes) -> None:
         frame = parse(message)
         if isinstance(frame, Part):
@@ -209,6 +224,8 @@ class Channel:
                 self._commands.cancel(frame.id)
             case Viewers():
                 self._watch(frame.count)
+            case Leave():
+                self.dismissed.set()
             case _:
                 pass
 

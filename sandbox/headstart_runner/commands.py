@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from headstart.domain.channel import Command, CommandResult
 from headstart.domain.errors import (
     Cancelled,
+    DeliveryFailed,
     InternalStepError,
     SandboxStopped,
     StepError,
@@ -22,6 +23,8 @@ _PROMPT = "prompt"
 SNAPSHOT_SECONDS = 10.0
 """How long a prompt waits for a snapshot: the agent should not write while it is made."""
 
+_DELIVERY_SECONDS = 3.0
+
 
 class Commands:
     """The commands being worked on. A newer one replaces the older one of its slot."""
@@ -31,6 +34,7 @@ class Commands:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
         self._accepting = True
+        self._leaving = False
 
     def recover(self) -> None:
         """Take up what an earlier runner left: repeatable commands are done again."""
@@ -53,7 +57,10 @@ class Commands:
                 self._tools.reporter.repeat(known.result)
         elif self._accepting:
             self._tools.journal.begin_command(command.id, command.model_dump_json(by_alias=True))
-            self._begin(command)
+            if self._leaving and command.kind == _PROMPT:
+                self._failed(command.id, DeliveryFailed("The sandbox is about to stop"), 0)
+            else:
+                self._begin(command)
 
     def _begin(self, command: Command) -> None:
         kind = STEP_KINDS.get(command.kind)
@@ -91,6 +98,14 @@ class Commands:
         """Show an open answer to viewers who join in the middle."""
         if now > before:
             self._tools.courier.snapshot()
+
+    async def settle(self) -> None:
+        """Take no more prompts and end the turn, so that the work can be saved."""
+        self._leaving = True
+        delivering = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.PROMPT]
+        if delivering:
+            await asyncio.wait(delivering, timeout=_DELIVERY_SECONDS)
+        await self._tools.courier.finish_turn(SandboxStopped("The sandbox had to stop"))
 
     async def stop(self) -> None:
         """Accept nothing more, and end everything."""

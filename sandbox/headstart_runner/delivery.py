@@ -197,10 +197,10 @@ class Courier:
             raise InputGone("The turn that asked this is over")
         await self._turn.answer(request_id, answer)
 
-    async def finish_turn(self) -> None:
-        """Stop the present turn and wait for its end."""
+    async def finish_turn(self, error: StepError | None = None) -> None:
+        """Stop the present turn, as cancelled or because of an error, and wait for its end."""
         if self._turn is not None and self._following is not None:
-            self._turn.cancel()
+            self._turn.cancel(error)
             await asyncio.wait([self._following])
 
     def end_lost_turns(self, unfinished: set[str]) -> None:

@@ -20,6 +20,10 @@ from headstart_runner.redaction import Redactor
 from headstart_runner.reporter import Reporter
 from headstart_runner.steps.base import Tools
 
+_SAVE_SECONDS = 18.0
+"""How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
+ECS kills a container 30 s after its SIGTERM (StopTimeout of the task definition)."""
+
 _FLUSH_SECONDS = 4.0
 _GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"
 
@@ -38,39 +42,52 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     supervisor = Supervisor(config, journal, redactor, launcher)
     courier = Courier(journal, redactor, reporter, supervisor)
     commands = Commands(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
-    channel = asyncio.create_task(
-        Channel(config, journal, redactor, reporter, commands).run(), name="channel"
-    )
+    channel = Channel(config, journal, redactor, reporter, commands)
+    serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
+    dismissed = asyncio.create_task(channel.dismissed.wait())
+    saving = asyncio.create_task(_ask_to_save(stop, commands, reporter, channel))
     try:
         commands.recover()
-        await asyncio.wait({channel, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        over = {serving, dismissed}
+        await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         await commands.stop()
         await supervisor.stop()
         await launcher.kill_all()
-        return await _leave(channel, reporter)
+        return await _flush(serving, reporter)
     finally:
-        stopping.cancel()
-        channel.cancel()
-        await asyncio.gather(channel, stopping, return_exceptions=True)
+        tasks = (saving, dismissed, stopping, serving)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await launcher.kill_all()
         journal.close()
         os.close(lock)
 
 
-async def _leave(channel: asyncio.Task[None], reporter: Reporter) -> int:
+async def _ask_to_save(
+    stop: asyncio.Event, commands: Commands, reporter: Reporter, channel: Channel
+) -> None:
+    await stop.wait()
+    await commands.settle()
+    await reporter.drained()
+    channel.leave()
+
+
+async def _flush(serving: asyncio.Task[None], reporter: Reporter) -> int:
     """Send what is left, if there is still a channel, and return the exit status."""
     draining = asyncio.create_task(reporter.drained())
     try:
         await asyncio.wait(
-            {channel, draining}, timeout=_FLUSH_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            {serving, draining}, timeout=_FLUSH_SECONDS, return_when=asyncio.FIRST_COMPLETED
         )
     finally:
         draining.cancel()
-    if not channel.done():
+    if not serving.done():
         return 0
     try:
-        channel.result()
+        serving.result()
     except ChannelClosed as closed:
         logger.warning("stopping: %s", closed)
         return closed.status

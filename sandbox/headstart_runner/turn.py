@@ -109,9 +109,9 @@ class Turn:
         """Take note that the agent died in the middle."""
         self._end_with(AgentCrashed(f"The agent crashed: {reason}"))
 
-    def cancel(self) -> None:
-        """Ask for the end of the turn."""
-        self._end_with(Cancelled("The turn was stopped"))
+    def cancel(self, error: StepError | None = None) -> None:
+        """Ask for the end of the turn, which then fails with `error`, or else is interrupted."""
+        self._end_with(error or Cancelled("The turn was stopped"))
 
     def _end_with(self, error: StepError) -> None:
         self._verdict = self._verdict or error

@@ -142,6 +142,38 @@ def test_a_message_brings_the_work_and_the_session_back(
     assert "new.txt" in answers(cloud, session_id)[-1]
 
 
+def stop_task(cloud: Cloud, session_id: str) -> None:
+    """Stop a session's container as ECS does for its own reasons: SIGTERM, and 30 s."""
+    ecs = cloud.aws("ecs")
+    [cluster] = ecs.list_clusters()["clusterArns"]
+    tasks = ecs.list_tasks(cluster=cluster)["taskArns"]
+    found = ecs.describe_tasks(cluster=cluster, tasks=tasks)["tasks"]
+    [task] = [t["taskArn"] for t in found if t.get("startedBy", "").startswith(session_id)]
+    ecs.stop_task(cluster=cluster, task=task, reason="Fargate retires the host")
+
+
+def test_a_container_that_must_stop_has_its_work_saved_first(
+    cloud: Cloud, repositories: Repositories
+) -> None:
+    url = repositories.make("retired", FILES)
+    slow = {"DEMO_AGENT_SECONDS": "40"}
+    session_id = cloud.create(gitUrl=url, envVars=slow)["sessionId"]
+    with cloud.watch(session_id) as viewer:
+        viewer.until_type("agent.delta")
+        (repository_of(session_id) / "new.txt").write_text("not saved by any turn's end")
+        stop_task(cloud, session_id)
+        asleep = viewer.until_type("session.asleep")
+    assert asleep["data"] == {"reason": "The sandbox had to stop", "saved": True}
+    [failed] = [e["data"] for e in cloud.events(session_id) if e["type"] == "turn.failed"]
+    assert failed["code"] == "SandboxStopped"
+
+    send(cloud, session_id, "And now?")
+    session = cloud.wait(session_id, "asleep")
+    session = cloud.wait(session_id, "preparing")
+    assert session["status"] == "running", session["failure"]
+    assert (repository_of(session_id) / "new.txt").read_text() == "not saved by any turn's end"
+
+
 def test_two_messages_at_once_wake_it_once_and_are_answered_in_order(cloud: Cloud) -> None:
     session_id = first_turn(cloud)
     fall_asleep(cloud, session_id)

@@ -146,6 +146,11 @@ class Life(RuleBasedStateMachine):
         for box in self.world.boxes:
             box.die("killed")
 
+    @rule()
+    def container_must_stop(self) -> None:
+        for box in self.world.boxes:
+            box.must_stop()
+
     @rule(crash=st.none() | st.integers(0, 8), after=st.booleans())
     def ecs_tells(self, crash: int | None, after: bool) -> None:
         self.world.crash_in, self.world.crash_after = crash, after
@@ -162,6 +167,7 @@ class Life(RuleBasedStateMachine):
     )
     def time_passes(self, minutes: float, crash: int | None, after: bool) -> None:
         self.world.base.clock.advance(minutes=minutes)
+        self.world.kill_late()
         self.world.crash_in, self.world.crash_after = crash, after
         self.world.janitor()
 
@@ -240,6 +246,7 @@ class Life(RuleBasedStateMachine):
                     box.end_turn(None)
             world.lose_heartbeats()
             world.base.clock.advance(minutes=4)
+            world.kill_late()
             world.janitor()
         session = self.session
         if self.deleted or session is None:

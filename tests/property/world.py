@@ -9,11 +9,18 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts, MemorySandboxes
-from headstart.domain.errors import HeadstartError, TaskTokenGone, TicketRefused
+from headstart.domain.errors import (
+    HeadstartError,
+    SessionNotFound,
+    TaskTokenGone,
+    TicketRefused,
+)
 from headstart.domain.requests import CreateSession
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS
 from headstart.usecases import viewers
 from headstart.usecases.create import create_session
@@ -158,6 +165,7 @@ class Box:
         self.journal: dict[str, dict[str, Any]] = {}
         self.outbox: list[dict[str, Any]] = []
         self.turn: dict[str, str] | None = None
+        self.kill_at: datetime | None = None
 
     @property
     def alive(self) -> bool:
@@ -208,6 +216,8 @@ class Box:
                 self.key = frame.get("resumeKey") or self.key
             case "refused":
                 self.die("refused")
+            case "leave":
+                self.die("left")
             case "ack" if self.batch and frame["seq"] == self.batch["seq"]:
                 self.batch = None
             case "cancel":
@@ -225,6 +235,8 @@ class Box:
             return
         command = self.todo.pop(0)
         result: dict[str, Any] = {"commandId": command["id"], "status": "completed"}
+        if command["kind"] == "prompt" and self.kill_at:
+            error = "DeliveryFailed"
         if error:
             reason = {"code": error, "reason": "drawn", "retryable": True}
             result |= {"status": "failed", "error": reason}
@@ -266,6 +278,13 @@ class Box:
             self.batch = {"seq": self.seq, **self.outbox.pop(0)}
         if self.batch:
             self.say("report", **self.batch)
+        elif self.kill_at:
+            self.say("leaving")
+
+    def must_stop(self) -> None:
+        """SIGTERM from outside: end the turn, ask for the work to be saved, be killed at last."""
+        self.kill_at = self.world.base.clock.now + timedelta(seconds=30)
+        self.end_turn("SandboxStopped")
 
 
 class World:
@@ -332,6 +351,9 @@ class World:
         """Do something a function would do; a refusal or a crash ends it there."""
         try:
             action()
+        except SessionNotFound:
+            session = self.base.store.sessions.get(self.session_id)
+            assert session is None or session.status is Status.DELETING
         except (HeadstartError, Crash):
             pass
         finally:
@@ -407,6 +429,12 @@ class World:
         for execution in self.machine.executions.values():
             if execution.token and not execution.answer and not execution.ended and not self.boxes:
                 execution.answer = ("States.HeartbeatTimeout", "")
+
+    def kill_late(self) -> None:
+        """Kill the containers whose time to stop is over, as ECS does."""
+        for box in self.boxes:
+            if box.kill_at and box.kill_at <= self.base.clock.now:
+                box.die("killed")
 
     def hear_of_ends(self) -> None:
         """Deliver ECS's events; a function that crashed is called again."""

@@ -23,6 +23,8 @@ from headstart.domain.channel import (
     Command,
     Heartbeat,
     Hello,
+    Leave,
+    Leaving,
     Refused,
     Report,
     Viewers,
@@ -56,6 +58,8 @@ class FakeCloud:
         self.order: list[Json] = []
         self.rejected = 0
         self.on_hello: Callable[[ServerConnection, int], bool] = lambda *_: True
+        self.leavings = 0
+        self.on_leaving: Callable[[int], bool] = lambda _: True
         self.on_report: Callable[[Report, int], bool | None] = lambda *_: True
         self._last_seq = 0
         self._connection: ServerConnection | None = None
@@ -96,6 +100,10 @@ class FakeCloud:
                 self.beats.append(frame.running)
             case Report():
                 await self._report(connection, frame, message)
+            case Leaving():
+                self.leavings += 1
+                if self.on_leaving(self.leavings):
+                    await self._send(connection, Leave())
         await self._notify()
 
     async def _hello(self, connection: ServerConnection, hello: Hello) -> None:
@@ -154,6 +162,10 @@ class FakeCloud:
         """Cut the connection without a goodbye."""
         (await self.connected()).transport.abort()
         self._connection = None
+
+    async def let_go(self) -> None:
+        """Tell the runner that it is not needed any more."""
+        await self.send(Leave())
 
     async def watch(self, viewers: int) -> None:
         self.viewers = viewers

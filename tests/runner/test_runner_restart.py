@@ -232,7 +232,7 @@ async def test_sigterm_ends_everything_politely(
     assert await runner.kill(signal.SIGTERM) == 0
     assert processes("sleep 64.2") == []
     assert nothing_left(runner)
-    assert (await cloud.turn_ended("trn_1"))["interrupted"] is True
+    assert (await cloud.turn_ended("trn_1"))["error"]["code"] == "SandboxStopped"
 
 
 async def test_the_key_is_nowhere_a_child_could_look(

@@ -87,6 +87,21 @@ def test_an_interrupted_turn_ends_once_and_the_queue_waits(ports: MemoryPorts) -
     assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_with_nothing_queued_the_next_message_goes_on(
+    ports: MemoryPorts, interrupted: bool
+) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    error = None if interrupted else {"code": "ProviderUnavailable", "reason": "overloaded"}
+    runner.report(turn_ended(ports, session_id, error, interrupted=interrupted))
+    assert ports.store.session(session_id).hold is Hold.PAUSED
+    runner.new_frames()
+    say(ports, session_id, "go on")
+    assert commands(runner) == ["prompt"]
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
+
+
 def test_a_failed_turn_pauses_the_queue_until_initiate(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)

@@ -180,8 +180,17 @@ class Heartbeat(OpenModel):
     running: list[str] = Field(default_factory=list)
 
 
-UpFrame = Annotated[Hello | Report | Heartbeat, Field(discriminator="action")]
-UP_FRAME: TypeAdapter[Hello | Report | Heartbeat] = TypeAdapter(
+class Leaving(OpenModel):
+    """The sandbox must stop within seconds: what is not saved yet must be saved now.
+
+    Said on every connection until the cloud's `leave`.
+    """
+
+    action: Literal["leaving"] = "leaving"
+
+
+UpFrame = Annotated[Hello | Report | Heartbeat | Leaving, Field(discriminator="action")]
+UP_FRAME: TypeAdapter[Hello | Report | Heartbeat | Leaving] = TypeAdapter(
     UpFrame, config={"defer_build": True}
 )
 
@@ -253,6 +262,12 @@ class Viewers(OpenModel):
     count: int
 
 
+class Leave(OpenModel):
+    """Nothing needs the sandbox any more: the runner ends."""
+
+    type: Literal["leave"] = "leave"
+
+
 class Part(OpenModel):
     """Piece `index` of `count` of the JSON text of a larger frame."""
 
@@ -264,10 +279,10 @@ class Part(OpenModel):
 
 
 DownFrame = Annotated[
-    Welcome | Refused | Ack | Command | Cancel | Viewers | Part, Field(discriminator="type")
+    Welcome | Refused | Ack | Command | Cancel | Viewers | Leave | Part, Field(discriminator="type")
 ]
-DOWN_FRAME: TypeAdapter[Welcome | Refused | Ack | Command | Cancel | Viewers | Part] = TypeAdapter(
-    DownFrame, config={"defer_build": True}
+DOWN_FRAME: TypeAdapter[Welcome | Refused | Ack | Command | Cancel | Viewers | Leave | Part] = (
+    TypeAdapter(DownFrame, config={"defer_build": True})
 )
 
 

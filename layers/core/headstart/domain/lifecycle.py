@@ -417,6 +417,12 @@ def lose_turn(work: Work, message: Message | None, error: StepError) -> None:
         )
 
 
+def begin_stopping(work: Work) -> None:
+    """Have the work saved; what is not saved by the limit is given up."""
+    work.session.move_to(Status.STOPPING, work.now)
+    work.session.due_at = work.now + SLEEP_LIMIT
+
+
 def fall_asleep(work: Work, reason: str, *, saved: bool = False) -> None:
     """The container is gone; the next message wakes the session."""
     work.session.move_to(Status.ASLEEP, work.now)

@@ -203,7 +203,10 @@ class Batch:
         if row is None:
             self.taken.counts.append("SnapshotsFailed")
         if self._session.status is Status.STOPPING:
-            reason = "Idle" if row else f"Idle; the work was not saved: {error or 'no copy'}"
+            sandbox = self._ports.store.sandbox(self._session.session_id)
+            reason = (sandbox and sandbox.stopped_reason) or "Idle"
+            if row is None:
+                reason += f"; the work was not saved: {error or 'no copy'}"
             self.taken.asleep = (reason, row is not None)
 
     def _step_result(

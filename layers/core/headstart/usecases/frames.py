@@ -56,6 +56,8 @@ def _runner_frame(ports: Ports, connection: Connection, frame: Any) -> None:
             runner.report(ports, connection, known)
         case channel.Heartbeat():
             runner.heartbeat(ports, connection, known)
+        case channel.Leaving():
+            runner.leaving(ports, connection)
 
 
 def _bad_frame(ports: Ports, connection: Connection, reason: str) -> None:

@@ -64,6 +64,9 @@ def send_message(
             raise SessionBusy(f"turn {session.active_turn.turn_id} is active")
         if session.queue_length >= ports.policy.queued_messages:
             raise QueueFull(f"{session.queue_length} messages are waiting")
+        if session.hold is Hold.PAUSED:
+            # Before the new message counts: it is no row yet that could be read.
+            release(ports, work)
         session.message_count += 1
         message = Message(
             message_id=new_id("msg"),
@@ -81,8 +84,6 @@ def send_message(
                 message_id=message.message_id,
                 expires_at=work.now + ports.policy.key_life,
             )
-        if session.hold is Hold.PAUSED:
-            release(ports, work)
         session.updated_at = work.now
         work.emit(queued_event(message, session.queue_length))
         if effect is Effect.WAKE:

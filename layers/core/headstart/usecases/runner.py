@@ -21,7 +21,7 @@ from headstart.usecases.create import hash_secret
 from headstart.usecases.messages import dispatch
 from headstart.usecases.ports import Connection, Ports, Role
 from headstart.usecases.preparation import fail, succeed
-from headstart.usecases.sleep import fall_asleep
+from headstart.usecases.sleep import fall_asleep, snapshot_row
 
 _log = logging.getLogger(__name__)
 
@@ -182,3 +182,44 @@ def _see(ports: Ports, work: Work, connection: Connection) -> None:
     if sandbox and sandbox.connection_id == connection.connection_id:
         sandbox.seen_at = work.now
         work.save(sandbox)
+
+
+def leaving(ports: Ports, connection: Connection) -> None:
+    """Have the work of a sandbox that must stop saved, its session asleep after that.
+
+    A sandbox that has nothing to save, or whose work nobody would wait for, is let go at once.
+    """
+    session_id = connection.session_id
+
+    def decide(work: Work) -> tuple[bool, CommandRow | None]:
+        session = work.session
+        sandbox = ports.store.sandbox(session_id)
+        if (
+            sandbox is None
+            or sandbox.status is SandboxStatus.STOPPED
+            or sandbox.connection_id != connection.connection_id
+        ):
+            return False, None
+        saving = any(
+            row.kind in {"snapshot", "upload"} and not row.answered
+            for row in ports.store.commands(session_id)
+            if row.attempt_number == session.attempt_number
+        )
+        if session.status is Status.STOPPING:
+            return saving, None
+        if session.status not in {Status.READY, Status.PREPARED} or session.active_turn:
+            return False, None
+        lifecycle.begin_stopping(work)
+        sandbox.stopped_reason = "The sandbox had to stop"
+        work.save(sandbox)
+        return True, None if saving else snapshot_row(work)
+
+    try:
+        work, (stays, row) = change(ports, session_id, decide)
+    except SessionNotFound:
+        stays, row = False, None
+    if not stays:
+        post(ports, connection, channel.encode(channel.Leave()))
+    elif row:
+        ports.metrics.count("SandboxesLeaving")
+        send_command(ports, work.session, row)

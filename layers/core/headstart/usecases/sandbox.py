@@ -3,6 +3,7 @@
 import logging
 
 from headstart.domain import lifecycle
+from headstart.domain.channel import Leave
 from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
@@ -14,7 +15,7 @@ from headstart.domain.ids import new_secret
 from headstart.domain.session import Sandbox, SandboxStatus, Session, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
-from headstart.usecases.change import change
+from headstart.usecases.change import change, tell_runner
 from headstart.usecases.ports import Ports, SandboxSpec
 
 _log = logging.getLogger(__name__)
@@ -140,13 +141,17 @@ def _mark_stopped(ports: Ports, session_id: str, started: Sandbox, reason: str) 
 
 
 def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
-    """Stop the session's container task and revoke its key; one that is gone is fine."""
+    """Stop the session's container task and revoke its key; one that is gone is fine.
+
+    Its runner is told to go, so that it doesn't ask for its work to be saved.
+    """
     sandbox = ports.store.sandbox(session_id)
     if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
         return
     if sandbox.task_arn:
         ports.sandboxes.stop(sandbox.task_arn, reason)
     _mark_stopped(ports, session_id, sandbox, reason)
+    tell_runner(ports, session_id, [Leave()])
 
 
 def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:

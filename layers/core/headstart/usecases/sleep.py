@@ -25,8 +25,7 @@ def begin_sleep(ports: Ports, session_id: str) -> bool:
         waits = session.queue_length > 0 and session.hold is None
         if session.status not in {Status.READY, Status.PREPARED} or session.active_turn or waits:
             return None
-        session.move_to(Status.STOPPING, work.now)
-        session.due_at = work.now + lifecycle.SLEEP_LIMIT
+        lifecycle.begin_stopping(work)
         return snapshot_row(work)
 
     work, row = change(ports, session_id, decide)

@@ -1,0 +1,129 @@
+"""A sandbox that must stop: its work is saved first where there is any, else it goes at once."""
+
+import pytest
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.session import Cause, MessageStatus, Status
+from headstart.domain.steps import StepName
+from headstart.usecases.deletion import delete_session
+from headstart.usecases.janitor import sweep
+from headstart.usecases.sessions import get_session
+from tests.unit.helpers import Runner, created, prepared_up_to, running, turn_ended
+from tests.unit.test_sleep import SAVED, idle, save, say
+
+
+def kinds(runner: Runner) -> list[str]:
+    return [str(frame.get("kind", frame["type"])) for frame in runner.new_frames()]
+
+
+def asleep(ports: MemoryPorts, session_id: str) -> list[dict[str, object]]:
+    log = ports.store.event_log[session_id]
+    return [event.data for event in log if event.type == "session.asleep"]
+
+
+def test_its_work_is_saved_and_then_the_session_sleeps(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    runner.new_frames()
+    runner.send("leaving")
+    assert ports.store.session(session_id).status is Status.STOPPING
+    assert kinds(runner) == ["snapshot"]
+
+    save(ports, runner)
+
+    assert kinds(runner) == ["ack", "upload", "ack", "leave"]
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    assert asleep(ports, session_id) == [{"reason": "The sandbox had to stop", "saved": True}]
+    assert ports.store.quota["alice"] == set()
+    assert ("SandboxesLeaving", 1, {}) in ports.metrics.measured
+
+
+def test_saying_it_again_asks_for_nothing_more(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    runner.send("leaving")
+    version = ports.store.session(session_id).version
+    runner.new_frames()
+    runner.send("leaving")
+    assert kinds(runner) == []
+    assert ports.store.session(session_id).version == version
+
+
+def test_the_copy_that_is_being_made_is_waited_for(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    error = {"code": "SandboxStopped", "reason": "The sandbox had to stop"}
+    runner.report(turn_ended(ports, session_id, error))
+    assert kinds(runner)[-1] == "snapshot"
+    runner.send("leaving")
+    assert kinds(runner) == []
+    save(ports, runner)
+    assert kinds(runner)[-1] == "leave"
+    assert [sleep["saved"] for sleep in asleep(ports, session_id)] == [True]
+
+
+def test_work_that_cannot_be_saved_says_so(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    runner.send("leaving")
+    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    runner.fail(snapshot["id"], "SnapshotFailed", "the disk is full")
+    [told] = asleep(ports, session_id)
+    assert told["saved"] is False
+    assert "The sandbox had to stop; the work was not saved" in str(told["reason"])
+    assert kinds(runner)[-1] == "leave"
+
+
+def test_a_message_meanwhile_wakes_the_session_in_another_sandbox(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    runner.new_frames()
+    runner.send("leaving")
+    say(ports, session_id)
+    assert "prompt" not in kinds(runner)
+    save(ports, runner)
+    session = ports.store.session(session_id)
+    assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
+    assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
+
+
+def test_one_that_still_prepares_is_let_go_and_its_step_fails_when_it_is_gone(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports)
+    runner = prepared_up_to(ports, session_id, StepName.SETUP)
+    runner.new_frames()
+    runner.send("leaving")
+    assert kinds(runner) == ["leave"]
+    assert ports.store.session(session_id).status is Status.PREPARING
+
+
+def test_one_with_a_turn_that_did_not_end_is_let_go(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    runner.new_frames()
+    runner.send("leaving")
+    assert kinds(runner) == ["leave"]
+    assert ports.store.session(session_id).status is Status.RUNNING
+
+
+def test_one_that_was_stopped_is_let_go(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ports.clock.advance(minutes=15)
+    sweep(ports)
+    save(ports, runner)
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    runner.new_frames()
+    runner.send("leaving")
+    assert kinds(runner) == ["leave"]
+    assert get_session(ports, "alice", session_id)["status"] == "asleep"
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_one_whose_session_is_being_deleted_is_not_kept(ports: MemoryPorts, answered: bool) -> None:
+    session_id, runner = idle(ports)
+    runner.send("leaving")
+    if answered:
+        snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+        runner.complete(snapshot["id"], **SAVED)
+    runner.new_frames()
+    delete_session(ports, "alice", session_id)
+    runner.send("leaving")
+    assert "snapshot" not in kinds(runner)
+    assert ports.store.sessions == {}
