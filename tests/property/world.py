@@ -15,6 +15,7 @@ from typing import Any
 from headstart.adapters.memory import MemoryPorts, MemorySandboxes
 from headstart.domain.errors import (
     HeadstartError,
+    SandboxStopped,
     SessionNotFound,
     TaskTokenGone,
     TicketRefused,
@@ -375,7 +376,10 @@ class World:
         elif execution.error is not None:
             self._attempt(execution, lambda: self._fail(execution))
         elif execution.index == len(STEPS):
-            self._attempt(execution, lambda: self._finish(execution))
+            try:
+                self._attempt(execution, lambda: self._finish(execution))
+            except SandboxStopped as error:
+                execution.error = {"Error": error.code, "Cause": error.reason}
         elif execution.token is None:
             self._begin(execution)
 
@@ -408,9 +412,11 @@ class World:
             self.crash_in = None
 
     def _attempt(self, execution: Execution, action: Callable[[], None]) -> None:
-        """Lambda is asked again until it succeeds: FailPreparation retries everything."""
+        """Lambda is asked again until it succeeds; one error is for good."""
         try:
             action()
+        except SandboxStopped:
+            raise
         except (HeadstartError, Crash):
             return
         finally:

@@ -55,6 +55,9 @@ SLOW_MARGIN_MS = 2000
 BLEND = 0.3
 """How much the newest duration weighs against those before it."""
 
+DISPATCH_CHECK = timedelta(seconds=30)
+"""When the janitor delivers a message that waits, should who was to do it have died."""
+
 TURN_CHECK = timedelta(minutes=2)
 """How often the janitor looks whether the runner of an active turn lives."""
 
@@ -259,7 +262,6 @@ def complete_attempt(work: Work, attempt: Attempt, dollars_per_hour: float = 0.0
     paid = receipt(attempt, work.now, dollars_per_hour)
     session = work.session
     session.prepared_at = work.now
-    session.due_at = work.now + IDLE_LIMIT
     if session.active_turn:
         session.move_to(Status.RUNNING, work.now)
         session.due_at = work.now + TURN_CHECK
@@ -270,6 +272,15 @@ def complete_attempt(work: Work, attempt: Attempt, dollars_per_hour: float = 0.0
     else:
         session.move_to(Status.PREPARED, work.now)
         work.emit(events.SessionPrepared(receipt=paid))
+    rest(work)
+
+
+def rest(work: Work) -> None:
+    """Make a session with no turn due: soon when a message waits, else to be put to sleep."""
+    session = work.session
+    if session.status in {Status.READY, Status.PREPARED} and not session.active_turn:
+        limit = DISPATCH_CHECK if session.can_deliver else IDLE_LIMIT
+        session.due_at = work.now + limit
 
 
 def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:
@@ -350,10 +361,9 @@ def accept_message(work: Work, message: Message) -> None:
 def refuse_message(work: Work, message: Message, error: StepError) -> None:
     """The message was not delivered, or it can't be known: it is held and the queue stops."""
     work.session.active_turn = None
-    if work.session.status is not Status.PREPARING:
-        work.session.due_at = work.now + IDLE_LIMIT
     unknown = isinstance(error, DeliveryUnknown)
     work.session.hold = Hold.INITIATE if unknown else Hold.PAUSED
+    rest(work)
     message.status = MessageStatus.HELD
     message.failure = Failure.of(error)
     work.save(message)
@@ -400,7 +410,7 @@ def end_turn(
         )
     if session.status is Status.RUNNING:
         session.move_to(Status.READY, work.now)
-        session.due_at = work.now + IDLE_LIMIT
+        rest(work)
     return True
 
 

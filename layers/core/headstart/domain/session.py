@@ -152,6 +152,11 @@ class Session(Model):
         """How many messages are not yet delivered."""
         return self.message_count - self.next_message + 1
 
+    @property
+    def can_deliver(self) -> bool:
+        """Whether the head of the queue may be claimed, as far as the queue is concerned."""
+        return self.active_turn is None and self.queue_length > 0 and self.hold is None
+
 
 class SessionConfig(Model):
     """What was asked for; it may hold the user's values, so it never leaves for logs or inputs."""

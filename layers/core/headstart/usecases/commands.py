@@ -114,11 +114,16 @@ def pending_frames(ports: Ports, session: Session) -> list[channel.Command]:
 
 
 def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
-    """Send a command other than a step's, whose row is written.
+    """Send a command whose row is written, other than a step's or a prompt's.
 
     A runner that is away gets it with its next hello.
     """
     _send(ports, session, _other(ports, session, row))
+
+
+def send_prompt(ports: Ports, session: Session, row: CommandRow) -> None:
+    """Send the command that delivers a message; apart, because it needs no right to any object."""
+    _send(ports, session, _prompt(ports, session, row))
 
 
 def send_step(ports: Ports, session: Session, row: CommandRow) -> None:

@@ -19,6 +19,7 @@ from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.deletion import clear
 from headstart.usecases.line import admit_next, line_of, show_position
+from headstart.usecases.messages import dispatch
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
 from headstart.usecases.preparation import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped, stop_sandbox
@@ -69,8 +70,7 @@ def look_after(ports: Ports, session_id: str) -> None:
         case Status.READY | Status.PREPARED if session.active_turn:
             _in_turn(ports, session)
         case Status.READY | Status.PREPARED:
-            if not _sandbox_died(ports, session) and not begin_sleep(ports, session_id):
-                _postpone(ports, session_id, lifecycle.IDLE_LIMIT)
+            _idle(ports, session)
         case Status.STOPPING:
             fall_asleep(ports, session_id, "Idle; saving the work took too long", saved=False)
         case Status.ASLEEP:
@@ -151,6 +151,15 @@ def _in_turn(ports: Ports, session: Session) -> None:
         sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn or "", reason)
         return
     _postpone(ports, session.session_id, lifecycle.TURN_CHECK)
+
+
+def _idle(ports: Ports, session: Session) -> None:
+    """Deliver what waits in the queue, else put the session to sleep."""
+    if _sandbox_died(ports, session):
+        return
+    dispatch(ports, session.session_id)
+    if not begin_sleep(ports, session.session_id):
+        _postpone(ports, session.session_id, lifecycle.DISPATCH_CHECK)
 
 
 def _nothing_runs_on(ports: Ports, session: Session, reason: str) -> None:

@@ -26,7 +26,7 @@ from headstart.domain.steps import StepName
 from headstart.domain.views import message_view
 from headstart.domain.work import IdempotencyKey, Work
 from headstart.usecases.change import change
-from headstart.usecases.commands import send_command
+from headstart.usecases.commands import send_prompt
 from headstart.usecases.create import body_hash, queued_event
 from headstart.usecases.line import change_or_wait
 from headstart.usecases.ports import Ports
@@ -85,6 +85,7 @@ def send_message(
                 expires_at=work.now + ports.policy.key_life,
             )
         session.updated_at = work.now
+        lifecycle.rest(work)
         work.emit(queued_event(message, session.queue_length))
         if effect is Effect.WAKE:
             lifecycle.begin_attempt(work, Cause.WAKE)
@@ -106,6 +107,7 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
         if work.session.hold is None:
             return False
         release(ports, work)
+        lifecycle.rest(work)
         if effect is Effect.RELEASE_AND_WAKE and work.session.queue_length:
             lifecycle.begin_attempt(work, Cause.WAKE)
             return True
@@ -139,13 +141,13 @@ def release(ports: Ports, work: Work) -> None:
 def dispatch(ports: Ports, session_id: str) -> None:
     """Deliver the head of the queue if nothing stands in its way.
 
-    Run after every enqueue, turn end and hello. The claim is one transaction, so however many run
-    it at once, one message is claimed once.
+    Run after every enqueue, turn end, preparation and hello, and by the janitor. The claim is one
+    transaction, so however many run it at once, one message is claimed once.
     """
 
     def decide(work: Work) -> CommandRow | None:
         session = work.session
-        if session.status not in _DISPATCHABLE or not can_deliver(session):
+        if session.status not in _DISPATCHABLE or not session.can_deliver:
             return None
         sandbox = ports.store.sandbox(session_id)
         if sandbox is None or sandbox.status is not SandboxStatus.CONNECTED:
@@ -154,12 +156,7 @@ def dispatch(ports: Ports, session_id: str) -> None:
 
     work, row = change(ports, session_id, decide)
     if row:
-        send_command(ports, work.session, row)
-
-
-def can_deliver(session: Session) -> bool:
-    """Say whether the head of the queue may be claimed."""
-    return session.active_turn is None and session.queue_length > 0 and session.hold is None
+        send_prompt(ports, work.session, row)
 
 
 def claim(ports: Ports, work: Work, task_token: str | None) -> CommandRow:

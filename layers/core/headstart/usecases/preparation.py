@@ -26,9 +26,9 @@ from headstart.domain.session import (
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
-from headstart.usecases.commands import send_command, send_step
+from headstart.usecases.commands import send_prompt, send_step
 from headstart.usecases.line import admit_next
-from headstart.usecases.messages import can_deliver, claim
+from headstart.usecases.messages import claim, dispatch
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import acquire_sandbox
 
@@ -112,7 +112,7 @@ def _deliver(ports: Ports, task: StepTask) -> None:
                 row.task_token = task.task_token
                 work.save(row)
             return row
-        if not can_deliver(session):
+        if not session.can_deliver:
             note = "The message is held" if session.hold else "No message is waiting"
             lifecycle.end_step(work, attempt, StepName.DELIVER, StepStatus.SKIPPED, note)
             return None
@@ -124,7 +124,7 @@ def _deliver(ports: Ports, task: StepTask) -> None:
     if row is None:
         succeed(ports, task.task_token)
     elif not row.answered:
-        send_command(ports, work.session, row)
+        send_prompt(ports, work.session, row)
 
 
 def _require_sandbox(ports: Ports, session_id: str) -> None:
@@ -150,17 +150,22 @@ def fail(ports: Ports, task_token: str, error: StepError) -> None:
 
 
 def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> None:
-    """End an attempt whose steps are all done; harmless when it has ended already."""
+    """End an attempt whose steps are all done; harmless when it has ended already.
+
+    Raises SandboxStopped for a sandbox that has died since its last step.
+    """
 
     def decide(work: Work) -> bool:
         if _is_over(work.session, attempt_number):
             return False
+        _require_sandbox(ports, session_id)
         attempt = ports.store.attempt(session_id, attempt_number)
         lifecycle.complete_attempt(work, attempt, ports.policy.sandbox_dollars_per_hour)
         return True
 
-    work, ended = change(ports, session_id, decide)
-    if ended and work.session.prepared_at:
+    _, ended = change(ports, session_id, decide)
+    if ended:
+        dispatch(ports, session_id)
         ports.metrics.count("SessionsPrepared")
 
 

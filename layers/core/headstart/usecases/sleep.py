@@ -22,8 +22,8 @@ def begin_sleep(ports: Ports, session_id: str) -> bool:
 
     def decide(work: Work) -> CommandRow | None:
         session = work.session
-        waits = session.queue_length > 0 and session.hold is None
-        if session.status not in {Status.READY, Status.PREPARED} or session.active_turn or waits:
+        idle = session.status in {Status.READY, Status.PREPARED} and not session.active_turn
+        if not idle or session.can_deliver:
             return None
         lifecycle.begin_stopping(work)
         return snapshot_row(work)
