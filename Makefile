@@ -24,16 +24,20 @@ demo: $(SETUP)
 run: $(SETUP)
 	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart up
 
+# Most tests wait for something, so files run side by side; one file stays in one process, which has
+# one embedded cloud at most.
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .PHONY: test
 test: $(SETUP)
-	$(BIN)/pytest
+	$(PYTEST)
 
 # The real agents against a stub of a model: all of them, or AGENT=opencode|kilo|demo. Installed from
 # npm, once; without a network afterwards.
 AGENTS := $(CURDIR)/.cache/agents
 .PHONY: test-agents
 test-agents: $(SETUP) agents
-	PATH="$(AGENTS)/bin:$$PATH" $(BIN)/pytest tests/agents
+	PATH="$(AGENTS)/bin:$$PATH" $(PYTEST) tests/agents
 
 .PHONY: agents
 agents:

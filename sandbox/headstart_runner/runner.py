@@ -51,7 +51,8 @@ async def run(config: Config, stop: asyncio.Event) -> int:
         commands.recover()
         over = {serving, dismissed}
         await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if config.repository.exists():
+            await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         await commands.stop()
         await supervisor.stop()
         await launcher.kill_all()

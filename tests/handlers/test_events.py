@@ -167,7 +167,7 @@ def test_a_step_becomes_a_command() -> None:
 
 
 def test_the_end_of_a_preparation() -> None:
-    invoke("http_api")
+    start_sandbox()
     assert invoke("finish_preparation") == {}
     assert session().status is not Status.PREPARING
 

@@ -90,6 +90,14 @@ async def test_the_cloud_can_let_it_go_without_a_signal(
     assert cloud.leavings == 0
 
 
+async def test_with_no_work_there_is_nothing_to_wait_for(
+    cloud: FakeCloud, sandbox: Sandbox
+) -> None:
+    cloud.on_leaving = lambda _: False
+    await cloud.connected()
+    assert await sandbox.stop() == 0
+
+
 async def test_a_step_that_runs_does_not_hold_it_up(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
