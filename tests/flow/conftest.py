@@ -29,6 +29,7 @@ class Cloud:
     """A running embedded cloud and how to call it."""
 
     info: dict[str, str]
+    pid: int
     clients: dict[str, httpx.Client] = field(default_factory=dict)
     created: list[tuple[str, str]] = field(default_factory=list)
 
@@ -203,7 +204,7 @@ def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         assert process.stdout
         line = process.stdout.readline()
         assert line, log.read_text()
-        cloud = Cloud(json.loads(line))
+        cloud = Cloud(json.loads(line), process.pid)
         try:
             yield cloud
         finally:

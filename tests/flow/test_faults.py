@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from headstart_local.processes import descendants
 from tests.flow.conftest import PATIENCE, Cloud, processes_of
 
 SLOW = "sleep 1"
@@ -41,13 +42,13 @@ def management(cloud: Cloud) -> Any:
     return cloud.aws("apigatewaymanagementapi", url)
 
 
-def workers() -> list[int]:
-    """Return the Lambda workers: killed between two calls they are only a cold start."""
+def workers(cloud: Cloud) -> list[int]:
+    """Return this cloud's Lambda workers: killed between two calls they are only a cold start."""
     found = []
-    for folder in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if b"lambda_bootstrap" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+    for pid in descendants(cloud.pid):
+        with contextlib.suppress(OSError):
+            if b"lambda_bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 
@@ -128,8 +129,8 @@ def test_a_deleted_session_leaves_nothing(cloud: Cloud, name: str) -> None:
     assert execution["status"] == "ABORTED"
 
 
-def _kill_workers(_: Cloud, __: str) -> None:
-    for pid in workers():
+def _kill_workers(cloud: Cloud, _: str) -> None:
+    for pid in workers(cloud):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
