@@ -158,7 +158,7 @@ class TurnTracker:
     def _part(self, properties: Json) -> list[RunnerEvent]:
         part = properties["part"]
         kind, message_id = str(part.get("type")), part.get("messageID")
-        if message_id not in self._assistant or kind in _SILENT_PARTS:
+        if message_id not in self._assistant or kind in _SILENT_PARTS or _is_transient(part):
             return []
         known = self._known(part["id"], kind, message_id)
         if kind in {"text", "reasoning"}:
@@ -232,6 +232,11 @@ class TurnTracker:
     def _event(self, part_id: str, part: _Part, **data: Any) -> AgentEvent:
         common = {"kind": part.kind, "messageId": part.message_id, "partId": part_id}
         return AgentEvent(turn_id=self._turn_id, data={**common, **data})
+
+
+def _is_transient(part: Json) -> bool:
+    """Return whether a text is Kilo's own progress, which it takes back, and no answer."""
+    return (part.get("metadata") or {}).get("kilocode.lifecycle") == "transient"
 
 
 def _session_of(properties: Json) -> str | None:

@@ -268,6 +268,16 @@ def test_another_session_is_not_ours() -> None:
     assert not tracked.over
 
 
+def test_an_agents_own_progress_is_no_part_of_its_answer() -> None:
+    tracked = tracker()
+    tracked.feed(answer())
+    part = {"id": "p1", "messageID": "msg_a", "type": "text", "text": "Initializing snapshot"}
+    progress = {**part, "synthetic": True, "metadata": {"kilocode.lifecycle": "transient"}}
+
+    assert tracked.feed(event("message.part.updated", part=progress)) == []
+    assert tracked.snapshot() == tracked.close() == []
+
+
 def test_a_removed_part_is_forgotten_and_an_open_one_is_closed() -> None:
     tracked = tracker()
     tracked.feed(answer())
