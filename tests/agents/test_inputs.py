@@ -89,3 +89,14 @@ async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -
     assert (await box.ended(1))["interrupted"]
     assert len(box.cloud.of("input.resolved")) == 1
     assert not (box.sandbox.repository / "notes.txt").exists()
+
+
+async def test_a_slow_snapshot_is_waited_for_and_nobody_is_asked_about_it(
+    box: AgentBox, sample: str
+) -> None:
+    await box.prepare(sample, env={"KILO_SNAPSHOT_TRACK_TIMEOUT_MS": "1"})
+
+    ended = await box.prompt(1, "Where is the lamp?")
+
+    assert ended["error"] is None
+    assert box.cloud.of("input.requested") == []

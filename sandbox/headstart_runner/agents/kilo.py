@@ -1,8 +1,8 @@
 """Kilo (npm `@kilocode/cli`, MIT): a fork of opencode with services of its own to silence."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from headstart.domain.channel import AgentArgs
+from headstart.domain.channel import AgentArgs, PromptArgs
 from headstart_runner.agents.opencode import OpencodeAgent
 
 
@@ -24,3 +24,10 @@ class KiloAgent(OpencodeAgent):
             "KILO_DISABLE_SESSION_INGEST": "1",
             "KILO_TELEMETRY_LEVEL": "off",
         }
+
+    def prompt_body(
+        self, args: PromptArgs, agent_message_id: str, agent: AgentArgs
+    ) -> dict[str, Any]:
+        """Add that a slow snapshot is waited for: Kilo would ask the user, and wait for them."""
+        body = super().prompt_body(args, agent_message_id, agent)
+        return {**body, "snapshotInitialization": "wait"}
