@@ -64,7 +64,9 @@ def _text(message: Json) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "".join(part.get("text", "") for part in content)
+    texts = [part.get("text", "") for part in content]
+    # Kilo adds where and when; left in, no message of its would end with what the user wrote.
+    return "".join(text for text in texts if not text.lstrip().startswith("<environment_details>"))
 
 
 def _tool_call(said: str) -> tuple[str, Json] | None:
