@@ -1,15 +1,15 @@
 """The runner's environment, read once.
 
 HEADSTART_URL, HEADSTART_SESSION_ID, HEADSTART_KEY and HEADSTART_ATTEMPT are required; the rest has
-defaults. HEADSTART_AGENT_UID needs root: untrusted commands then run under that uid and gid.
-Without it they share the runner's uid, which is meant for development only.
+defaults. With HEADSTART_AGENT_UID untrusted commands run under that uid and gid, for which the
+runner needs some of root's rights (RIGHTS). Without it they share the runner's uid, which is meant
+for development only.
 """
 
-import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from headstart.domain.ids import SESSION_ID_PATTERN
 from headstart.domain.steps import HEARTBEAT_INTERVAL
@@ -27,6 +27,17 @@ _VARIABLES = {
     "offline_seconds": "HEADSTART_OFFLINE_SECONDS",
     "path": "PATH",
 }
+
+RIGHTS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7}
+"""The capabilities to work beside another uid, with their bits: to give it files, to use its files
+whatever their modes, to remove them from sticky folders such as /tmp, to end its processes, and to
+become it."""
+
+
+def _held() -> int:
+    """Return this process's effective capabilities (proc_pid_status(5))."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("CapEff:")[2].split()[0], 16)
 
 
 class Config(BaseModel):
@@ -47,6 +58,14 @@ class Config(BaseModel):
     path: str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     """PATH of the commands: the sandbox image's own."""
 
+    @field_validator("agent_uid")
+    @classmethod
+    def _is_within_our_rights(cls, uid: int | None) -> int | None:
+        missing = [name for name, bit in RIGHTS.items() if not _held() >> bit & 1]
+        if uid is not None and missing:
+            raise ValueError(f"to use another uid needs the capabilities {', '.join(missing)}")
+        return uid
+
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> "Config":
         """Read the variables and remove the key, so that no child can inherit it."""
@@ -56,10 +75,7 @@ class Config(BaseModel):
             if environ.get(variable)
         }
         environ.pop(_VARIABLES["key"], None)
-        config = cls.model_validate(values)
-        if config.agent_uid is not None and os.geteuid() != 0:
-            raise ValueError("HEADSTART_AGENT_UID needs root")
-        return config
+        return cls.model_validate(values)
 
     @property
     def repository(self) -> Path:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # typing and pathlib would take a third of the start, of ever
     from typing import Any, NoReturn
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _KILL_SECONDS = 5.0
 
 
@@ -55,6 +57,23 @@ def _write(path: str, data: bytes) -> None:
         stream.write(data)
 
 
+def _become_user(uid: int) -> None:
+    """Take the agent's uid and gid, and give up every right for good; OSError if that fails.
+
+    Only root loses its capabilities with its uid, so they are taken away by hand: effective,
+    permitted and inheritable ones, and with these the ambient ones (capabilities(7)). No program
+    with a set-user-ID bit or capabilities of its own can then bring any back (prctl(2)).
+    """
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    if libc.capset(header, nothing) or libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "the runner's rights could not be given up")
+
+
 def _become(spec: dict[str, Any], report: int) -> NoReturn:
     """Turn the forked child into the command; what goes wrong is written to `report`."""
     try:
@@ -64,9 +83,7 @@ def _become(spec: dict[str, Any], report: int) -> NoReturn:
         # When memory runs out the work must die, not the runner.
         _write("/proc/self/oom_score_adj", b"500")
         if spec["uid"] is not None:
-            os.setgroups([])
-            os.setgid(spec["uid"])
-            os.setuid(spec["uid"])
+            _become_user(spec["uid"])
         os.umask(0o022)
         os.chdir(spec["cwd"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (no shell is the point)

@@ -1,8 +1,8 @@
 """Starting untrusted commands so that nothing of them can be left behind.
 
-Each command runs below a nanny (see nanny.py) in a session of its own, under the agent's uid when
-the runner is root, with an environment built from scratch. Not as root the commands share our uid:
-then they are contained by nothing but this, which is meant for development.
+Each command runs below a nanny (see nanny.py) in a session of its own, under the agent's uid if
+it has one, with an environment built from scratch. Otherwise the commands share our uid: then they
+are contained by nothing but this, which is meant for development.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_cloud import FakeCloud, fake_cloud
 from object_store import ObjectStore
-from runner_kit import SAMPLE, Repositories, Sandbox, prepare, started
+from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
 
 from headstart_local.git_server import GitServer
 from headstart_runner import turn
@@ -21,6 +21,15 @@ def anyio_backend() -> str:
 def _short_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let turns end sooner: the demo agent's events trail its idle by nothing."""
     monkeypatch.setattr(turn, "QUIET_SECONDS", 0.1)
+
+
+@pytest.fixture(autouse=True)
+def _open_folders(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """Let the agent's uid through to the sandboxes: pytest makes folders for its own uid only."""
+    if AGENT_UID is not None:
+        base = tmp_path_factory.getbasetemp()
+        for folder in (base.parent, base, tmp_path):
+            folder.chmod(0o711)
 
 
 @pytest.fixture

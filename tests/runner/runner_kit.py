@@ -15,6 +15,9 @@ from headstart_local.git_server import Behaviour, GitServer
 from headstart_runner.config import Config
 from headstart_runner.runner import run
 
+AGENT_UID = int(os.environ["HEADSTART_AGENT_UID"]) if "HEADSTART_AGENT_UID" in os.environ else None
+"""The uid that commands run under: the image's, where these tests run in it; else our own."""
+
 SESSION_ID = "ses_dfd84ed1effeEMnWxfp8yPNx64"
 BRANCH = f"session/{SESSION_ID}"
 
@@ -40,11 +43,18 @@ class Sandbox:
             "state_dir": folder / "state",
             "batch_ms": 20,
             "path": os.environ["PATH"],
+            "agent_uid": AGENT_UID,
         }
         self.config = Config.model_validate(values | settings)
         self.repository = self.config.repository
         self._stop = asyncio.Event()
         self._task: asyncio.Task[int] | None = None
+
+    def make_repository(self) -> None:
+        """Make an empty folder, of the agent's, where the clone would be."""
+        self.repository.mkdir(parents=True)
+        if AGENT_UID is not None:
+            os.chown(self.repository, AGENT_UID, AGENT_UID)
 
     def start(self) -> None:
         """Start the runner."""
@@ -81,10 +91,15 @@ async def started(cloud: FakeCloud, folder: Path, **settings: Any) -> AsyncItera
 
 
 def git(*arguments: str, cwd: Path) -> str:
-    """Run git as Ada and return what it prints."""
+    """Run git as Ada, under the uid of the folder's owner, and return what it prints."""
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
     done = subprocess.run(
-        ["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True
+        ["git", *identity, *arguments],
+        cwd=cwd,
+        user=cwd.stat().st_uid,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout.strip()
 

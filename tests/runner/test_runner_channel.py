@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_refused_runner_kills_everything_and_ends(
     cloud: FakeCloud, sandbox: Sandbox
 ) -> None:
-    sandbox.repository.mkdir(parents=True)
+    sandbox.make_repository()
     await cloud.start("setup", setup_args("sleep 63.1 & sleep 63.1"))
     await eventually(lambda: processes("sleep 63.1"))
     cloud.refusal = Refused(code="SandboxSuperseded", reason="Another sandbox was accepted")
@@ -128,7 +128,7 @@ async def test_a_socket_dropped_in_the_middle_loses_and_repeats_nothing(
 
     cloud.on_report = drop_some
     async with started(cloud, tmp_path) as box:
-        box.repository.mkdir(parents=True)
+        box.make_repository()
         command = f"for i in $(seq {lines}); do echo line-$i-{'x' * 100}; done; exit 1"
         for number in range(3):
             await cloud.do("setup", setup_args(command), name=f"1.setup.{number}")
@@ -154,7 +154,7 @@ async def test_a_stale_batch_is_dropped_and_the_next_one_goes(
 
 
 async def test_a_command_in_parts_is_put_together(cloud: FakeCloud, sandbox: Sandbox) -> None:
-    sandbox.repository.mkdir(parents=True)
+    sandbox.make_repository()
     args = setup_args("printf %s ${#LARGE} > size", LARGE="ä" * 30_000)
     assert (await cloud.do("setup", args))["status"] == "completed"
 
@@ -203,7 +203,7 @@ async def test_without_viewers_there_is_only_slow_progress(
     monkeypatch.setattr("headstart_runner.spool.QUIET_PROGRESS_SECONDS", 0.2)
     cloud.viewers = 0
     async with started(cloud, tmp_path) as box:
-        box.repository.mkdir(parents=True)
+        box.make_repository()
         command = "for i in $(seq 25); do echo $i; sleep 0.02; done"
         await cloud.do("setup", setup_args(command))
         quiet = cloud.of("progress", commandId="1.setup.1")
@@ -220,7 +220,7 @@ async def test_nothing_volatile_is_kept_for_nobody(
 ) -> None:
     monkeypatch.setattr(channel, "_FIRST_BACKOFF", 0.6)
     async with started(cloud, tmp_path) as box:
-        box.repository.mkdir(parents=True)
+        box.make_repository()
         command = "until [ -e off ]; do sleep 0.02; done; echo un''seen; touch said; sleep 61.4"
         await cloud.start("setup", setup_args(command))
         await cloud.until(lambda: cloud.of("progress"))
@@ -238,7 +238,7 @@ async def test_nothing_volatile_is_kept_for_nobody(
 async def test_a_stopped_runner_says_goodbye_and_leaves_nothing(
     cloud: FakeCloud, sandbox: Sandbox
 ) -> None:
-    sandbox.repository.mkdir(parents=True)
+    sandbox.make_repository()
     await cloud.do("setup", setup_args("setsid -f sleep 63.2"))
     await cloud.start("setup", setup_args("sleep 63.2"), name="1.setup.2")
     await eventually(lambda: len(processes("sleep 63.2")) == 2)

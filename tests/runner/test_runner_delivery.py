@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from headstart.domain.channel import PromptArgs, RunnerEvent
 from headstart_runner import delivery, turn
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.delivery import mint_message_id
+from headstart_runner.nanny import descendants
 from headstart_runner.redaction import Redactor
 from headstart_runner.turn_tracker import TurnTracker
 
@@ -37,11 +37,9 @@ def posts(monkeypatch: pytest.MonkeyPatch) -> Posts:
     return posted
 
 
-def agents(box: Sandbox) -> list[int]:
-    """Return the pids of the sandbox's own agent servers."""
-    return [
-        pid for pid in processes(SERVE) if Path(f"/proc/{pid}/cwd").readlink() == box.repository
-    ]
+def agents() -> list[int]:
+    """Return the pids of the agent servers below this process."""
+    return sorted({*processes(SERVE)} & {*descendants()})
 
 
 async def test_a_refused_message_is_failed_and_may_be_tried_again(
@@ -119,13 +117,13 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("agent.delta"))
-    [pid] = agents(sandbox)
+    [pid] = agents()
     os.kill(pid, signal.SIGKILL)
 
     ended = await cloud.turn_ended("trn_1")
     assert ended["error"]["code"] == "AgentCrashed"
     assert "signal 9" in ended["error"]["reason"]
-    await eventually(lambda: agents(sandbox) not in ([], [pid]))
+    await eventually(lambda: agents() not in ([], [pid]))
     await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
     await cloud.cancel("msg_2.prompt")
     interrupted = await cloud.turn_ended("trn_2")
@@ -137,12 +135,12 @@ async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
 ) -> None:
     seen: set[int] = set()
     for _ in range(4):
-        await eventually(lambda: set(agents(prepared)) - seen)
-        for pid in set(agents(prepared)) - seen:
+        await eventually(lambda: set(agents()) - seen)
+        for pid in set(agents()) - seen:
             seen.add(pid)
             await asyncio.sleep(0.3)
             os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not agents(prepared))
+    await eventually(lambda: not agents())
     failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
     restarted = await cloud.do("agent", agent_args(), name="1.agent.2")
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.2")
@@ -155,13 +153,13 @@ async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
 async def test_an_agent_that_runs_with_the_same_arguments_stays(
     cloud: FakeCloud, prepared: Sandbox
 ) -> None:
-    before = agents(prepared)
+    before = agents()
     same = await cloud.do("agent", agent_args(), name="1.agent.2")
-    kept = agents(prepared)
+    kept = agents()
     await cloud.do("agent", agent_args(OTHER="1"), name="1.agent.3")
 
     assert same["output"] == {"agent": "demo", "version": "1.0.0"}
-    assert before == kept != agents(prepared)
+    assert before == kept != agents()
 
 
 @pytest.mark.parametrize("how", ["cancel", "abort", "next prompt"])
@@ -209,7 +207,7 @@ async def test_a_viewer_who_joins_in_the_middle_gets_the_open_parts(
 async def test_an_agent_that_does_not_start_says_why(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
-    sandbox.repository.mkdir(parents=True)
+    sandbox.make_repository()
     unknown = await cloud.do("agent", {**agent_args(), "agent": "nobody"})
     broken = await cloud.do("agent", agent_args(DEMO_AGENT_SECONDS="x"), name="1.agent.2")
     early = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")

@@ -1,5 +1,6 @@
 """Cloning and branches, against real repositories over real HTTP."""
 
+import os
 import random
 import re
 
@@ -8,6 +9,7 @@ from fake_cloud import FakeCloud
 from hypothesis import given
 from hypothesis import strategies as st
 from runner_kit import (
+    AGENT_UID,
     BRANCH,
     SAMPLE,
     Repositories,
@@ -17,6 +19,7 @@ from runner_kit import (
     eventually,
     git,
     processes,
+    setup_args,
 )
 
 from headstart_local.git_server import GitServer
@@ -40,6 +43,23 @@ async def test_the_default_branch_need_not_be_main(
     assert (sandbox.repository / "src/grüße und mehr.txt").read_text() == "hello\n"
     again = await cloud.do("branch", {"branch": BRANCH}, name="1.branch.2")
     assert again["output"] == branched["output"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 and AGENT_UID is None, reason="needs root, or the image")
+async def test_what_the_work_locked_goes_with_its_clone(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, sample: str
+) -> None:
+    await cloud.do("clone", clone_args(sample))
+    folders = "mkdir -p locked/in sticky && touch locked/in/x sticky/x"
+    modes = "chmod 1777 sticky && chmod 0 locked/in/x locked/in locked"
+    locked = await cloud.do("setup", setup_args(folders, modes))
+    assert locked["status"] == "completed", locked
+
+    other = repositories.make("other", {"a": "1"})
+    cloned = await cloud.do("clone", clone_args(other), name="1.clone.2")
+
+    assert cloned["status"] == "completed", cloned
+    assert not (sandbox.repository / "locked").exists()
 
 
 async def test_a_clone_is_shallow_single_and_leaves_nothing_beside_itself(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
 from runner_kit import (
+    AGENT_UID,
     SESSION_ID,
     Repositories,
     agent_args,
@@ -50,6 +51,8 @@ class Process:
             "HEADSTART_STATE_DIR": str(self.state),
             "HEADSTART_BATCH_MS": "20",
         }
+        if AGENT_UID is not None:
+            self._environment["HEADSTART_AGENT_UID"] = str(AGENT_UID)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, **changes: str) -> None:
@@ -269,22 +272,34 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-async def test_as_root_the_commands_run_under_the_agents_uid(cloud: FakeCloud, sample: str) -> None:
+@pytest.mark.skipif(os.geteuid() != 0 and AGENT_UID is None, reason="needs root, or the image")
+async def test_the_commands_run_under_the_agents_uid_without_any_right(
+    cloud: FakeCloud, sample: str
+) -> None:
+    uid = AGENT_UID or 54321
     with open_folder() as folder:
         runner = Process(cloud, folder)
-        runner.start(HEADSTART_AGENT_UID="54321")
+        runner.start(HEADSTART_AGENT_UID=str(uid))
         try:
             cloned = await cloud.do("clone", clone_args(sample))
             assert cloned["status"] == "completed", cloned
-            spying = f"cat {runner.state}/journal.db; cat /proc/{runner.pid}/environ; id -u > who"
+            spying = (
+                f"cat {runner.state}/journal.db; cat /proc/{runner.pid}/environ; id -u > who;"
+                " grep -E '^(Cap(Inh|Prm|Eff|Amb)|NoNewPrivs|Groups)' /proc/self/status > rights"
+            )
             done = await cloud.do("setup", setup_args(f"{spying}; true"))
             await cloud.until(lambda: cloud.of("progress", commandId="1.setup.1"))
         finally:
             runner.end()
         assert done["status"] == "completed", done
         who = runner.workspace / "repo" / "who"
-        assert who.read_text() == "54321\n"
-        assert (who.stat().st_uid, who.stat().st_gid) == (54321, 54321)
+        assert who.read_text() == f"{uid}\n"
+        assert (who.stat().st_uid, who.stat().st_gid) == (uid, uid)
+        rights = dict(line.split(":") for line in who.with_name("rights").read_text().splitlines())
+        assert {name: value.strip() for name, value in rights.items()} == {
+            **dict.fromkeys(("CapInh", "CapPrm", "CapEff", "CapAmb"), "0" * 16),
+            "NoNewPrivs": "1",
+            "Groups": "",
+        }
         shown = "".join(event["output"] or "" for event in cloud.of("progress"))
         assert shown.count("Permission denied") == 2

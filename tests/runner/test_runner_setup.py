@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def cloned(sandbox: Sandbox) -> Sandbox:
     """Return a sandbox with something where the clone would be."""
-    sandbox.repository.mkdir(parents=True)
+    sandbox.make_repository()
     return sandbox
 
 

@@ -320,3 +320,13 @@ def test_the_key_is_taken_out_of_the_environment_and_never_printed() -> None:
 def test_a_wrong_environment_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         Config.take(environment(**change))
+
+
+def test_another_uid_for_the_agent_is_refused_without_the_rights_to_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("headstart_runner.config._held", lambda: 1 << 5 | 1 << 7)
+    with pytest.raises(ValidationError, match="capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETGID"):
+        Config.take(environment(HEADSTART_AGENT_UID="10001"))
+
+    assert Config.take(environment()).agent_uid is None
