@@ -1,24 +1,28 @@
 #!/bin/sh
 # Installs an agent's program: install.sh AGENT FOLDER puts FOLDER/bin/AGENT.
-# A folder that has the version already is left alone, and needs no network.
+# A folder that has the locked version already is left alone, and needs no network.
+#
+# Locked are the programs themselves, one a platform; npm's own entry may be a script of Node, which
+# does not pass signals on. After a change of package.json, beside it:
+#   npm install --package-lock-only --omit-lockfile-registry-resolved
 set -eu
 agent=$1
 folder=$2
+locked=$(dirname "$0")/$agent
 
-# The programs themselves are optional dependencies, one a platform, pinned by these versions.
 case $agent in
   demo) exit 0 ;; # is part of the runner
-  opencode) package=opencode-ai@1.18.33 programs='opencode-*' ;;
-  kilo) package=@kilocode/cli@7.7.7 programs='@kilocode/cli-*' ;;
+  opencode) programs='opencode-*' ;;
+  kilo) programs='@kilocode/cli-*' ;;
   *) echo "install.sh: there is no agent $agent" >&2; exit 2 ;;
 esac
 
-modules=$folder/$package
+modules=$folder/$agent-$(sha256sum <"$locked/package-lock.json" | cut -c1-12)
 [ ! -e "$modules/.installed" ] || exit 0
 mkdir -p "$modules" "$folder/bin"
-npm install --prefix "$modules" --ignore-scripts --no-audit --no-fund "$package"
-# npm's own entry may be a script of Node, which does not pass signals on: the program is called. Where
-# there is one for older processors it sorts first, so that an image runs on any.
+cp "$locked/package.json" "$locked/package-lock.json" "$modules"
+npm ci --prefix "$modules" --ignore-scripts --no-audit --no-fund
+# Where there is one for older processors it sorts first, so that an image runs on any.
 for program in "$modules"/node_modules/$programs/bin/"$agent"; do
   if "$program" --version >/dev/null 2>&1; then
     ln -sf "$(realpath "$program")" "$folder/bin/$agent"
@@ -26,5 +30,5 @@ for program in "$modules"/node_modules/$programs/bin/"$agent"; do
     exit 0
   fi
 done
-echo "install.sh: no program of $package runs on this machine" >&2
+echo "install.sh: no program of $agent runs on this machine" >&2
 exit 1
