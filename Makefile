@@ -50,10 +50,15 @@ IMAGE ?= headstart-sandbox:$(or $(AGENT),demo)
 image:
 	docker build --file sandbox/Dockerfile --build-arg AGENT=$(or $(AGENT),demo) $(DOCKER_BUILD) --tag $(IMAGE) .
 
+# The runner's tests in the image, with the rights and users it has on Fargate, then the image from outside.
+RIGHTS := CHOWN DAC_OVERRIDE FOWNER KILL SETGID SETUID
 .PHONY: test-image
 test-image: $(SETUP)
 	@if docker info >/dev/null 2>&1; then \
-	  $(MAKE) image && HEADSTART_IMAGE=$(IMAGE) AGENT=$(or $(AGENT),demo) $(BIN)/pytest tests/image; \
+	  $(MAKE) image && \
+	  docker build --file tests/image/Dockerfile --build-arg IMAGE=$(IMAGE) $(DOCKER_BUILD) --tag $(IMAGE)-tests . && \
+	  docker run --rm --network=none --read-only --cap-drop=ALL $(RIGHTS:%=--cap-add=%) $(IMAGE)-tests && \
+	  HEADSTART_IMAGE=$(IMAGE) AGENT=$(or $(AGENT),demo) $(BIN)/pytest tests/image; \
 	else \
 	  echo "SKIPPED: there is no Docker engine here, the image was neither built nor tested"; \
 	fi

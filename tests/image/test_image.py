@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from fake_cloud import BOOTSTRAP_KEY, FakeCloud, fake_cloud
+from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json, fake_cloud
 from runner_kit import (
     BRANCH,
     SAMPLE,
@@ -18,14 +18,15 @@ from runner_kit import (
     prompt_args,
     setup_args,
 )
+from tests.agents.model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub, model_stub
 
 from headstart_local.git_server import GitServer
+from headstart_runner.config import RIGHTS
 
 IMAGE = os.environ.get("HEADSTART_IMAGE", "")
 AGENT = os.environ.get("AGENT", "demo")
 REPOSITORY = Path(__file__).resolve().parents[2]
 READ_ONLY = ("--read-only", "--cap-drop=ALL")
-NEEDED = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +50,12 @@ def sample(tmp_path: Path) -> Iterator[str]:
         yield Repositories(server, scratch).make("sample", SAMPLE)
 
 
+@pytest.fixture
+def model() -> Iterator[ModelStub]:
+    with model_stub() as stub:
+        yield stub
+
+
 def docker(*arguments: str) -> str:
     return subprocess.run(
         ["docker", *arguments], check=True, capture_output=True, text=True
@@ -68,11 +75,8 @@ def container(cloud: FakeCloud) -> Iterator[str]:
         "HEADSTART_BATCH_MS": "20",
     }
     environment = [f"--env={name}={value}" for name, value in settings.items()]
-    rights = [f"--cap-add={name}" for name in NEEDED]
-    name = docker(
-        *("run", "--detach", "--network=host", "--security-opt=no-new-privileges"),
-        *READ_ONLY, *rights, *environment, IMAGE,
-    )  # fmt: skip
+    rights = [f"--cap-add={name}" for name in RIGHTS]
+    name = docker("run", "--detach", "--network=host", *READ_ONLY, *rights, *environment, IMAGE)
     try:
         yield name
     finally:
@@ -80,11 +84,15 @@ def container(cloud: FakeCloud) -> Iterator[str]:
 
 
 async def test_a_session_in_the_image_from_its_clone_to_its_end(
-    cloud: FakeCloud, container: str, sample: str
+    cloud: FakeCloud, container: str, sample: str, model: ModelStub
 ) -> None:
     restore = {"agent": AGENT, "sessionId": SESSION_ID, "title": "Health"}
-    commands = ["id -u > who", "git --version && rg --version && python3 --version"]
-    agent = {"agent": AGENT, "sessionId": SESSION_ID, "mode": "code"}
+    tools = ("git", "rg", "python3", "node", "npm", "npx")
+    commands = ["id -u > who", " && ".join(f"{tool} --version" for tool in tools)]
+    agent: Json = {"agent": AGENT, "sessionId": SESSION_ID, "mode": "code"}
+    if AGENT != "demo":
+        provider, secrets = model.provider(), {KEY_VARIABLE: KEY}
+        agent |= {"model": MODEL, "provider": provider, "secrets": secrets}
     for kind, args in (
         ("disk", {"minFreeBytes": 1}),
         ("clone", clone_args(sample)),
@@ -96,9 +104,15 @@ async def test_a_session_in_the_image_from_its_clone_to_its_end(
         result = await cloud.result(await cloud.start(kind, args), 60)
         assert result["status"] == "completed", (result, docker("logs", container))
     assert docker("exec", container, "cat", "/workspace/repo/who") == "10001"
-    if AGENT == "demo":
-        await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-        assert (await cloud.turn_ended("trn_1"))["error"] is None
+    await cloud.start("prompt", prompt_args(text="Light the lamp"), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("turn.ended"), 60)
+    assert cloud.of("turn.ended")[0]["error"] is None
+    assert len(cloud.of("agent.delta")) > 1
+    if AGENT != "demo":
+        said = [event["data"].get("text", "") for event in cloud.of("agent.event")]
+        assert any("You said: " in text and "Light the lamp" in text for text in said)
+    users = docker("exec", container, "ps", "-eo", "uid=").split()
+    assert set(users) == {"10000", "10001"}
 
     docker("stop", "--time=20", container)
 
