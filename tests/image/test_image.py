@@ -104,19 +104,33 @@ async def test_a_session_in_the_image_from_its_clone_to_its_end(
         result = await cloud.result(await cloud.start(kind, args), 60)
         assert result["status"] == "completed", (result, docker("logs", container))
     assert docker("exec", container, "cat", "/workspace/repo/who") == "10001"
-    await cloud.start("prompt", prompt_args(text="Light the lamp"), name="msg_1.prompt")
+    prompt = prompt_args(text="Light the lamp. " * 10)
+    await cloud.start("prompt", prompt, name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("turn.ended"), 60)
     assert cloud.of("turn.ended")[0]["error"] is None
     assert len(cloud.of("agent.delta")) > 1
     if AGENT != "demo":
         said = [event["data"].get("text", "") for event in cloud.of("agent.event")]
-        assert any("You said: " in text and "Light the lamp" in text for text in said)
+        assert any(f"You said: {prompt['text'].strip()}" in text for text in said)
     users = docker("exec", container, "ps", "-eo", "uid=").split()
     assert set(users) == {"10000", "10001"}
 
     docker("stop", "--time=20", container)
 
     assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0"
+
+
+@pytest.mark.skipif(not IMAGE, reason="HEADSTART_IMAGE is not set")
+def test_without_its_rights_the_runner_says_so_and_ends() -> None:
+    python = ("--entrypoint=/opt/headstart/bin/python", IMAGE, "-m", "headstart_runner")
+    settings = ("HEADSTART_URL=ws://x", f"HEADSTART_SESSION_ID={SESSION_ID}", "HEADSTART_ATTEMPT=1",
+                f"HEADSTART_KEY={BOOTSTRAP_KEY}")  # fmt: skip
+    environment = [f"--env={setting}" for setting in settings]
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        docker("run", "--rm", "--network=none", *environment, *python)
+
+    assert failed.value.returncode == 78
+    assert f"needs the capabilities {', '.join(RIGHTS)}" in failed.value.stderr
 
 
 async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
