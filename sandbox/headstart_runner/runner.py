@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,6 +104,9 @@ def _lock(state_dir: Path) -> int:
 
 
 def _prepare_workspace(config: Config, launcher: Launcher) -> None:
+    if config.agent_uid is not None:
+        # A volume may come without the mode of the image's folder, and we share this one.
+        Path(tempfile.gettempdir()).chmod(0o1777)
     for path in (config.workspace, config.home):
         path.mkdir(parents=True, exist_ok=True)
         launcher.own(path)

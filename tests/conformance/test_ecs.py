@@ -199,6 +199,17 @@ def test_client_token_gives_the_same_task(probe: Probe, unique: str) -> None:
     assert raised.value.response["Error"]["Code"] == "ConflictException"
 
 
+@pytest.mark.proves("ecs.weighed_strategy")
+def test_a_strategy_without_weight_places_nothing(probe: Probe) -> None:
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        probe.cloud.client("ecs").run_task(
+            cluster=probe.cloud.outputs["Cluster"],
+            taskDefinition=probe.cloud.outputs["Task"],
+            capacityProviderStrategy=[{"capacityProvider": "FARGATE"}],
+        )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+
+
 def test_list_tasks_filters(probe: Probe, unique: str) -> None:
     ecs = probe.cloud.client("ecs")
     cluster = probe.cloud.outputs["Cluster"]

@@ -4,6 +4,7 @@ The events have the shapes that AWS sends, so that `sam local invoke --event` ca
 """
 
 import json
+import random
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -212,11 +213,13 @@ def test_the_janitor_finds_nothing_due() -> None:
 
 def test_a_snapshot_is_taken_of_a_primed_function(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
+    restored: list[Any] = []
     runtime = ModuleType("snapshot_restore_py")
     runtime.register_before_snapshot = hooks.append  # type: ignore[attr-defined]
+    runtime.register_after_restore = restored.append  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, runtime.__name__, runtime)
     bootstrap.entry(lambda *_: None)
-    assert hooks == [bootstrap.prime]
+    assert (hooks, restored) == ([bootstrap.prime], [random.seed])
     hooks[0]()
     made = set(vars(bootstrap.services()))
     assert {"store", "machine", "policy", "metrics"} <= made

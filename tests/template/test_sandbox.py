@@ -9,7 +9,8 @@ from headstart_runner.config import RIGHTS
 
 ROOT = Path(__file__).parents[2]
 IMAGE = (ROOT / "sandbox" / "Dockerfile").read_text()
-TASK = read_template(ROOT / "template.yaml")["Resources"]["SandboxTask"]["Properties"]
+TEMPLATE = read_template(ROOT / "template.yaml")
+TASK = TEMPLATE["Resources"]["SandboxTask"]["Properties"]
 [CONTAINER] = TASK["ContainerDefinitions"]
 DOCKERS_DEFAULT = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE",
@@ -30,7 +31,9 @@ def test_it_gets_no_credentials() -> None:
 
 
 def test_it_is_not_root_and_writes_to_the_images_volumes_only() -> None:
-    assert CONTAINER["User"] == instruction("USER") == "runner"
+    assert CONTAINER["User"] == {"Ref": "SandboxUser"}
+    assert TEMPLATE["Parameters"]["SandboxUser"]["Default"] == instruction("USER") == "runner"
+    assert {"--reuid=runner", "--regid=runner"} < set(json.loads(instruction("ENTRYPOINT")))
     assert CONTAINER["ReadonlyRootFilesystem"] is True
     mounted = {point["SourceVolume"]: point["ContainerPath"] for point in CONTAINER["MountPoints"]}
     assert set(mounted.values()) == set(json.loads(instruction("VOLUME")))

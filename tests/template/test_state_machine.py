@@ -18,6 +18,7 @@ SERVICE_ERRORS = {
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
     # A worker that died or ran out of time: run_step continues what it had begun.
     "Lambda.Unknown",

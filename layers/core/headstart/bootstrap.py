@@ -1,6 +1,7 @@
 """Putting the adapters behind the ports, once a container and only when first used."""
 
 import os
+import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, cached_property, partial, wraps
@@ -145,6 +146,8 @@ def _prime_before_snapshot() -> None:
     except ModuleNotFoundError:
         return
     snapshot_restore_py.register_before_snapshot(prime)
+    # Else every copy of the snapshot waits the same "random" times before it tries again.
+    snapshot_restore_py.register_after_restore(random.seed)
 
 
 @cache

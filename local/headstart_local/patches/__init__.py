@@ -44,6 +44,7 @@ PATCHES: tuple[Patch, ...] = (
     ecs.task_processes,
     ecs.task_state_events,
     ecs.client_token,
+    ecs.weighed_strategy,
     ecs.started_by_alone,
 )
 

@@ -215,6 +215,24 @@ def client_token(context: PatchContext) -> None:
     ecs._run_task = ecs._ACTION_MAP["RunTask"] = run
 
 
+def weighed_strategy(context: PatchContext) -> None:
+    """Refuse RunTask with a strategy in which no capacity provider has a weight.
+
+    The weight's default is 0, and one must be above it ("CapacityProviderStrategyItem").
+    """
+    ecs, responses = context.emulator.ecs, context.emulator.responses
+    stock = ecs._run_task
+
+    def run(data: dict[str, Any]) -> Any:
+        strategy = data.get("capacityProviderStrategy")
+        if strategy and not any(item.get("weight") for item in strategy):
+            message = "There are no capacity providers with a weight value greater than zero"
+            return responses.error_response_json("InvalidParameterException", message, 400)
+        return stock(data)
+
+    ecs._run_task = ecs._ACTION_MAP["RunTask"] = run
+
+
 def started_by_alone(context: PatchContext) -> None:
     """Refuse ListTasks with startedBy and another filter.
 

@@ -18,6 +18,15 @@ _CONFIG = Config(
     user_agent_extra="headstart",
 )
 
+# By default URLs are signed by version 2 in the oldest regions, which leaves out the length, and
+# name the global endpoint, which may redirect ("Download and upload objects with presigned URLs").
+_S3_CONFIG = _CONFIG.merge(
+    Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    )
+)
+
 
 @cache
 def _session() -> Session:
@@ -29,7 +38,8 @@ def make_client(service: str, endpoint_url: str | None = None) -> Any:
 
     botocore without boto3's resources on top: the same clients, sooner.
     """
-    return _session().create_client(service, config=_CONFIG, endpoint_url=endpoint_url)
+    config = _S3_CONFIG if service == "s3" else _CONFIG
+    return _session().create_client(service, config=config, endpoint_url=endpoint_url)
 
 
 def error_code(error: ClientError) -> str:

@@ -1,5 +1,6 @@
 """Sandboxes as tasks of ECS on Fargate."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,7 +54,10 @@ class EcsSandboxes:
                 taskDefinition=config.task_definition,
                 clientToken=spec.name,
                 startedBy=spec.name,
-                capacityProviderStrategy=[{"capacityProvider": config.capacity_provider}],
+                # With the weight's default, 0, nothing is placed ("CapacityProviderStrategyItem").
+                capacityProviderStrategy=[
+                    {"capacityProvider": config.capacity_provider, "weight": 1}
+                ],
                 networkConfiguration={
                     "awsvpcConfiguration": {
                         "subnets": config.subnets,
@@ -93,15 +97,11 @@ class EcsSandboxes:
         """Return the tasks of our family that have not stopped: the first 500."""
         found: list[StartedSandbox] = []
         family = self._config.task_definition.rpartition("/")[2].partition(":")[0]
-        token = ""
         with translated():
-            for _ in range(_LIST_PAGES):
-                page = self._client.list_tasks(
-                    cluster=self._config.cluster,
-                    family=family,
-                    desiredStatus="RUNNING",
-                    nextToken=token,
-                )
+            pages = self._client.get_paginator("list_tasks").paginate(
+                cluster=self._config.cluster, family=family, desiredStatus="RUNNING"
+            )
+            for page in islice(pages, _LIST_PAGES):
                 if page["taskArns"]:
                     answer = self._client.describe_tasks(
                         cluster=self._config.cluster, tasks=page["taskArns"]
@@ -115,9 +115,6 @@ class EcsSandboxes:
                         for task in answer["tasks"]
                         if task["lastStatus"] != "STOPPED"
                     ]
-                token = page.get("nextToken", "")
-                if not token:
-                    break
         return found
 
     def stop(self, handle: str, reason: str) -> None:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from headstart.adapters.aws import error_code, translated
+from headstart.domain.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _URL_SECONDS = 900
+_DELETE_ROUNDS = 20
 _DELETE_AT_ONCE = 1000
 """DeleteObjects takes 1000 keys ("DeleteObjects", S3 API reference)."""
 
@@ -59,14 +61,17 @@ class S3Objects:
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so."""
         with translated():
-            while True:
+            for _ in range(_DELETE_ROUNDS):
                 page = self._client.list_objects_v2(
                     Bucket=self._bucket, Prefix=prefix, MaxKeys=_DELETE_AT_ONCE
                 )
                 keys = [{"Key": item["Key"]} for item in page.get("Contents", [])]
                 if not keys:
                     return
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self._bucket,
                     Delete={"Objects": keys, "Quiet": True},  # type: ignore[typeddict-item]
                 )
+                if answer.get("Errors"):
+                    raise ServiceUnavailable("S3 refused to delete some objects")
+        raise ServiceUnavailable("objects kept coming while they were deleted")

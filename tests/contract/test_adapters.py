@@ -1,0 +1,109 @@
+"""What the adapters ask of AWS, where no emulator would notice a mistake."""
+
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from headstart.adapters import aws
+from headstart.adapters.ecs import EcsConfig, EcsSandboxes
+from headstart.adapters.s3 import S3Objects
+from headstart.domain.errors import ServiceUnavailable
+from headstart.usecases.ports import SandboxSpec
+
+TASK = "arn:aws:ecs:eu-west-1:123456789012:task/headstart/1"
+SHA256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> str:
+    return in_region("eu-west-1", monkeypatch)
+
+
+def in_region(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let clients be made for a region, with credentials that are none."""
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(variable, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", name)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    aws._session.cache_clear()
+    return name
+
+
+def client(service: str, **answers: list[dict[str, Any]]) -> Any:
+    """Return a client that is given its answers, one a call, and keeps what it was asked."""
+    made = aws.make_client(service)
+    made.asked = []
+
+    def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        made.asked.append(params["body"])
+        return SimpleNamespace(status_code=200), answers[model.name].pop(0)
+
+    made.meta.events.register(f"before-call.{service}", answer)
+    return made
+
+
+def sandboxes(ecs: Any) -> EcsSandboxes:
+    config = EcsConfig(
+        cluster="headstart",
+        task_definition="headstart-sandbox",
+        subnets=["subnet-1"],
+        security_groups=["sg-1"],
+        assign_public_ip=True,
+        capacity_provider="FARGATE_SPOT",
+    )
+    return EcsSandboxes(ecs, config)
+
+
+def test_a_task_is_started_by_a_provider_with_a_weight_and_under_its_name(region: str) -> None:
+    ecs = client("ecs", RunTask=[{"tasks": [{"taskArn": TASK}], "failures": []}])
+    spec = SandboxSpec(
+        name="ses_1-1-1", session_id="ses_1", attempt_number=1, key="k", stream_url="wss://x"
+    )
+    assert sandboxes(ecs).start(spec) == TASK
+    [asked] = ecs.asked
+    assert b'"capacityProvider": "FARGATE_SPOT", "weight": 1' in asked
+    assert b'"clientToken": "ses_1-1-1", "startedBy": "ses_1-1-1"' in asked
+    assert b"launchType" not in asked
+
+
+def test_all_pages_of_tasks_are_looked_at_up_to_a_bound(region: str) -> None:
+    pages = [{"taskArns": [], "nextToken": str(number)} for number in range(1, 9)]
+    ecs = client("ecs", ListTasks=pages)
+    assert sandboxes(ecs).started() == []
+    assert b"nextToken" not in ecs.asked[0]
+    assert [b'"nextToken": "%d"' % n in body for n, body in enumerate(ecs.asked)][1:] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    "name", ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-southeast-2"]
+)
+def test_a_copy_is_sent_to_its_own_region_with_its_length_and_checksum_signed(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    in_region(name, monkeypatch)
+    objects = S3Objects(aws.make_client("s3"), "saved-work")
+    put, headers = objects.presign_put("snapshots/ses_1/snap_1", 7, SHA256)
+    for url in (put, objects.presign_get("snapshots/ses_1/snap_1")):
+        parts = urlsplit(url)
+        assert parts.hostname == f"saved-work.s3.{name}.amazonaws.com"
+        assert parse_qs(parts.query)["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    signed = parse_qs(urlsplit(put).query)["X-Amz-SignedHeaders"][0].split(";")
+    assert {name.lower() for name in headers} <= set(signed)
+
+
+def test_objects_that_can_not_be_deleted_are_not_asked_for_for_ever(region: str) -> None:
+    page = {"Contents": [{"Key": "snapshots/ses_1/snap_1"}]}
+    refused = {"Errors": [{"Key": "snapshots/ses_1/snap_1", "Code": "AccessDenied"}]}
+    s3 = client("s3", ListObjectsV2=[page], DeleteObjects=[refused])
+    with pytest.raises(ServiceUnavailable, match="refused"):
+        S3Objects(s3, "saved-work").delete("snapshots/ses_1/")
+
+
+def test_objects_that_keep_coming_are_given_up(region: str) -> None:
+    page = {"Contents": [{"Key": "snapshots/ses_1/snap_1"}]}
+    s3 = client("s3", ListObjectsV2=[page] * 99, DeleteObjects=[{}] * 99)
+    with pytest.raises(ServiceUnavailable, match="kept coming"):
+        S3Objects(s3, "saved-work").delete("snapshots/ses_1/")
+    assert len(s3.asked) < 99
