@@ -61,7 +61,7 @@ _ROWS: dict[Call, tuple[Effect, ...]] = {
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.NOT_FOUND,
     ),
     Call.INTERRUPT: (
-        _E.CANCEL, _E.NOTHING, _E.ABORT, _E.ABORT,
+        _E.CANCEL, _E.ABORT, _E.ABORT, _E.ABORT,
         _E.NOTHING, _E.NOTHING, _E.NOTHING, _E.NOT_FOUND,
     ),
     Call.RETRY: (

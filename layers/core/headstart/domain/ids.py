@@ -1,5 +1,7 @@
 """Identifiers: minted once, before anything else happens, and never translated."""
 
+import base64
+import hmac
 import secrets
 from datetime import datetime
 
@@ -28,6 +30,12 @@ def new_session_id(now: datetime) -> str:
 def new_id(prefix: str) -> str:
     """Mint an identifier `<prefix>_<24 base62 characters>` with 142 bits of randomness."""
     return f"{prefix}_{_random_base62(24)}"
+
+
+def derived_secret(secret: str, name: str) -> str:
+    """Return the bearer secret that belongs to a secret and a name: always the same one."""
+    mac = hmac.digest(secret.encode(), name.encode(), "sha256")
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 def new_secret() -> str:

@@ -64,8 +64,9 @@ TURN_CHECK = timedelta(minutes=2)
 ASLEEP_CHECK = timedelta(minutes=1)
 """When the janitor makes sure that nothing of a sleeping session runs on."""
 
-SLEEP_LIMIT = timedelta(minutes=3)
-"""How long saving the work may take before the sandbox is stopped all the same."""
+SLEEP_LIMIT = timedelta(minutes=5)
+"""How long saving the work may take before the sandbox is stopped all the same: making a copy and
+sending it have two minutes each."""
 
 _DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
 
@@ -91,6 +92,7 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
     session.attempt_cause = cause
     session.execution_arn = None
     session.failure = None
+    session.saving = None
     session.move_to(Status.PREPARING, work.now)
     session.waiting_since = None
     session.due_at = work.now + START_CHECK
@@ -158,9 +160,16 @@ def progress_step(
     if percent is not None:
         record.percent = max(percent, record.percent or 0)
     if output:
-        record.output = ((record.output or "") + output)[-OUTPUT_TAIL_CHARACTERS:]
+        _append_output(record, output, output_offset)
     write = work.now - attempt.progress_at >= PROGRESS_WRITE_INTERVAL
     _show(work, attempt, record, output, output_offset, write=write)
+
+
+def _append_output(record: StepRecord, output: str, offset: int | None) -> None:
+    """Add a piece to the tail; what came between two writes of the row is missing in it."""
+    gap = "" if offset in {None, record.output_end or 0} else "\n…\n"
+    record.output = f"{record.output or ''}{gap}{output}"[-OUTPUT_TAIL_CHARACTERS:]
+    record.output_end = None if offset is None else offset + len(output.encode())
 
 
 def end_step(
@@ -358,6 +367,14 @@ def accept_message(work: Work, message: Message) -> None:
     work.emit(events.TurnStarted(turn_id=turn.turn_id, message_id=message.message_id), turn.turn_id)
 
 
+def unclaim_message(work: Work, message: Message) -> None:
+    """Put a message that was certainly not delivered back to the head of the queue."""
+    work.session.active_turn = None
+    message.status = MessageStatus.QUEUED
+    work.save(message)
+    rest(work)
+
+
 def refuse_message(work: Work, message: Message, error: StepError) -> None:
     """The message was not delivered, or it can't be known: it is held and the queue stops."""
     work.session.active_turn = None
@@ -389,8 +406,10 @@ def end_turn(
     if turn is None or turn.turn_id != turn_id or turn.started_at is None:
         return False
     session.active_turn = None
+    for request_id in session.pending_inputs:
+        work.emit(events.InputResolved(request_id=request_id, outcome="withdrawn"), turn_id)
     session.pending_inputs = []
-    if interrupted or error:
+    if (interrupted or error) and not turn.released:
         session.hold = session.hold or Hold.PAUSED
     if interrupted:
         work.emit(events.TurnInterrupted(turn_id=turn_id, message_id=turn.message_id), turn_id)
@@ -436,6 +455,7 @@ def begin_stopping(work: Work) -> None:
 def fall_asleep(work: Work, reason: str, *, saved: bool = False) -> None:
     """The container is gone; the next message wakes the session."""
     work.session.move_to(Status.ASLEEP, work.now)
+    work.session.saving = None
     work.session.due_at = work.now + ASLEEP_CHECK
     work.quota = QuotaChange.LEAVE
     work.emit(events.SessionAsleep(reason=reason, saved=saved))

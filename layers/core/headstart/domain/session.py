@@ -94,20 +94,25 @@ class Hold(StrEnum):
 
 
 class Turn(Model):
-    """The active turn: claimed when its message is `delivering`, started once it is delivered."""
+    """The active turn: claimed when its message is `delivering`, started once it is delivered.
+
+    `released` once someone asked, after an interrupt, for the queue to go on when it has ended.
+    """
 
     turn_id: str
     message_id: str
     message_number: int
     claimed_at: Timestamp
     started_at: Timestamp | None = None
+    released: bool = False
 
 
 class Session(Model):
     """The root of everything a session owns; kept under 2 KB.
 
     Every write to any row of a session goes together with this row, on the condition that
-    `version` is what the writer read: so no writer can act on a state that is over.
+    `version` is what the writer read: so no writer can act on a state that is over. `saving` names
+    the newest snapshot that was asked for and is not done yet.
     """
 
     session_id: str
@@ -133,6 +138,7 @@ class Session(Model):
     hold: Hold | None = None
     active_turn: Turn | None = None
     pending_inputs: list[str] = Field(default_factory=list)
+    saving: str | None = None
     failure: Failure | None = None
     runner_seq: int = 0
     due_at: Timestamp | None = None
@@ -183,7 +189,10 @@ class SessionConfig(Model):
 
 
 class StepRecord(Model):
-    """How one step of an attempt stands; `output` is the tail of what it printed."""
+    """How one step of an attempt stands.
+
+    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked.
+    """
 
     step: StepName
     status: StepStatus = StepStatus.PENDING
@@ -192,6 +201,7 @@ class StepRecord(Model):
     message: str | None = None
     percent: int | None = None
     output: str | None = None
+    output_end: int | None = None
 
 
 def _all_steps() -> list[StepRecord]:

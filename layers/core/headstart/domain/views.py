@@ -93,7 +93,7 @@ def _step_view(record: StepRecord, output: Output | None, *, snapshot: bool) -> 
         text = output.text
     if snapshot and text is not None:
         text = text[-SNAPSHOT_OUTPUT_CHARACTERS:]
-    view = {**record.to_json(), "output": text}
+    view = {**record.to_json(), "output": text, "outputEnd": None}
     return {key: value for key, value in view.items() if value is not None or key.endswith("At")}
 
 

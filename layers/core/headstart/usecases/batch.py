@@ -1,9 +1,10 @@
 """One report of a runner applied to one session: what it changes, and what must follow."""
 
+import logging
 from dataclasses import dataclass, field
 
 from headstart.domain import channel, events, lifecycle
-from headstart.domain.errors import InputGone, StepError, step_error
+from headstart.domain.errors import InputGone, SnapshotFailed, StepError, step_error
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
@@ -16,9 +17,11 @@ from headstart.domain.session import (
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.ports import Ports
-from headstart.usecases.sleep import keep_snapshot, snapshot_row, upload_row
+from headstart.usecases.sleep import keep_snapshot, snapshot_of, snapshot_row, upload_row
 
 MAX_PENDING_INPUTS = 20
+
+_log = logging.getLogger(__name__)
 
 _TurnEvent = (
     channel.AgentEvent
@@ -114,13 +117,18 @@ class Batch:
                     self.taken.commands.append(snapshot_row(self._work))
                 return
             case channel.InputRequested():
-                self._ask(event)
+                if not self._ask(event):
+                    return
             case channel.InputResolved():
                 self._resolve(event.request_id, event.outcome)
                 return
         self._work.emit(_passed_on(event), event.turn_id)
 
-    def _ask(self, event: channel.InputRequested) -> None:
+    def _ask(self, event: channel.InputRequested) -> bool:
+        """Keep what the agent asks; False for more than a person could ever answer."""
+        pending = self._session.pending_inputs
+        if event.request_id not in pending and len(pending) >= MAX_PENDING_INPUTS:
+            return False
         asked = Input(
             request_id=event.request_id,
             turn_id=event.turn_id,
@@ -130,9 +138,9 @@ class Batch:
         )
         self._inputs[asked.request_id] = asked
         self._work.save(asked)
-        pending = self._session.pending_inputs
-        if asked.request_id not in pending and len(pending) < MAX_PENDING_INPUTS:
+        if asked.request_id not in pending:
             pending.append(asked.request_id)
+        return True
 
     def _resolve(self, request_id: str, outcome: str) -> None:
         asked = self._inputs.get(request_id) or self._ports.store.input(
@@ -174,6 +182,11 @@ class Batch:
             row.failure = Failure.of(error, row.step) if error else None
             self._work.save(row)
             self._apply(row, result, error)
+        elif row.kind == "upload" and self._session.status is Status.STOPPING:
+            # Who took it in may have died before the session could sleep.
+            self._saved(
+                row, step_error(row.failure.code, row.failure.reason) if row.failure else None
+            )
         self.taken.settled.append(row)
 
     def _apply(
@@ -187,27 +200,34 @@ class Batch:
                 if upload:
                     self.taken.commands.append(upload)
                 else:
-                    self._saved(None, error)
+                    self._saved(row, error or SnapshotFailed("the copy makes no sense"))
             case "upload":
-                replaced = self._ports.store.snapshot(self._session.session_id)
-                kept = error is None and keep_snapshot(self._ports, self._work, row)
-                self.taken.obsolete = replaced.key if kept and replaced else None
-                self._saved(row if kept else None, error)
+                try:
+                    if error is None:
+                        self.taken.obsolete = keep_snapshot(self._ports, self._work, row)
+                except SnapshotFailed as missing:
+                    error = missing
+                self._saved(row, error)
             case "input" if isinstance(error, InputGone):
                 self._resolve(str(row.args["requestId"]), "withdrawn")
             case _ if (step := self._step(row.command_id)) is not None:
                 self._step_result(step, result, error)
 
-    def _saved(self, row: CommandRow | None, error: StepError | None) -> None:
+    def _saved(self, row: CommandRow, error: StepError | None) -> None:
         """The work was saved, or was not: either way a session that waits for it sleeps now."""
-        if row is None:
+        if error:
             self.taken.counts.append("SnapshotsFailed")
+            _log.warning("the work was not saved", extra={"reason": str(error)})
+        if snapshot_of(row) != self._session.saving:
+            return
         if self._session.status is Status.STOPPING:
             sandbox = self._ports.store.sandbox(self._session.session_id)
             reason = (sandbox and sandbox.stopped_reason) or "Idle"
-            if row is None:
-                reason += f"; the work was not saved: {error or 'no copy'}"
-            self.taken.asleep = (reason, row is not None)
+            if error:
+                reason += f"; the work was not saved: {error}"
+            self.taken.asleep = (reason, error is None)
+        else:
+            self._session.saving = None
 
     def _step_result(
         self, step: StepName, result: channel.CommandResult, error: StepError | None

@@ -1,5 +1,7 @@
 """Commands as frames: made from their rows each time they are sent, secrets and URLs just then."""
 
+from datetime import datetime
+
 from headstart.domain import channel, lifecycle
 from headstart.domain.commands import SavedWork, step_args, step_timeout
 from headstart.domain.model import OpenModel
@@ -72,7 +74,7 @@ def _step(
     saved = _saved_work(ports, session) if step in {StepName.CLONE, StepName.RESTORE} else None
     secrets = ports.secrets.read() if step is StepName.AGENT else None
     args = step_args(step, session, config, ports.policy, saved, secrets=secrets)
-    return _command(row, step_timeout(step, config), args)
+    return _command(row, step_timeout(step, len(config.setup_commands)), args)
 
 
 def _saved_work(ports: Ports, session: Session) -> SavedWork | None:
@@ -99,17 +101,24 @@ def _prompt(ports: Ports, session: Session, row: CommandRow) -> channel.Command 
         mode=session.mode,
         model=session.model,
     )
-    return _command(row, STEP_BY_NAME[StepName.DELIVER].timeout, args)
+    return _command(row, step_timeout(StepName.DELIVER), args)
 
 
-def pending_frames(ports: Ports, session: Session) -> list[channel.Command]:
-    """Return the frames of every command that waits for its result, for a runner's hello."""
-    config = ports.store.config(session.session_id)
-    frames = (
-        frame_of(ports, session, config, row)
+def pending_frames(
+    ports: Ports, session: Session, *, before: datetime | None = None
+) -> list[channel.Command]:
+    """Return the frames of the commands that wait for their results: all, or the older ones."""
+    rows = [
+        row
         for row in ports.store.commands(session.session_id)
-        if not row.answered and row.attempt_number == session.attempt_number
-    )
+        if not row.answered
+        and row.attempt_number == session.attempt_number
+        and (before is None or row.created_at <= before)
+    ]
+    if not rows:
+        return []
+    config = ports.store.config(session.session_id)
+    frames = (frame_of(ports, session, config, row) for row in rows)
     return [frame for frame in frames if frame]
 
 

@@ -1,5 +1,6 @@
 """A person's hand on a session: change, interrupt, answer, retry."""
 
+import logging
 from typing import Any
 
 from headstart.domain import channel, lifecycle
@@ -7,7 +8,9 @@ from headstart.domain.calls import Call, Effect
 from headstart.domain.errors import (
     AlreadyInitiated,
     Cancelled,
+    DeliveryUnknown,
     InputNotFound,
+    ServiceUnavailable,
     StaleAttempt,
     ValidationFailed,
 )
@@ -17,34 +20,44 @@ from headstart.domain.session import (
     Cause,
     CommandRow,
     Hold,
+    Message,
     SessionConfig,
     Status,
+    Turn,
 )
 from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
 from headstart.usecases.commands import send_command
 from headstart.usecases.create import title_of
 from headstart.usecases.line import admit_next, change_or_wait
-from headstart.usecases.messages import dispatch, release, require
+from headstart.usecases.messages import go_on, let_go_on, release, require
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import stop_sandbox
 from headstart.usecases.start import start_attempt
+
+_log = logging.getLogger(__name__)
+
+_ABORTS = 20
+"""How many times a turn may be told to stop."""
 
 
 def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSession) -> None:
     """Change what was asked for, before the first message is on its way.
 
-    What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound.
+    What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound, and where
+    `autoInitiate` wakes the session QuotaExceeded.
     """
     given = request.model_fields_set
 
-    def decide(work: Work) -> None:
+    def decide(work: Work) -> bool:
         session = work.session
         require(session, owner, Call.PATCH)
         if session.initiated_at or session.active_turn:
             raise AlreadyInitiated()
+        message = ports.store.message(session_id, session.next_message)
+        if _may_be_delivered(message):
+            raise AlreadyInitiated()
         if request.prompt is not None:
-            message = ports.store.message(session_id, session.next_message)
             message.text = request.prompt
             session.title = title_of(request.prompt)
             work.save(message)
@@ -52,15 +65,23 @@ def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSessi
             session.mode = request.mode or ports.policy.default_mode
         if "model" in given:
             session.model = request.model or ports.policy.default_model
-        if request.auto_initiate is not None:
-            session.hold = None if request.auto_initiate else Hold.INITIATE
+        wakes = False
+        if request.auto_initiate:
+            wakes = let_go_on(ports, work)
+        elif request.auto_initiate is False:
+            session.hold = Hold.INITIATE
         config = ports.store.config(session_id)
         work.save(_changed(config, request, given))
         session.counts = config.counts()
         session.updated_at = work.now
+        return wakes
 
-    change(ports, session_id, decide)
-    dispatch(ports, session_id)
+    work, wakes = change_or_wait(ports, session_id, decide)
+    go_on(ports, work.session, wakes=wakes)
+
+
+def _may_be_delivered(message: Message) -> bool:
+    return message.failure is not None and message.failure.code == DeliveryUnknown.__name__
 
 
 def _changed(
@@ -90,28 +111,44 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
             return Effect.NOTHING, []
         session.hold = session.hold or Hold.PAUSED
         session.updated_at = work.now
-        row = CommandRow(
-            command_id=f"{turn.turn_id}.abort",
-            kind="abort",
-            attempt_number=session.attempt_number,
-            args=channel.AbortArgs(turn_id=turn.turn_id).to_json(),
-            created_at=work.now,
-        )
-        if ports.store.command(session_id, row.command_id) is None:
-            work.save(row)
-        return effect, [row]
+        turn.released = False
+        return effect, [_abort_row(ports, work, turn)]
 
     work, (effect, rows) = change(ports, session_id, decide)
     if effect is Effect.ABORT:
         for row in rows:
             send_command(ports, work.session, row)
     elif effect is Effect.CANCEL:
-        number = work.session.attempt_number
-        ports.machine.stop(session_id, number, "the preparation was cancelled")
         tell_runner(ports, session_id, [channel.Cancel(id=row.command_id) for row in rows])
+        try:
+            number = work.session.attempt_number
+            ports.machine.stop(session_id, number, "the preparation was cancelled")
+        except ServiceUnavailable:
+            # Nothing it does counts any more, and it ends when its heartbeats do.
+            _log.warning("could not stop a cancelled execution", exc_info=True)
         if work.session.status is Status.ASLEEP:
             stop_sandbox(ports, session_id, "the wake-up was cancelled")
         admit_next(ports, owner)
+
+
+def _abort_row(ports: Ports, work: Work, turn: Turn) -> CommandRow:
+    """Return the command that stops a turn: a new one when an earlier one did not help."""
+    for number in range(1, _ABORTS + 1):
+        command_id = f"{turn.turn_id}.abort.{number}"
+        known = ports.store.command(work.session.session_id, command_id)
+        if known and not known.answered:
+            return known
+        if known is None:
+            break
+    row = CommandRow(
+        command_id=command_id,
+        kind="abort",
+        attempt_number=work.session.attempt_number,
+        args=channel.AbortArgs(turn_id=turn.turn_id).to_json(),
+        created_at=work.now,
+    )
+    work.save(row)
+    return row
 
 
 def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
@@ -138,7 +175,8 @@ def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> N
 
     def decide(work: Work) -> None:
         session = work.session
-        if session.owner == owner and session.attempt_number != request.attempt_number:
+        visible = session.owner == owner and session.status is not Status.DELETING
+        if visible and session.attempt_number != request.attempt_number:
             raise StaleAttempt(f"the last attempt is {session.attempt_number}")
         require(session, owner, Call.RETRY)
         given = request.model_fields_set - {"attempt_number"}

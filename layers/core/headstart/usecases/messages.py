@@ -92,10 +92,8 @@ def send_message(
         return message, effect
 
     work, (message, effect) = change_or_wait(ports, session_id, decide)
-    if effect is Effect.WAKE:
-        _start(ports, work.session)
-    elif effect:
-        dispatch(ports, session_id)
+    if effect:
+        go_on(ports, work.session, wakes=effect is Effect.WAKE)
     return message_view(message)
 
 
@@ -103,21 +101,31 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
     """Release the held queue; twice is harmless. Raises WrongStatus, SessionNotFound."""
 
     def decide(work: Work) -> bool:
-        effect = require(work.session, owner, Call.INITIATE)
-        if work.session.hold is None:
-            return False
-        release(ports, work)
-        lifecycle.rest(work)
-        if effect is Effect.RELEASE_AND_WAKE and work.session.queue_length:
-            lifecycle.begin_attempt(work, Cause.WAKE)
-            return True
-        return False
+        require(work.session, owner, Call.INITIATE)
+        return let_go_on(ports, work)
 
     work, wakes = change_or_wait(ports, session_id, decide)
+    go_on(ports, work.session, wakes=wakes)
+
+
+def let_go_on(ports: Ports, work: Work) -> bool:
+    """Release what is held; True where that wakes the session, whose attempt begins."""
+    session = work.session
+    if session.hold is not None:
+        release(ports, work)
+        lifecycle.rest(work)
+    if session.status is not Status.ASLEEP or not session.queue_length:
+        return False
+    lifecycle.begin_attempt(work, Cause.WAKE)
+    return True
+
+
+def go_on(ports: Ports, session: Session, *, wakes: bool) -> None:
+    """Do what must follow the release: start the wake-up, or deliver."""
     if wakes:
-        _start(ports, work.session)
+        _start(ports, session)
     else:
-        dispatch(ports, session_id)
+        dispatch(ports, session.session_id)
 
 
 def _start(ports: Ports, session: Session) -> None:
@@ -130,7 +138,9 @@ def release(ports: Ports, work: Work) -> None:
     session = work.session
     session.hold = None
     session.updated_at = work.now
-    if session.message_count >= session.next_message and not session.active_turn:
+    if session.active_turn:
+        session.active_turn.released = True
+    elif session.message_count >= session.next_message:
         head = ports.store.message(session.session_id, session.next_message)
         if head.status is MessageStatus.HELD:
             head.status = MessageStatus.QUEUED

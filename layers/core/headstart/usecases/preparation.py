@@ -10,6 +10,7 @@ from headstart.domain.errors import (
     InternalStepError,
     SandboxStopped,
     SandboxUnresponsive,
+    SessionNotFound,
     StepError,
     StepTimedOut,
     TaskTokenGone,
@@ -185,7 +186,11 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
         lifecycle.fail_attempt(work, attempt, error)
         return True
 
-    work, failed = change(ports, session_id, decide)
+    try:
+        work, failed = change(ports, session_id, decide)
+    except SessionNotFound:
+        _log.info("the session of a failed preparation is gone")
+        return
     if failed:
         admit_next(ports, work.session.owner)
         _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})

@@ -10,8 +10,8 @@ from headstart.domain.errors import (
     TaskTokenGone,
     step_error,
 )
-from headstart.domain.ids import new_secret
-from headstart.domain.session import CommandRow, SandboxStatus, Status
+from headstart.domain.ids import derived_secret
+from headstart.domain.session import CommandRow, SandboxStatus, Session, Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.batch import Batch, Taken
@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 _BEATS = 10
 """How many commands one heartbeat may name; the runner works on two at most."""
 
+_FRAME_LIFE = timedelta(seconds=15)
+"""How long a command may be on its way, to the runner and back, before it is taken for lost."""
+
 _SEEN_INTERVAL = timedelta(minutes=1)
 """How often a heartbeat is written down."""
 
@@ -38,10 +41,9 @@ def hello(ports: Ports, connection: Connection, frame: channel.Hello) -> None:
     The newest connection of the accepted process wins. The first hello ends the `sandbox` step.
     """
     session_id = connection.session_id
-    resume_key = new_secret() if connection.credential == "bootstrap" else None
     ports.store.open_connection(connection)
 
-    def decide(work: Work) -> tuple[str | None, str | None]:
+    def decide(work: Work) -> tuple[str | None, str | None, str | None]:
         session = work.session
         sandbox = ports.store.sandbox(session_id)
         if session.status is Status.DELETING or sandbox is None:
@@ -56,10 +58,13 @@ def hello(ports: Ports, connection: Connection, frame: channel.Hello) -> None:
         sandbox.connection_id = connection.connection_id
         sandbox.status = SandboxStatus.CONNECTED
         sandbox.seen_at = work.now
-        if resume_key:
-            sandbox.resume_key_hash = hash_secret(resume_key)
-        else:
+        resume_key = None
+        if connection.credential == "resume":
             sandbox.bootstrap_key = None
+        elif sandbox.bootstrap_key:
+            # The same at each hello of a process: they may be served late and in any order.
+            resume_key = derived_secret(sandbox.bootstrap_key, frame.process)
+            sandbox.resume_key_hash = hash_secret(resume_key)
         work.save(sandbox)
         token = None
         if session.status is Status.PREPARING:
@@ -68,13 +73,14 @@ def hello(ports: Ports, connection: Connection, frame: channel.Hello) -> None:
                 lifecycle.end_step(
                     work, attempt, StepName.SANDBOX, StepStatus.COMPLETED, "The sandbox is up"
                 )
-            token = sandbox.task_token if first else None
+            # At every hello, since who took the first may have died before it told the machine.
+            token = sandbox.task_token
         if not first:
             work.emit(events.RunnerReconnected())
-        return token, replaced
+        return token, replaced, resume_key
 
     try:
-        work, (token, replaced) = change(ports, session_id, decide)
+        work, (token, replaced, resume_key) = change(ports, session_id, decide)
     except (AttemptSuperseded, SessionNotFound) as error:
         _refuse(ports, connection, error.code, error.reason)
         return
@@ -140,8 +146,6 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
         ports.objects.delete(taken.obsolete)
     if taken.durations:
         ports.store.remember_durations(work.session.git_url, taken.durations)
-    ack = channel.Ack(seq=frame.seq, accepted=taken.current)
-    post(ports, connection, channel.encode(ack))
     for row in taken.commands:
         send_command(ports, work.session, row)
     if taken.asleep:
@@ -149,6 +153,9 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
         fall_asleep(ports, session_id, reason, saved=saved)
     elif taken.turn_ended or taken.settled:
         dispatch(ports, session_id)
+    # Last, so that what was not done for this batch is done for its repetition.
+    ack = channel.Ack(seq=frame.seq, accepted=taken.current)
+    post(ports, connection, channel.encode(ack))
 
 
 def _settle(ports: Ports, row: CommandRow) -> None:
@@ -161,7 +168,11 @@ def _settle(ports: Ports, row: CommandRow) -> None:
 
 
 def heartbeat(ports: Ports, connection: Connection, frame: channel.Heartbeat) -> None:
-    """Keep the waiting tasks of the runner's commands alive, and note that the runner lives."""
+    """Keep the waiting tasks of the runner's commands alive, and note that the runner lives.
+
+    Commands that should run and don't are sent again, and steps that run and shouldn't are
+    cancelled: those frames were lost.
+    """
     sandbox = ports.store.sandbox(connection.session_id)
     if sandbox is None or sandbox.connection_id != connection.connection_id:
         return
@@ -172,9 +183,29 @@ def heartbeat(ports: Ports, connection: Connection, frame: channel.Heartbeat) ->
                 ports.machine.beat(row.task_token)
             except TaskTokenGone:
                 _log.info("a heartbeat came for a task that no longer waits")
+    _repeat_lost(ports, connection, frame)
     now = ports.clock()
     if sandbox.seen_at is None or now - sandbox.seen_at >= _SEEN_INTERVAL:
         change(ports, connection.session_id, lambda work: _see(ports, work, connection))
+
+
+def _repeat_lost(ports: Ports, connection: Connection, frame: channel.Heartbeat) -> None:
+    session = ports.store.session(connection.session_id)
+    late = ports.clock() - _FRAME_LIFE
+    lost = [
+        *(c for c in pending_frames(ports, session, before=late) if c.id not in frame.running),
+        *(channel.Cancel(id=i) for i in frame.running if _is_over(session, i)),
+    ]
+    if lost:
+        ports.metrics.count("FramesRepeated", len(lost))
+        post(ports, connection, [text for item in lost for text in channel.encode(item)])
+
+
+def _is_over(session: Session, command_id: str) -> bool:
+    """Say whether a command is a step's of an attempt that is over."""
+    step = lifecycle.parse_step_command(command_id)
+    current = session.status is Status.PREPARING and step and step[0] == session.attempt_number
+    return step is not None and not current
 
 
 def _see(ports: Ports, work: Work, connection: Connection) -> None:
@@ -191,7 +222,7 @@ def leaving(ports: Ports, connection: Connection) -> None:
     """
     session_id = connection.session_id
 
-    def decide(work: Work) -> tuple[bool, CommandRow | None]:
+    def decide(work: Work) -> bool:
         session = work.session
         sandbox = ports.store.sandbox(session_id)
         if (
@@ -199,27 +230,28 @@ def leaving(ports: Ports, connection: Connection) -> None:
             or sandbox.status is SandboxStatus.STOPPED
             or sandbox.connection_id != connection.connection_id
         ):
-            return False, None
-        saving = any(
-            row.kind in {"snapshot", "upload"} and not row.answered
-            for row in ports.store.commands(session_id)
-            if row.attempt_number == session.attempt_number
-        )
-        if session.status is Status.STOPPING:
-            return saving, None
-        if session.status not in {Status.READY, Status.PREPARED} or session.active_turn:
-            return False, None
-        lifecycle.begin_stopping(work)
-        sandbox.stopped_reason = "The sandbox had to stop"
-        work.save(sandbox)
-        return True, None if saving else snapshot_row(work)
+            return False
+        if session.status in {Status.READY, Status.PREPARED}:
+            turn = session.active_turn
+            if turn and turn.started_at is None:
+                # It says so when every delivery is over, and takes none any more.
+                lifecycle.unclaim_message(
+                    work, ports.store.message(session_id, turn.message_number)
+                )
+            lifecycle.begin_stopping(work)
+            sandbox.stopped_reason = "The sandbox had to stop"
+            work.save(sandbox)
+            if session.saving is None:
+                snapshot_row(work)
+        return session.status is Status.STOPPING and session.saving is not None
 
     try:
-        work, (stays, row) = change(ports, session_id, decide)
+        work, stays = change(ports, session_id, decide)
     except SessionNotFound:
-        stays, row = False, None
+        stays = False
     if not stays:
         post(ports, connection, channel.encode(channel.Leave()))
-    elif row:
-        ports.metrics.count("SandboxesLeaving")
-        send_command(ports, work.session, row)
+        return
+    ports.metrics.count("SandboxesLeaving")
+    saving = [f for f in pending_frames(ports, work.session) if f.kind in {"snapshot", "upload"}]
+    post(ports, connection, [text for command in saving for text in channel.encode(command)])

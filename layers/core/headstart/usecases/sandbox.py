@@ -20,6 +20,8 @@ from headstart.usecases.ports import Ports, SandboxSpec
 
 _log = logging.getLogger(__name__)
 
+_WITHOUT_SANDBOX = {Status.STOPPING, Status.ASLEEP, Status.FAILED}
+
 
 def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_token: str) -> None:
     """Keep the session's living sandbox or start one; done when the runner's hello is accepted.
@@ -141,16 +143,28 @@ def _mark_stopped(ports: Ports, session_id: str, started: Sandbox, reason: str) 
 
 
 def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
-    """Stop the session's container task and revoke its key; one that is gone is fine.
+    """Revoke the key of a sandbox that its session needs no more, and stop its task.
 
-    Its runner is told to go, so that it doesn't ask for its work to be saved.
+    Nothing is done where the session has begun to need one again. The runner is told to go, so that
+    it doesn't ask for its work to be saved.
     """
-    sandbox = ports.store.sandbox(session_id)
-    if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+
+    def decide(work: Work) -> Sandbox | None:
+        sandbox = ports.store.sandbox(session_id)
+        if sandbox is None or work.session.status not in _WITHOUT_SANDBOX:
+            return None
+        if sandbox.status is not SandboxStatus.STOPPED:
+            sandbox.status = SandboxStatus.STOPPED
+            sandbox.stopped_reason = reason
+            work.save(sandbox)
+        return sandbox
+
+    _, sandbox = change(ports, session_id, decide)
+    if sandbox is None:
         return
+    # What dies before this leaves an orphan, or is done again by the janitor.
     if sandbox.task_arn:
         ports.sandboxes.stop(sandbox.task_arn, reason)
-    _mark_stopped(ports, session_id, sandbox, reason)
     tell_runner(ports, session_id, [Leave()])
 
 
@@ -167,17 +181,23 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
     def decide(work: Work) -> str | None:
         session = work.session
         sandbox = ports.store.sandbox(session_id)
-        if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+        if sandbox is None or (handle != sandbox.task_arn and name != sandbox.name(session_id)):
             return None
-        if handle != sandbox.task_arn and name != sandbox.name(session_id):
-            return None
-        sandbox.status = SandboxStatus.STOPPED
-        sandbox.stopped_reason = reason
-        sandbox.connection_id = None
-        work.save(sandbox)
+        known = sandbox.status is SandboxStatus.STOPPED
+        if not known:
+            sandbox.status = SandboxStatus.STOPPED
+            sandbox.stopped_reason = reason
+            sandbox.connection_id = None
+            work.save(sandbox)
         if session.status is Status.PREPARING:
+            # Also when it is known: who wrote it down may have died before it told the machine.
             return _waiting_token(ports, session, sandbox)
-        if session.status in {Status.READY, Status.RUNNING, Status.PREPARED, Status.STOPPING}:
+        if not known and session.status in {
+            Status.READY,
+            Status.RUNNING,
+            Status.PREPARED,
+            Status.STOPPING,
+        }:
             turn = session.active_turn
             message = ports.store.message(session_id, turn.message_number) if turn else None
             lifecycle.lose_turn(work, message, error)

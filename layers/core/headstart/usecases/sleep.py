@@ -1,15 +1,17 @@
 """Sleep: save the work, stop the sandbox, and look at the queue once more."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from headstart.domain import lifecycle
+from headstart.domain.errors import QuotaExceeded, SnapshotFailed
 from headstart.domain.ids import new_id
 from headstart.domain.session import Cause, CommandRow, Snapshot, Status
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_command
-from headstart.usecases.line import admit_next
+from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import stop_sandbox
 from headstart.usecases.start import start_attempt
@@ -36,9 +38,13 @@ def begin_sleep(ports: Ports, session_id: str) -> bool:
 
 
 def snapshot_row(work: Work) -> CommandRow:
-    """Ask for a copy of the work; the runner makes it before it takes the next prompt."""
+    """Ask for a copy of the work; the runner makes it before it takes the next prompt.
+
+    It takes the place of a copy that was asked for before.
+    """
+    work.session.saving = new_id("snap")
     row = CommandRow(
-        command_id=f"{new_id('snap')}.snapshot",
+        command_id=f"{work.session.saving}.snapshot",
         kind="snapshot",
         attempt_number=work.session.attempt_number,
         created_at=work.now,
@@ -52,25 +58,41 @@ def upload_row(work: Work, made: CommandRow) -> CommandRow | None:
     size, sha256 = made.output.get("bytes"), made.output.get("sha256")
     if not isinstance(size, int) or size < 0 or not isinstance(sha256, str):
         return None
-    name = made.command_id.partition(".")[0]
+    name = snapshot_of(made)
     row = CommandRow(
         command_id=f"{name}.upload",
         kind="upload",
         attempt_number=work.session.attempt_number,
-        args={**made.output, "key": f"snapshots/{work.session.session_id}/{name}"},
+        args={
+            **made.output,
+            "key": f"snapshots/{work.session.session_id}/{name}",
+            "askedAt": made.created_at.isoformat(),
+        },
         created_at=work.now,
     )
     work.save(row)
     return row
 
 
-def keep_snapshot(ports: Ports, work: Work, uploaded: CommandRow) -> bool:
-    """Make an uploaded copy the session's snapshot, once it is seen to be there whole."""
+def snapshot_of(row: CommandRow) -> str:
+    """Return the name of the snapshot that a command makes or sends."""
+    return row.command_id.partition(".")[0]
+
+
+def keep_snapshot(ports: Ports, work: Work, uploaded: CommandRow) -> str | None:
+    """Make an uploaded copy the session's snapshot, once it is seen to be there whole.
+
+    Returns the key of the object that is not needed any more: the one before, or this one when a
+    copy that was asked for later has been faster. Raises SnapshotFailed.
+    """
     args: dict[str, Any] = uploaded.args
     key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
     if not ports.objects.is_there(key, size, sha256):
-        _log.error("a snapshot was reported as uploaded and is not there")
-        return False
+        raise SnapshotFailed("it was said to be sent and is not there")
+    asked_at = datetime.fromisoformat(str(args["askedAt"]))
+    before = ports.store.snapshot(work.session.session_id)
+    if before and before.created_at > asked_at:
+        return key
     skipped = args.get("skipped")
     work.save(
         Snapshot(
@@ -80,10 +102,10 @@ def keep_snapshot(ports: Ports, work: Work, uploaded: CommandRow) -> bool:
             base_commit=args.get("baseCommit"),
             head_commit=args.get("headCommit"),
             skipped=skipped[:50] if isinstance(skipped, list) else [],
-            created_at=work.now,
+            created_at=asked_at,
         )
     )
-    return True
+    return before.key if before and before.key != key else None
 
 
 def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> None:
@@ -98,14 +120,17 @@ def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> N
             lifecycle.fall_asleep(work, reason, saved=saved)
 
     change(ports, session_id, decide)
-    wake_if_waiting(ports, session_id)
+    try:
+        wake_if_waiting(ports, session_id)
+    except QuotaExceeded:
+        _log.info("a message waits for a place; the janitor tries again")
     admit_next(ports, session.owner)
 
 
 def wake_if_waiting(ports: Ports, session_id: str) -> bool:
     """Wake a sleeping session whose queue is not empty: once, however many try.
 
-    Raises QuotaExceeded; the session stays due and is looked at again.
+    Raises QuotaExceeded where nobody waits in line; the session stays due and is looked at again.
     """
 
     def decide(work: Work) -> bool:
@@ -115,7 +140,7 @@ def wake_if_waiting(ports: Ports, session_id: str) -> bool:
         lifecycle.begin_attempt(work, Cause.WAKE)
         return True
 
-    work, wakes = change(ports, session_id, decide)
-    if wakes:
+    work, wakes = change_or_wait(ports, session_id, decide)
+    if wakes and work.session.waiting_since is None:
         start_attempt(ports, work.session)
     return wakes

@@ -1,0 +1,130 @@
+"""What a person says while something else is still under way: the last word counts."""
+
+import pytest
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.errors import AlreadyInitiated, StepTimedOut
+from headstart.domain.requests import PatchSession
+from headstart.domain.session import Cause, Hold, MessageStatus, Status
+from headstart.usecases import control
+from headstart.usecases.batch import MAX_PENDING_INPUTS
+from headstart.usecases.messages import initiate
+from headstart.usecases.preparation import fail_preparation, finish_preparation
+from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.sessions import get_session
+from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
+from tests.unit.test_control import S, asked, say, types
+
+
+@pytest.mark.parametrize("how", ["message", "initiate"])
+def test_who_goes_on_before_an_interrupted_turn_has_ended_is_not_forgotten(
+    ports: MemoryPorts, how: str
+) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    if how == "initiate":
+        say(ports, session_id, "do this instead")
+    control.interrupt(ports, "alice", session_id)
+    if how == "message":
+        say(ports, session_id, "do this instead")
+    else:
+        initiate(ports, "alice", session_id)
+    runner.report(turn_ended(ports, session_id, interrupted=True))
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
+
+
+def test_the_last_word_before_a_turn_ends_counts(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    control.interrupt(ports, "alice", session_id)
+    say(ports, session_id, "do this instead")
+    control.interrupt(ports, "alice", session_id)
+    runner.report(turn_ended(ports, session_id, interrupted=True))
+    assert ports.store.session(session_id).hold is Hold.PAUSED
+
+
+def test_an_interrupt_that_did_not_help_can_be_repeated(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    runner.new_frames()
+    for _ in range(2):
+        control.interrupt(ports, "alice", session_id)
+        frame = runner.new_frames()[-1]
+        assert frame["kind"] == "abort"
+        runner.complete(frame["id"])
+    aborts = [row.command_id for row in ports.store.commands(session_id) if row.kind == "abort"]
+    assert len(set(aborts)) == 2
+
+
+def test_a_first_message_on_its_way_can_be_interrupted(ports: MemoryPorts) -> None:
+    session_id = prepared(ports)
+    initiate(ports, "alice", session_id)
+    control.interrupt(ports, "alice", session_id)
+    assert [row.kind for row in ports.store.commands(session_id)][-1] == "abort"
+
+
+def prepared(ports: MemoryPorts) -> str:
+    session_id = created(ports, autoInitiate=False)
+    prepared_up_to(ports, session_id, S.DELIVER)
+    begin(ports, session_id, S.DELIVER)
+    finish_preparation(ports, session_id, 1)
+    return session_id
+
+
+def test_patching_auto_initiate_delivers_and_wakes(ports: MemoryPorts) -> None:
+    session_id = prepared(ports)
+    sandbox = ports.store.sandbox(session_id)
+    assert sandbox
+    sandbox_stopped(ports, sandbox.name(session_id), str(sandbox.task_arn), "retired")
+    assert ports.store.session(session_id).status is Status.ASLEEP
+    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
+    session = ports.store.session(session_id)
+    assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
+    assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED
+
+
+def test_a_message_that_may_have_been_delivered_is_not_changed_or_released_by_patch(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports)
+    prepared_up_to(ports, session_id, S.DELIVER)
+    begin(ports, session_id, S.DELIVER)
+    fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
+    assert ports.store.session(session_id).hold is Hold.INITIATE
+    with pytest.raises(AlreadyInitiated):
+        control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
+
+
+def test_what_the_agent_asked_is_withdrawn_when_its_sandbox_dies(ports: MemoryPorts) -> None:
+    session_id, _, _ = asked(ports)
+    sandbox = ports.store.sandbox(session_id)
+    assert sandbox
+    sandbox_stopped(ports, sandbox.name(session_id), str(sandbox.task_arn), "out of memory")
+    resolved = [e.data for e in ports.store.event_log[session_id] if e.type == "input.resolved"]
+    assert resolved == [{"requestId": "per_1", "outcome": "withdrawn"}]
+
+
+def test_an_agent_that_asks_too_much_is_not_heard(ports: MemoryPorts) -> None:
+    session_id, runner, _ = asked(ports)
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    more = {"type": "input.requested", "turnId": turn.turn_id, "kind": "question", "body": {}}
+    runner.report(*({**more, "requestId": f"more_{n}"} for n in range(99)))
+    assert len(ports.store.session(session_id).pending_inputs) == MAX_PENDING_INPUTS
+    assert types(ports, session_id).count("input.requested") == MAX_PENDING_INPUTS
+
+
+def test_output_that_came_between_two_writes_is_marked_as_missing(ports: MemoryPorts) -> None:
+    session_id = created(ports, setupCommands=["make"])
+    runner = prepared_up_to(ports, session_id, S.SETUP)
+    begin(ports, session_id, S.SETUP)
+    said = {"type": "progress", "commandId": "1.setup.1", "message": "make", "elapsedMs": 1}
+    ports.clock.advance(seconds=3)
+    for offset, piece in enumerate("ABC"):
+        runner.report({**said, "output": piece, "outputOffset": offset})
+        ports.clock.advance(seconds=1.5)
+    [step] = [
+        s for s in get_session(ports, "alice", session_id)["attempt"]["steps"] if "output" in s
+    ]
+    assert step["output"] == "A\n…\nC"
+    assert "outputEnd" not in step

@@ -1,0 +1,151 @@
+"""Which copy of the work counts, when several are asked for, late, lost or refused."""
+
+from typing import Any
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.session import MessageStatus, Status
+from headstart.usecases.janitor import sweep
+from tests.unit.helpers import Runner, created, running, turn_ended
+from tests.unit.test_sleep import SAVED, save, say
+
+
+def last(runner: Runner, kind: str) -> dict[str, Any]:
+    """Return the newest command of a kind."""
+    return [frame for frame in runner.frames() if frame.get("kind") == kind][-1]
+
+
+def next_turn(ports: MemoryPorts, runner: Runner) -> None:
+    """Deliver another message and let its turn end, five seconds later."""
+    session_id = runner.session_id
+    say(ports, session_id)
+    ports.clock.advance(seconds=5)
+    number = ports.store.session(session_id).message_count
+    message = ports.store.message(session_id, number)
+    runner.complete(f"{message.message_id}.prompt.1", agentMessageId="msg_1")
+    runner.report(turn_ended(ports, session_id))
+
+
+def asked_twice(ports: MemoryPorts) -> tuple[Runner, dict[str, Any], dict[str, Any]]:
+    """Return a runner that was asked for two snapshots and has not made any."""
+    runner = running(ports, created(ports))
+    runner.report(turn_ended(ports, runner.session_id))
+    first = last(runner, "snapshot")
+    next_turn(ports, runner)
+    return runner, first, last(runner, "snapshot")
+
+
+def sent(ports: MemoryPorts, runner: Runner, snapshot: dict[str, Any], sha256: str) -> str:
+    """Make a snapshot and put it into the bucket; returns the id of its upload."""
+    runner.complete(snapshot["id"], **{**SAVED, "sha256": sha256})
+    upload = last(runner, "upload")
+    key = upload["args"]["url"].removeprefix("https://objects.test/")
+    ports.objects.stored[key] = (7, sha256)
+    return str(upload["id"])
+
+
+def test_an_older_copy_that_arrives_later_does_not_replace_the_newer(ports: MemoryPorts) -> None:
+    runner, first, second = asked_twice(ports)
+    old = sent(ports, runner, first, "old")
+    new = sent(ports, runner, second, "new")
+    runner.complete(new)
+    runner.complete(old)
+    kept = ports.store.snapshot(runner.session_id)
+    assert kept
+    assert kept.sha256 == "new"
+    assert list(ports.objects.stored) == [kept.key]
+
+
+def stopping(ports: MemoryPorts, runner: Runner) -> None:
+    ports.clock.advance(minutes=15)
+    runner.send("heartbeat", running=[])
+    sweep(ports)
+    assert ports.store.session(runner.session_id).status is Status.STOPPING
+
+
+def test_what_becomes_of_an_older_copy_does_not_end_the_wait_for_the_last(
+    ports: MemoryPorts,
+) -> None:
+    runner, first, _ = asked_twice(ports)
+    save(ports, runner)
+    stopping(ports, runner)
+    runner.fail(first["id"], "Cancelled")
+    assert ports.store.session(runner.session_id).status is Status.STOPPING
+    save(ports, runner)
+    assert ports.store.session(runner.session_id).status is Status.ASLEEP
+
+
+def test_a_sandbox_that_must_stop_is_asked_anew_when_the_last_copy_failed(
+    ports: MemoryPorts,
+) -> None:
+    runner, _, second = asked_twice(ports)
+    runner.fail(second["id"], "SnapshotFailed")
+    runner.new_frames()
+    runner.send("leaving")
+    asked = [frame["id"] for frame in runner.new_frames() if frame.get("kind") == "snapshot"]
+    assert asked[-1] not in {second["id"], None}
+    save(ports, runner)
+    assert ports.store.session(runner.session_id).status is Status.ASLEEP
+
+
+def test_a_message_that_a_leaving_sandbox_never_took_waits_for_the_next(
+    ports: MemoryPorts,
+) -> None:
+    runner = running(ports, created(ports))
+    runner.report(turn_ended(ports, runner.session_id))
+    say(ports, runner.session_id)
+    prompt = last(runner, "prompt")
+    runner.new_frames()
+    runner.send("leaving")
+    assert "leave" not in [frame["type"] for frame in runner.new_frames()]
+    message = ports.store.message(runner.session_id, 2)
+    assert message.status is MessageStatus.QUEUED
+    runner.fail(prompt["id"], "DeliveryFailed")
+    save(ports, runner)
+    session = ports.store.session(runner.session_id)
+    assert (session.status, session.hold) == (Status.PREPARING, None)
+    assert ports.store.message(runner.session_id, 2).status is MessageStatus.QUEUED
+
+
+def test_a_slow_copy_and_a_slow_upload_have_their_whole_time(ports: MemoryPorts) -> None:
+    runner = running(ports, created(ports))
+    runner.report(turn_ended(ports, runner.session_id))
+    save(ports, runner)
+    stopping(ports, runner)
+    ports.clock.advance(seconds=118)
+    sweep(ports)
+    upload = sent(ports, runner, last(runner, "snapshot"), "slow")
+    ports.clock.advance(seconds=118)
+    sweep(ports)
+    runner.complete(upload)
+    kept = ports.store.snapshot(runner.session_id)
+    assert kept
+    assert kept.sha256 == "slow"
+    [asleep] = [
+        e.data for e in ports.store.event_log[runner.session_id] if e.type == "session.asleep"
+    ]
+    assert asleep["saved"] is True
+
+
+def test_the_end_that_a_dead_process_left_out_is_done_for_the_repeated_report(
+    ports: MemoryPorts,
+) -> None:
+    runner = running(ports, created(ports))
+    runner.report(turn_ended(ports, runner.session_id))
+    save(ports, runner)
+    stopping(ports, runner)
+    upload = sent(ports, runner, last(runner, "snapshot"), "hash")
+    stop = ports.sandboxes.stop
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ports.sandboxes.stop = dies  # type: ignore[method-assign]
+    results = [{"commandId": upload, "status": "completed", "output": {}}]
+    try:
+        runner.report(results=results)
+    except KeyboardInterrupt:
+        ports.sandboxes.stop = stop  # type: ignore[method-assign]
+    assert ports.store.session(runner.session_id).status is Status.STOPPING
+    runner.repeat(results=results)
+    assert ports.store.session(runner.session_id).status is Status.ASLEEP
+    assert not ports.sandboxes.alive
