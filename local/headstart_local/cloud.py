@@ -29,8 +29,9 @@ MAX_WORKERS = 4
 def session() -> boto3.Session:
     """Return a session with the embedded cloud's credentials, the developer's own left alone."""
     return boto3.Session(
-        aws_access_key_id=emulator.ACCOUNT_ID,
-        aws_secret_access_key="local",  # noqa: S106 - any value does
+        aws_access_key_id=emulator.CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=emulator.CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=emulator.CREDENTIALS["AWS_SESSION_TOKEN"],
         region_name=emulator.REGION,
     )
 
@@ -108,8 +109,7 @@ class Cloud:
         try:
             self._template = packaging.read_template(self._template_path)
             self._emulator = loaded = emulator.load(self.port)
-            account, region = emulator.ACCOUNT_ID, emulator.REGION
-            self._workers = WorkerPools(root, self.endpoint, region, account, self._on_log)
+            self._workers = WorkerPools(root, self.endpoint, emulator.REGION, self._on_log)
             self.containers = Containers(root / "tasks", self._images)
             context = PatchContext(loaded, self._workers, self.containers, self._max_workers)
             for patch in self._patches:

@@ -14,6 +14,13 @@ MINISTACK_VERSION = "1.5.33"
 ACCOUNT_ID = "000000000000"
 REGION = "us-east-1"
 
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": ACCOUNT_ID,
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_SESSION_TOKEN": "local",
+}
+"""What functions sign with, and what the signatures of presigned URLs are checked against."""
+
 # Read by ministack when its modules are imported; the port is read again later.
 _SETTINGS = {
     "MINISTACK_HOST": "127.0.0.1",
@@ -69,7 +76,8 @@ def load(port: int) -> Emulator:
     if found != MINISTACK_VERSION:
         raise EmulatorError(f"ministack {MINISTACK_VERSION} is needed, found {found}")
     _loaded.append(port)
-    os.environ.update(_SETTINGS, GATEWAY_PORT=str(port))
+    # Credentials too, over those of a developer's shell.
+    os.environ.update(_SETTINGS, **CREDENTIALS, GATEWAY_PORT=str(port))
 
     def module(name: str) -> Any:
         return importlib.import_module(f"ministack.{name}")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from headstart_local import lambda_bootstrap
+from headstart_local import emulator, lambda_bootstrap
 
 INIT_SECONDS = 20.0
 LOG_SECONDS = 2.0
@@ -199,11 +199,10 @@ class _Pool:
 class WorkerPools:
     """All workers of the cloud; invocations beyond a function's limit wait in line."""
 
-    def __init__(self, root: Path, endpoint: str, region: str, account: str, sink: LogSink) -> None:
+    def __init__(self, root: Path, endpoint: str, region: str, sink: LogSink) -> None:
         self._root = root
         self._endpoint = endpoint
         self._region = region
-        self._account = account
         self._sink = sink
         self._lock = threading.Lock()
         self._pools: dict[str, _Pool] = {}
@@ -299,9 +298,7 @@ class WorkerPools:
             **spec.environment,
             "AWS_REGION": self._region,
             "AWS_DEFAULT_REGION": self._region,
-            "AWS_ACCESS_KEY_ID": self._account,
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_SESSION_TOKEN": "local",
+            **emulator.CREDENTIALS,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
             "AWS_LAMBDA_FUNCTION_NAME": spec.name,
             "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
