@@ -1,13 +1,17 @@
 """The container image as it is started: its init, its users, a whole session with its agent."""
 
+import asyncio
 import os
 import re
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json, fake_cloud
+from object_store import ObjectStore
 from runner_kit import (
     BRANCH,
     SAMPLE,
@@ -19,6 +23,7 @@ from runner_kit import (
     setup_args,
 )
 from tests.agents.model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub, model_stub
+from work_kit import restore_args, snapshot_args, upload_args
 
 from headstart_local.git_server import GitServer
 from headstart_runner.config import RIGHTS
@@ -26,9 +31,16 @@ from headstart_runner.config import RIGHTS
 IMAGE = os.environ.get("HEADSTART_IMAGE", "")
 AGENT = os.environ.get("AGENT", "demo")
 REPOSITORY = Path(__file__).resolve().parents[2]
-READ_ONLY = ("--read-only", "--cap-drop=ALL")
+LIMITS = ("--read-only", "--cap-drop=ALL", *(f"--cap-add={name}" for name in RIGHTS))
+AS_ROOT = ("--user=root", "--security-opt=no-new-privileges")
+"""How it is started where no program may raise its rights (SandboxUser of template.yaml)."""
+STOP_SECONDS = 30
+"""When ECS kills what does not end by itself (StopTimeout of template.yaml)."""
 
 pytestmark = pytest.mark.anyio
+needs_image = pytest.mark.skipif(
+    not IMAGE, reason="HEADSTART_IMAGE is not set: make test-image builds one and sets it"
+)
 
 
 @pytest.fixture
@@ -63,10 +75,14 @@ def docker(*arguments: str) -> str:
 
 
 @pytest.fixture
-def container(cloud: FakeCloud) -> Iterator[str]:
+def store() -> Iterator[ObjectStore]:
+    with ObjectStore().running() as running:
+        yield running
+
+
+@contextmanager
+def started(cloud: FakeCloud, *options: str) -> Iterator[str]:
     """Run the image with no more rights than it needs, where it can reach the fake cloud."""
-    if not IMAGE:
-        pytest.skip("HEADSTART_IMAGE is not set: make test-image builds one and sets it")
     settings = {
         "HEADSTART_URL": cloud.url,
         "HEADSTART_SESSION_ID": SESSION_ID,
@@ -75,35 +91,69 @@ def container(cloud: FakeCloud) -> Iterator[str]:
         "HEADSTART_BATCH_MS": "20",
     }
     environment = [f"--env={name}={value}" for name, value in settings.items()]
-    rights = [f"--cap-add={name}" for name in RIGHTS]
-    name = docker("run", "--detach", "--network=host", *READ_ONLY, *rights, *environment, IMAGE)
+    name = docker("run", "--detach", "--network=host", *LIMITS, *options, *environment, IMAGE)
     try:
         yield name
     finally:
         docker("rm", "--force", "--volumes", name)
 
 
-async def test_a_session_in_the_image_from_its_clone_to_its_end(
-    cloud: FakeCloud, container: str, sample: str, model: ModelStub
+@pytest.fixture(
+    params=[
+        pytest.param((), id="runner", marks=needs_image),
+        pytest.param(AS_ROOT, id="root", marks=needs_image),
+    ]
+)
+def container(cloud: FakeCloud, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the image as its own user, and as root without new privileges."""
+    with started(cloud, *request.param) as name:
+        yield name
+
+
+def inside(container: str, *command: str) -> str:
+    """Run a command as the agent's user and return what it prints."""
+    return docker("exec", "--user=agent", container, *command)
+
+
+async def stop(container: str) -> int:
+    """Stop the container as ECS does, and return its exit code: 137 if it had to be killed."""
+    await asyncio.to_thread(docker, "stop", f"--time={STOP_SECONDS}", container)
+    return int(docker("inspect", "--format={{.State.ExitCode}}", container))
+
+
+async def done(cloud: FakeCloud, kind: str, args: Json, container: str) -> Json:
+    """Run a command that must complete."""
+    result = await cloud.result(await cloud.start(kind, args), 60)
+    assert result["status"] == "completed", (result, docker("logs", container))
+    return result
+
+
+async def begin(
+    cloud: FakeCloud, container: str, url: str, model: ModelStub, restore: Json, *commands: str
 ) -> None:
-    restore = {"agent": AGENT, "sessionId": SESSION_ID, "title": "Health"}
-    tools = ("git", "rg", "python3", "node", "npm", "npx")
-    commands = ["id -u > who", " && ".join(f"{tool} --version" for tool in tools)]
+    """Do what an attempt does before its first prompt."""
     agent: Json = {"agent": AGENT, "sessionId": SESSION_ID, "mode": "code"}
     if AGENT != "demo":
         provider, secrets = model.provider(), {KEY_VARIABLE: KEY}
         agent |= {"model": MODEL, "provider": provider, "secrets": secrets}
     for kind, args in (
         ("disk", {"minFreeBytes": 1}),
-        ("clone", clone_args(sample)),
+        ("clone", clone_args(url)),
         ("branch", {"branch": BRANCH}),
-        ("restore", restore),
+        ("restore", restore | {"agent": AGENT}),
         ("setup", setup_args(*commands)),
         ("agent", agent),
     ):
-        result = await cloud.result(await cloud.start(kind, args), 60)
-        assert result["status"] == "completed", (result, docker("logs", container))
-    assert docker("exec", container, "cat", "/workspace/repo/who") == "10001"
+        await done(cloud, kind, args, container)
+
+
+async def test_a_session_in_the_image_from_its_clone_to_its_end(
+    cloud: FakeCloud, container: str, sample: str, model: ModelStub, store: ObjectStore
+) -> None:
+    tools = ("git", "rg", "python3", "node", "npm", "npx")
+    commands = ["id -u > who", " && ".join(f"{tool} --version" for tool in tools)]
+    await begin(cloud, container, sample, model, restore_args(store), *commands)
+    assert inside(container, "cat", "/workspace/repo/who") == "10001"
     prompt = prompt_args(text="Light the lamp. " * 10)
     await cloud.start("prompt", prompt, name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("turn.ended"), 60)
@@ -112,15 +162,86 @@ async def test_a_session_in_the_image_from_its_clone_to_its_end(
     if AGENT != "demo":
         said = [event["data"].get("text", "") for event in cloud.of("agent.event")]
         assert any(f"You said: {prompt['text'].strip()}" in text for text in said)
-    users = docker("exec", container, "ps", "-eo", "uid=").split()
-    assert set(users) == {"10000", "10001"}
+    processes = [line.split() for line in inside(container, "ps", "-eo", "pid=,uid=").splitlines()]
+    assert {uid for pid, uid in processes if pid != "1"} == {"10000", "10001"}
 
-    docker("stop", "--time=20", container)
+    begun = time.monotonic()
+    assert await stop(container) == 0
+    assert time.monotonic() - begun < STOP_SECONDS / 3
+    assert cloud.leavings == 1
 
-    assert docker("inspect", "--format={{.State.ExitCode}}", container) == "0"
+
+async def test_the_work_is_saved_after_sigterm_and_put_back_in_another_container(
+    cloud: FakeCloud, container: str, sample: str, model: ModelStub, store: ObjectStore
+) -> None:
+    cloud.on_leaving = lambda _: False
+    private = "umask 077; mkdir new && echo unsaved > new/private.txt && id -u > new/who"
+    await begin(cloud, container, sample, model, restore_args(store), private)
+
+    stopping = asyncio.create_task(stop(container))
+    await cloud.until(lambda: cloud.leavings)
+    made = await done(cloud, "snapshot", snapshot_args() | {"agent": AGENT}, container)
+    await done(cloud, "upload", upload_args(store, made), container)
+    assert not stopping.done()
+    await cloud.let_go()
+    assert await stopping == 0
+    assert len(store.objects["work"]) == made["output"]["bytes"]
+
+    async with fake_cloud() as next_cloud:
+        with started(next_cloud) as other:
+            await begin(next_cloud, other, sample, model, restore_args(store, made))
+            found = inside(
+                other, "cat", "/workspace/repo/new/private.txt", "/workspace/repo/new/who"
+            )
+            assert found.split() == ["unsaved", "10001"]
+            assert await stop(other) == 0
 
 
-@pytest.mark.skipif(not IMAGE, reason="HEADSTART_IMAGE is not set")
+@needs_image
+async def test_a_cloud_that_does_not_answer_is_not_waited_for_until_the_kill(
+    cloud: FakeCloud, sample: str, model: ModelStub, store: ObjectStore
+) -> None:
+    cloud.on_leaving = lambda _: False
+    with started(cloud) as container:
+        await begin(cloud, container, sample, model, restore_args(store))
+        assert await stop(container) == 0
+    assert cloud.leavings == 1
+
+
+async def test_the_runner_has_its_rights_and_what_it_starts_has_none(
+    cloud: FakeCloud, container: str, sample: str
+) -> None:
+    await cloud.do("clone", clone_args(sample))
+    await cloud.do("setup", setup_args("cat /proc/self/status > status"))
+
+    def status(shell: str) -> dict[str, list[str]]:
+        lines = inside(container, "sh", "-c", f"cat {shell}").splitlines()
+        return {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+
+    runner, command = status("/proc/$(pgrep -P 1)/status"), status("/workspace/repo/status")
+    assert (runner["Uid"], runner["Gid"], runner["Groups"]) == (["10000"] * 4, ["10000"] * 4, [])
+    assert int(runner["CapEff"][0], 16) == sum(1 << bit for bit in RIGHTS.values())
+    assert (command["Uid"], command["Gid"], command["Groups"]) == (["10001"] * 4, ["10001"] * 4, [])
+    assert {int(command[f"Cap{kind}"][0], 16) for kind in ("Inh", "Prm", "Eff", "Amb")} == {0}
+    assert command["NoNewPrivs"] == ["1"]
+
+
+@needs_image
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param((*LIMITS, "--security-opt=no-new-privileges"), id="no-new-privileges"),
+        pytest.param([limit for limit in LIMITS if limit != "--cap-add=KILL"], id="without-KILL"),
+    ],
+)
+def test_a_container_that_is_given_less_says_so_and_ends(limits: tuple[str, ...]) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        docker("run", "--rm", "--network=none", *limits, IMAGE)
+
+    assert re.search(r"setpriv.*: Operation not permitted", failed.value.stderr)
+
+
+@needs_image
 def test_without_its_rights_the_runner_says_so_and_ends() -> None:
     python = ("--entrypoint=/opt/headstart/bin/python", IMAGE, "-m", "headstart_runner")
     settings = ("HEADSTART_URL=ws://x", f"HEADSTART_SESSION_ID={SESSION_ID}", "HEADSTART_ATTEMPT=1",
@@ -144,7 +265,7 @@ async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
     command = await cloud.start("setup", setup_args(f"({nosy}) > all.txt 2>&1; true"))
     await cloud.result(command)
 
-    seen = docker("exec", container, "cat", "/workspace/repo/all.txt")
+    seen = inside(container, "cat", "/workspace/repo/all.txt")
     assert "Permission denied" in seen
     assert BOOTSTRAP_KEY not in seen
     assert "HEADSTART_" not in seen
@@ -158,7 +279,7 @@ async def test_the_init_reaps_orphans_and_is_the_only_one(
     await cloud.do("setup", setup_args("(setsid sleep 0.2 &) ; (setsid true &)"))
 
     def states() -> list[str]:
-        return docker("exec", container, "ps", "-eo", "stat=,comm=").splitlines()
+        return inside(container, "ps", "-eo", "stat=,comm=").splitlines()
 
     await eventually(lambda: not any(line.startswith("Z") for line in states()))
     assert sum("tini" in line for line in states()) == 1
