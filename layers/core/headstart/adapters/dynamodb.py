@@ -3,13 +3,13 @@
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from uuid import uuid4
 
 from headstart.adapters import rows
-from headstart.adapters.aws import error_code, translated
+from headstart.adapters.aws import translated
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.errors import (
+    ChangeRefused,
     Conflict,
     QuotaExceeded,
     ServiceUnavailable,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _BATCH_WRITE = 25
 """BatchWriteItem takes 25 items ("BatchWriteItem", DynamoDB API reference)."""
+
+_OUTCOME_TRIES = 3
+"""How often a transaction's outcome is asked for; botocore asks three times each."""
 
 _QUOTA_FULL = "ConditionalCheckFailed"
 
@@ -119,20 +122,31 @@ class DynamoStore:
             )
 
     def _transact(self, writes: Writes) -> None:
-        try:
-            with translated():
+        """Send a transaction; raises Cancelled, ChangeRefused, ServiceUnavailable.
+
+        Under one token every repeat, botocore's too, is the same transaction for ten minutes
+        ("TransactWriteItems", DynamoDB API reference). While DynamoDB is still at it nobody knows
+        its outcome, so it is asked again, and never taken for a conflict: what a use case would
+        then decide anew, it would decide on top of its own change.
+        """
+        writes.check()
+        token = str(uuid4())
+        with translated():
+            for attempt in range(_OUTCOME_TRIES):
                 try:
-                    self._client.transact_write_items(TransactItems=writes.items)
+                    self._client.transact_write_items(
+                        TransactItems=writes.items, ClientRequestToken=token
+                    )
                 except self._client.exceptions.TransactionCanceledException as error:
-                    raise Cancelled(error) from None
-                except ClientError as error:
-                    if error_code(error) == "TransactionInProgressException":
-                        raise Conflict("the same transaction is in progress") from error
-                    raise
-        except Cancelled as cancelled:
-            if any(code == "ValidationError" for code in cancelled.codes):
-                raise ServiceUnavailable("the table refused a row") from cancelled
-            raise
+                    cancelled = Cancelled(error)
+                    if "ValidationError" in cancelled.codes:
+                        raise ChangeRefused("the table refused a row") from error
+                    raise cancelled from None
+                except self._client.exceptions.TransactionInProgressException:
+                    backoff(attempt)
+                else:
+                    return
+        raise ServiceUnavailable("the table did not say what became of a transaction")
 
     # Reading sessions.
 

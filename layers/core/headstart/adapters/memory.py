@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from headstart.adapters.rows import attempt_sk, command_sk, input_sk, message_sk, output_sk, row_sk
+from headstart.adapters.transaction import check_count
 from headstart.domain.errors import (
     Conflict,
     ConnectionGone,
@@ -86,6 +87,8 @@ class MemoryStore:
 
     def _write(self, work: Work) -> None:
         session = work.session
+        parts = (session, *work.rows, work.persisted_events, work.key, work.quota)
+        check_count(sum(1 for part in parts if part))
         self.commits += 1
         self.sessions[session.session_id] = session.model_copy(deep=True)
         for row in work.rows:

@@ -5,6 +5,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from headstart.adapters.rows import Item
+from headstart.domain.errors import ChangeRefused
+
+MAX_WRITES = 100
+_ROW_BYTES = 400 * 1024
+_TRANSACTION_BYTES = 4 * 1024 * 1024
+"""What one row and one transaction may be ("Quotas", DynamoDB Developer Guide)."""
+
+
+def check_count(writes: int) -> None:
+    """Raise ChangeRefused for more writes than one transaction takes."""
+    if writes > MAX_WRITES:
+        raise ChangeRefused(f"{writes} rows can't be written at once; {MAX_WRITES} can")
 
 
 class Writes:
@@ -51,6 +63,22 @@ class Writes:
         if condition:
             body["ConditionExpression"] = condition
         return self._add("Delete", body)
+
+    def check(self) -> None:
+        """Raise ChangeRefused for what DynamoDB would refuse each time it is asked."""
+        check_count(len(self.items))
+        sizes = [_size(put["Item"]) for write in self.items if (put := write.get("Put"))]
+        if max(sizes, default=0) > _ROW_BYTES or sum(sizes) > _TRANSACTION_BYTES:
+            raise ChangeRefused(f"rows of {sum(sizes)} bytes can't be written")
+
+
+def _size(item: Item) -> int:
+    """Return how DynamoDB counts a row: names and values, in UTF-8."""
+    return sum(
+        len(name.encode()) + len(str(text).encode())
+        for name, value in item.items()
+        for text in value.values()
+    )
 
 
 class Cancelled(Exception):

@@ -144,6 +144,12 @@ class Conflict(ServiceUnavailable):
     """A row changed between read and write; the use case is run again."""
 
 
+class ChangeRefused(HeadstartError):
+    """The table can't take a change, and never will: too many rows, or too large ones."""
+
+    title = "The change is too large to be written"
+
+
 class AttemptSuperseded(HeadstartError):
     """The work belongs to an attempt that is over; nothing it does may be written."""
 

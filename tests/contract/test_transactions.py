@@ -1,0 +1,143 @@
+"""Transactions whose outcome is not known, and those that no table could ever take."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from headstart.adapters.aws import make_client
+from headstart.adapters.dynamodb import DynamoStore
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
+from headstart.domain.requests import CreateSession, SendMessage
+from headstart.domain.session import CommandRow, Message, MessageStatus
+from headstart.domain.work import Work
+from headstart.usecases import retry
+from headstart.usecases.create import create_session
+from headstart.usecases.messages import send_message
+from headstart.usecases.ports import Store
+from tests.contract.test_store import NOW, QUOTA, created
+
+REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
+
+
+class Wire:
+    """A table whose transactions are seen, and answered now and then as if still in progress."""
+
+    def __init__(self, client: Any) -> None:
+        self.tokens: list[str] = []
+        self.in_progress = 0
+        client.meta.events.register("before-call.dynamodb.TransactWriteItems", self._see)
+
+    def _see(self, model: Any, params: dict[str, Any], **_: Any) -> Any:
+        self.tokens.append(json.loads(params["body"])["ClientRequestToken"])
+        if not self.in_progress:
+            return None
+        self.in_progress -= 1
+        error = {"Code": "TransactionInProgressException", "Message": ""}
+        return SimpleNamespace(status_code=400), {"Error": error}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
+
+
+@pytest.fixture
+def wire(dynamodb: Any) -> Wire:
+    return Wire(dynamodb)
+
+
+@pytest.fixture
+def ports(dynamodb: Any) -> MemoryPorts:
+    store: Any = DynamoStore(dynamodb, "headstart")
+    return MemoryPorts(store=store)
+
+
+def test_a_transaction_in_progress_is_asked_for_again_and_not_decided_anew(
+    ports: MemoryPorts, wire: Wire
+) -> None:
+    session_id = create_session(ports, "alice", REQUEST, None)["sessionId"]
+    wire.tokens.clear()
+    wire.in_progress = 2
+    send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+    assert len(wire.tokens) == 3
+    assert len(set(wire.tokens)) == 1
+    assert [m.text for m in ports.store.messages(session_id, after=1)] == ["more"]
+
+
+def test_an_outcome_that_stays_unknown_is_no_conflict(ports: MemoryPorts, wire: Wire) -> None:
+    session_id = create_session(ports, "alice", REQUEST, None)["sessionId"]
+    wire.tokens.clear()
+    wire.in_progress = 99
+    with pytest.raises(ServiceUnavailable) as refused:
+        send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+    assert not isinstance(refused.value, Conflict)
+    assert len(set(wire.tokens)) == 1
+
+
+def test_each_change_has_a_token_of_its_own(ports: MemoryPorts, wire: Wire) -> None:
+    session_id = create_session(ports, "alice", REQUEST, None)["sessionId"]
+    send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+    assert len(set(wire.tokens)) == len(wire.tokens) >= 2
+
+
+def command(number: int) -> CommandRow:
+    return CommandRow(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW)
+
+
+def test_a_change_of_more_rows_than_fit_is_refused_for_good(store: Store) -> None:
+    session_id = created(store)
+    work = Work(store.session(session_id), NOW)
+    for number in range(99):
+        work.save(command(number))
+    store.commit(work, QUOTA)
+    work = Work(store.session(session_id), NOW)
+    for number in range(100):
+        work.save(command(number))
+    with pytest.raises(ChangeRefused) as refused:
+        store.commit(work, QUOTA)
+    assert not refused.value.retryable
+    assert store.session(session_id).version == work.session.version - 1
+
+
+def message(number: int, size: int) -> Message:
+    return Message(
+        message_id="m",
+        number=number,
+        text="ü" * (size // 2),
+        status=MessageStatus.HELD,
+        created_at=NOW,
+    )
+
+
+@pytest.mark.parametrize("sizes", [[400 * 1024], [380 * 1024] * 11], ids=["a row", "together"])
+def test_rows_too_large_for_the_table_are_refused_unsent(
+    dynamodb: Any, wire: Wire, sizes: list[int]
+) -> None:
+    store = DynamoStore(dynamodb, "headstart")
+    session_id = created(store)
+    wire.tokens.clear()
+    work = Work(store.session(session_id), NOW)
+    for number, size in enumerate(sizes):
+        work.save(message(number, size))
+    with pytest.raises(ChangeRefused):
+        store.commit(work, QUOTA)
+    assert wire.tokens == []
+
+
+def test_what_the_table_calls_invalid_is_refused_for_good(dynamodb: Any) -> None:
+    client = make_client("dynamodb")
+    store = DynamoStore(client, "headstart")
+    session_id = created(store)
+    reasons = {"CancellationReasons": [{"Code": "ValidationError"}, {"Code": "None"}]}
+    error = {"Error": {"Code": "TransactionCanceledException", "Message": ""}, **reasons}
+    client.meta.events.register(
+        "before-call.dynamodb.TransactWriteItems",
+        lambda **_: (SimpleNamespace(status_code=400), error),
+    )
+    work = Work(store.session(session_id), NOW)
+    work.save(command(1))
+    with pytest.raises(ChangeRefused):
+        store.commit(work, QUOTA)
