@@ -423,6 +423,7 @@ class DynamoStore:
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete up to `limit` rows of a session, its SESSION row last."""
         pk = rows.session_pk(session_id)
+        session = self._get(pk, "SESSION")
         with translated():
             answer: Any = self._client.query(
                 TableName=self._table,
@@ -437,8 +438,20 @@ class DynamoStore:
             self._delete_batch(keys[start : start + _BATCH_WRITE])
         if answer.get("LastEvaluatedKey"):
             return False
+        return session is None or self._delete_session(session)
+
+    def _delete_session(self, read: rows.Item) -> bool:
+        """Delete a SESSION row; False where a change came meanwhile, and may have left a row."""
         with translated():
-            self._client.delete_item(TableName=self._table, Key=rows.key(pk, "SESSION"))
+            try:
+                self._client.delete_item(
+                    TableName=self._table,
+                    Key=rows.key(read["pk"]["S"], "SESSION"),
+                    ConditionExpression="version = :read",
+                    ExpressionAttributeValues={":read": read["version"]},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
         return True
 
     def _delete_batch(self, keys: list[rows.Item]) -> None:
