@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 @entry
 def lambda_handler(_: Event, __: "LambdaContext", services: Services) -> Any:
-    return {"lookedAt": sweep(services), "orphansStopped": stop_orphans(services)}
+    return {"orphansStopped": stop_orphans(services), "lookedAt": sweep(services)}

@@ -127,4 +127,5 @@ def test_one_whose_session_is_being_deleted_is_not_kept(ports: MemoryPorts, answ
     delete_session(ports, "alice", session_id)
     runner.send("leaving")
     assert "snapshot" not in kinds(runner)
+    sweep(ports)
     assert ports.store.sessions == {}

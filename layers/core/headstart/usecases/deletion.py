@@ -1,6 +1,11 @@
-"""Deleting: the status first, so nothing new starts; then what runs; then the rows, in slices."""
+"""Deleting: the status first, so nothing new starts; then what runs; then the rows, in slices.
+
+An upload under way may end after the objects were deleted. So the rows stay until the sandbox has
+stopped, and the janitor deletes the objects once more.
+"""
 
 import logging
+from datetime import datetime, timedelta
 
 from headstart.domain import events
 from headstart.domain.errors import SessionNotFound
@@ -12,11 +17,21 @@ from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
 
+DELETION_CHECK = timedelta(seconds=15)
+"""When to go on with a deletion that is not done."""
+
+STOP_PATIENCE = timedelta(minutes=5)
+"""How long a sandbox may take to stop; ECS kills it after half a minute."""
+
+_CLEAR_TIME = timedelta(seconds=10)
+_SNAPSHOTS = "snap_"
+"""How the ids of the commands begin that make and upload a snapshot."""
+
 _SLICE_ROWS = 200
 
 
 def delete_session(ports: Ports, owner: str, session_id: str) -> None:
-    """Delete a session in any status; what is left when this stops halfway the janitor removes.
+    """Delete a session in any status; what is left the janitor removes, minutes later at most.
 
     Twice is harmless. Raises SessionNotFound.
     """
@@ -33,11 +48,27 @@ def delete_session(ports: Ports, owner: str, session_id: str) -> None:
 
     change(ports, session_id, decide)
     admit_next(ports, owner)
-    clear(ports, session_id)
+    _stop(ports, session_id)
+    if not _is_uploading(ports, session_id):
+        ports.store.purge(session_id, _SLICE_ROWS)
 
 
-def clear(ports: Ports, session_id: str) -> bool:
-    """Stop what a deleted session still runs and remove a slice of its rows; True when all went."""
+def clear(ports: Ports, session_id: str, until: datetime) -> bool:
+    """Go on with a deletion for ten seconds at most, and not after `until`; True when all went."""
+    # Asked first: what was put before its sandbox stopped is among the objects deleted then.
+    waits = _is_uploading(ports, session_id) and _may_run(ports, session_id)
+    _stop(ports, session_id)
+    if waits:
+        return False
+    until = min(until, ports.clock() + _CLEAR_TIME)
+    while ports.clock() < until:
+        if ports.store.purge(session_id, _SLICE_ROWS):
+            return True
+    return False
+
+
+def _stop(ports: Ports, session_id: str) -> None:
+    """Stop what a deleted session still runs, and delete what lies outside of its rows."""
     session = ports.store.session(session_id)
     ports.machine.stop(session_id, session.attempt_number, "the session was deleted")
     sandbox = ports.store.sandbox(session_id)
@@ -47,4 +78,20 @@ def clear(ports: Ports, session_id: str) -> bool:
     for connection in ports.store.connections(session_id):
         ports.sockets.close(connection.connection_id)
         ports.store.remove_connection(connection)
-    return ports.store.purge(session_id, _SLICE_ROWS)
+
+
+def _is_uploading(ports: Ports, session_id: str) -> bool:
+    """Say whether a URL to put an object by may still be in use."""
+    rows = ports.store.commands(session_id, _SNAPSHOTS)
+    return any(row.kind == "upload" and not row.answered for row in rows)
+
+
+def _may_run(ports: Ports, session_id: str) -> bool:
+    """Say whether the sandbox may not have stopped yet; after five minutes it has to have."""
+    if ports.clock() - ports.store.session(session_id).updated_at > STOP_PATIENCE:
+        _log.warning("a deletion waits no longer for its sandbox to stop")
+        return False
+    sandbox = ports.store.sandbox(session_id)
+    if sandbox is None:
+        return False
+    return sandbox.task_arn is None or ports.sandboxes.is_alive(sandbox.task_arn)

@@ -1,11 +1,13 @@
 """Everything time-based: what nobody came back for, found through the due index, never a scan."""
 
 import logging
-from datetime import timedelta
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from headstart.domain import lifecycle
 from headstart.domain.errors import (
-    HeadstartError,
     NotStarted,
     SandboxUnresponsive,
     SessionNotFound,
@@ -17,7 +19,7 @@ from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Stat
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
-from headstart.usecases.deletion import clear
+from headstart.usecases.deletion import DELETION_CHECK, clear
 from headstart.usecases.line import admit_next, line_of, show_position
 from headstart.usecases.messages import dispatch
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
@@ -25,6 +27,13 @@ from headstart.usecases.preparation import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped, stop_sandbox
 from headstart.usecases.sleep import begin_sleep, fall_asleep, wake_if_waiting
 from headstart.usecases.start import start_attempt
+
+SWEEP_TIME = timedelta(seconds=30)
+ORPHANS_TIME = timedelta(seconds=10)
+"""How long each half of a run may begin something new; the function's timeout leaves the rest."""
+
+RETRY = timedelta(minutes=1)
+"""When to look again at what could not be handled."""
 
 ORPHAN_AGE = timedelta(minutes=5)
 """How old a task must be before it may be an orphan: younger ones may not be written down yet."""
@@ -35,25 +44,55 @@ _PER_SHARD = 50
 
 
 def sweep(ports: Ports) -> int:
-    """Look at every session whose time has come, at most 50 a shard; returns how many.
+    """Look at the sessions whose time has come, for 30 seconds at most; returns how many.
 
-    One session that can't be handled is logged and counted, and holds up no other.
+    The shards take turns, 50 sessions each, and another one begins each time: where time runs out
+    it is never the same ones that are left. One session that can't be handled is logged, counted
+    and put off, and holds up no other.
     """
-    seen = 0
-    for shard in range(DUE_SHARDS):
-        for session_id in ports.store.due(shard, ports.clock(), _PER_SHARD):
-            seen += 1
-            try:
-                look_after(ports, session_id)
-            except SessionNotFound:
-                _log.info("a due session is gone")
-            except HeadstartError:
-                _log.exception("could not look after a session")
-                ports.metrics.count("JanitorErrors")
-    return seen
+    until = ports.clock() + SWEEP_TIME
+    begin = random.randrange(DUE_SHARDS)  # noqa: S311  a turn is no secret
+    shards = [(begin + index) % DUE_SHARDS for index in range(DUE_SHARDS)]
+    seen: dict[int, set[str]] = {shard: set() for shard in shards}
+    while shards and ports.clock() < until:
+        shards = [shard for shard in shards if _sweep_shard(ports, shard, seen[shard], until)]
+    return sum(len(ids) for ids in seen.values())
 
 
-def look_after(ports: Ports, session_id: str) -> None:
+def _sweep_shard(ports: Ports, shard: int, seen: set[str], until: datetime) -> bool:
+    """Look at a shard's next sessions; False when there are no more."""
+    due: list[str] = []
+    with _guarded(ports):
+        # The index may still name those that were looked at, and those that can't be put off.
+        found = ports.store.due(shard, ports.clock(), _PER_SHARD + len(seen))
+        due = [session_id for session_id in found if session_id not in seen]
+    for session_id in due:
+        if ports.clock() >= until:
+            return False
+        seen.add(session_id)
+        with _guarded(ports, session_id):
+            look_after(ports, session_id, until)
+    return bool(due)
+
+
+@contextmanager
+def _guarded(ports: Ports, session_id: str | None = None) -> Iterator[None]:
+    """Keep whatever goes wrong inside from all that comes after; a session is put off."""
+    try:
+        yield
+        return
+    except SessionNotFound:
+        _log.info("a session is gone")
+    except Exception:
+        # Nobody else comes here: what one defect ended would end each minute again.
+        _log.exception("could not look after a session or a task")
+        ports.metrics.count("JanitorErrors")
+    if session_id is not None:
+        with _guarded(ports):
+            _postpone(ports, session_id, RETRY)
+
+
+def look_after(ports: Ports, session_id: str, until: datetime) -> None:
     """Do what is due for one session; the index is a hint, the row read here is the truth."""
     ports.identify(session_id)
     session = ports.store.session(session_id)
@@ -80,7 +119,8 @@ def look_after(ports: Ports, session_id: str) -> None:
         case Status.FAILED:
             _nothing_runs_on(ports, session, "the attempt failed and was not retried in time")
         case Status.DELETING:
-            clear(ports, session_id)
+            if not clear(ports, session_id, until):
+                _postpone(ports, session_id, DELETION_CHECK)
 
 
 def _preparing(ports: Ports, session: Session) -> None:
@@ -170,30 +210,56 @@ def _nothing_runs_on(ports: Ports, session: Session, reason: str) -> None:
 
 
 def stop_orphans(ports: Ports) -> int:
-    """Stop tasks older than five minutes that no session calls its own; returns how many."""
+    """Stop tasks older than five minutes that no session calls its own; returns how many.
+
+    It takes ten seconds at most, in no order, so that the same tasks are not left each time.
+    """
     stopped = 0
-    now = ports.clock()
-    for task in ports.sandboxes.started():
-        if now - task.started_at > ORPHAN_AGE and not _is_owned(ports, task):
-            ports.sandboxes.stop(task.handle, "no session needs this task")
-            ports.metrics.count("OrphansStopped")
-            stopped += 1
+    until = ports.clock() + ORPHANS_TIME
+    tasks: list[StartedSandbox] = []
+    with _guarded(ports):
+        tasks = ports.sandboxes.started()
+    random.shuffle(tasks)
+    for task in tasks:
+        if ports.clock() >= until:
+            break
+        with _guarded(ports):
+            stopped += _stop_orphan(ports, task)
     return stopped
 
 
+def _stop_orphan(ports: Ports, task: StartedSandbox) -> bool:
+    if _is_owned(ports, task) or ports.clock() - task.started_at <= ORPHAN_AGE:
+        return False
+    ports.sandboxes.stop(task.handle, "no session needs this task")
+    ports.metrics.count("OrphansStopped")
+    return True
+
+
 def _is_owned(ports: Ports, task: StartedSandbox) -> bool:
+    """Say whether a task is its session's own, which then knows its handle.
+
+    Who started it may have died before writing that down, and the runner is accepted all the same.
+    """
     session_id = task.name.partition("-")[0]
+
+    def decide(work: Work) -> bool:
+        sandbox = ports.store.sandbox(session_id)
+        if (
+            work.session.status is Status.DELETING
+            or sandbox is None
+            or sandbox.status is SandboxStatus.STOPPED
+        ):
+            return False
+        if sandbox.task_arn is None and sandbox.name(session_id) == task.name:
+            sandbox.task_arn = task.handle
+            work.save(sandbox)
+        return sandbox.task_arn == task.handle
+
     try:
-        session = ports.store.session(session_id)
+        return change(ports, session_id, decide)[1]
     except SessionNotFound:
         return False
-    sandbox = ports.store.sandbox(session_id)
-    return (
-        session.status is not Status.DELETING
-        and sandbox is not None
-        and sandbox.status is not SandboxStatus.STOPPED
-        and task.handle == sandbox.task_arn
-    )
 
 
 def _postpone(ports: Ports, session_id: str, delay: timedelta | None) -> None:
