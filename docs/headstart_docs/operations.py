@@ -93,9 +93,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "create_session", "post", "/sessions", "Create a session",
         "Answers at once; the preparation goes on by itself and is told on the stream. With "
-        "`autoInitiate: false` the first message waits for `initiate`.",
+        "`autoInitiate: false` the first message waits for `initiate`. A key goes with its session: "
+        "repeated after that was deleted, the request creates another.",
         202, answers.CreatedSession, requests.CreateSession, keyed=True,
-        refusals=(e.QuotaExceeded,),
+        refusals=(e.SessionDeleting, e.QuotaExceeded),
     ),
     Operation(
         "list_sessions", "get", "/sessions", "List sessions",

@@ -326,6 +326,14 @@ class DynamoStore:
         used = rows.decode(item, IdempotencyKey) if item else None
         return used if used and used.expires_at > now else None
 
+    def forget_key(self, owner: str, used: IdempotencyKey) -> None:
+        """Forget a key, unless it stands for another session by now."""
+        self._delete_if(
+            rows.key(rows.owner_pk(owner), f"KEY#{used.key}"),
+            "sessionId = :read",
+            {"S": used.session_id},
+        )
+
     def places(self, owner: str) -> set[str]:
         """Return the ids that count against an owner's quota."""
         item = self._get(rows.owner_pk(owner), "QUOTA")
@@ -438,17 +446,20 @@ class DynamoStore:
             self._delete_batch(keys[start : start + _BATCH_WRITE])
         if answer.get("LastEvaluatedKey"):
             return False
-        return session is None or self._delete_session(session)
+        if session is None:
+            return True
+        # What was committed since then may have left a row.
+        return self._delete_if(rows.key(pk, "SESSION"), "version = :read", session["version"])
 
-    def _delete_session(self, read: rows.Item) -> bool:
-        """Delete a SESSION row; False where a change came meanwhile, and may have left a row."""
+    def _delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
+        """Delete a row that is as it was `:read`; False where it isn't any more."""
         with translated():
             try:
                 self._client.delete_item(
                     TableName=self._table,
-                    Key=rows.key(read["pk"]["S"], "SESSION"),
-                    ConditionExpression="version = :read",
-                    ExpressionAttributeValues={":read": read["version"]},
+                    Key=key,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues={":read": read},
                 )
             except self._client.exceptions.ConditionalCheckFailedException:
                 return False

@@ -192,6 +192,12 @@ class MemoryStore:
         used = self.keys.get((owner, key))
         return used if used and used.expires_at > now else None
 
+    def forget_key(self, owner: str, used: IdempotencyKey) -> None:
+        """Forget a key."""
+        found = self.keys.get((owner, used.key))
+        if found and found.session_id == used.session_id:
+            del self.keys[owner, used.key]
+
     def places(self, owner: str) -> set[str]:
         """Return the ids that count against an owner's quota."""
         return set(self.quota[owner])

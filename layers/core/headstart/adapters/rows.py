@@ -161,6 +161,7 @@ def key_item(owner: str, used: IdempotencyKey) -> Item:
     """Return an idempotency key's row; `expires` is compared, TTL only tidies."""
     item = _item(owner_pk(owner), f"KEY#{used.key}", used)
     item["expires"] = epoch(used.expires_at)
+    item["sessionId"] = {"S": used.session_id}
     return item
 
 

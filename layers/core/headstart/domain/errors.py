@@ -113,6 +113,12 @@ class InputNotFound(HeadstartError):
     status, title = 404, "The agent asks nothing of that id"
 
 
+class SessionDeleting(HeadstartError):
+    """The session that the Idempotency-Key stands for is being deleted; the key goes with it."""
+
+    status, title, retryable = 409, "The session of this Idempotency-Key is being deleted", True
+
+
 class SessionBusy(HeadstartError):
     """A turn is active and the caller asked to be refused then."""
 

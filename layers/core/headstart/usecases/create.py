@@ -9,6 +9,8 @@ from headstart.domain import events, lifecycle
 from headstart.domain.errors import (
     IdempotencyKeyReused,
     QuotaExceeded,
+    SessionDeleting,
+    SessionNotFound,
     ValidationFailed,
 )
 from headstart.domain.ids import new_id, new_secret, new_session_id
@@ -42,7 +44,7 @@ def create_session(
 
     Makes exactly two calls: TransactWriteItems and StartExecution. When the second fails the
     session exists all the same and the janitor starts it. Raises ValidationFailed, QuotaExceeded,
-    IdempotencyKeyReused, ServiceUnavailable.
+    IdempotencyKeyReused, SessionDeleting, ServiceUnavailable.
     """
     now, policy = ports.clock(), ports.policy
     session_id = new_session_id(now)
@@ -56,14 +58,31 @@ def create_session(
             session_id=session_id,
             expires_at=now + policy.key_life,
         )
-    used = _record(ports, work, ticket)
-    if used is not None:
-        return _repeat(ports, owner, used, request)
+    repeated = _write(ports, work, ticket, request)
+    if repeated is not None:
+        return repeated
     if work.session.waiting_since is None:
         start_attempt(ports, work.session)
     ports.metrics.count("SessionsCreated")
     ports.metrics.milliseconds("FastReturn", milliseconds(now, ports.clock()))
     return _answer(work.session, policy, secret, ticket)
+
+
+def _write(
+    ports: Ports, work: Work, ticket: Ticket, request: CreateSession
+) -> dict[str, Any] | None:
+    """Write the session, or return the answer of the one that its key stands for."""
+    owner = work.session.owner
+    used = _record(ports, work, ticket)
+    if used is None:
+        return None
+    try:
+        return _repeat(ports, owner, used, request)
+    except SessionNotFound:
+        # A key goes with its session. Should a rival take it now, this is a repeat of that one.
+        ports.store.forget_key(owner, used)
+    used = _record(ports, work, ticket)
+    return _repeat(ports, owner, used, request) if used else None
 
 
 def _record(ports: Ports, work: Work, ticket: Ticket) -> IdempotencyKey | None:
@@ -177,6 +196,8 @@ def _repeat(
     if used.body_hash != body_hash(request):
         raise IdempotencyKeyReused()
     session = ports.store.session(used.session_id)
+    if session.status is Status.DELETING:
+        raise SessionDeleting()
     secret, ticket = new_ticket(ports.policy, session.session_id, owner, ports.clock())
     ports.store.put_ticket(ticket)
     return _answer(session, ports.policy, secret, ticket)

@@ -121,6 +121,9 @@ class Store(Protocol):
     def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
         """Return a key that has not expired."""
 
+    def forget_key(self, owner: str, used: IdempotencyKey) -> None:
+        """Forget a key, unless it stands for another session by now."""
+
     def places(self, owner: str) -> set[str]:
         """Return the ids of the sessions that count against an owner's quota."""
 
