@@ -168,8 +168,15 @@ def list_page(cursor: str | None = None) -> Operation[Page[Session]]:
 
 def messages(session_id: str) -> Operation[list[Message]]:
     """Return all messages of a session with text and status, oldest first."""
-    body = yield from _call(Request("GET", _path(session_id, "messages")))
-    return Page[Message].model_validate(body).items
+    found: list[Message] = []
+    params: dict[str, Any] = {}
+    while True:
+        body = yield from _call(Request("GET", _path(session_id, "messages"), params=params))
+        page = Page[Message].model_validate(body)
+        found += page.items
+        if not page.next_cursor:
+            return found
+        params = {"cursor": page.next_cursor}
 
 
 def events_page(session_id: str, after: int = 0) -> Operation[Page[Event]]:

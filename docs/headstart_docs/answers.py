@@ -155,10 +155,10 @@ class MessageView(Model):
 
 
 class MessagePage(Model):
-    """All messages, oldest first."""
+    """Messages, oldest first."""
 
     items: list[MessageView]
-    next_cursor: None
+    next_cursor: str | None = Field(description="The next page's `cursor`; null on the last.")
 
 
 class SentInput(Model):

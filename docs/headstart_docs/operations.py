@@ -88,13 +88,14 @@ def _number(low: int, high: int, default: int) -> dict[str, Any]:
 
 
 _ONE = "/sessions/{id}"
+_CURSOR = Query("cursor", "The `nextCursor` of the page before.", {"type": "string"})
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "create_session", "post", "/sessions", "Create a session",
         "Answers at once; the preparation goes on by itself and is told on the stream. With "
-        "`autoInitiate: false` the first message waits for `initiate`. A key goes with its session: "
-        "repeated after that was deleted, the request creates another.",
+        "`autoInitiate: false` the first message waits for `initiate`. A key goes with its "
+        "session: repeated after that was deleted, the request creates another.",
         202, answers.CreatedSession, requests.CreateSession, keyed=True,
         refusals=(e.SessionDeleting, e.QuotaExceeded),
     ),
@@ -104,7 +105,7 @@ OPERATIONS: tuple[Operation, ...] = (
         200, answers.SessionPage,
         query=(
             Query("limit", "How many at most.", _number(1, PAGE_LIMIT, 20)),
-            Query("cursor", "The `nextCursor` of the page before.", {"type": "string"}),
+            _CURSOR,
         ),
     ),
     Operation(
@@ -147,8 +148,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "list_messages", "get", f"{_ONE}/messages", "List messages",
-        "All of them, with text and status, oldest first.",
+        "With text and status, oldest first; a page has about 1 MB of text at most.",
         200, answers.MessagePage, call=Call.READ,
+        query=(_CURSOR,),
     ),
     Operation(
         "send_message", "post", f"{_ONE}/messages", "Send a message",

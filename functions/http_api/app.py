@@ -60,8 +60,9 @@ def delete_session(id_: str) -> Response[str]:
 
 @app.get("/sessions/<id_>/messages")
 def list_messages(id_: str) -> Response[str]:
-    caller = owner(app.current_event)
-    return answer(sessions.list_messages(services(), caller, session_id(id_)))
+    event = app.current_event
+    cursor = event.query_string_parameters.get("cursor")
+    return answer(sessions.list_messages(services(), owner(event), session_id(id_), cursor))
 
 
 @app.post("/sessions/<id_>/messages")

@@ -135,6 +135,7 @@ class FakeHeadstart:
         self.next_session: FakeSession = FakeSession()
         self.wait_statuses: deque[str] = deque()
         self.page_size = 3
+        self.messages = 1
         self.pings = 0
         self.answers_pings = True
         self.on_ping: Callable[[int], None] = lambda count: None
@@ -198,8 +199,10 @@ class FakeHeadstart:
                     "nextCursor": str(end) if end < len(session.events) else None,
                 }
             case "GET", ["messages"]:
-                item = {"messageId": "msg_1", "text": "hi", "status": "held", "createdAt": NOW}
-                body = {"items": [item], "nextCursor": None}
+                at = int(request.query.get("cursor", ["1"])[0])
+                item = {"messageId": f"msg_{at}", "text": "", "status": "held", "createdAt": NOW}
+                following = str(at + 1) if at < self.messages else None
+                body = {"items": [item], "nextCursor": following}
             case "POST", ["stream-ticket"]:
                 body = self.stream(session)
             case "POST", ["messages"]:

@@ -109,6 +109,13 @@ def test_lists_and_events_are_fetched_page_by_page(client, cloud):
     assert len(cloud.requests("GET", "/events")) == 3
 
 
+def test_all_messages_are_fetched_page_by_page(client, cloud):
+    cloud.add(FakeSession())
+    cloud.messages = 3
+    assert [m.message_id for m in client.messages(SESSION_ID)] == ["msg_1", "msg_2", "msg_3"]
+    assert len(cloud.requests("GET", "/messages")) == 3
+
+
 def test_the_async_client_has_the_same_calls(cloud):
     session = cloud.add(FakeSession())
     for kind, data in good_start()[:2] * 2:

@@ -258,16 +258,17 @@ class DynamoStore:
 
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages above a number, in order."""
-        items = self._query(
-            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-            ExpressionAttributeValues={
-                ":pk": {"S": rows.session_pk(session_id)},
-                ":first": {"S": rows.message_sk(after + 1)},
-                ":last": {"S": "MESSAGE#~"},
-            },
-            ConsistentRead=True,
-        )
+        items = self._query(**_messages_above(session_id, after))
         return [rows.decode(item, Message) for item in items]
+
+    def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
+        """Return one page, which DynamoDB ends after 1 MB."""
+        with translated():
+            answer: Any = self._client.query(
+                TableName=self._table, Limit=limit + 1, **_messages_above(session_id, after)
+            )
+        page = [rows.decode(item, Message) for item in answer["Items"][:limit]]
+        return page, len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
 
     def command(self, session_id: str, command_id: str) -> CommandRow | None:
         """Return a command."""
@@ -474,3 +475,15 @@ class DynamoStore:
                 return
             backoff(attempt)
         raise ServiceUnavailable("the table kept postponing a deletion")
+
+
+def _messages_above(session_id: str, after: int) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+        "ExpressionAttributeValues": {
+            ":pk": {"S": rows.session_pk(session_id)},
+            ":first": {"S": rows.message_sk(after + 1)},
+            ":last": {"S": "MESSAGE#~"},
+        },
+        "ConsistentRead": True,
+    }

@@ -43,6 +43,7 @@ from headstart.usecases.ports import (
 )
 
 _M = TypeVar("_M", bound=Model)
+_PAGE_BYTES = 1024 * 1024
 
 
 class MemoryStore:
@@ -155,6 +156,16 @@ class MemoryStore:
         """Return the messages above a number."""
         found = [m for m in self._all(session_id, Message) if m.number > after]
         return sorted(found, key=lambda message: message.number)
+
+    def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
+        """Return a page of messages."""
+        rest = self.messages(session_id, after)
+        page: list[Message] = []
+        size = 0
+        while rest and len(page) < limit and size < _PAGE_BYTES:
+            page.append(rest.pop(0))
+            size += len(page[-1].model_dump_json().encode())
+        return page, bool(rest)
 
     def command(self, session_id: str, command_id: str) -> CommandRow | None:
         """Return a command."""

@@ -97,6 +97,12 @@ class Store(Protocol):
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages numbered above `after`, in order."""
 
+    def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
+        """Return messages numbered above `after`, in order, and whether more may follow.
+
+        At most `limit` of them, and about 1 MB.
+        """
+
     def command(self, session_id: str, command_id: str) -> CommandRow | None:
         """Return a command."""
 

@@ -19,6 +19,7 @@ PAGE_LIMIT = 100
 WAIT_LIMIT_SECONDS = 25
 _WAIT_POLL_SECONDS = 0.5
 _CURSOR_CHARACTERS = 200
+_NUMBER_DIGITS = 6
 
 
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
@@ -66,11 +67,17 @@ def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20)
     return {"items": items, "nextCursor": _encode(following) if following else None}
 
 
-def list_messages(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
-    """Return all messages with text and status, oldest first."""
+def list_messages(
+    ports: Ports, owner: str, session_id: str, cursor: str | None = None
+) -> dict[str, Any]:
+    """Return a page of messages with text and status, oldest first: 1 MB of text at most."""
     owned_session(ports, owner, session_id)
-    messages = ports.store.messages(session_id)
-    return {"items": [message_view(m) for m in messages], "nextCursor": None}
+    after = _number(cursor) if cursor else 0
+    page, more = ports.store.messages_page(session_id, after, PAGE_LIMIT)
+    return {
+        "items": [message_view(message) for message in page],
+        "nextCursor": _encode(str(page[-1].number)) if more and page else None,
+    }
 
 
 def list_events(
@@ -123,15 +130,25 @@ def _encode(cursor: str) -> str:
     return base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode()
 
 
-def _decode(cursor: str) -> str:
+def _number(cursor: str) -> int:
+    text = _decode(cursor)
+    if not text.isdigit() or len(text) > _NUMBER_DIGITS:
+        raise _bad_cursor()
+    return int(text)
+
+
+def _bad_cursor() -> ValidationFailed:
     message = "must be a nextCursor of an earlier answer"
-    refused = ValidationFailed([{"loc": ["query", "cursor"], "msg": message}])
+    return ValidationFailed([{"loc": ["query", "cursor"], "msg": message}])
+
+
+def _decode(cursor: str) -> str:
     if len(cursor) > _CURSOR_CHARACTERS:
-        raise refused
+        raise _bad_cursor()
     try:
         found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
     except (binascii.Error, ValueError) as error:
-        raise refused from error
+        raise _bad_cursor() from error
     if not isinstance(found, str) or not found.isascii() or not found:
-        raise refused
+        raise _bad_cursor()
     return found
