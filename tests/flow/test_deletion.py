@@ -1,0 +1,38 @@
+"""A session deleted while its work is saved leaves nothing either, once its sandbox has stopped."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+from tests.flow.conftest import PATIENCE, Cloud
+from tests.flow.test_faults import gone, rows_of
+from tests.flow.test_sleep import first_turn, sweep
+
+
+def begin_upload(cloud: Cloud, session_id: str) -> None:
+    """Have an upload under way that nobody reports the end of."""
+    dynamodb = cloud.aws("dynamodb")
+    [table] = [name for name in dynamodb.list_tables()["TableNames"] if "Table" in name]
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    row = {"commandId": "snap_1.upload", "kind": "upload", "attemptNumber": 1, "createdAt": now}
+    key = {"pk": {"S": f"SESSION#{session_id}"}, "sk": {"S": "COMMAND#snap_1.upload"}}
+    dynamodb.put_item(TableName=table, Item={**key, "data": {"S": json.dumps(row)}})
+
+
+def test_an_upload_under_way_is_deleted_with_all_the_rest(cloud: Cloud) -> None:
+    session_id = first_turn(cloud)
+    begin_upload(cloud, session_id)
+    assert cloud.client().delete(f"/sessions/{session_id}").status_code == 202
+    assert cloud.client().get(f"/sessions/{session_id}").status_code == 404
+    assert rows_of(cloud, session_id)
+    s3 = cloud.aws("s3")
+    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if "snapshots" in b["Name"]]
+    s3.put_object(Bucket=bucket, Key=f"snapshots/{session_id}/late", Body=b"late")
+    assert gone(session_id)
+    end = time.monotonic() + PATIENCE
+    while rows_of(cloud, session_id):
+        assert time.monotonic() < end, "the deletion does not end"
+        sweep(cloud)
+        time.sleep(1)
+    left = s3.list_objects_v2(Bucket=bucket, Prefix=f"snapshots/{session_id}/")
+    assert left["KeyCount"] == 0
