@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from headstart.bootstrap import Event, Services, entry
-from headstart.usecases.janitor import stop_orphans, sweep
+from headstart.usecases.janitor import run
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -11,4 +11,4 @@ if TYPE_CHECKING:
 
 @entry
 def lambda_handler(_: Event, __: "LambdaContext", services: Services) -> Any:
-    return {"orphansStopped": stop_orphans(services), "lookedAt": sweep(services)}
+    return run(services)

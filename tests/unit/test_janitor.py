@@ -13,7 +13,7 @@ from headstart.domain.session import Attempt, SandboxStatus, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import janitor, sandbox
 from headstart.usecases.deletion import delete_session
-from headstart.usecases.janitor import ORPHANS_TIME, SWEEP_TIME, stop_orphans, sweep
+from headstart.usecases.janitor import ORPHANS_TIME, SWEEP_TIME, run, stop_orphans, sweep
 from headstart.usecases.ports import StartedSandbox
 from headstart_local.packaging import read_template
 from tests.unit.helpers import Runner, begin, connected, created
@@ -135,8 +135,9 @@ def test_a_shard_that_can_not_be_asked_hides_no_other(
         return [session_id] if shard == 7 else []
 
     monkeypatch.setattr(ports.store, "due", all_but_one)
-    assert sweep(ports) == 1
-    assert errors(ports) == 1
+    with pytest.raises(ServiceUnavailable):
+        sweep(ports)
+    assert ports.machine.started == [(session_id, 1)]
 
 
 def task(ports: MemoryPorts, name: str) -> StartedSandbox:
@@ -162,15 +163,21 @@ def test_a_task_that_can_not_be_stopped_leaves_no_other_running(
     assert errors(ports) == 1
 
 
-def test_tasks_that_can_not_be_listed_are_no_end_of_the_run(
+def test_tasks_that_can_not_be_listed_hold_up_no_session_and_are_heard_of(
     ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    [session_id] = due(ports, 1)
+    assert run(ports) == {"orphansStopped": 0, "lookedAt": 1}
+    ports.machine.started.clear()
+    ports.clock.advance(minutes=1)
+
     def refuse() -> list[StartedSandbox]:
         raise ServiceUnavailable()
 
     monkeypatch.setattr(ports.sandboxes, "started", refuse)
-    assert stop_orphans(ports) == 0
-    assert errors(ports) == 1
+    with pytest.raises(ServiceUnavailable):
+        run(ports)
+    assert ports.machine.started == [(session_id, 1)]
 
 
 def test_looking_for_orphans_ends_in_time_and_leaves_others_the_next_time(

@@ -43,29 +43,46 @@ _log = logging.getLogger(__name__)
 _PER_SHARD = 50
 
 
+def run(ports: Ports) -> dict[str, int]:
+    """Do what is due each minute: one half whatever becomes of the other."""
+    try:
+        stopped = stop_orphans(ports)
+    finally:
+        seen = sweep(ports)
+    return {"orphansStopped": stopped, "lookedAt": seen}
+
+
 def sweep(ports: Ports) -> int:
     """Look at the sessions whose time has come, for 30 seconds at most; returns how many.
 
     The shards take turns, 50 sessions each, and another one begins each time: where time runs out
     it is never the same ones that are left. One session that can't be handled is logged, counted
-    and put off, and holds up no other.
+    and put off, and holds up no other. What keeps a shard from being read is raised in the end,
+    so that somebody hears of it.
     """
     until = ports.clock() + SWEEP_TIME
     begin = random.randrange(DUE_SHARDS)  # noqa: S311  a turn is no secret
     shards = [(begin + index) % DUE_SHARDS for index in range(DUE_SHARDS)]
     seen: dict[int, set[str]] = {shard: set() for shard in shards}
+    failure: Exception | None = None
     while shards and ports.clock() < until:
-        shards = [shard for shard in shards if _sweep_shard(ports, shard, seen[shard], until)]
+        for shard in tuple(shards):
+            try:
+                going_on = _sweep_shard(ports, shard, seen[shard], until)
+            except Exception as error:
+                failure, going_on = error, False
+            if not going_on:
+                shards.remove(shard)
+    if failure:
+        raise failure
     return sum(len(ids) for ids in seen.values())
 
 
 def _sweep_shard(ports: Ports, shard: int, seen: set[str], until: datetime) -> bool:
     """Look at a shard's next sessions; False when there are no more."""
-    due: list[str] = []
-    with _guarded(ports):
-        # The index may still name those that were looked at, and those that can't be put off.
-        found = ports.store.due(shard, ports.clock(), _PER_SHARD + len(seen))
-        due = [session_id for session_id in found if session_id not in seen]
+    # The index may still name those that were looked at, and those that can't be put off.
+    found = ports.store.due(shard, ports.clock(), _PER_SHARD + len(seen))
+    due = [session_id for session_id in found if session_id not in seen]
     for session_id in due:
         if ports.clock() >= until:
             return False
@@ -216,9 +233,7 @@ def stop_orphans(ports: Ports) -> int:
     """
     stopped = 0
     until = ports.clock() + ORPHANS_TIME
-    tasks: list[StartedSandbox] = []
-    with _guarded(ports):
-        tasks = ports.sandboxes.started()
+    tasks = ports.sandboxes.started()
     random.shuffle(tasks)
     for task in tasks:
         if ports.clock() >= until:
@@ -229,6 +244,7 @@ def stop_orphans(ports: Ports) -> int:
 
 
 def _stop_orphan(ports: Ports, task: StartedSandbox) -> bool:
+    ports.identify(task.name.partition("-")[0])
     if _is_owned(ports, task) or ports.clock() - task.started_at <= ORPHAN_AGE:
         return False
     ports.sandboxes.stop(task.handle, "no session needs this task")
