@@ -4,7 +4,7 @@ Durable items (results, output of a failed step, agent events, ends of turns) ar
 too and survive the runner. Volatile ones (progress, deltas, snapshots) are dropped first.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,9 @@ _ENVELOPE = 256
 ITEM_BYTES = BATCH_BYTES - _ENVELOPE
 """The most one event or result may take, so that it fits a batch of its own."""
 
-_MERGED_DELTA_BYTES = 8 * 1024
+_DELTA_BYTES = 8 * 1024
+"""How long a delta's text may become by merging, or a snapshot's be at all, in bytes of JSON."""
+
 _MERGED_OUTPUT_BYTES = 16 * 1024
 PROGRESS_SECONDS = 0.5
 QUIET_PROGRESS_SECONDS = 2.0
@@ -74,7 +76,7 @@ class Spool:
         self._progress_sent: dict[str, float] = {}
         self.viewers = 0
         for place, entry in journal.spooled():
-            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+            self._append(entry, place, urgent=True)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -84,24 +86,22 @@ class Spool:
         if isinstance(event, Progress):
             self._progress[event.command_id] = _merged(self._progress.get(event.command_id), event)
             return
-        if self.viewers == 0:
-            return
-        if isinstance(event, AgentDelta) and self._extended(event):
-            return
-        entry = {"event": event.to_json()}
-        self._append(_Item(entry, wire.size(entry)))
+        if self.viewers:
+            for piece in _pieces(event):
+                if not (isinstance(piece, AgentDelta) and self._extended(piece)):
+                    self._append({"event": piece.to_json()})
 
     def add_event(self, event: Output | AgentEvent | InputRequested | InputResolved) -> None:
         """Queue something that must arrive."""
-        entry = {"event": _fitting(event.to_json())}
-        self._append(_Item(entry, wire.size(entry), self._journal.spool(entry)))
+        entry = _fitting({"event": event.to_json()})
+        self._append(entry, self._journal.spool(entry))
 
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""
-        entry = {"event": _fitting(event.to_json())}
+        entry = _fitting({"event": event.to_json()})
         place = self._journal.end_turn(event.message_id, entry)
         if place is not None:
-            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+            self._append(entry, place, urgent=True)
         return place is not None
 
     def add_result(self, result: CommandResult) -> None:
@@ -109,18 +109,16 @@ class Spool:
         progress = self._progress.pop(result.command_id, None)
         self._progress_sent.pop(result.command_id, None)
         if progress is not None and self.viewers:
-            entry = {"event": _fitting(progress.to_json())}
-            self._append(_Item(entry, wire.size(entry)))
-        answer, _ = wire.fit(result.to_json(), ITEM_BYTES)
-        place = self._journal.finish_command(result.command_id, answer)
-        self._append(_Item({"result": answer}, wire.size(answer), place, urgent=True))
+            self._append({"event": progress.to_json()})
+        entry = _fitting({"result": result.to_json()})
+        place = self._journal.finish_command(result.command_id, entry["result"])
+        self._append(entry, place, urgent=True)
 
     def repeat_result(self, result: dict[str, Any]) -> None:
         """Queue a stored result again, unless it still waits here."""
-        if not any(item.entry.get("result") == result for item in self._items):
-            entry = {"result": result}
-            place = self._journal.spool(entry)
-            self._append(_Item(entry, wire.size(entry), place, urgent=True))
+        entry = _fitting({"result": result})
+        if not any(item.entry == entry for item in self._items):
+            self._append(entry, self._journal.spool(entry), urgent=True)
 
     def forget_progress(self, command_id: str) -> None:
         """Drop the progress of a command that was cancelled."""
@@ -141,7 +139,7 @@ class Spool:
         batch, room = Batch(), ITEM_BYTES
         now = self._clock()
         for command in [c for c in self._progress if self._progress_due(c) <= now]:
-            entry = {"event": _fitting(self._progress[command].to_json())}
+            entry = _fitting({"event": self._progress[command].to_json()})
             if (needed := wire.size(entry)) > room:
                 break
             room -= needed
@@ -166,22 +164,29 @@ class Spool:
         return self._progress_sent.get(command, float("-inf")) + interval
 
     def _extended(self, delta: AgentDelta) -> bool:
-        """Merge a delta into the item before it, if that is of the same part."""
+        """Merge a delta into the item before it, if that is the same part's and ends there."""
         last = self._items[-1] if self._items else None
         if last is None or last.event_type != "agent.delta":
             return False
-        event = last.entry["event"]
-        if event["partId"] != delta.part_id or last.bytes > _MERGED_DELTA_BYTES:
+        event, grown = last.entry["event"], wire.size(delta.text) - 2
+        follows = (event["turnId"], event["partId"], event["offset"] + len(event["text"]))
+        if follows != (delta.turn_id, delta.part_id, delta.offset):
+            return False
+        if wire.size(event["text"]) - 2 + grown > _DELTA_BYTES:
             return False
         event["text"] += delta.text
-        grown = wire.size(last.entry)
-        self._bytes += grown - last.bytes
-        last.bytes = grown
+        last.bytes += grown
+        self._bytes += grown
         return True
 
-    def _append(self, item: _Item) -> None:
-        self._items.append(item)
-        self._bytes += item.bytes
+    def _append(self, entry: Entry, place: int | None = None, *, urgent: bool = False) -> None:
+        """Queue an item, the one way in: what no batch can hold would hold up all behind it."""
+        size = wire.size(entry)
+        if size > ITEM_BYTES:
+            entry = _fitting(entry)
+            size = wire.size(entry)
+        self._items.append(_Item(entry, size, place, urgent))
+        self._bytes += size
         if self._bytes > SPOOL_BYTES:
             self._shed()
 
@@ -209,10 +214,40 @@ class Spool:
         self._bytes = sum(item.bytes for item in self._items)
 
 
-def _fitting(event: dict[str, Any]) -> dict[str, Any]:
-    cut, was_cut = wire.fit(event, ITEM_BYTES - _ENVELOPE)
-    if was_cut and isinstance(cut.get("data"), dict):
-        cut["data"]["truncated"] = True
+def _pieces(
+    event: AgentDelta | AgentSnapshot | TurnRetrying,
+) -> Iterator[AgentDelta | AgentSnapshot | TurnRetrying]:
+    """Cut what an answer's text makes long, without a hole for those who put it together.
+
+    Of a snapshot's part the beginning stays, and the rest follows as if it were said just now.
+    """
+    match event:
+        case AgentDelta():
+            offset = event.offset
+            for text in wire.pieces(event.text, _DELTA_BYTES):
+                yield event.model_copy(update={"offset": offset, "text": text})
+                offset += len(text)
+        case AgentSnapshot():
+            for part in event.parts:
+                text = part["text"]
+                head = next(wire.pieces(text, _DELTA_BYTES), "")
+                yield event.model_copy(update={"parts": [{**part, "text": head}]})
+                yield from _pieces(
+                    AgentDelta(
+                        turn_id=event.turn_id,
+                        part_id=part["partId"],
+                        offset=part["offset"] + len(head),
+                        text=text[len(head) :],
+                    )
+                )
+        case _:
+            yield event
+
+
+def _fitting(entry: Entry) -> Entry:
+    cut, was_cut = wire.fit(entry, ITEM_BYTES - _ENVELOPE)
+    if was_cut and isinstance(cut.get("event", {}).get("data"), dict):
+        cut["event"]["data"]["truncated"] = True
     return cut
 
 

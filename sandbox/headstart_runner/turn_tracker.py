@@ -16,7 +16,8 @@ Json = dict[str, Any]
 
 _PROVIDER_ERRORS = {"APIError", "ProviderAuthError"}
 _SILENT_PARTS = {"step-start", "snapshot"}
-_SNAPSHOT_CHARACTERS = 12_000
+_SNAPSHOT_CHARACTERS = 100_000
+"""How much of an open part is told again: more than models say in one, and no flood."""
 
 
 @dataclass(slots=True)
@@ -124,14 +125,17 @@ class TurnTracker:
         return closing
 
     def snapshot(self) -> list[Json]:
-        """Return the open parts for a viewer that joins now, of long ones the end."""
+        """Return the open parts for a viewer that joins now.
+
+        From their beginnings: text is put together from there, and after a hole nothing is shown.
+        """
         return [
             {
                 "kind": part.kind,
                 "messageId": part.message_id,
                 "partId": part_id,
-                "offset": max(len(part.shown) - _SNAPSHOT_CHARACTERS, 0),
-                "text": part.shown[-_SNAPSHOT_CHARACTERS:],
+                "offset": 0,
+                "text": part.shown[:_SNAPSHOT_CHARACTERS],
             }
             for part_id, part in self._parts.items()
             if part.shown and "final" not in part.reported

@@ -1,6 +1,7 @@
 """JSON as it goes up: UTF-8, compact, and never larger than a limit."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 _MIN_STRING = 64
@@ -31,6 +32,16 @@ def cut_text(text: str, limit: int) -> str:
         else:
             high = middle - 1
     return text[:low] + _MARK
+
+
+def pieces(text: str, limit: int) -> Iterator[str]:
+    """Return a text in pieces of at most `limit` bytes of JSON; a character may take 6."""
+    start = 0
+    while piece := text[start : start + limit]:
+        while (taken := size(piece) - 2) > limit:
+            piece = piece[: len(piece) * limit // taken]
+        yield piece
+        start += len(piece)
 
 
 def _longest(value: Any) -> tuple[dict[str, Any] | list[Any], Any, str] | None:

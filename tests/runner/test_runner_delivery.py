@@ -276,6 +276,24 @@ def test_an_agents_own_progress_is_no_part_of_its_answer() -> None:
     assert tracked.snapshot() == tracked.close() == []
 
 
+def test_a_long_answer_is_told_to_a_late_viewer_from_its_beginning() -> None:
+    tracked = tracker()
+    tracked.feed(answer())
+    for number in range(2_000):
+        delta = {
+            "messageID": "msg_a",
+            "partID": "p1",
+            "field": "text",
+            "delta": f"日本語 {number} ",
+        }
+        tracked.feed(event("message.part.delta", **delta))
+
+    [part] = tracked.snapshot()
+    assert part["offset"] == 0
+    assert part["text"].startswith("日本語 0 日本語 1 ")
+    assert part["text"].endswith(" 1999 ")
+
+
 def test_a_removed_part_is_forgotten_and_an_open_one_is_closed() -> None:
     tracked = tracker()
     tracked.feed(answer())

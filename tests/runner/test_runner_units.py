@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import json
+from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,11 +19,14 @@ from headstart.domain.channel import (
     BATCH_BYTES,
     AgentDelta,
     AgentEvent,
+    AgentSnapshot,
     CommandResult,
     Output,
     Progress,
     TurnEnded,
+    TurnRetrying,
 )
+from headstart_client.view import Part
 from headstart_runner import clock, wire
 from headstart_runner import spool as spool_module
 from headstart_runner.config import Config
@@ -154,6 +160,112 @@ def test_progress_keeps_the_newest_and_joins_its_output(tmp_path: Path) -> None:
     assert (late["event"]["outputOffset"], late["event"]["output"]) == (4, "ef")
 
 
+class SpoolRun:
+    """A spool under any load, and what somebody who watches it makes of what leaves."""
+
+    def __init__(self, folder: str) -> None:
+        self._now = 0.0
+        self._journal = Journal(Path(folder))
+        self._spool = Spool(self._journal, lambda: self._now)
+        self._queued: list[object] = []
+        self._left: list[object] = []
+        self.said: dict[str, str] = defaultdict(str)
+        self.shown: dict[str, Part] = defaultdict(Part)
+
+    def do(self, number: int, what: str, text: str) -> None:
+        spool, command = self._spool, f"c{number}"
+        match what:
+            case "delta a" | "delta b":
+                offset = len(self.said[what])
+                self.said[what] += text
+                spool.add_volatile(AgentDelta(turn_id="t", part_id=what, offset=offset, text=text))
+            case "retry":
+                spool.add_volatile(TurnRetrying(turn_id="t", reason=text))
+            case "progress" | "result":
+                spool.add_volatile(
+                    Progress(
+                        command_id=command, message="m", elapsed_ms=1, output=text, output_offset=0
+                    )
+                )
+            case "event":
+                spool.add_event(AgentEvent(turn_id="t", data={"n": number, "text": text}))
+                self._queued.append(number)
+            case "leave":
+                spool.viewers = 0
+            case "join":
+                spool.viewers = 1
+                parts = [{"partId": p, "offset": 0, "text": said} for p, said in self.said.items()]
+                spool.add_volatile(AgentSnapshot(turn_id="t", parts=parts))
+            case "take":
+                self._take()
+        if what == "result":
+            self._journal.begin_command(command, "{}")
+            spool.add_result(
+                CommandResult(command_id=command, status="completed", output={"text": text})
+            )
+            self._queued.append(command)
+
+    def repeat(self) -> None:
+        """Ask again for every result there was."""
+        for command in [queued for queued in self._queued if isinstance(queued, str)]:
+            row, before = self._journal.command(command), len(self._spool)
+            assert row is not None and row.result is not None
+            self._spool.repeat_result(row.result)
+            self._queued += [command] * (len(self._spool) - before)
+
+    def drain(self) -> None:
+        while len(self._spool) or self._spool.ready_at(0, 0) is not None:
+            assert self._take(), "what waits is stuck"
+        self._journal.close()
+        assert self._left == self._queued
+
+    def _take(self) -> list[dict[str, Any]]:
+        self._now += 10
+        entries = self._spool.take().entries
+        batch: list[dict[str, Any]] = [entry.get("event") or entry["result"] for entry in entries]
+        frame = wire.dumps({"action": "report", "seq": 10**9, "events": batch, "results": []})
+        assert len(frame.encode()) <= BATCH_BYTES
+        batch = json.loads(frame)["events"]
+        for item in batch:
+            match item.get("type"):
+                case "agent.delta":
+                    self.shown[item["partId"]].grow(item["offset"], item["text"])
+                case "agent.snapshot":
+                    for part in item["parts"]:
+                        self.shown[part["partId"]].grow(0, part["text"])
+                case "agent.event":
+                    self._left.append(item["data"]["n"])
+                case None:
+                    self._left.append(item["commandId"])
+        return batch
+
+
+WORK = ["delta a", "delta b", "retry", "progress", "result", "event", "leave", "join", "take"]
+TEXTS = st.builds(
+    lambda some, times: some * times,
+    st.sampled_from(["x", "漢", "😀", "\x00", '"é', "\ud83d"]),
+    st.sampled_from([0, 1, 300, 1_000, 2_700, 8_192, 12_000, 30_000]) | st.integers(0, 30_000),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(WORK), TEXTS), max_size=12))
+def test_whatever_is_said_leaves_in_batches_without_a_hole(work: list[tuple[str, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        run = SpoolRun(folder)
+        for number, (what, text) in enumerate([("join", ""), *work]):
+            run.do(number, what, text)
+        run.repeat()
+        run.do(-1, "take", "")
+        run.repeat()
+        run.drain()
+
+    gone = [what for what, _ in work if what in {"leave", "join"}][-1:] == ["leave"]
+    for part, said in run.said.items():
+        whole, shown = said.replace("\ud83d", "?"), run.shown[part].text
+        assert shown == whole or (gone and whole.startswith(shown))
+
+
 def test_a_full_spool_drops_the_volatile_first_and_never_a_result(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     spool = Spool(journal, lambda: 0.0)
@@ -202,6 +314,22 @@ def test_a_spool_comes_back_from_the_journal_in_order(tmp_path: Path) -> None:
 
     assert [entry["event"]["data"]["n"] for entry in entries] == [0, 1, 2]
     assert (tmp_path / "journal.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_an_earlier_runner_left_too_large_is_made_to_fit_too(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin_command("c", "{}")
+    result = {"commandId": "c", "status": "completed", "output": {"text": "x" * ITEM_BYTES}}
+    journal.finish_command("c", result)
+    spool = Spool(journal, lambda: 0.0)
+    [first] = spool.take().entries
+    spool.repeat_result(result)
+    spool.repeat_result(result)
+    [again] = spool.take().entries
+    journal.close()
+
+    assert first == again
+    assert wire.size(first) <= ITEM_BYTES
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 5))
