@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Callable
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
+from headstart_runner import wire
 from headstart_runner.redaction import RedactedStream, Redactor
 
 LIVE_BYTES_PER_SECOND = 16 * 1024
@@ -52,16 +53,11 @@ class StepOutput:
 
     def tail(self) -> list[tuple[int, str]]:
         """Return the kept end of the output as `(offset, text)` pieces that fit a batch each."""
-        pieces, offset, rest = [], self._end - len(self._tail), self._tail
-        while rest:
-            # The tail may begin, and a piece end, in the middle of a character.
-            size = len(rest)
-            if size > _TAIL_PIECE_BYTES:
-                size = _TAIL_PIECE_BYTES
-                while rest[size] & 0xC0 == 0x80:
-                    size -= 1
-            pieces.append((offset, rest[:size].decode(errors="ignore")))
-            offset, rest = offset + size, rest[size:]
+        kept = self._tail.decode(errors="ignore")  # it may begin in the middle of a character
+        pieces, offset = [], self._end - len(kept.encode())
+        for text in wire.pieces(kept, _TAIL_PIECE_BYTES):
+            pieces.append((offset, text))
+            offset += len(text.encode())
         return pieces
 
     def last_line(self) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from runner_kit import SESSION_ID
 
 from headstart.domain.channel import (
     BATCH_BYTES,
+    OUTPUT_TAIL_BYTES,
     AgentDelta,
     AgentEvent,
     AgentSnapshot,
@@ -346,6 +348,18 @@ def test_live_output_and_tail_agree_on_offsets(pieces: list[bytes], step: int) -
     for offset, text in [*(item for item in live if item), *output.tail()]:
         assert whole[offset:].startswith(text.encode())
     assert "".join(text for _, text in output.tail()).encode() == whole
+
+
+def test_a_tail_that_begins_inside_a_character_has_no_hole() -> None:
+    output = StepOutput(Redactor(), lambda: 0.0)
+    output.feed(b"x" + "漢".encode() * 30_000 + b"\x00" * 9_000, watched=False)
+    pieces = output.tail()
+
+    for (offset, text), (following, _) in pairwise(pieces):
+        assert offset + len(text.encode()) == following
+    assert pieces[0][1].startswith("漢")
+    assert sum(len(text.encode()) for _, text in pieces) >= OUTPUT_TAIL_BYTES - 2
+    assert all(wire.size(text) < ITEM_BYTES // 2 for _, text in pieces)
 
 
 def test_live_output_is_limited_and_the_rest_counted() -> None:
