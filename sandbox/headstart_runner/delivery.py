@@ -1,6 +1,7 @@
 """Hands messages to the agent, each at most once, and follows their turns."""
 
 import asyncio
+import json
 import secrets
 import time
 from typing import Any
@@ -26,6 +27,8 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LOOK_SECONDS = 0.1
 _LAST_LOOK_SECONDS = 5.0
 _CONNECT_TRIES = 3
+_ABORTED = "aborted_turns"
+_MOST_ABORTED = 16
 
 
 def mint_message_id(messages: list[dict[str, Any]]) -> str:
@@ -86,6 +89,8 @@ class Courier:
             connect=self._supervisor.client,
         )
         self._turn = turn
+        if args.turn_id in self._aborted():
+            turn.cancel()
         try:
             if known.state == "minted":
                 await self._post(args, known.agent_message_id, turn)
@@ -187,9 +192,19 @@ class Courier:
         return True
 
     def abort(self, turn_id: str) -> None:
-        """Stop a turn; one that is over or never was needs nothing."""
+        """Stop a turn; one still on its way to the agent is stopped once it is accepted.
+
+        One that is over or never was needs nothing.
+        """
+        # Its delivery may be waiting for something, or for the runner that comes after us.
+        self._journal.put(_ABORTED, json.dumps([*self._aborted(), turn_id][-_MOST_ABORTED:]))
         if self._turn is not None and self._turn.args.turn_id == turn_id:
             self._turn.cancel()
+
+    def _aborted(self) -> list[str]:
+        """Return the turns that were to be stopped, whatever became of them."""
+        found: list[str] = json.loads(self._journal.get(_ABORTED) or "[]")
+        return found
 
     async def answer(self, request_id: str, answer: dict[str, Any]) -> None:
         """Pass a person's answer to the agent; InputGone when it asks that no more."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from headstart.domain.channel import (
@@ -36,6 +37,11 @@ RETRYING_SECONDS = 300.0
 _TURN_SECONDS = 2 * 3600
 _STALLED_SECONDS = 15.0
 _ABORT_SECONDS = 5.0
+_BEGINNING_SECONDS = 5.0
+"""How long to wait for an agent's first sign of work before it is told to stop.
+
+opencode, stopped between a message and its answer, stops the answer to the next message, too.
+"""
 
 Connect = Callable[[], Awaitable[AgentClient]]
 
@@ -68,6 +74,7 @@ class Turn:
         self._activity = asyncio.Event()
         self._retrying_since: float | None = None
         self._verdict: StepError | None = None
+        self._gone = False
 
     async def seen(self, seconds: float) -> bool:
         """Return whether the agent shows the message, waiting a moment for its stream to say so."""
@@ -107,6 +114,7 @@ class Turn:
 
     def crashed(self, reason: str) -> None:
         """Take note that the agent died in the middle."""
+        self._gone = True
         self._end_with(AgentCrashed(f"The agent crashed: {reason}"))
 
     def cancel(self, error: StepError | None = None) -> None:
@@ -212,14 +220,23 @@ class Turn:
             return False
         return self._tracker.over or not self._tracker.idle
 
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait for a condition of what the agent says, some seconds at most, or for its death."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (condition() or self._gone):
+                    self._activity.clear()
+                    await self._activity.wait()
+
     async def _abort(self, verdict: StepError) -> StepError:
         """Stop the agent's work and return the verdict, whatever the agent says to it."""
+        await self._until(lambda: self._tracker.begun, _BEGINNING_SECONDS)
+        if self._gone:
+            return verdict
         try:
             async with asyncio.timeout(_ABORT_SECONDS):
                 await (await self._connect()).abort(self.args.session_id)
-                while not self._tracker.over:
-                    self._activity.clear()
-                    await self._activity.wait()
+                await self._until(lambda: self._tracker.over, _ABORT_SECONDS)
                 while await self._anything(QUIET_SECONDS):
                     self._activity.clear()
         except (TimeoutError, AgentSilent, AgentStartFailed):

@@ -59,6 +59,11 @@ class TurnTracker:
         """What the provider's failure is while the agent keeps trying."""
 
     @property
+    def begun(self) -> bool:
+        """Whether the agent works on an answer, or has failed to."""
+        return bool(self._assistant) or self._error is not None
+
+    @property
     def answered(self) -> bool:
         """Whether the newest assistant message is finished, or the turn has failed."""
         if self._error is not None:

@@ -69,6 +69,23 @@ async def test_an_aborted_turn_ends_once_and_nothing_of_it_ends_the_next(
     assert len(prepared.cloud.of("turn.ended")) == 2
 
 
+async def test_a_turn_aborted_before_its_message_is_there_ends_once_and_does_nothing(
+    prepared: AgentBox,
+) -> None:
+    if prepared.agent == "demo":
+        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
+        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
+    await prepared.deliver(1, "slow, please")
+    ended = await prepared.ended(1)
+    second = await prepared.prompt(2, "Where is the lamp?")
+
+    assert (ended["interrupted"], ended["error"]) == (True, None)
+    assert (second["interrupted"], second["error"]) == (False, None)
+    assert "Where is the lamp?" in prepared.said(2)
+    assert len(prepared.cloud.of("turn.ended")) == 2
+
+
 async def test_an_agent_that_dies_fails_its_turn_and_comes_back_with_its_memory(
     prepared: AgentBox,
 ) -> None:

@@ -175,6 +175,20 @@ async def test_a_turn_that_was_going_on_ends_once_as_crashed(
     assert len(cloud.of("turn.ended", turnId="trn_1")) == 1
 
 
+async def test_the_next_runner_knows_what_turn_was_to_be_stopped(
+    cloud: FakeCloud, runner: Process, sample: str
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
+    await cloud.do("abort", {"turnId": "trn_1"})
+    await runner.kill()
+    runner.start()
+    delivered = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    ended = await cloud.turn_ended("trn_1")
+    assert delivered["status"] == "completed"
+    assert (ended["error"], ended["interrupted"]) == (None, True)
+
+
 @pytest.mark.parametrize(
     "case",
     [
