@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class AgentBox:
             ("agent", self.agent_args(**more)),
         ):
             await self.succeed(kind, args)
+
+    async def slow_down(self) -> None:
+        """Let the demo agent take its time; the others' model is told to, if it does not anyway."""
+        if self.agent == "demo":
+            slow = self.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
+            await self.succeed("agent", slow, "1.agent.slow")
 
     async def begin(self, kind: str, args: Json, name: str = "") -> Json:
         """Run a command to its end, whatever that is."""
@@ -118,4 +125,4 @@ class AgentBox:
 
     def leftovers(self) -> list[Path]:
         """Return the import files that were not removed."""
-        return list(Path(os.environ.get("TMPDIR", "/tmp")).glob("headstart-*.json"))  # noqa: S108
+        return list(Path(tempfile.gettempdir()).glob("headstart-*.json"))

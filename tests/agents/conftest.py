@@ -1,5 +1,6 @@
 """Each test here runs once for each registered agent whose program is installed."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repositor
 def sample(repositories: Repositories) -> str:
     """Return the URL of a small repository that no test changes."""
     return repositories.make("sample", SAMPLE)
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the runner leave its temporary files where nobody else's are."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
 
 @pytest.fixture

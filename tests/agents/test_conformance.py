@@ -16,7 +16,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_prompt_is_answered_in_a_stream_and_its_turn_ends_once(prepared: AgentBox) -> None:
-    ended = await prepared.prompt(1, "Where is the lamp?")
+    await prepared.slow_down()
+    # What is said in an instant may come in one piece, however it was streamed.
+    ended = await prepared.prompt(1, "Where is the lamp? " + "Ahoy! " * 100)
 
     assert ended["error"] is None
     assert not ended["interrupted"]
@@ -53,9 +55,7 @@ async def test_the_agent_knows_the_session_by_our_id_and_a_follow_up_what_was_sa
 async def test_an_aborted_turn_ends_once_and_nothing_of_it_ends_the_next(
     prepared: AgentBox,
 ) -> None:
-    if prepared.agent == "demo":
-        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
-        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.slow_down()
     await prepared.deliver(1, "slow, please")
     await prepared.cloud.until(lambda: prepared.cloud.of("agent.delta", turnId="trn_1"))
     await prepared.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
@@ -72,9 +72,7 @@ async def test_an_aborted_turn_ends_once_and_nothing_of_it_ends_the_next(
 async def test_a_turn_aborted_before_its_message_is_there_ends_once_and_does_nothing(
     prepared: AgentBox,
 ) -> None:
-    if prepared.agent == "demo":
-        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
-        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.slow_down()
     await prepared.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
     await prepared.deliver(1, "slow, please")
     ended = await prepared.ended(1)
@@ -89,9 +87,7 @@ async def test_a_turn_aborted_before_its_message_is_there_ends_once_and_does_not
 async def test_an_agent_that_dies_fails_its_turn_and_comes_back_with_its_memory(
     prepared: AgentBox,
 ) -> None:
-    if prepared.agent == "demo":
-        slow = prepared.agent_args(env={"DEMO_AGENT_SECONDS": "3"})
-        await prepared.succeed("agent", slow, "1.agent.2")
+    await prepared.slow_down()
     await prepared.deliver(1, "slow, please")
     await prepared.cloud.until(lambda: prepared.cloud.of("agent.delta", turnId="trn_1"))
     os.kill(_server(prepared), signal.SIGKILL)

@@ -9,9 +9,10 @@ import pytest
 from fake_cloud import FakeCloud
 from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
 
-from headstart.domain.channel import PromptArgs, RunnerEvent
+from headstart.domain.channel import AgentArgs, PromptArgs, RunnerEvent
 from headstart_runner import delivery, turn
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
+from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.delivery import mint_message_id
 from headstart_runner.nanny import descendants
 from headstart_runner.redaction import Redactor
@@ -131,15 +132,24 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
 
 
 async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
-    cloud: FakeCloud, prepared: Sandbox
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: set[int] = set()
+    up = asyncio.Event()
+    up.set()
+    real = Supervisor._start
+
+    async def start(self: Supervisor, args: AgentArgs) -> str:
+        version = await real(self, args)
+        up.set()
+        return version
+
+    monkeypatch.setattr(Supervisor, "_start", start)
     for _ in range(4):
-        await eventually(lambda: set(agents()) - seen)
-        for pid in set(agents()) - seen:
-            seen.add(pid)
-            await asyncio.sleep(0.3)
-            os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            await up.wait()
+        up.clear()
+        [pid] = agents()
+        os.kill(pid, signal.SIGKILL)
     await eventually(lambda: not agents())
     failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
     restarted = await cloud.do("agent", agent_args(), name="1.agent.2")
