@@ -16,7 +16,8 @@ import pytest
 from agent_kit import installed
 from model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub
 
-SECRET = "model-provider"
+# As the template wants an ARN: with six more characters. The emulator takes them for the name's.
+SECRET = "model-provider-AbCdEf"
 SECRET_ARN = f"arn:aws:secretsmanager:us-east-1:000000000000:secret:{SECRET}"
 PATIENCE = 90.0
 
