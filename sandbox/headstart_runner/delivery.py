@@ -6,7 +6,8 @@ import secrets
 import time
 from typing import Any
 
-from headstart.domain.channel import PromptArgs, TurnEnded
+from headstart.domain.channel import TurnEnded
+from headstart.domain.command_args import PromptArgs
 from headstart.domain.errors import (
     AgentCrashed,
     AgentStartFailed,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.domain.channel import CloneArgs
+from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import CloneFailed, SnapshotBaseMissing
 from headstart_runner.git import Git, GitResult, clone_error
 from headstart_runner.process import Sink

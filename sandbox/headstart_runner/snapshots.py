@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import headstart_runner
-from headstart.domain.channel import SnapshotArgs
+from headstart.domain.command_args import SnapshotArgs
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.process import CommandNotStarted, Launcher, Sink

@@ -5,13 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from headstart.domain.channel import (
-    AgentSnapshot,
-    ErrorInfo,
-    PromptArgs,
-    RunnerEvent,
-    TurnEnded,
-)
+from headstart.domain.channel import AgentSnapshot, ErrorInfo, RunnerEvent, TurnEnded
+from headstart.domain.command_args import PromptArgs
 from headstart.domain.errors import (
     AgentCrashed,
     AgentStartFailed,

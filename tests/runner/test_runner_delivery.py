@@ -9,7 +9,8 @@ import pytest
 from fake_cloud import FakeCloud
 from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
 
-from headstart.domain.channel import AgentArgs, PromptArgs, RunnerEvent
+from headstart.domain.channel import RunnerEvent
+from headstart.domain.command_args import AgentArgs, PromptArgs
 from headstart_runner import delivery, turn
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.agents.supervisor import Supervisor

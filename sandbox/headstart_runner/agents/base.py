@@ -7,7 +7,7 @@ differs: how the program is called and configured. `HttpAgent` in http.py has th
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.domain.channel import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs
 
 
 class AgentAdapter(Protocol):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import headstart_runner
-from headstart.domain.channel import AgentArgs
+from headstart.domain.command_args import AgentArgs
 from headstart_runner.agents.http import HttpAgent
 
 

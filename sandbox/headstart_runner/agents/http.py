@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from headstart.domain.channel import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs
 
 _HEALTH_SECONDS = 1.0
 _CALL_SECONDS = 20.0

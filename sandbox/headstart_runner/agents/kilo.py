@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from headstart.domain.channel import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs
 from headstart_runner.agents.opencode import OpencodeAgent
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, ClassVar
 
-from headstart.domain.channel import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs
 from headstart_runner.agents.http import HttpAgent
 
 _QUIET = (

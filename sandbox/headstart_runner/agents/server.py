@@ -5,7 +5,7 @@ import secrets
 import socket
 from contextlib import suppress
 
-from headstart.domain.channel import AgentArgs
+from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent

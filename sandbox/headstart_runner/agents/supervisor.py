@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.domain.channel import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent
 from headstart_runner.agents.http import AgentClient

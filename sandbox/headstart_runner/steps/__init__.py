@@ -1,6 +1,6 @@
 """The steps the runner can do: one module a kind of command, one entry here."""
 
-from headstart.domain.channel import (
+from headstart.domain.command_args import (
     AbortArgs,
     AgentArgs,
     BranchArgs,

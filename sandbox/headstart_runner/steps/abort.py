@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.channel import AbortArgs
+from headstart.domain.command_args import AbortArgs
 from headstart_runner.steps.base import Context
 
 

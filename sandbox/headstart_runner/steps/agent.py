@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.channel import AgentArgs
+from headstart.domain.command_args import AgentArgs
 from headstart_runner.steps.base import Context
 
 

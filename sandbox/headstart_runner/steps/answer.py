@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.channel import InputArgs
+from headstart.domain.command_args import InputArgs
 from headstart_runner.steps.base import Context
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.channel import BranchArgs
+from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import DiskFull, InternalStepError
 from headstart_runner.git import Git
 from headstart_runner.snapshots import BRANCH

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from headstart.domain.channel import CloneArgs
+from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
 from headstart_runner import snapshots
 from headstart_runner.addresses import public_addresses

@@ -3,7 +3,7 @@
 import shutil
 from typing import Any
 
-from headstart.domain.channel import DiskArgs
+from headstart.domain.command_args import DiskArgs
 from headstart.domain.errors import DiskFull
 from headstart_runner.steps.base import Context
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from headstart.domain.channel import PromptArgs
+from headstart.domain.command_args import PromptArgs
 from headstart_runner.steps.base import Context
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from headstart.domain.channel import RestoreArgs, SnapshotRef
+from headstart.domain.command_args import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
 from headstart_runner import snapshots
 from headstart_runner.snapshots import Unusable

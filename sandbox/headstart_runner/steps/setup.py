@@ -6,7 +6,7 @@ import json
 import signal
 from typing import Any
 
-from headstart.domain.channel import SetupArgs
+from headstart.domain.command_args import SetupArgs
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
 from headstart_runner.clock import awake_sleep
 from headstart_runner.journal import Journal

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from headstart.domain.channel import SnapshotArgs
+from headstart.domain.command_args import SnapshotArgs
 from headstart.domain.errors import AgentStartFailed, SnapshotFailed
 from headstart_runner import snapshots
 from headstart_runner.agents.http import AgentSilent

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.channel import UploadArgs
+from headstart.domain.command_args import UploadArgs
 from headstart.domain.errors import SnapshotFailed
 from headstart_runner.snapshots import Unusable, file_of
 from headstart_runner.steps.base import Context

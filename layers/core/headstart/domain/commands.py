@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from headstart.domain.channel import (
+from headstart.domain.command_args import (
     AgentArgs,
     BranchArgs,
     CloneArgs,

@@ -6,10 +6,8 @@ from headstart.domain import events
 from headstart.domain.errors import (
     AttemptSuperseded,
     Cancelled,
-    DeliveryUnknown,
     StepError,
 )
-from headstart.domain.ids import new_id
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
@@ -17,12 +15,9 @@ from headstart.domain.session import (
     CommandRow,
     Failure,
     Hold,
-    Message,
-    MessageStatus,
     Session,
     Status,
     StepRecord,
-    Turn,
 )
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import QuotaChange, Work
@@ -333,119 +328,6 @@ def skip_done_steps(work: Work, attempt: Attempt, earlier: Attempt) -> None:
             end_step(work, attempt, name, StepStatus.SKIPPED, note)
 
 
-def claim_turn(work: Work, message: Message) -> Turn:
-    """Take the head of the queue for delivery."""
-    turn = Turn(
-        turn_id=new_id("turn"),
-        message_id=message.message_id,
-        message_number=message.number,
-        claimed_at=work.now,
-    )
-    if work.session.status is not Status.PREPARING:
-        work.session.due_at = work.now + TURN_CHECK
-    message.status = MessageStatus.DELIVERING
-    message.tries += 1
-    message.failure = None
-    work.session.active_turn = turn
-    work.save(message)
-    return turn
-
-
-def accept_message(work: Work, message: Message) -> None:
-    """The agent shows the message: delivered, once and for all, and the turn has begun."""
-    session = work.session
-    turn = session.active_turn
-    if turn is None or turn.message_id != message.message_id:
-        return
-    message.status = MessageStatus.DELIVERED
-    message.delivered_at = work.now
-    turn.started_at = work.now
-    session.next_message = message.number + 1
-    session.initiated_at = session.initiated_at or work.now
-    work.save(message)
-    work.emit(events.MessageDelivered(message_id=message.message_id), turn.turn_id)
-    work.emit(events.TurnStarted(turn_id=turn.turn_id, message_id=message.message_id), turn.turn_id)
-
-
-def unclaim_message(work: Work, message: Message) -> None:
-    """Put a message that was certainly not delivered back to the head of the queue."""
-    work.session.active_turn = None
-    message.status = MessageStatus.QUEUED
-    work.save(message)
-    rest(work)
-
-
-def refuse_message(work: Work, message: Message, error: StepError) -> None:
-    """The message was not delivered, or it can't be known: it is held and the queue stops."""
-    work.session.active_turn = None
-    unknown = isinstance(error, DeliveryUnknown)
-    work.session.hold = Hold.INITIATE if unknown else Hold.PAUSED
-    rest(work)
-    message.status = MessageStatus.HELD
-    message.failure = Failure.of(error)
-    work.save(message)
-    work.emit(
-        events.MessageFailed(message_id=message.message_id, code=error.code, reason=error.reason)
-    )
-
-
-def end_turn(
-    work: Work,
-    turn_id: str,
-    usage: dict[str, object],
-    error: StepError | None = None,
-    *,
-    interrupted: bool = False,
-) -> bool:
-    """End the active turn, once; after an error or interrupt the queue waits.
-
-    Returns False for any turn but the active one.
-    """
-    session = work.session
-    turn = session.active_turn
-    if turn is None or turn.turn_id != turn_id or turn.started_at is None:
-        return False
-    session.active_turn = None
-    for request_id in session.pending_inputs:
-        work.emit(events.InputResolved(request_id=request_id, outcome="withdrawn"), turn_id)
-    session.pending_inputs = []
-    if (interrupted or error) and not turn.released:
-        session.hold = session.hold or Hold.PAUSED
-    if interrupted:
-        work.emit(events.TurnInterrupted(turn_id=turn_id, message_id=turn.message_id), turn_id)
-    elif error:
-        work.emit(
-            events.TurnFailed(
-                turn_id=turn_id,
-                message_id=turn.message_id,
-                code=error.code,
-                reason=error.reason,
-            ),
-            turn_id,
-        )
-    else:
-        work.emit(
-            events.TurnCompleted(turn_id=turn_id, message_id=turn.message_id, usage=usage), turn_id
-        )
-    if session.status is Status.RUNNING:
-        session.move_to(Status.READY, work.now)
-        rest(work)
-    return True
-
-
-def lose_turn(work: Work, message: Message | None, error: StepError) -> None:
-    """The sandbox is gone: a started turn failed, a claimed message may or may not have arrived."""
-    turn = work.session.active_turn
-    if turn is None:
-        return
-    if turn.started_at:
-        end_turn(work, turn.turn_id, {}, error)
-    elif message is not None:
-        refuse_message(
-            work, message, DeliveryUnknown(f"{error.reason}, while the message was delivered")
-        )
-
-
 def begin_stopping(work: Work) -> None:
     """Have the work saved; what is not saved by the limit is given up."""
     work.session.move_to(Status.STOPPING, work.now)
@@ -459,11 +341,6 @@ def fall_asleep(work: Work, reason: str, *, saved: bool = False) -> None:
     work.session.due_at = work.now + ASLEEP_CHECK
     work.quota = QuotaChange.LEAVE
     work.emit(events.SessionAsleep(reason=reason, saved=saved))
-
-
-def prompt_command_id(message: Message) -> str:
-    """Return the id of the command that delivers a message, `<message>.prompt.<try>`."""
-    return f"{message.message_id}.prompt.{message.tries}"
 
 
 def step_command_id(attempt_number: int, step: StepName, try_number: int) -> str:

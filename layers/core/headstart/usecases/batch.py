@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from headstart.domain import channel, events, lifecycle
+from headstart.domain import channel, events, lifecycle, turns
 from headstart.domain.errors import InputGone, SnapshotFailed, StepError, step_error
 from headstart.domain.session import (
     Attempt,
@@ -106,7 +106,7 @@ class Batch:
         match event:
             case channel.TurnEnded():
                 error = _error_of(event.error)
-                if lifecycle.end_turn(
+                if turns.end_turn(
                     self._work,
                     event.turn_id,
                     event.usage,
@@ -255,9 +255,9 @@ class Batch:
         if turn is None or turn.message_id != message.message_id:
             return
         if error:
-            lifecycle.refuse_message(self._work, message, error)
+            turns.refuse_message(self._work, message, error)
             return
-        lifecycle.accept_message(self._work, message)
+        turns.accept_message(self._work, message)
         if self._session.status is Status.PREPARING:
             lifecycle.end_step(
                 self._work,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from headstart.domain import channel, lifecycle
+from headstart.domain import channel, command_args, turns
 from headstart.domain.commands import SavedWork, step_args, step_timeout
 from headstart.domain.model import OpenModel
 from headstart.domain.session import CommandRow, Session, SessionConfig, Status
@@ -47,11 +47,11 @@ def _command(row: CommandRow, timeout: int, args: OpenModel) -> channel.Command:
 def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
     match row.kind:
         case "abort":
-            return channel.AbortArgs.model_validate(row.args)
+            return command_args.AbortArgs.model_validate(row.args)
         case "input":
-            return channel.InputArgs.model_validate(row.args)
+            return command_args.InputArgs.model_validate(row.args)
         case "snapshot":
-            return channel.SnapshotArgs(
+            return command_args.SnapshotArgs(
                 agent=session.agent,
                 session_id=session.session_id,
                 max_file_bytes=MAX_FILE_BYTES,
@@ -60,7 +60,7 @@ def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
         case "upload":
             size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
             url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
-            return channel.UploadArgs(sha256=sha256, url=url, headers=headers)
+            return command_args.UploadArgs(sha256=sha256, url=url, headers=headers)
         case _:
             raise ValueError(f"no command is of kind {row.kind}")
 
@@ -82,7 +82,7 @@ def _saved_work(ports: Ports, session: Session) -> SavedWork | None:
     if snapshot is None:
         return None
     url = ports.objects.presign_get(snapshot.key)
-    ref = channel.SnapshotRef(url=url, bytes=snapshot.bytes, sha256=snapshot.sha256)
+    ref = command_args.SnapshotRef(url=url, bytes=snapshot.bytes, sha256=snapshot.sha256)
     return SavedWork(ref, snapshot.base_commit)
 
 
@@ -91,9 +91,9 @@ def _prompt(ports: Ports, session: Session, row: CommandRow) -> channel.Command 
     if turn is None or turn.message_number != row.message_number:
         return None
     message = ports.store.message(session.session_id, turn.message_number)
-    if lifecycle.prompt_command_id(message) != row.command_id:
+    if turns.prompt_command_id(message) != row.command_id:
         return None
-    args = channel.PromptArgs(
+    args = command_args.PromptArgs(
         session_id=session.session_id,
         message_id=message.message_id,
         turn_id=turn.turn_id,

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from headstart.domain import channel, lifecycle
+from headstart.domain import channel, command_args, lifecycle, turns
 from headstart.domain.calls import Call, Effect
 from headstart.domain.errors import (
     AlreadyInitiated,
@@ -144,7 +144,7 @@ def _abort_row(ports: Ports, work: Work, turn: Turn) -> CommandRow:
         command_id=command_id,
         kind="abort",
         attempt_number=work.session.attempt_number,
-        args=channel.AbortArgs(turn_id=turn.turn_id).to_json(),
+        args=command_args.AbortArgs(turn_id=turn.turn_id).to_json(),
         created_at=work.now,
     )
     work.save(row)
@@ -162,7 +162,7 @@ def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
     ]
     if session.active_turn:
         message = ports.store.message(session.session_id, session.active_turn.message_number)
-        lifecycle.lose_turn(work, message, Cancelled("The preparation was cancelled"))
+        turns.lose_turn(work, message, Cancelled("The preparation was cancelled"))
     lifecycle.cancel_attempt(work, attempt)
     return rows
 

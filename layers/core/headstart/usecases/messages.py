@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain import lifecycle
+from headstart.domain import lifecycle, turns
 from headstart.domain.calls import Call, Effect, effect_of
 from headstart.domain.errors import (
     IdempotencyKeyReused,
@@ -173,9 +173,9 @@ def claim(ports: Ports, work: Work, task_token: str | None) -> CommandRow:
     """Claim the head of the queue and write its command; the caller sends the frame."""
     session = work.session
     message = ports.store.message(session.session_id, session.next_message)
-    lifecycle.claim_turn(work, message)
+    turns.claim_turn(work, message)
     row = CommandRow(
-        command_id=lifecycle.prompt_command_id(message),
+        command_id=turns.prompt_command_id(message),
         kind="prompt",
         attempt_number=session.attempt_number,
         step=StepName.DELIVER if task_token else None,

@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Any
 
-from headstart.domain import lifecycle
+from headstart.domain import lifecycle, turns
 from headstart.domain.errors import (
     AttemptSuperseded,
     InternalStepError,
@@ -108,7 +108,7 @@ def _deliver(ports: Ports, task: StepTask) -> None:
         _require_sandbox(ports, session.session_id)
         if session.active_turn:
             message = ports.store.message(session.session_id, session.active_turn.message_number)
-            row = ports.store.command(session.session_id, lifecycle.prompt_command_id(message))
+            row = ports.store.command(session.session_id, turns.prompt_command_id(message))
             if row and not row.answered:
                 row.task_token = task.task_token
                 work.save(row)
@@ -182,7 +182,7 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
             return False
         if session.active_turn:
             message = ports.store.message(session_id, session.active_turn.message_number)
-            lifecycle.lose_turn(work, message, error)
+            turns.lose_turn(work, message, error)
         lifecycle.fail_attempt(work, attempt, error)
         return True
 

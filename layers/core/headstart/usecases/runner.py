@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 
-from headstart.domain import channel, events, lifecycle
+from headstart.domain import channel, events, lifecycle, turns
 from headstart.domain.errors import (
     AttemptSuperseded,
     SessionNotFound,
@@ -235,9 +235,7 @@ def leaving(ports: Ports, connection: Connection) -> None:
             turn = session.active_turn
             if turn and turn.started_at is None:
                 # It says so when every delivery is over, and takes none any more.
-                lifecycle.unclaim_message(
-                    work, ports.store.message(session_id, turn.message_number)
-                )
+                turns.unclaim_message(work, ports.store.message(session_id, turn.message_number))
             lifecycle.begin_stopping(work)
             sandbox.stopped_reason = "The sandbox had to stop"
             work.save(sandbox)

@@ -2,7 +2,7 @@
 
 import logging
 
-from headstart.domain import lifecycle
+from headstart.domain import lifecycle, turns
 from headstart.domain.channel import Leave
 from headstart.domain.errors import (
     AttemptSuperseded,
@@ -200,7 +200,7 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
         }:
             turn = session.active_turn
             message = ports.store.message(session_id, turn.message_number) if turn else None
-            lifecycle.lose_turn(work, message, error)
+            turns.lose_turn(work, message, error)
             lifecycle.fall_asleep(work, reason)
         return None
 

@@ -1,0 +1,153 @@
+"""One DynamoDB table: the calls the store makes, each bounded, with their errors told as ours."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from headstart.adapters import rows
+from headstart.adapters.aws import translated
+from headstart.adapters.transaction import Cancelled, Writes
+from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
+from headstart.usecases.retry import CONFLICT_TRIES, backoff
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_BATCH_WRITE = 25
+"""BatchWriteItem takes 25 items ("BatchWriteItem", DynamoDB API reference)."""
+
+_OUTCOME_TRIES = 3
+"""How often a transaction's outcome is asked for; botocore asks three times each."""
+
+
+class Table:
+    """A table of items under `pk` and `sk`; whatever AWS raises is ServiceUnavailable here."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def writes(self) -> Writes:
+        """Return an empty transaction."""
+        return Writes(self._name)
+
+    def transact(self, writes: Writes) -> None:
+        """Send a transaction; raises Cancelled, ChangeRefused, ServiceUnavailable.
+
+        Under one token every repeat, botocore's too, is the same transaction for ten minutes
+        ("TransactWriteItems", DynamoDB API reference). While DynamoDB is still at it nobody knows
+        its outcome, so it is asked again, and never taken for a conflict: what a use case would
+        then decide anew, it would decide on top of its own change.
+        """
+        writes.check()
+        token = str(uuid4())
+        with translated():
+            for attempt in range(_OUTCOME_TRIES):
+                try:
+                    self._client.transact_write_items(
+                        TransactItems=writes.items, ClientRequestToken=token
+                    )
+                except self._client.exceptions.TransactionCanceledException as error:
+                    cancelled = Cancelled(error)
+                    if "ValidationError" in cancelled.codes:
+                        raise ChangeRefused("the table refused a row") from error
+                    raise cancelled from None
+                except self._client.exceptions.TransactionInProgressException:
+                    backoff(attempt)
+                else:
+                    return
+        raise ServiceUnavailable("the table did not say what became of a transaction")
+
+    def transact_at_last(self, writes: Writes) -> None:
+        """Send a transaction that nothing speaks against, until none is in its way.
+
+        Raises Conflict after CONFLICT_TRIES.
+        """
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                return self.transact(writes)
+            except Cancelled:
+                backoff(attempt)
+        raise Conflict("rows kept changing")
+
+    def get(self, pk: str, sk: str) -> rows.Item | None:
+        """Return an item, read consistently."""
+        with translated():
+            answer: Any = self._client.get_item(
+                TableName=self._name, Key=rows.key(pk, sk), ConsistentRead=True
+            )
+        item: rows.Item | None = answer.get("Item")
+        return item
+
+    def query(self, **query: Any) -> list[rows.Item]:
+        """Return all items that a query finds: a session's of one kind, at most."""
+        found: list[rows.Item] = []
+        while True:
+            answer = self.page(**query)
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def page(self, **query: Any) -> Any:
+        """Return one page of a query, as DynamoDB answers it."""
+        with translated():
+            return self._client.query(TableName=self._name, **query)
+
+    def get_all(self, keys: list[rows.Item]) -> dict[str, rows.Item]:
+        """Return the items of these keys that there are, by `pk`."""
+        found: dict[str, rows.Item] = {}
+        request: Any = {self._name: {"Keys": keys}} if keys else {}
+        for attempt in range(CONFLICT_TRIES):
+            if not request:
+                return found
+            with translated():
+                answer: Any = self._client.batch_get_item(RequestItems=request)
+            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
+            request = answer.get("UnprocessedKeys")
+            if request:
+                backoff(attempt)
+        raise ServiceUnavailable("the table kept postponing a read")
+
+    def put(self, item: rows.Item) -> None:
+        """Write an item over whatever is there."""
+        with translated():
+            self._client.put_item(TableName=self._name, Item=item)
+
+    def update(self, key: rows.Item, expression: str, values: dict[str, Any]) -> None:
+        """Change an item, or make it."""
+        with translated():
+            self._client.update_item(
+                TableName=self._name,
+                Key=key,
+                UpdateExpression=expression,
+                ExpressionAttributeValues=values,
+            )
+
+    def delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
+        """Delete a row that is as it was `:read`; False where it isn't any more."""
+        with translated():
+            try:
+                self._client.delete_item(
+                    TableName=self._name,
+                    Key=key,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues={":read": read},
+                )
+            except self._client.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def delete_all(self, keys: list[rows.Item]) -> None:
+        """Delete items, 25 at a time."""
+        for start in range(0, len(keys), _BATCH_WRITE):
+            self._delete_batch(keys[start : start + _BATCH_WRITE])
+
+    def _delete_batch(self, keys: list[rows.Item]) -> None:
+        request: Any = {self._name: [{"DeleteRequest": {"Key": key}} for key in keys]}
+        for attempt in range(CONFLICT_TRIES):
+            with translated():
+                request = self._client.batch_write_item(RequestItems=request)["UnprocessedItems"]
+            if not request:
+                return
+            backoff(attempt)
+        raise ServiceUnavailable("the table kept postponing a deletion")
