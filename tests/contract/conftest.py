@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
-from headstart.adapters.memory import MemoryStore
+from headstart.adapters.memory_store import MemoryStore
 from headstart.usecases.ports import Store
 
 ROOT = Path(__file__).parents[2]
