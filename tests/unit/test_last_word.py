@@ -3,17 +3,24 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import AlreadyInitiated, StepTimedOut
-from headstart.domain.requests import PatchSession
+from headstart.domain.errors import (
+    AlreadyInitiated,
+    ChangeRefused,
+    SecretsUnavailable,
+    StepTimedOut,
+)
+from headstart.domain.requests import AnswerInput, PatchSession
 from headstart.domain.session import Cause, Hold, MessageStatus, Status
 from headstart.usecases import control
 from headstart.usecases.batch import MAX_PENDING_INPUTS
+from headstart.usecases.control import answer_input
 from headstart.usecases.messages import initiate
 from headstart.usecases.preparation import fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.sessions import get_session
 from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_control import S, asked, say, types
+from tests.unit.test_sleep import falling, save
 
 
 @pytest.mark.parametrize("how", ["message", "initiate"])
@@ -128,3 +135,70 @@ def test_output_that_came_between_two_writes_is_marked_as_missing(ports: MemoryP
     ]
     assert step["output"] == "A\n…\nC"
     assert "outputEnd" not in step
+
+
+def test_an_answer_to_what_was_just_withdrawn_is_one_change_and_one_event(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner, turn_id = asked(ports)
+    answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    [command] = [row for row in ports.store.commands(session_id) if row.kind == "input"]
+    gone = {"code": "InputGone", "reason": "The turn is over"}
+    withdrawn = {"type": "input.resolved", "turnId": turn_id, "requestId": "per_1"}
+    runner.report(
+        {**withdrawn, "outcome": "withdrawn"},
+        results=[{"commandId": command.command_id, "status": "failed", "error": gone}],
+    )
+    assert types(ports, session_id).count("input.resolved") == 1
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+
+
+def test_a_batch_that_can_never_be_written_holds_nothing_up(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+
+    def refuses(*_: object) -> None:
+        raise ChangeRefused("too large")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ports.store, "commit", refuses)
+        runner.report(turn_ended(ports, session_id))
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": False}
+    assert ("BatchesDropped", 1, {}) in ports.metrics.measured
+    runner.report(turn_ended(ports, session_id))
+    assert ports.store.session(session_id).active_turn is None
+
+
+def test_patching_auto_initiate_holds_and_clearing_it_is_its_default(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=False))
+    assert ports.store.session(session_id).hold is Hold.INITIATE
+    assert ports.store.message(session_id, 1).status is MessageStatus.HELD
+    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=None))
+    assert ports.store.session(session_id).hold is None
+    assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED
+
+
+@pytest.mark.parametrize("body", [{"mode": ""}, {"model": ""}, {"upstreamBranch": ""}])
+def test_empty_clears_like_null(body: dict[str, object]) -> None:
+    cleared = PatchSession.model_validate(body)
+    assert set(cleared.model_dump(exclude_unset=True).values()) == {None}
+
+
+def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts) -> None:
+    session_id, runner = falling(ports)
+    save(ports, runner)
+    say(ports, session_id)
+    control.interrupt(ports, "alice", session_id)
+    told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
+    assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True}
+
+
+def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: MemoryPorts) -> None:
+    secrets = {"names": ["TOKEN"], "envelope": "x"}
+    session_id = created(ports, encryptedSecrets=secrets)
+    with pytest.raises(SecretsUnavailable, match="encryptedSecrets"):
+        begin(ports, session_id, S.SANDBOX)
+    assert not ports.sandboxes.specs

@@ -146,7 +146,7 @@ def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "nonsense", '{"action":"subscribe","after":-1}', '{"action":"ping"}',
+    ["", "[]", "{}", "nonsense", '{"action":"subscribe","after":-1}',
      '{"action":"subscribe","after":true}', '{"action":"subscribe","after":"1"}'],
 )  # fmt: skip
 def test_a_first_frame_that_is_wrong_closes_the_connection(ports: MemoryPorts, text: str) -> None:
@@ -190,3 +190,36 @@ def test_a_viewer_that_leaves_is_forgotten(ports: MemoryPorts) -> None:
     assert connection
     disconnect(ports, connection)
     assert ports.store.known == {}
+
+
+def test_a_ping_may_be_the_first_frame(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", '{"action":"ping"}')
+    receive(ports, "v1", SUBSCRIBE)
+    assert frames(ports, "v1")[0] == {"type": "pong", "lastEventId": 2}
+    assert frames(ports, "v1")[-1]["type"] == "replayed"
+    assert "v1" not in ports.sockets.gone
+
+
+def test_first_frames_that_are_served_at_once_open_it_once(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    stale = ports.store.connection("v1")
+    assert stale
+    stale = stale.model_copy()
+    receive(ports, "v1", SUBSCRIBE)
+    known, looked = ports.store.connection, iter([stale])
+    monkeypatch.setattr(ports.store, "connection", lambda i: next(looked, None) or known(i))
+    receive(ports, "v1", '{"action":"ping"}')
+    assert frames(ports, "v1")[-1]["type"] == "pong"
+    assert "v1" not in ports.sockets.gone
+
+
+def test_a_replay_never_ends_beyond_the_last_event(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    receive(ports, "v1", json.dumps({"action": "subscribe", "after": 99}))
+    assert frames(ports, "v1")[-1] == {"type": "replayed", "through": 2, "more": False}

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from botocore.exceptions import ClientError
+
 from headstart.adapters import rows
-from headstart.adapters.aws import translated
+from headstart.adapters.aws import error_code, translated
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
@@ -53,6 +55,10 @@ class Table:
                     raise cancelled from None
                 except self._client.exceptions.TransactionInProgressException:
                     backoff(attempt)
+                except ClientError as error:
+                    if error_code(error) == "ValidationException":
+                        raise ChangeRefused("the table refused a transaction") from error
+                    raise
                 else:
                     return
         raise ServiceUnavailable("the table did not say what became of a transaction")

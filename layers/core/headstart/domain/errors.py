@@ -217,6 +217,12 @@ class RepositoryNotFound(StepError):
     title, retryable = "The repository was not found", True
 
 
+class SecretsUnavailable(StepError):
+    """The session has encrypted secrets, and the deployment can't open them."""
+
+    title = "Encrypted secrets can't be opened"
+
+
 class RepositoryAccessDenied(StepError):
     """The git server wants credentials that we do not have."""
 

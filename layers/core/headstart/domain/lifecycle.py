@@ -301,8 +301,11 @@ def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:
     work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
 
 
-def cancel_attempt(work: Work, attempt: Attempt) -> None:
-    """End the attempt because a person said so: a wake-up sleeps on, anything else has failed."""
+def cancel_attempt(work: Work, attempt: Attempt, *, saved: bool = False) -> None:
+    """End the attempt because a person said so: a wake-up sleeps on, anything else has failed.
+
+    `saved` tells whether there is a copy of the work to wake up with.
+    """
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(work, attempt, record.step, StepStatus.CANCELLED, "Cancelled")
     attempt.status = AttemptStatus.CANCELLED
@@ -310,7 +313,7 @@ def cancel_attempt(work: Work, attempt: Attempt) -> None:
     session = work.session
     session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
-        fall_asleep(work, "The wake-up was cancelled")
+        fall_asleep(work, "The wake-up was cancelled", saved=saved)
         return
     error = Cancelled("The preparation was cancelled")
     session.failure = Failure.of(error, record.step)

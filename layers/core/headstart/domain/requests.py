@@ -4,7 +4,7 @@ import json
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from headstart.domain.model import Model
 from headstart.domain.repository import check_branch, check_callback_url
@@ -155,14 +155,19 @@ class CreateSession(Model):
     model: ModelName | None = Field(default=None, description=_DEFAULT)
     setup_commands: SetupCommands = Field(default_factory=list)
     env_vars: EnvVars = Field(default_factory=dict)
-    encrypted_secrets: EncryptedSecrets | None = None
+    encrypted_secrets: EncryptedSecrets | None = Field(
+        default=None,
+        description="No deployment can open them yet: the preparation fails, `SecretsUnavailable`.",
+    )
     mcp_servers: McpServers = Field(default_factory=dict)
     append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
     auto_initiate: bool = Field(
         default=True, description="`false` holds the first message until `initiate`."
     )
-    auto_commit: bool = False
-    callback_target: CallbackTarget | None = None
+    auto_commit: bool = Field(default=False, description="Kept; nothing commits by itself yet.")
+    callback_target: CallbackTarget | None = Field(
+        default=None, description="Kept; nothing is called yet."
+    )
 
     @model_validator(mode="after")
     def _one_repository(self) -> Self:
@@ -178,13 +183,25 @@ class SendMessage(Model):
     if_busy: Literal["queue", "reject"] = "queue"
 
 
+def _cleared(value: object) -> object:
+    """Take an empty text for null."""
+    return None if value == "" else value
+
+
+def _or_empty(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "string", "maxLength": 0})
+
+
+_EMPTY_CLEARS = (BeforeValidator(_cleared), Field(json_schema_extra=_or_empty))
+
+
 class PatchSession(Model):
     """PATCH /sessions/{id}: absent leaves a field, null or empty clears it."""
 
     prompt: Prompt | None = None
-    upstream_branch: Branch | None = None
-    mode: Name | None = None
-    model: ModelName | None = None
+    upstream_branch: Annotated[Branch | None, *_EMPTY_CLEARS] = None
+    mode: Annotated[Name | None, *_EMPTY_CLEARS] = None
+    model: Annotated[ModelName | None, *_EMPTY_CLEARS] = None
     setup_commands: SetupCommands | None = None
     env_vars: EnvVars | None = None
     encrypted_secrets: EncryptedSecrets | None = None

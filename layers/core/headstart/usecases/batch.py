@@ -148,6 +148,7 @@ class Batch:
         )
         if asked is None or asked.outcome:
             return
+        self._inputs[request_id] = asked
         asked.outcome = outcome
         self._work.save(asked)
         if request_id in self._session.pending_inputs:

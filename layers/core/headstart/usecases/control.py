@@ -21,6 +21,7 @@ from headstart.domain.session import (
     CommandRow,
     Hold,
     Message,
+    MessageStatus,
     SessionConfig,
     Status,
     Turn,
@@ -66,10 +67,12 @@ def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSessi
         if "model" in given:
             session.model = request.model or ports.policy.default_model
         wakes = False
-        if request.auto_initiate:
+        if "auto_initiate" in given and request.auto_initiate is not False:
             wakes = let_go_on(ports, work)
-        elif request.auto_initiate is False:
+        elif "auto_initiate" in given:
             session.hold = Hold.INITIATE
+            message.status = MessageStatus.HELD
+            work.save(message)
         config = ports.store.config(session_id)
         work.save(_changed(config, request, given))
         session.counts = config.counts()
@@ -163,7 +166,8 @@ def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
     if session.active_turn:
         message = ports.store.message(session.session_id, session.active_turn.message_number)
         turns.lose_turn(work, message, Cancelled("The preparation was cancelled"))
-    lifecycle.cancel_attempt(work, attempt)
+    saved = ports.store.snapshot(session.session_id) is not None
+    lifecycle.cancel_attempt(work, attempt, saved=saved)
     return rows
 
 

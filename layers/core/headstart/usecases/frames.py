@@ -37,7 +37,7 @@ def _viewer_frame(ports: Ports, connection: Connection, frame: Any) -> None:
         if type(after) is int and 0 <= after < 10**12:
             viewers.subscribe(ports, connection, after)
             return
-    elif action == "ping" and connection.is_open:
+    elif action == "ping":
         viewers.ping(ports, connection)
         return
     _bad_frame(ports, connection, 'expected {"action":"subscribe","after":N} or {"action":"ping"}')

@@ -6,6 +6,7 @@ from datetime import timedelta
 from headstart.domain import channel, events, lifecycle, turns
 from headstart.domain.errors import (
     AttemptSuperseded,
+    ChangeRefused,
     SessionNotFound,
     TaskTokenGone,
     step_error,
@@ -109,7 +110,8 @@ def _refuse(ports: Ports, connection: Connection, code: str, reason: str) -> Non
 def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
     """Take one batch, once: persist, answer Step Functions, tell viewers, acknowledge.
 
-    A duplicate writes nothing, but repeats the answers, which are harmless twice.
+    A duplicate writes nothing, but repeats the answers, which are harmless twice. A batch that can
+    never be written is dropped, loudly: repeated for ever it would hold up all that follows.
     """
     session_id = connection.session_id
 
@@ -134,7 +136,13 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
             work.session.runner_seq = frame.seq
         return batch.taken
 
-    work, taken = change(ports, session_id, decide)
+    try:
+        work, taken = change(ports, session_id, decide)
+    except ChangeRefused:
+        _log.exception("a batch can't be written and is dropped")
+        ports.metrics.count("BatchesDropped")
+        post(ports, connection, channel.encode(channel.Ack(seq=frame.seq, accepted=False)))
+        return
     for row in taken.settled:
         _settle(ports, row)
     for name, value, dimensions in taken.times:

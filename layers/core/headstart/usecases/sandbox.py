@@ -8,6 +8,7 @@ from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
     SandboxStopped,
+    SecretsUnavailable,
     SessionNotFound,
     TaskTokenGone,
 )
@@ -26,8 +27,13 @@ _WITHOUT_SANDBOX = {Status.STOPPING, Status.ASLEEP, Status.FAILED}
 def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_token: str) -> None:
     """Keep the session's living sandbox or start one; done when the runner's hello is accepted.
 
-    Raises SandboxStartFailed, AttemptSuperseded.
+    Raises SandboxStartFailed, SecretsUnavailable, AttemptSuperseded.
     """
+    if ports.store.session(session_id).counts.get("encryptedSecrets"):
+        reason = (
+            "This deployment can't open encryptedSecrets: send none; envVars are kept encrypted"
+        )
+        raise SecretsUnavailable(reason)
     kept = _keep_living(ports, session_id, attempt_number)
     if kept:
         ports.machine.succeed(task_token)

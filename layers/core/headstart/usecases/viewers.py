@@ -65,13 +65,9 @@ def _credential(sandbox: Sandbox | None, key: str) -> str | None:
 def subscribe(ports: Ports, connection: Connection, after: int) -> None:
     """Answer with the session, one page of persisted events after `after`, and where it ends.
 
-    The first subscribe burns the ticket and opens the connection, before anything is read: so
-    nothing that happens from then on can be missed.
+    The connection is open before anything is read: so nothing that happens from then on is missed.
     """
-    opened_now = not connection.is_open
-    if opened_now and not ports.store.open_connection(connection):
-        _say_error(ports, connection, TicketRefused("the ticket was used"))
-        ports.sockets.close(connection.connection_id)
+    if not _open(ports, connection):
         return
     try:
         session = ports.store.session(connection.session_id)
@@ -85,15 +81,35 @@ def subscribe(ports: Ports, connection: Connection, after: int) -> None:
         return
     snapshot = events.SessionSnapshot(payload=view).event(session.session_id, ports.clock(), None)
     page, more = ports.store.events_after(session.session_id, after, PAGE_EVENTS)
-    through = page[-1].event_id if page else after
+    through = page[-1].event_id if page else min(after, session.last_event_id)
     replayed = json.dumps({"type": "replayed", "through": through, "more": more})
     frames = [*event_frames([snapshot]), *event_frames(page), replayed]
-    if post(ports, connection, frames) and opened_now:
-        tell_viewer_count(ports, session.session_id)
+    post(ports, connection, frames)
+
+
+def _open(ports: Ports, connection: Connection) -> bool:
+    """Have the first frame burn the ticket; False, and closed, where the ticket is used up.
+
+    Two first frames are served at once, or in any order: either may be the one that opens.
+    """
+    if connection.is_open:
+        return True
+    if ports.store.open_connection(connection):
+        tell_viewer_count(ports, connection.session_id)
+        return True
+    known = ports.store.connection(connection.connection_id)
+    if known and known.is_open:
+        connection.is_open = True
+        return True
+    _say_error(ports, connection, TicketRefused("the ticket was used"))
+    ports.sockets.close(connection.connection_id)
+    return False
 
 
 def ping(ports: Ports, connection: Connection) -> None:
     """Answer with the last event id, so that a viewer notices what it missed."""
+    if not _open(ports, connection):
+        return
     try:
         last = ports.store.session(connection.session_id).last_event_id
     except SessionNotFound as error:
