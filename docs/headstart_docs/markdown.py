@@ -153,6 +153,8 @@ def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
             text = f"{low} to {high}"
         case {"minimum": low}:
             text = f"integer from {low}"
+        case {"maxLength": 0}:
+            text = '`""`'
         case {"maxLength": limit}:
             text = f"string of at most {limit}"
         case {"items": items, "maxItems": limit}:
