@@ -1,8 +1,9 @@
 """Keeping secrets out of everything that leaves the runner.
 
-A secret is looked for as it is and in its JSON, URL and base64 forms. Values under 8 bytes would
-take half of every output with them and are left alone; so is a plain lower-case word such as
-`production`, unless its variable's name says that it is a secret.
+A secret is looked for as it is and in its JSON, URL and base64 forms, as the usual libraries write
+them: JSON with and without a backslash before `/`, URL escapes all in upper or all in lower case.
+Values under 8 bytes would take half of every output with them and are left alone; so is a plain
+lower-case word such as `production`, unless its variable's name says that it is a secret.
 """
 
 import base64
@@ -16,16 +17,25 @@ REDACTED = "[redacted]"
 _SHORTEST = 8
 _SECRET_NAME = re.compile(r"key|token|secret|passw|credential|auth|private|dsn", re.IGNORECASE)
 _PLAIN_WORD = re.compile(r"[a-z]+")
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+_LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
+"""What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
 
 
 def _forms(secret: str) -> Iterable[str]:
-    raw = secret.encode("utf-8", "replace")
-    yield secret
-    yield secret.strip()
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield quote(secret, safe="")
-    yield quote_plus(secret)
+    for text in (secret, secret.strip()):
+        raw = text.encode("utf-8", "replace")
+        yield text
+        for quoted in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+            yield quoted
+            yield quoted.replace("/", r"\/")
+        for escaped in (quote_plus(raw), *(quote(raw, safe) for safe in _LEFT_ALONE)):
+            yield escaped
+            yield _ESCAPE.sub(lambda escape: escape[0].lower(), escaped)
+        yield from _base64_forms(raw)
+
+
+def _base64_forms(raw: bytes) -> Iterable[str]:
     # Inside a longer base64 text the secret starts at any of three offsets; what its neighbours
     # can change at either edge is left out.
     for before in range(3):
