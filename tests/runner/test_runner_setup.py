@@ -5,7 +5,15 @@ import time
 
 import pytest
 from fake_cloud import FakeCloud, Json
-from runner_kit import Sandbox, eventually, processes, setup_args
+from runner_kit import (
+    BRANCH,
+    SESSION_ID,
+    Sandbox,
+    agent_args,
+    eventually,
+    processes,
+    setup_args,
+)
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
 from headstart_runner.output import LIVE_BYTES_PER_SECOND
@@ -234,6 +242,47 @@ async def test_secrets_never_leave_however_the_output_is_cut(
     shown = "".join(event["output"] or "" for event in cloud.of("progress"))
     assert "s3cr3t" not in shown
     assert "[redacted]" in failed["error"]["reason"]
+
+
+REMOVAL = 'rm -rf "$PWD"'
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    "commands",
+    [("echo a", REMOVAL), (REMOVAL, "echo b"), (f"{REMOVAL}; exit 3",)],
+    ids=["at the end", "before another", "in one that fails"],
+)
+async def test_a_command_that_removes_the_work_tree_is_told_from_others(
+    cloud: FakeCloud, cloned: Sandbox, commands: tuple[str, ...], lenient: bool
+) -> None:
+    args = {**setup_args(*commands), "lenient": lenient}
+    failed = await cloud.do("setup", args)
+    again = await cloud.do("setup", args, name="1.setup.2")
+
+    for result in (failed, again):
+        assert result["error"] == {
+            "code": "WorkspaceGone",
+            "reason": "The work tree is gone from the sandbox, a setup command may have removed "
+            "it: a retry begins with a new sandbox",
+            "retryable": True,
+        }
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("branch", {"branch": BRANCH}),
+        ("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""}),
+        ("agent", agent_args()),
+    ],
+)
+async def test_no_step_begins_without_the_work_tree(
+    cloud: FakeCloud, sandbox: Sandbox, kind: str, args: Json
+) -> None:
+    failed = await cloud.do(kind, args)
+
+    assert failed["error"]["code"] == "WorkspaceGone"
 
 
 def skipped(result: Json) -> list[bool]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from headstart.domain.channel import Output, Progress
+from headstart.domain.errors import WorkspaceGone
 from headstart.domain.model import OpenModel
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.config import Config
@@ -44,6 +45,14 @@ class Context:
     def elapsed_ms(self) -> int:
         """Return how long the step has run."""
         return int((self.clock() - self.began) * 1000)
+
+    def need_work_tree(self) -> None:
+        """Raise WorkspaceGone unless the clone is there."""
+        if not self.tools.config.repository.is_dir():
+            raise WorkspaceGone(
+                "The work tree is gone from the sandbox, a setup command may have removed it: "
+                "a retry begins with a new sandbox"
+            )
 
     def progress(
         self,

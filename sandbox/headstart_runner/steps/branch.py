@@ -11,6 +11,7 @@ from headstart_runner.steps.base import Context
 
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     """Create the branch at HEAD, or switch to it; in an empty repository it stays unborn."""
+    context.need_work_tree()
     git, repository = Git(context.tools.launcher), context.tools.config.repository
     result = await git.run("switch", "--create", args.branch, cwd=repository)
     if "already exists" in result.stderr:

@@ -17,6 +17,7 @@ async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
 
     With a snapshot the work is put back first, unless this clone has it or something newer.
     """
+    context.need_work_tree()
     journal, supervisor = context.tools.journal, context.tools.supervisor
     ref = args.snapshot
     if ref is None:

@@ -116,6 +116,7 @@ async def _one(
     output: StepOutput,
     trees: list[Tree],
 ) -> dict[str, Any]:
+    context.need_work_tree()
     reporter = context.tools.reporter
     began = context.clock()
 
@@ -140,6 +141,8 @@ async def _one(
         raise SetupCommandFailed(f"`{command}` could not be started: {error}") from error
     finally:
         show(output.finish(watched=reporter.viewers > 0))
+    # Before what the command says of itself: in this sandbox no retry could succeed.
+    context.need_work_tree()
     if code != 0:
         raise SetupCommandFailed(_failure(command, code, output.last_line()))
     elapsed_ms = int((context.clock() - began) * 1000)

@@ -265,6 +265,12 @@ class SetupCommandTimedOut(StepError):
     title, retryable = "A setup command took too long", True
 
 
+class WorkspaceGone(StepError):
+    """The work tree is gone from the sandbox; a retry begins with a new sandbox."""
+
+    title, retryable = "The work tree is gone", True
+
+
 class RestoreFailed(StepError):
     """The agent's session could not be imported."""
 
