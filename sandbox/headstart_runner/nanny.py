@@ -88,9 +88,19 @@ def _become(spec: dict[str, Any], report: int) -> NoReturn:
         os.chdir(spec["cwd"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (no shell is the point)
     except OSError as error:
-        os.write(report, str(error).encode())
+        os.write(report, _in_words(error, spec).encode(errors="replace"))
     finally:
         os._exit(127)
+
+
+def _in_words(error: OSError, spec: dict[str, Any]) -> str:
+    """Return why a command could not be run, for people who know nothing of execve(2)."""
+    program, missing = spec["argv"][0], isinstance(error, (FileNotFoundError, NotADirectoryError))
+    if error.filename == spec["cwd"]:
+        return "the folder to run it in is gone" if missing else f"{spec['cwd']}: {error.strerror}"
+    if missing:
+        return f"there is no program {program}" + ("" if "/" in program else " on PATH")
+    return f"{program}: {error.strerror}"
 
 
 def _start(spec: dict[str, Any]) -> tuple[int, str]:

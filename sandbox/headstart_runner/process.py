@@ -27,7 +27,7 @@ def _discard(data: bytes) -> None:
 
 
 class CommandNotStarted(OSError):
-    """The command's program could not be executed."""
+    """The command's program could not be executed; why is said in words."""
 
 
 class _Pipe:

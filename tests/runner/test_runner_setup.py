@@ -59,6 +59,14 @@ async def test_a_command_ended_by_a_signal_is_named_so(cloud: FakeCloud, cloned:
     assert "was ended by SIGSEGV" in failed["error"]["reason"]
 
 
+async def test_a_path_without_bash_is_a_failure_in_words(cloud: FakeCloud, cloned: Sandbox) -> None:
+    failed = await cloud.do("setup", setup_args("make", PATH="/nonexistent"))
+
+    assert failed["error"]["code"] == "SetupCommandFailed"
+    reason = failed["error"]["reason"]
+    assert reason == "`make` could not be started: there is no program bash on PATH"
+
+
 async def test_a_command_that_hangs_is_stopped_at_its_own_limit(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:

@@ -30,9 +30,11 @@ from headstart.domain.channel import (
     TurnEnded,
     TurnRetrying,
 )
+from headstart.domain.errors import AgentStartFailed
 from headstart_client.view import Part
 from headstart_runner import clock, wire
 from headstart_runner import spool as spool_module
+from headstart_runner.agents import find_agent, start_error
 from headstart_runner.config import Config
 from headstart_runner.journal import Delivery, Journal
 from headstart_runner.output import LIVE_BYTES_PER_SECOND, StepOutput
@@ -143,6 +145,19 @@ def test_short_values_and_plain_words_are_left_alone() -> None:
     redactor.add_environment({"A": "short", "MODE": "production", "PASSWORD": "sesameopen"})
 
     assert redactor.text("short production sesameopen") == "short production [redacted]"
+
+
+def test_only_agents_whose_programs_are_here_are_named(tmp_path: Path) -> None:
+    (tmp_path / "kilo").touch(0o755)
+    with pytest.raises(AgentStartFailed) as unknown:
+        find_agent("other", str(tmp_path))
+    missing = start_error("opencode", "it is gone", "/nonexistent")
+    broken = start_error("kilo", "Permission denied", str(tmp_path))
+
+    known = "This sandbox has no other, only demo, kilo: Headstart knows no such agent"
+    assert unknown.value.reason == known
+    assert missing.reason == "This sandbox has no opencode, only demo: it is gone"
+    assert broken.reason == "kilo could not be started: Permission denied"
 
 
 @given(st.text(max_size=3000), st.integers(40, 2000))

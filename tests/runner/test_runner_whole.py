@@ -139,6 +139,21 @@ async def test_an_empty_repository_is_answered_too(
     assert any("An empty repository" in text for text in said)
 
 
+@pytest.mark.parametrize("kind", ["restore", "agent"])
+async def test_an_agent_whose_program_is_not_here_is_a_failure_in_words(
+    cloud: FakeCloud, tmp_path: Path, kind: str
+) -> None:
+    async with started(cloud, tmp_path, path="/nonexistent") as box:
+        box.make_repository()
+        failed = await cloud.do(kind, {**agent_args(), "agent": "opencode", "title": ""})
+
+    assert failed["error"] == {
+        "code": "AgentStartFailed",
+        "reason": "This sandbox has no opencode, only demo: there is no program opencode on PATH",
+        "retryable": True,
+    }
+
+
 async def test_heartbeats_name_the_running_commands_and_the_turn(
     cloud: FakeCloud, tmp_path: Path, sample: str
 ) -> None:

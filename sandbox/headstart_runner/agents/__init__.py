@@ -1,5 +1,7 @@
 """The agents the runner can drive: one module each, one entry here."""
 
+import shutil
+
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.demo import DemoAgent
@@ -11,10 +13,18 @@ AGENTS: dict[str, AgentAdapter] = {
 }
 
 
-def find_agent(name: str) -> AgentAdapter:
+def find_agent(name: str, path: str) -> AgentAdapter:
     """Return an agent's adapter; AgentStartFailed for an unknown name."""
     try:
         return AGENTS[name]
     except KeyError:
-        known = ", ".join(sorted(AGENTS))
-        raise AgentStartFailed(f"There is no agent {name}: this sandbox has {known}") from None
+        raise start_error(name, "Headstart knows no such agent", path) from None
+
+
+def start_error(name: str, why: str, path: str) -> AgentStartFailed:
+    """Return the error of an agent that can't be run; it names those whose programs are on PATH."""
+    programs = {known: agent.serve_command(0)[0] for known, agent in AGENTS.items()}
+    here = [known for known, program in programs.items() if shutil.which(program, path=path)]
+    if name in here:
+        return AgentStartFailed(f"{name} could not be started: {why}")
+    return AgentStartFailed(f"This sandbox has no {name}, only {', '.join(here)}: {why}")

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
+from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
@@ -41,18 +42,18 @@ class AgentServer:
         def keep(data: bytes) -> None:
             self.output.feed(data, watched=False)
 
+        env = self._adapter.environment(args, self._password)
+        self._path = launcher.environment(env)["PATH"]
         self._tree = await launcher.start(
             self._adapter.serve_command(self._port),
             cwd=self._config.repository,
-            env=self._adapter.environment(args, self._password),
+            env=env,
             stdout=keep,
         )
         try:
             while (version := await self.client.health()) is None:
                 if not self._tree.alive:
-                    raise AgentStartFailed(
-                        f"{self._adapter.name} ended while starting: {await self.end()}"
-                    )
+                    raise await self.not_started()
                 await asyncio.sleep(_POLL_SECONDS)
             await self._open(args)
         except BaseException:
@@ -95,6 +96,14 @@ class AgentServer:
         self.output.finish(watched=False)
         last = self.output.last_line()
         return f"{how}, {last}" if last else how
+
+    async def not_started(self) -> AgentStartFailed:
+        """Return the error of a process that ended before it served, if it ever began."""
+        try:
+            await self._tree.wait()
+        except CommandNotStarted as error:
+            return start_error(self._adapter.name, str(error), self._path)
+        return AgentStartFailed(f"{self._adapter.name} ended while starting: {await self.end()}")
 
     async def stop(self) -> None:
         """End the process: SIGTERM, and SIGKILL for it and its descendants after 3 s."""

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from headstart.domain.command_args import AgentArgs, PromptArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
-from headstart_runner.agents import find_agent
+from headstart_runner.agents import find_agent, start_error
+from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
@@ -63,7 +64,7 @@ class Supervisor:
 
         The file is removed whatever happens.
         """
-        adapter, repository = find_agent(agent), self._config.repository
+        adapter, repository = self._adapter(agent), self._config.repository
         document = saved or adapter.import_document(session_id, title, repository)
         document["info"]["directory"] = str(repository)
         handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
@@ -80,7 +81,7 @@ class Supervisor:
             ) as tree:
                 code = await tree.finished()
         except CommandNotStarted as error:
-            raise AgentStartFailed(f"This sandbox has no {agent}: {error}") from error
+            raise start_error(agent, str(error), self._config.path) from error
         finally:
             file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
         said = out.decode(errors="replace")
@@ -116,7 +117,10 @@ class Supervisor:
     def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
         """Return a message as the agent that was started last wants it."""
         started = self._started()
-        return find_agent(started.agent).prompt_body(args, agent_message_id, started)
+        return self._adapter(started.agent).prompt_body(args, agent_message_id, started)
+
+    def _adapter(self, agent: str) -> AgentAdapter:
+        return find_agent(agent, self._config.path)
 
     def _started(self) -> AgentArgs:
         stored = self._journal.get(_AGENT)
@@ -144,7 +148,7 @@ class Supervisor:
             await server.stop()
 
     async def _start(self, args: AgentArgs) -> str:
-        server = AgentServer(find_agent(args.agent), self._config, self._redactor)
+        server = AgentServer(self._adapter(args.agent), self._config, self._redactor)
         version = await server.start(self._launcher, args)
         self._server = server
         listening = asyncio.Event()
@@ -156,7 +160,7 @@ class Supervisor:
         try:
             await asyncio.wait({opened, died}, return_when=asyncio.FIRST_COMPLETED)
             if died.done():
-                raise AgentStartFailed(f"{args.agent} ended while starting: {await server.end()}")
+                raise await server.not_started()
         except BaseException:
             await asyncio.shield(self._stop())
             raise
