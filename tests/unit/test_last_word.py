@@ -8,8 +8,9 @@ from headstart.domain.errors import (
     ChangeRefused,
     SecretsUnavailable,
     StepTimedOut,
+    WorkspaceGone,
 )
-from headstart.domain.requests import AnswerInput, PatchSession
+from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
 from headstart.domain.session import Cause, Hold, MessageStatus, Status
 from headstart.usecases import control
 from headstart.usecases.batch import MAX_PENDING_INPUTS
@@ -202,3 +203,14 @@ def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: Memor
     with pytest.raises(SecretsUnavailable, match="encryptedSecrets"):
         begin(ports, session_id, S.SANDBOX)
     assert not ports.sandboxes.specs
+
+
+def test_a_work_tree_that_is_gone_is_cloned_into_a_new_sandbox(ports: MemoryPorts) -> None:
+    session_id = created(ports, setupCommands=["rm -rf ."])
+    prepared_up_to(ports, session_id, S.SETUP)
+    fail_preparation(ports, session_id, 1, WorkspaceGone("The work tree is gone"))
+    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    begin(ports, session_id, S.SANDBOX, 2)
+    assert len(ports.sandboxes.specs) == 2
+    steps = {s.step: s.status.value for s in ports.store.attempt(session_id, 2).steps}
+    assert steps[S.CLONE] == "pending"

@@ -14,6 +14,7 @@ from headstart.domain.errors import (
     StepError,
     StepTimedOut,
     TaskTokenGone,
+    WorkspaceGone,
     step_error,
 )
 from headstart.domain.model import Model
@@ -184,6 +185,8 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
             message = ports.store.message(session_id, session.active_turn.message_number)
             turns.lose_turn(work, message, error)
         lifecycle.fail_attempt(work, attempt, error)
+        if isinstance(error, WorkspaceGone):
+            _give_up_sandbox(ports, work, error.reason)
         return True
 
     try:
@@ -195,6 +198,15 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
         admit_next(ports, work.session.owner)
         _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})
         ports.metrics.count("PreparationsFailed", Code=error.code)
+
+
+def _give_up_sandbox(ports: Ports, work: Work, reason: str) -> None:
+    """Have a retry begin with a new sandbox; the janitor stops this one as nobody's."""
+    sandbox = ports.store.sandbox(work.session.session_id)
+    if sandbox:
+        sandbox.status = SandboxStatus.STOPPED
+        sandbox.stopped_reason = reason
+        work.save(sandbox)
 
 
 def _is_over(session: Session, attempt_number: int) -> bool:
