@@ -51,6 +51,12 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case NotFound(code="SessionNotFound"):
             sentence = "There is no such session: `headstart ls` lists yours"
+        # Without a code the API itself has never seen the request.
+        case NotFound(code="NotFound" | "RouteNotFound"):
+            sentence = (
+                f"There is no API at {url}: set HEADSTART_URL to its whole address, "
+                "path included, as `headstart up` or the deployment printed it"
+            )
         case RateLimited(code="QuotaExceeded"):
             sentence = f"{reason}: end one with `headstart rm ID`, then try again"
         case ApiError(retryable=True):

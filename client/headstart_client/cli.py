@@ -19,8 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     match arguments:
         case ["up", *rest]:
             return int(_embedded("up").main(rest))
-        case ["token", *rest]:
-            return int(_embedded("tokens").main(rest))
+        case ["token", *_]:
+            sub = _parser().parse_args(arguments).sub
+            return int(_embedded("tokens").main(["--sub", sub]))
         case ["demo", *_]:
             from headstart_client.demo import demo  # noqa: PLC0415 - fast start
 
@@ -48,6 +49,12 @@ def _local_token(url: str) -> str:
     return printed.getvalue().strip()
 
 
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def _embedded(module: str) -> ModuleType:
     """Return a module of the embedded cloud, which the client alone comes without."""
     try:
@@ -66,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start an embedded cloud on this machine", add_help=False)
-    commands.add_parser("token", help="print a token for an embedded cloud", add_help=False)
+    token = commands.add_parser("token", help="print a token for an embedded cloud")
+    token.add_argument("--sub", default="demo", type=_name, help="the user's name")
 
     demo = commands.add_parser("demo", help="embedded cloud, one session, and away again")
     demo.add_argument("--repo", default="", help="repository (default: the sample)")

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import httpx
 
 from headstart_client import operations as ops
-from headstart_client.errors import TransportFailed
+from headstart_client.errors import HeadstartError, TransportFailed
 from headstart_client.follow import DEFAULT_TIMING, Timing, follow
 from headstart_client.models import Event, Page, Session, Stream
 
@@ -31,6 +31,9 @@ class _Http:
 
     def _arguments(self, request: ops.Request) -> dict[str, Any]:
         token = self._token if isinstance(self._token, str) else self._token()
+        # httpx's own words for it name a codec, or look like a lost connection.
+        if not (token.isascii() and token.isprintable()):
+            raise HeadstartError("The token is none: it has a line break, or more than ASCII")
         headers = {"authorization": f"Bearer {token}"}
         if request.idempotency_key:
             headers["idempotency-key"] = request.idempotency_key

@@ -163,6 +163,11 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "The API refused the request (ValidationFailed): gitUrl: must be https.",
         ),
         (
+            fake.Reply(404, {"message": "Not Found"}),
+            "There is no API at URL: set HEADSTART_URL to its whole address, path included, as "
+            "`headstart up` or the deployment printed it.",
+        ),
+        (
             fake.problem(429, "QuotaExceeded", "10 sessions are active", retryable=False),
             "10 sessions are active: end one with `headstart rm ID`, then try again.",
         ),
@@ -171,7 +176,24 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
 def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
     cloud.canned.append(reply)
     assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.replace(cloud.url, "URL")) == ("", f"headstart: {sentence}\n")
+
+
+@pytest.mark.parametrize("token", ["ü", "one\ntwo"])
+def test_what_can_not_be_a_token_is_one_sentence(cloud, capsys, monkeypatch, token):
+    monkeypatch.setenv("HEADSTART_TOKEN", token)
+    assert cli.main(["ls"]) == 1
+    sentence = "The token is none: it has a line break, or more than ASCII."
     assert capsys.readouterr() == ("", f"headstart: {sentence}\n")
+    assert cloud.seen == []
+
+
+def test_a_token_needs_a_name(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["token", "--sub", ""])
+    assert ended.value.code == 2
+    assert "argument --sub: must not be empty" in capsys.readouterr().err
 
 
 def test_nobody_there_is_one_sentence(capsys, monkeypatch):
