@@ -51,6 +51,8 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case NotFound(code="SessionNotFound"):
             sentence = "There is no such session: `headstart ls` lists yours"
+        case NotFound(code="InputNotFound"):
+            sentence = "The agent asks nothing of that id, or not any more"
         # Without a code the API itself has never seen the request.
         case NotFound(code="NotFound" | "RouteNotFound"):
             sentence = (

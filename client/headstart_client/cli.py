@@ -93,11 +93,19 @@ def _parser() -> argparse.ArgumentParser:
     send = commands.add_parser("send", help="send a message and follow its turn")
     initiate = commands.add_parser("initiate", help="release a held prompt and follow its turn")
     retry = commands.add_parser("retry", help="prepare a failed session again")
+    answer = commands.add_parser("answer", help="answer what the agent asks")
     commands.add_parser("ls", help="list your sessions")
     rm = commands.add_parser("rm", help="delete a session")
-    for command in (follow, send, initiate, retry, rm):
+    for command in (follow, send, initiate, retry, answer, rm):
         command.add_argument("session_id", metavar="ID")
     send.add_argument("text", metavar="TEXT")
+    answer.add_argument("request_id", metavar="REQUEST")
+    one = answer.add_mutually_exclusive_group(required=True)
+    one.add_argument("--reply", choices=["once", "always", "reject"], help="to a permission")
+    one.add_argument(
+        "--choose", action="append", metavar="LABEL", help="to a question; once for each of several"
+    )
+    one.add_argument("--reject", action="store_true", help="answer nothing")
     retry.add_argument("--setup", action="append", metavar="CMD", help="instead of the old ones")
     for command in (run, follow, send, initiate, retry):
         command.add_argument("--json", action="store_true", help="print events as JSON lines")

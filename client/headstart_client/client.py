@@ -33,7 +33,7 @@ class _Http:
         token = self._token if isinstance(self._token, str) else self._token()
         # httpx's own words for it name a codec, or look like a lost connection.
         if not (token.isascii() and token.isprintable()):
-            raise HeadstartError("The token is none: it has a line break, or more than ASCII")
+            raise HeadstartError("The token can't be one: it has a line break or is not ASCII")
         headers = {"authorization": f"Bearer {token}"}
         if request.idempotency_key:
             headers["idempotency-key"] = request.idempotency_key

@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +16,7 @@ from rich.text import Text
 from headstart_client import advice
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError
+from headstart_client.inputs import questions
 from headstart_client.models import Stream
 from headstart_client.operations import SessionOptions
 from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
@@ -30,7 +32,10 @@ class Terminal:
     """Standard output and error, and the session to name when a person presses Ctrl-C.
 
     `lasting` is False where the cloud goes away with the command: there is no coming back then.
+    `command` is how another terminal reaches the same cloud.
     """
+
+    command = "headstart"
 
     def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
         self.out = Console(highlight=False)
@@ -43,7 +48,8 @@ class Terminal:
         """Return the display that suits where the output goes."""
         if self.json_lines:
             return JsonScreen(self.out)
-        return LiveScreen(self.out) if self.out.is_terminal else LineScreen(self.out)
+        kind = LiveScreen if self.out.is_terminal else LineScreen
+        return kind(self.out, self.command)
 
     def say(self, text: str) -> None:
         """Write a line for people: beside the data when that is JSON."""
@@ -125,6 +131,23 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     number = before.attempt.number if before.attempt else 1
     await client.retry(args.session_id, number, setup_commands=args.setup)
     return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
+
+
+async def answer(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Answer what the agent asks; what can't be an answer to it, the API refuses."""
+    session = await client.get(args.session_id)
+    asked = next((one for one in session.pending_inputs if one.request_id == args.request_id), None)
+    body: dict[str, Any] = {"reject": True}
+    if args.reply or (asked and asked.kind == "permission" and args.reject):
+        body = {"reply": args.reply or "reject"}
+    elif args.choose:
+        count = len(questions(asked)) if asked else 1
+        if count > 1 and len(args.choose) != count:
+            return terminal.fail(f"There are {count} questions: give each its --choose, in order.")
+        body = {"answers": [[label] for label in args.choose] if count > 1 else [args.choose]}
+    await client.answer_input(args.session_id, args.request_id, body)
+    terminal.say(f"The answer is sent; see what comes of it: headstart follow {args.session_id}")
+    return 0
 
 
 async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:

@@ -55,6 +55,7 @@ def demo(args: Namespace) -> int:
                 setup=None,
                 hold=False,
             )
+            terminal.command = f"HEADSTART_URL={where['httpUrl']} headstart"
             return commands.execute(
                 commands.run, terminal, session, where["httpUrl"], where["token"]
             )

@@ -97,6 +97,14 @@ class Repository(Model):
     branch: str
 
 
+class PendingInput(Model):
+    """What the agent asks and waits for; `kind` is permission or question, `body` its own words."""
+
+    request_id: str
+    kind: str
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
 class Session(Model):
     """A session as it stands."""
 
@@ -116,7 +124,7 @@ class Session(Model):
     failure: Failure | None = None
     queue: list[Message] = Field(default_factory=list)
     active_turn: Turn | None = None
-    pending_inputs: list[dict[str, Any]] = Field(default_factory=list)
+    pending_inputs: list[PendingInput] = Field(default_factory=list)
     counts: dict[str, int] = Field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """How the command line shows a session: JSON lines, plain lines, or live on a terminal."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -13,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart_client.follow import RECONNECTING
-from headstart_client.models import Event
+from headstart_client.inputs import permission, questions
+from headstart_client.models import Event, PendingInput
+from headstart_client.reducer import CAUGHT_UP
 from headstart_client.view import Part, Step, View, last_line, plain
 
 _MARKS = {
@@ -56,14 +59,19 @@ class JsonScreen:
 
 
 class LineScreen:
-    """Lines for logs and pipes: one a step change, and the answer as it comes."""
+    """Lines for logs and pipes: one a step change, and the answer as it comes.
 
-    def __init__(self, console: Console) -> None:
+    `command` is what the command line is called by where the output is read.
+    """
+
+    def __init__(self, console: Console, command: str = "headstart") -> None:
         self._console = console
+        self._command = command
         self._mid_line = False
         self._shown_steps: dict[str, _Shown] = {}
         self._shown_text: dict[str, str] = {}
         self._shown_notes: set[tuple[str, str]] = set()
+        self._shown_inputs: set[str] = set()
 
     def show(self, event: Event, view: View) -> None:
         """Write what is new."""
@@ -94,6 +102,7 @@ class LineScreen:
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
                 self._line(f"connection lost ({event.data['reason']}); reconnecting", "yellow")
+        self._inputs(event, view)
 
     def close(self) -> None:
         """End an unfinished line."""
@@ -128,6 +137,24 @@ class LineScreen:
             self._shown_notes.add((part_id, note))
             self._line(note, "cyan")
 
+    def _inputs(self, event: Event, view: View) -> None:
+        """Write what is asked and how that ended; of what was over before, neither."""
+        request_id = event.data.get("requestId")
+        if event.type in {"input.requested", CAUGHT_UP}:
+            for asked in view.inputs.open.values():
+                new = asked.request_id not in self._shown_inputs
+                if new and request_id in {None, asked.request_id}:
+                    self._ask(asked, view.session_id)
+        elif event.type == "input.resolved" and request_id in self._shown_inputs:
+            self._line(f"  {plain(event.data['outcome'])}", "dim")
+
+    def _ask(self, asked: PendingInput, session_id: str) -> None:
+        self._shown_inputs.add(asked.request_id)
+        lines, answer = _request(asked)
+        for line in lines:
+            self._line(f"? {line}", "bold yellow")
+        self._line(f"  {self._command} answer {session_id} {_word(asked.request_id)} {answer}")
+
     def _text(self, text: str) -> None:
         if text := plain(text):
             self._console.print(text, end="", soft_wrap=True, markup=False, highlight=False)
@@ -146,8 +173,13 @@ class LineScreen:
 class LiveScreen(LineScreen):
     """The same on a terminal, with all steps on display while the session prepares."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(console)
+    def __init__(
+        self,
+        console: Console,
+        command: str = "headstart",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(console, command)
         self._clock = clock
         self._live: Live | None = None
         self._thinking_since: float | None = None
@@ -165,6 +197,8 @@ class LiveScreen(LineScreen):
             case "session.prepared" | "session.failed" | "session.asleep":
                 self._stop()
             case "agent.event" | "agent.delta" | "turn.completed" | "turn.failed":
+                self._stop()
+            case "input.requested" | "client.caught_up" if view.inputs.open:
                 self._stop()
         super().show(event, view)
 
@@ -261,10 +295,29 @@ def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
     return f"{step.name}: {step.status} after {_time(step.elapsed)}{message}"
 
 
+def _request(asked: PendingInput) -> tuple[list[str], str]:
+    """Return what is asked, a line a question, and the options of the command that answers it."""
+    if asked.kind == "permission":
+        return [_flat(f"May the agent do this? {permission(asked)}")], "--reply once"
+    lines, choices = [], []
+    for text, labels in questions(asked):
+        lines.append(_flat(f"{text} ({' / '.join(labels)})" if labels else text))
+        choices.append(f"--choose {_word(labels[0]) if labels else 'TEXT'}")
+    return lines or ["The agent asks something"], " ".join(choices) or "--reject"
+
+
+def _word(text: str) -> str:
+    return shlex.quote(_flat(text))
+
+
+def _flat(text: str) -> str:
+    return " ".join(plain(text).split())
+
+
 def _note(part: Part) -> str:
     data = part.data
     if part.kind == "tool":
-        what = " ".join(plain(str(data.get("title") or "")).split())
+        what = _flat(str(data.get("title") or ""))
         name = plain(str(data.get("tool", "tool")))
         mark = "✗" if data.get("status") in {"error", "failed"} else "▸"
         return f"{mark} {name} {what}".rstrip()

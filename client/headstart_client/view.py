@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from headstart_client.follow import RECONNECTING
+from headstart_client.inputs import Inputs
 from headstart_client.models import Event, Failure, Session
 from headstart_client.reducer import CAUGHT_UP
 
@@ -115,6 +116,7 @@ class View:
         self.receipt: Mapping[str, Any] | None = None
         self.failure: Failure | None = None
         self.parts: dict[str, Part] = {}
+        self.inputs = Inputs()
         self.answered_at: float | None = None
         self._clock = clock
         self._awaited = awaited or set()
@@ -141,6 +143,7 @@ class View:
     def apply(self, event: Event) -> None:
         """Take in one event of `follow`; types it does not know change nothing."""
         self.session_id = event.session_id or self.session_id
+        self.inputs.apply(event)
         handler = _HANDLERS.get(event.type)
         if handler:
             handler(self, event)

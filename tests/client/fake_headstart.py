@@ -69,6 +69,7 @@ class FakeSession:
     revision: int = 0
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    pending_inputs: list[dict[str, Any]] = field(default_factory=list)
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
 
@@ -101,7 +102,7 @@ class FakeSession:
             "failure": self.failure,
             "queue": self.queue,
             "activeTurn": self.active_turn,
-            "pendingInputs": [],
+            "pendingInputs": self.pending_inputs,
             "counts": {"envVars": 0},
         }
 

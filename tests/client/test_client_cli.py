@@ -184,7 +184,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
 def test_what_can_not_be_a_token_is_one_sentence(cloud, capsys, monkeypatch, token):
     monkeypatch.setenv("HEADSTART_TOKEN", token)
     assert cli.main(["ls"]) == 1
-    sentence = "The token is none: it has a line break, or more than ASCII."
+    sentence = "The token can't be one: it has a line break or is not ASCII."
     assert capsys.readouterr() == ("", f"headstart: {sentence}\n")
     assert cloud.seen == []
 

@@ -1,0 +1,128 @@
+"""What the agent asks: what is open, what a person reads of it, and how it is answered."""
+
+from typing import Any
+
+import fake_headstart as fake
+import pytest
+from fake_headstart import SESSION_ID, FakeSession
+from session_scripts import good_session
+from test_client_reducer import VECTORS
+
+from headstart_client import cli
+from headstart_client.inputs import Inputs, permission, questions
+from headstart_client.models import Event
+
+PERMISSION = {
+    "requestId": "per_1",
+    "kind": "permission",
+    "body": {"title": "bash", "patterns": ["git log\x1b[2J"], "metadata": {}},
+}
+QUESTION = {
+    "requestId": "que_1",
+    "kind": "question",
+    "body": {
+        "questions": [
+            {"question": "Where to\nbegin?", "options": [{"label": "The code"}, {"label": "Tests"}]}
+        ]
+    },
+}
+TWO = {**QUESTION, "body": {"questions": [{"question": "One?"}, {"question": "Two?"}]}}
+
+
+@pytest.fixture(autouse=True)
+def environment(cloud, monkeypatch):
+    monkeypatch.setenv("HEADSTART_URL", cloud.url)
+    monkeypatch.setenv("HEADSTART_TOKEN", "token")
+
+
+@pytest.mark.parametrize("vector", VECTORS["inputs"], ids=lambda v: v["name"])
+def test_what_is_open(vector):
+    inputs = Inputs()
+    for raw in vector["events"]:
+        inputs.apply(Event.model_validate(raw))
+    shown: list[list[Any]] = [
+        [a.request_id, permission(a)]
+        if a.kind == "permission"
+        else [a.request_id, [list(question) for question in questions(a)]]
+        for a in inputs.open.values()
+    ]
+    assert shown == vector["open"]
+
+
+def asking(*asked: dict[str, Any], resolved: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+    script = good_session()
+    return [
+        *script[:-4],
+        *[("input.requested", one) for one in asked],
+        *[("input.resolved", {"requestId": one, "outcome": "answered"}) for one in resolved],
+        *script[-4:],
+    ]
+
+
+def test_run_says_what_is_asked_how_to_answer_and_what_came_of_it(cloud, capsys):
+    cloud.next_session.script = asking(PERMISSION, QUESTION, resolved=("per_1",))
+    assert cli.main(["run", "--repo", "o/n", "--prompt", "Say hello"]) == 0
+    assert (
+        "▸ bash ls -l\n"
+        "? May the agent do this? bash: git log\n"
+        f"  headstart answer {SESSION_ID} per_1 --reply once\n"
+        "? Where to begin? (The code / Tests)\n"
+        f"  headstart answer {SESSION_ID} que_1 --choose 'The code'\n"
+        "  answered\n"
+        "Hello, world.\n"
+    ) in capsys.readouterr().out
+
+
+def test_follow_tells_what_is_still_asked_and_not_what_was(cloud, capsys):
+    session = cloud.add(FakeSession(active_turn={"turnId": "turn_1", "messageId": "msg_1"}))
+    *before, end = asking({**PERMISSION, "requestId": "old"}, PERMISSION, resolved=("old",))
+    for kind, data in before:
+        cloud.emit(session, kind, data)
+    session.pending_inputs = [PERMISSION]
+    session.script = [("input.resolved", {"requestId": "per_1", "outcome": "rejected"}), end]
+    cloud.page_size = 100
+    assert cli.main(["follow", SESSION_ID]) == 0
+    out = capsys.readouterr().out
+    assert out.count("? May the agent") == 1
+    assert out.count("answer ses_") == out.count(" per_1 --reply once\n") == 1
+    assert "  rejected\n" in out
+    assert "  answered\n" not in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "arguments", "body"),
+    [
+        (PERMISSION, ["--reply", "always"], {"reply": "always"}),
+        (PERMISSION, ["--reject"], {"reply": "reject"}),
+        (QUESTION, ["--reject"], {"reject": True}),
+        (
+            QUESTION,
+            ["--choose", "Tests", "--choose", "The code"],
+            {"answers": [["Tests", "The code"]]},
+        ),
+        (TWO, ["--choose", "Tests", "--choose", "x"], {"answers": [["Tests"], ["x"]]}),
+    ],
+)
+def test_an_answer_is_what_the_api_takes(cloud, capsys, asked, arguments, body):
+    cloud.add(FakeSession(pending_inputs=[asked]))
+    assert cli.main(["answer", SESSION_ID, asked["requestId"], *arguments]) == 0
+    [request] = cloud.requests("POST", f"/inputs/{asked['requestId']}")
+    assert request.body == body
+    assert f"headstart follow {SESSION_ID}" in capsys.readouterr().out
+
+
+def test_each_of_several_questions_needs_its_answer(cloud, capsys):
+    cloud.add(FakeSession(pending_inputs=[TWO]))
+    assert cli.main(["answer", SESSION_ID, "que_1", "--choose", "x"]) == 1
+    assert "There are 2 questions" in capsys.readouterr().err
+    assert cloud.requests("POST", "/inputs/que_1") == []
+
+
+def test_an_answer_to_nothing_is_one_sentence(cloud, capsys):
+    cloud.add(FakeSession())
+    cloud.canned.append(fake.Reply(200, FakeSession().view()))
+    cloud.canned.append(fake.problem(404, "InputNotFound", "no"))
+    assert cli.main(["answer", SESSION_ID, "per_1", "--reply", "once"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: The agent asks nothing of that id, or not any more.\n"
+    )
