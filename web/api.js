@@ -22,14 +22,16 @@ export class ApiError extends Error {
   }
 }
 
+// What was not answered yet, by address: {text, key}.
+const unanswered = new Map();
+
 export class Api {
   constructor(url, token) {
     this.url = url.replace(/\/+$/, "");
     this.token = token;
   }
 
-  // `once` is for calls whose repetition could do something else the second time; `key` is for
-  // one that a person may ask for again.
+  // `once` is for calls whose repetition could do something else the second time.
   async call(method, path, body, { once = false, key = crypto.randomUUID() } = {}) {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
@@ -44,6 +46,15 @@ export class Api {
         await sleep(error.retryAfter || backoff(failures));
       }
     }
+  }
+
+  // A POST that a person may ask for again: its key lasts until it succeeds or what is sent changes.
+  async post(path, body) {
+    const [address, text] = [this.url + path, JSON.stringify(body)];
+    if (unanswered.get(address)?.text !== text) unanswered.set(address, { text, key: crypto.randomUUID() });
+    const answer = await this.call("POST", path, body, { key: unanswered.get(address).key });
+    unanswered.delete(address);
+    return answer;
   }
 
   async #send(method, path, headers, body) {

@@ -2,6 +2,7 @@
 
 import { Api } from "./api.js";
 import { follow } from "./follow.js";
+import { permission, questions } from "./inputs.js";
 import { render as renderMarkdown } from "./markdown.js";
 import { View } from "./view.js";
 
@@ -27,7 +28,6 @@ const duration = (ms) => {
 };
 
 let api = null;
-let lastCreate = null; // {text, key} of a creation that has not been answered
 let current = null; // {id, view, nodes, stop} of the session on display
 
 // Where the API is: from the address once, then from this tab's storage.
@@ -56,6 +56,7 @@ function notice(text = "") {
 
 // What may fail, said where a person looks; a refused token leads back to the first form.
 async function attempt(action) {
+  notice();
   try {
     return await action();
   } catch (error) {
@@ -104,6 +105,7 @@ function open(id) {
   const mine = { id, view: new View(), nodes: new Map(), stop: new AbortController(), lost: "" };
   current = mine;
   $("conversation").replaceChildren();
+  $("asked").replaceChildren();
   $("steps").replaceChildren();
   $("preparation").open = true;
   let scheduled = false;
@@ -198,6 +200,7 @@ function drawFailure(view) {
 function drawConversation(view, nodes) {
   const log = $("conversation");
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+  drawAsked(view); // whose room is taken from the log
   for (const item of view.items) {
     let node = nodes.get(item.key);
     if (!node) {
@@ -208,7 +211,7 @@ function drawConversation(view, nodes) {
     if (item.part?.changed) drawPart(node, item.part);
   }
   const thinking = log.querySelector(".thinking");
-  const waits = view.turn && view.items.at(-1)?.kind === "user";
+  const waits = view.turn && view.items.at(-1)?.kind === "user" && !view.inputs.open.size;
   if (waits && !thinking) log.append(element("p", "note thinking", "The agent is thinking"));
   if (!waits) thinking?.remove();
   if (atEnd) log.scrollTop = log.scrollHeight;
@@ -260,6 +263,90 @@ function disclosure(head, body, open) {
   return details;
 }
 
+// A request's card is made once and taken away once, so that a choice half made stays.
+function drawAsked(view) {
+  const shown = new Map([...$("asked").children].map((card) => [card.dataset.request, card]));
+  for (const [id, card] of shown) if (!view.inputs.open.has(id)) card.remove();
+  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked));
+}
+
+function newCard(asked) {
+  const card = element("div", "ask");
+  card.dataset.request = asked.requestId;
+  const fields = element("fieldset");
+  fields.append(...(asked.kind === "permission" ? permissionFields(asked, card) : questionFields(asked, card)));
+  card.append(fields);
+  return card;
+}
+
+function button(text, onclick, className = "") {
+  const node = element("button", className, text);
+  node.type = "button";
+  node.onclick = onclick;
+  return node;
+}
+
+function choices(...nodes) {
+  const row = element("div", "choices");
+  row.append(...nodes);
+  return row;
+}
+
+function permissionFields(asked, card) {
+  const reply = (text, value, className) => button(text, () => answer(card, { reply: value }), className);
+  return [
+    element("p", "", `May the agent do this? ${permission(asked)}`),
+    choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
+  ];
+}
+
+// The options of a lone question answer it at once; those of several are chosen, then sent.
+function questionFields(asked, card) {
+  const all = questions(asked);
+  const chosen = all.map(() => new Set());
+  const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
+  const choose = (at, label) => {
+    if (atOnce) return answer(card, { answers: [[label]] });
+    const had = chosen[at].delete(label);
+    if (!all[at].multiple) chosen[at].clear();
+    if (!had) chosen[at].add(label);
+    card.querySelectorAll("[data-at]").forEach((node) => {
+      node.ariaPressed = String(chosen[node.dataset.at].has(node.textContent));
+    });
+  };
+  const option = (at, label) => {
+    const node = button(label, () => choose(at, label));
+    if (!atOnce) Object.assign(node, { ariaPressed: "false" }).dataset.at = at;
+    return node;
+  };
+  const words = (at, text) => {
+    const node = element("input");
+    node.ariaLabel = text;
+    node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
+    return node;
+  };
+  const last = [button("Reject", () => answer(card, { reject: true }))];
+  if (all.length && !atOnce) {
+    last.unshift(button("Answer", () => answer(card, { answers: chosen.map((labels) => [...labels]) }), "primary"));
+  }
+  return [
+    ...all.flatMap(({ text, labels }, at) => [
+      element("p", "", text),
+      labels.length ? choices(...labels.map((label) => option(at, label))) : words(at, text),
+    ]),
+    choices(...last),
+  ];
+}
+
+// The card stays locked until the cloud says what became of the answer, and takes the card away.
+async function answer(card, body) {
+  const fields = card.querySelector("fieldset");
+  fields.disabled = true;
+  const path = `/sessions/${current.id}/inputs/${encodeURIComponent(card.dataset.request)}`;
+  const sent = await attempt(() => api.call("POST", path, body, { once: true }));
+  if (!sent) fields.disabled = false;
+}
+
 function drawComposer(view) {
   const hints = {
     preparing: "You can write once the agent has your first message…",
@@ -286,13 +373,6 @@ function options(form) {
   };
 }
 
-// The same request again, after an error, must not make a second session.
-function keyFor(body) {
-  const text = JSON.stringify(body);
-  if (lastCreate?.text !== text) lastCreate = { text, key: crypto.randomUUID() };
-  return lastCreate.key;
-}
-
 // Runs while the form is locked, so that a second click sends nothing twice.
 async function submitted(event, action) {
   event.preventDefault();
@@ -313,8 +393,7 @@ $("connect").onsubmit = (event) =>
 $("create").onsubmit = (event) =>
   submitted(event, async () => {
     const body = options(event.target.elements);
-    const created = await api.call("POST", "/sessions", body, { key: keyFor(body) });
-    lastCreate = null;
+    const created = await api.post("/sessions", body);
     event.target.elements.prompt.value = "";
     location.hash = created.sessionId;
   });
@@ -322,7 +401,7 @@ $("create").onsubmit = (event) =>
 $("message").onsubmit = (event) =>
   submitted(event, async () => {
     const text = $("text").value;
-    await api.call("POST", `/sessions/${current.id}/messages`, { prompt: text });
+    await api.post(`/sessions/${current.id}/messages`, { prompt: text });
     if ($("text").value === text) $("text").value = "";
     $("text").focus();
   }).then(() => current && drawComposer(current.view));

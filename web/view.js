@@ -1,5 +1,6 @@
 // What the page shows of a session, kept up to date event by event; knows nothing of the page.
 
+import { Inputs } from "./inputs.js";
 import { Part } from "./parts.js";
 
 export const STEPS = {
@@ -26,6 +27,7 @@ export class View {
   failure = null;
   turn = null;
   items = [];
+  inputs = new Inputs();
   #parts = new Map();
 
   constructor() {
@@ -38,6 +40,7 @@ export class View {
   }
 
   apply(event) {
+    this.inputs.apply(event);
     HANDLERS[event.type]?.call(this, event.data, event);
   }
 

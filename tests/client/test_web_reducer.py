@@ -61,6 +61,8 @@ def test_the_pages_modules_answer_as_the_python_ones():
         "reducer": [{"after": after, "steps": steps} for after, steps in scripts],
         "parts": VECTORS["parts"],
         "markdown": VECTORS["markdown"],
+        "inputs": VECTORS["inputs"],
+        "keys": [["a", 500], ["a", 200], ["a", 200], ["a", 500], ["b", 500], ["b", 200]],
     }
     done = subprocess.run(
         [NODE, HERE / "web_check.mjs"],
@@ -75,4 +77,7 @@ def test_the_pages_modules_answer_as_the_python_ones():
     for (after, steps), answer in zip(scripts, answers["reducer"], strict=True):
         assert answer == reduce(after, steps)
     assert answers["parts"] == [vector["text"] for vector in VECTORS["parts"]]
+    assert answers["inputs"] == [vector["open"] for vector in VECTORS["inputs"]]
+    # One key until it succeeds or the text changes.
+    assert answers["keys"] == [0, 0, 2, 3, 4, 4]
     assert answers["markdown"] == [vector["blocks"] for vector in VECTORS["markdown"]]
