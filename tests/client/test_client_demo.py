@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,13 @@ def test_a_failing_repository_is_1_and_a_sentence_that_can_be_followed(demo):
         "try another --repo or --prompt.\n"
     )
     assert not is_running(noted()["pid"])
+
+
+def test_the_command_that_answers_names_the_cloud_which_nobody_else_knows(demo):
+    start, _ = demo
+    out, _ = start("asking").communicate(timeout=20)
+    command = r"  HEADSTART_URL=http://127\S+/stage headstart answer ses_\w+ per_1 --reply once"
+    assert re.search(f"^{command}$", out, re.MULTILINE)
 
 
 def test_a_cloud_that_does_not_start_shows_its_last_words(demo):

@@ -1,16 +1,20 @@
 """What the agent asks: what is open, what a person reads of it, and how it is answered."""
 
+import io
 from typing import Any
 
 import fake_headstart as fake
 import pytest
 from fake_headstart import SESSION_ID, FakeSession
+from rich.console import Console
 from session_scripts import good_session
 from test_client_reducer import VECTORS
 
 from headstart_client import cli
 from headstart_client.inputs import Inputs, permission, questions
 from headstart_client.models import Event
+from headstart_client.screen import LiveScreen
+from headstart_client.view import View
 
 PERMISSION = {
     "requestId": "per_1",
@@ -126,3 +130,17 @@ def test_an_answer_to_nothing_is_one_sentence(cloud, capsys):
     assert capsys.readouterr().err == (
         "headstart: The agent asks nothing of that id, or not any more.\n"
     )
+
+
+def test_on_a_terminal_nothing_moves_while_the_agent_waits_for_a_person():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    view, screen = View(), LiveScreen(console)
+    for number, (kind, data) in enumerate(asking(PERMISSION)[:-4], 1):
+        event = Event(event_id=number, session_id=SESSION_ID, type=kind, data=data)
+        if not kind.startswith("agent."):  # which would end the display, too
+            view.apply(event)
+            screen.show(event, view)
+    assert screen._live is None
+    shown = console.file.getvalue()
+    screen.close()
+    assert shown.endswith(f"  headstart answer {SESSION_ID} per_1 --reply once\n")

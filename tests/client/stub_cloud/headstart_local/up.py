@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with fake.running() as cloud:
         failure = {"step": "clone", "code": "RepositoryNotFound", "reason": "no such repository"}
+        asked = {"requestId": "per_1", "kind": "permission", "body": {"title": "edit"}}
+        turn = good_session()
         cloud.next_session.script = {
             "good": good_session(),
             "failing": [
@@ -29,6 +31,7 @@ def main(argv: list[str]) -> int:
                 ("session.failed", {"attemptNumber": 1, "failure": {**failure, "retryable": True}}),
             ],
             "endless": good_start(),
+            "asking": [*turn[:-1], ("input.requested", asked), turn[-1]],
         }[scenario]
         address = {"httpUrl": cloud.url, "token": "token", "gitUrl": "http://127.0.0.1/sample.git"}
         sys.stdout.write(json.dumps(address) + "\n")
