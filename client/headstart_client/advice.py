@@ -17,6 +17,7 @@ _NEXT = {
     "RepositoryRefused": "use an address the deployment allows",
     "BranchNotFound": "check --branch",
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
+    "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
     "DeliveryUnknown": "look at the answer before you send it again: `headstart follow {id}`",

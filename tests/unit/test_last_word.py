@@ -214,3 +214,9 @@ def test_a_work_tree_that_is_gone_is_cloned_into_a_new_sandbox(ports: MemoryPort
     assert len(ports.sandboxes.specs) == 2
     steps = {s.step: s.status.value for s in ports.store.attempt(session_id, 2).steps}
     assert steps[S.CLONE] == "pending"
+
+
+def test_a_permission_is_declined_either_way(ports: MemoryPorts) -> None:
+    session_id, runner, _ = asked(ports)
+    answer_input(ports, "alice", session_id, "per_1", AnswerInput(reject=True))
+    assert runner.frames()[-1]["args"]["answer"] == {"reply": "reject"}

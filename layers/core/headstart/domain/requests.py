@@ -247,8 +247,10 @@ class AnswerInput(Model):
             raise ValueError("exactly one of reply, answers and reject is required")
         return self
 
-    def answer(self) -> dict[str, Any]:
-        """Return the answer as the runner's channel has it."""
+    def answer(self, kind: str) -> dict[str, Any]:
+        """Return the answer to that kind of request as the runner's channel has it."""
         if self.reply is not None:
             return {"reply": self.reply}
+        if self.reject and kind == "permission":
+            return {"reply": "reject"}
         return {"answers": self.answers} if self.answers is not None else {"reject": True}

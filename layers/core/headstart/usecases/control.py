@@ -221,7 +221,7 @@ def answer_input(
             command_id=f"{new_id('answer')}.input",
             kind="input",
             attempt_number=session.attempt_number,
-            args={"requestId": request_id, "answer": request.answer()},
+            args={"requestId": request_id, "answer": request.answer(asked.kind)},
             created_at=work.now,
         )
         work.save(row)
