@@ -152,6 +152,10 @@ class FakeCloud:
     async def connected(self) -> ServerConnection:
         return await self.until(lambda: self._connection)
 
+    async def connected_anew(self, old: ServerConnection) -> None:
+        """Wait until another connection has taken an old one's place."""
+        await self.until(lambda: self._connection not in {None, old})
+
     async def send(self, frame: OpenModel) -> None:
         await self._send(await self.connected(), frame)
 

@@ -180,8 +180,10 @@ async def test_the_next_runner_knows_what_turn_was_to_be_stopped(
 ) -> None:
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
     await cloud.do("abort", {"turnId": "trn_1"})
+    before = await cloud.connected()
     await runner.kill()
     runner.start()
+    await cloud.connected_anew(before)
     delivered = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
     ended = await cloud.turn_ended("trn_1")
