@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headstart.domain import events
-from headstart.domain.errors import Conflict, QuotaExceeded, SessionNotFound
+from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
 from headstart.domain.ids import new_session_id
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import (
     Attempt,
+    AttemptStatus,
     Cause,
     CommandRow,
     Message,
@@ -114,6 +115,18 @@ def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None
         store.commit(second, QUOTA)
     assert store.session(session_id).title == "first"
     assert len(store.events_after(session_id, 0, 10)[0]) == 1
+
+
+def test_one_row_as_two_objects_is_refused_and_neither_is_written(store: Store) -> None:
+    session_id = created(store)
+    work = Work(store.session(session_id), NOW)
+    for status in (AttemptStatus.FAILED, AttemptStatus.COMPLETED):
+        attempt = store.attempt(session_id, 1)
+        attempt.status = status
+        work.save(attempt)
+    with pytest.raises(ChangeRefused):
+        store.commit(work, QUOTA)
+    assert store.attempt(session_id, 1).status is AttemptStatus.RUNNING
 
 
 def test_a_change_of_a_session_that_is_gone_is_refused(store: Store) -> None:

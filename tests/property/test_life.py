@@ -235,6 +235,10 @@ class Life(RuleBasedStateMachine):
             first = self.world.base.store.message(session.session_id, 1)
             assert first.status is MessageStatus.DELIVERED
 
+    @invariant()
+    def nothing_that_was_reported_is_dropped(self) -> None:
+        assert "BatchesDropped" not in {name for name, *_ in self.world.base.metrics.measured}
+
     # And in the end.
 
     def teardown(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from headstart.adapters.memory import MemoryPorts, MemorySandboxes
 from headstart.domain.errors import (
+    ChangeRefused,
     HeadstartError,
     SandboxStopped,
     SessionNotFound,
@@ -355,6 +356,8 @@ class World:
         except SessionNotFound:
             session = self.base.store.sessions.get(self.session_id)
             assert session is None or session.status is Status.DELETING
+        except ChangeRefused:
+            raise
         except (HeadstartError, Crash):
             pass
         finally:

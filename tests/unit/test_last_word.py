@@ -220,3 +220,13 @@ def test_a_permission_is_declined_either_way(ports: MemoryPorts) -> None:
     session_id, runner, _ = asked(ports)
     answer_input(ports, "alice", session_id, "per_1", AnswerInput(reject=True))
     assert runner.frames()[-1]["args"]["answer"] == {"reply": "reject"}
+
+
+def test_a_prompt_that_is_changed_and_released_at_once_is_the_changed_one(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports, autoInitiate=False)
+    request = PatchSession(prompt="another one", auto_initiate=True)
+    control.patch_session(ports, "alice", session_id, request)
+    message = ports.store.message(session_id, 1)
+    assert (message.text, message.status) == ("another one", MessageStatus.QUEUED)

@@ -149,3 +149,10 @@ def test_the_end_that_a_dead_process_left_out_is_done_for_the_repeated_report(
     runner.repeat(results=results)
     assert ports.store.session(runner.session_id).status is Status.ASLEEP
     assert not ports.sandboxes.alive
+
+
+def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> None:
+    runner, first, second = asked_twice(ports)
+    runner.fail(first["id"], "Cancelled")
+    runner.fail(second["id"], "SnapshotFailed")
+    assert [name for name, *_ in ports.metrics.measured].count("SnapshotsFailed") == 1

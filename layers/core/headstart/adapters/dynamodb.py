@@ -87,10 +87,8 @@ class DynamoStore:
 
     def _add_children(self, writes: Writes, work: Work, quota: int) -> None:
         session = work.session
-        items = [rows.row_item(session.session_id, row) for row in work.rows]
-        # A transaction takes each item once; of a row that was read twice the last word counts.
-        for item in {item["sk"]["S"]: item for item in items}.values():
-            writes.put(item)
+        for row in work.rows:
+            writes.put(rows.row_item(session.session_id, row))
         if work.persisted_events:
             writes.put(rows.events_item(session.session_id, work.persisted_events))
         if work.key:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from headstart.adapters.rows import attempt_sk, command_sk, input_sk, message_sk, output_sk, row_sk
 from headstart.adapters.transaction import check_count
 from headstart.domain.errors import (
+    ChangeRefused,
     Conflict,
     QuotaExceeded,
     SessionNotFound,
@@ -79,6 +80,8 @@ class MemoryStore:
         session = work.session
         parts = (session, *work.rows, work.persisted_events, work.key, work.quota)
         check_count(sum(1 for part in parts if part))
+        if len({row_sk(row) for row in work.rows}) < len(work.rows):
+            raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
         self.sessions[session.session_id] = session.model_copy(deep=True)
         for row in work.rows:

@@ -216,11 +216,11 @@ class Batch:
 
     def _saved(self, row: CommandRow, error: StepError | None) -> None:
         """The work was saved, or was not: either way a session that waits for it sleeps now."""
+        if snapshot_of(row) != self._session.saving:
+            return  # another copy has taken its place
         if error:
             self.taken.counts.append("SnapshotsFailed")
             _log.warning("the work was not saved", extra={"reason": str(error)})
-        if snapshot_of(row) != self._session.saving:
-            return
         if self._session.status is Status.STOPPING:
             sandbox = self._ports.store.sandbox(self._session.session_id)
             reason = (sandbox and sandbox.stopped_reason) or "Idle"

@@ -68,7 +68,7 @@ def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSessi
             session.model = request.model or ports.policy.default_model
         wakes = False
         if "auto_initiate" in given and request.auto_initiate is not False:
-            wakes = let_go_on(ports, work)
+            wakes = let_go_on(ports, work, message)
         elif "auto_initiate" in given:
             session.hold = Hold.INITIATE
             message.status = MessageStatus.HELD

@@ -108,11 +108,14 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
     go_on(ports, work.session, wakes=wakes)
 
 
-def let_go_on(ports: Ports, work: Work) -> bool:
-    """Release what is held; True where that wakes the session, whose attempt begins."""
+def let_go_on(ports: Ports, work: Work, head: Message | None = None) -> bool:
+    """Release what is held; True where that wakes the session, whose attempt begins.
+
+    `head` is the head of the queue where it was read already: its changes go along.
+    """
     session = work.session
     if session.hold is not None:
-        release(ports, work)
+        release(ports, work, head)
         lifecycle.rest(work)
     if session.status is not Status.ASLEEP or not session.queue_length:
         return False
@@ -133,7 +136,7 @@ def _start(ports: Ports, session: Session) -> None:
         start_attempt(ports, session)
 
 
-def release(ports: Ports, work: Work) -> None:
+def release(ports: Ports, work: Work, head: Message | None = None) -> None:
     """Let the queue go on; its head may have been refused or held before."""
     session = work.session
     session.hold = None
@@ -141,7 +144,7 @@ def release(ports: Ports, work: Work) -> None:
     if session.active_turn:
         session.active_turn.released = True
     elif session.message_count >= session.next_message:
-        head = ports.store.message(session.session_id, session.next_message)
+        head = head or ports.store.message(session.session_id, session.next_message)
         if head.status is MessageStatus.HELD:
             head.status = MessageStatus.QUEUED
             head.failure = None
