@@ -8,7 +8,7 @@ import sys
 from pydantic import ValidationError
 
 from headstart_runner.config import Config
-from headstart_runner.nanny import adopt_orphans, kill_descendants
+from headstart_runner.processes.nanny import adopt_orphans, kill_descendants
 from headstart_runner.runner import main
 
 _EXIT_CONFIG = 78

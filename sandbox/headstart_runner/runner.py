@@ -10,16 +10,16 @@ from pathlib import Path
 
 from headstart_runner import log
 from headstart_runner.agents.supervisor import Supervisor
-from headstart_runner.channel import Channel, ChannelClosed
-from headstart_runner.commands import Commands
 from headstart_runner.config import Config
-from headstart_runner.delivery import Courier
+from headstart_runner.conversation.courier import Courier
+from headstart_runner.desk import Desk
 from headstart_runner.journal import Journal, prepare_state_dir
 from headstart_runner.log import logger
-from headstart_runner.process import Launcher
+from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
-from headstart_runner.reporter import Reporter
 from headstart_runner.steps.base import Tools
+from headstart_runner.uplink.channel import Channel, ChannelClosed
+from headstart_runner.uplink.reporter import Reporter
 
 _SAVE_SECONDS = 18.0
 """How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
@@ -42,19 +42,19 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     reporter = Reporter(journal, redactor, batch_seconds=config.batch_ms / 1000)
     supervisor = Supervisor(config, journal, redactor, launcher)
     courier = Courier(journal, redactor, reporter, supervisor)
-    commands = Commands(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
-    channel = Channel(config, journal, redactor, reporter, commands)
+    desk = Desk(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
+    channel = Channel(config, journal, redactor, reporter, desk)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())
-    saving = asyncio.create_task(_ask_to_save(stop, commands, reporter, channel))
+    saving = asyncio.create_task(_ask_to_save(stop, desk, reporter, channel))
     try:
-        commands.recover()
+        desk.recover()
         over = {serving, dismissed}
         await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if config.repository.exists():
             await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        await commands.stop()
+        await desk.stop()
         await supervisor.stop()
         await launcher.kill_all()
         return await _flush(serving, reporter)
@@ -69,10 +69,10 @@ async def run(config: Config, stop: asyncio.Event) -> int:
 
 
 async def _ask_to_save(
-    stop: asyncio.Event, commands: Commands, reporter: Reporter, channel: Channel
+    stop: asyncio.Event, desk: Desk, reporter: Reporter, channel: Channel
 ) -> None:
     await stop.wait()
-    await commands.settle()
+    await desk.settle()
     await reporter.drained()
     channel.leave()
 

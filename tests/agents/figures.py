@@ -19,7 +19,7 @@ from runner_kit import SAMPLE, SESSION_ID, Repositories, clone_args, started
 from tests.bench import report
 
 from headstart_local.git_server import GitServer
-from headstart_runner import delivery
+from headstart_runner.conversation import courier
 
 PROMPT = "Tell me where the lamp is, where the horn is, and who looks after both of them. " * 8
 
@@ -50,13 +50,13 @@ async def _measure(
     agent: str, url: str, model: ModelStub, folder: Path
 ) -> tuple[dict[str, float], list[float]]:
     watch, times = Stopwatch(), {}
-    real = delivery.Courier.agent_event
+    real = courier.Courier.agent_event
 
-    def spy(self: delivery.Courier, event: Json) -> None:
+    def spy(self: courier.Courier, event: Json) -> None:
         watch.agent_event(event)
         real(self, event)
 
-    delivery.Courier.agent_event = spy  # type: ignore[method-assign]
+    courier.Courier.agent_event = spy  # type: ignore[method-assign]
     try:
         async with fake_cloud() as cloud, started(cloud, folder, batch_ms=250) as sandbox:
             _listen(cloud, watch)
@@ -77,7 +77,7 @@ async def _measure(
                 assert watch.first is not None
                 times[name] = (watch.first - began) * 1000
     finally:
-        delivery.Courier.agent_event = real  # type: ignore[method-assign]
+        courier.Courier.agent_event = real  # type: ignore[method-assign]
     return times, watch.added
 
 

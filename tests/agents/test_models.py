@@ -9,7 +9,7 @@ from fake_cloud import RESUME_KEY
 from model_stub import KEY, MODEL
 from runner_kit import prompt_args
 
-from headstart_runner import delivery, turn
+from headstart_runner.conversation import courier, turn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_model")]
 
@@ -136,7 +136,7 @@ async def test_a_turn_with_a_tool_ends_whatever_the_clock_says(
     # 24476 and 28618).
     await prepared.prompt(1, "Where is the lamp?")
     ticks = int((time.time() + seconds) * 1000) * 4096 & 0xFFFFFFFFFFFF
-    monkeypatch.setattr(delivery, "mint_message_id", lambda _: f"msg_{ticks:012x}{'A' * 14}")
+    monkeypatch.setattr(courier, "mint_message_id", lambda _: f"msg_{ticks:012x}{'A' * 14}")
     ended = await prepared.prompt(2, "write notes.txt: lit")
 
     assert ended["error"] is None

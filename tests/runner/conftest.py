@@ -9,7 +9,7 @@ from object_store import ObjectStore
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
 
 from headstart_local.git_server import GitServer
-from headstart_runner import turn
+from headstart_runner.conversation import turn
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
 from runner_kit import Sandbox, eventually, processes, setup_args, started
 
 from headstart.domain.channel import Part, Refused, Report, Viewers
-from headstart_runner import channel, reporter
-from headstart_runner.channel import EXIT_KEY_REJECTED, EXIT_OFFLINE, EXIT_REFUSED
-from headstart_runner.parts import MAX_BYTES, MAX_SETS, Parts
+from headstart_runner.uplink import channel, reporter
+from headstart_runner.uplink.channel import EXIT_KEY_REJECTED, EXIT_OFFLINE, EXIT_REFUSED
+from headstart_runner.uplink.parts import MAX_BYTES, MAX_SETS, Parts
 
 pytestmark = pytest.mark.anyio
 
@@ -200,7 +200,7 @@ def test_parts_are_bounded() -> None:
 async def test_without_viewers_there_is_only_slow_progress(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart_runner.spool.QUIET_PROGRESS_SECONDS", 0.2)
+    monkeypatch.setattr("headstart_runner.uplink.spool.QUIET_PROGRESS_SECONDS", 0.2)
     cloud.viewers = 0
     async with started(cloud, tmp_path) as box:
         box.make_repository()

@@ -11,17 +11,17 @@ from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prom
 
 from headstart.domain.channel import RunnerEvent
 from headstart.domain.command_args import AgentArgs, PromptArgs
-from headstart_runner import delivery, turn
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.agents.supervisor import Supervisor
-from headstart_runner.delivery import mint_message_id
-from headstart_runner.nanny import descendants
+from headstart_runner.conversation import courier, turn
+from headstart_runner.conversation.courier import mint_message_id
+from headstart_runner.conversation.tracker import TurnTracker
+from headstart_runner.processes.nanny import descendants
 from headstart_runner.redaction import Redactor
-from headstart_runner.turn_tracker import TurnTracker
 
 pytestmark = pytest.mark.anyio
 
-SERVE = "headstart_runner.demo_agent serve"
+SERVE = "headstart_demo_agent serve"
 Posts = list[dict[str, Any]]
 
 
@@ -100,7 +100,7 @@ async def test_what_can_not_be_known_is_unknown_and_never_posted_again(
     async def swallow(*_: Any) -> None:
         raise AgentSilent("the connection broke")
 
-    monkeypatch.setattr(delivery, "_LAST_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(courier, "_LAST_LOOK_SECONDS", 0.3)
     with monkeypatch.context() as patch:
         patch.setattr(AgentClient, "prompt", swallow)
         unknown = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")

@@ -23,9 +23,9 @@ from runner_kit import (
 )
 
 from headstart_local.git_server import GitServer
-from headstart_runner.addresses import is_public
-from headstart_runner.git import clone_error
-from headstart_runner.git_progress import GitProgress
+from headstart_runner.repository.addresses import is_public
+from headstart_runner.repository.git import clone_error
+from headstart_runner.repository.progress import GitProgress
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ import pytest
 from fake_cloud import FakeCloud, Json
 from runner_kit import Sandbox, prompt_args
 
-from headstart_runner import inputs
 from headstart_runner.agents.http import AgentClient
-from headstart_runner.turn import Turn
+from headstart_runner.conversation import inputs
+from headstart_runner.conversation.turn import Turn
 
 pytestmark = pytest.mark.anyio
 

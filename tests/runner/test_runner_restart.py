@@ -28,7 +28,7 @@ from runner_kit import (
     setup_args,
 )
 
-from headstart_runner.delivery import Delivery
+from headstart_runner.conversation.courier import Delivery
 from headstart_runner.journal import DeliveryState, Journal
 
 pytestmark = pytest.mark.anyio
@@ -231,7 +231,7 @@ async def test_a_delivery_that_was_interrupted_is_settled_by_looking(
 
 def _messages(runner: Process) -> list[dict[str, Any]]:
     done = subprocess.run(
-        [sys.executable, "-m", "headstart_runner.demo_agent", "export", SESSION_ID],
+        [sys.executable, "-m", "headstart_demo_agent", "export", SESSION_ID],
         env={"HOME": str(runner.workspace / "home")},
         check=True,
         capture_output=True,

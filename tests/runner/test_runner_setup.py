@@ -16,7 +16,7 @@ from runner_kit import (
 )
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
-from headstart_runner.output import LIVE_BYTES_PER_SECOND
+from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND
 
 pytestmark = pytest.mark.anyio
 

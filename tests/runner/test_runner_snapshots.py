@@ -30,7 +30,7 @@ from work_kit import (
 )
 
 from headstart_runner.agents.http import AgentClient
-from headstart_runner.nanny import descendants
+from headstart_runner.processes.nanny import descendants
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_an_upload_is_tried_again_when_that_may_help(
     cloud: FakeCloud, prepared: Sandbox, store: ObjectStore,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("headstart_runner.transfer._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("headstart_runner.snapshots.transfer._PAUSE_SECONDS", 0.01)
     made = await done(cloud, "snapshot", snapshot_args())
     for key, failures in {"worse": [500, 502, 503], "refused": [403]}.items():
         store.failures = failures
@@ -145,7 +145,7 @@ async def test_a_prompt_waits_for_the_snapshot_before_it(
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("headstart_runner.commands.SNAPSHOT_SECONDS", 0.05)
+    monkeypatch.setattr("headstart_runner.desk.SNAPSHOT_SECONDS", 0.05)
     monkeypatch.setattr(AgentClient, "export", never)
     await cloud.start("snapshot", snapshot_args(), name="2.snapshot")
     await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
@@ -155,7 +155,7 @@ async def test_a_prompt_waits_for_the_snapshot_before_it(
 
 def saving() -> set[int]:
     """Return the pids of what saves work below this process: others may be testing, too."""
-    return {*processes("headstart_runner.saved_work")} & {*descendants()}
+    return {*processes("headstart_runner.snapshots.worktree")} & {*descendants()}
 
 
 async def test_a_cancelled_snapshot_leaves_nothing(

@@ -33,13 +33,13 @@ from headstart.domain.channel import (
 from headstart.domain.errors import AgentStartFailed
 from headstart_client.view import Part
 from headstart_runner import clock, wire
-from headstart_runner import spool as spool_module
 from headstart_runner.agents import find_agent, start_error
 from headstart_runner.config import Config
 from headstart_runner.journal import Delivery, Journal
-from headstart_runner.output import LIVE_BYTES_PER_SECOND, StepOutput
+from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND, StepOutput
 from headstart_runner.redaction import RedactedStream, Redactor
-from headstart_runner.spool import ITEM_BYTES, SPOOL_BYTES, Spool
+from headstart_runner.uplink import spool as spool_module
+from headstart_runner.uplink.spool import ITEM_BYTES, SPOOL_BYTES, Spool
 
 SECRETS = ["abcabcabd-1", "abcabcab", "pässwörd=1&2", 'quo"te\\d secret']
 

@@ -199,7 +199,7 @@ def test_the_demo_agent_exports_what_it_imported(tmp_path: Path) -> None:
 
     def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "headstart_runner.demo_agent", *arguments],
+            [sys.executable, "-m", "headstart_demo_agent", *arguments],
             env={"XDG_DATA_HOME": str(tmp_path)},
             cwd=tmp_path,
             capture_output=True,

@@ -29,7 +29,7 @@ from work_kit import (
     wake,
 )
 
-from headstart_runner import git as runner_git
+from headstart_runner.repository import git as runner_git
 
 pytestmark = pytest.mark.anyio
 

@@ -9,12 +9,12 @@ from headstart_runner.agents.http import HttpAgent
 
 
 class DemoAgent(HttpAgent):
-    """Runs headstart_runner.demo_agent as a process of its own."""
+    """Runs headstart_demo_agent as a process of its own."""
 
     name = "demo"
     user = "demo"
     # -P: the working directory is an untrusted repository, nothing may be imported from it.
-    program = (sys.executable, "-P", "-m", "headstart_runner.demo_agent")
+    program = (sys.executable, "-P", "-m", "headstart_demo_agent")
     prefix = "DEMO_AGENT"
 
     def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
-from headstart_runner.output import StepOutput
-from headstart_runner.process import CommandNotStarted, Launcher
+from headstart_runner.processes.launcher import CommandNotStarted, Launcher
+from headstart_runner.processes.output import StepOutput
 from headstart_runner.redaction import Redactor
 
 _POLL_SECONDS = 0.05

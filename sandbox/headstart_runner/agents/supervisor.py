@@ -17,7 +17,7 @@ from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
-from headstart_runner.process import CommandNotStarted, Launcher
+from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.redaction import Redactor
 
 _RESTARTS = 3

@@ -11,11 +11,11 @@ from headstart.domain.errors import WorkspaceGone
 from headstart.domain.model import OpenModel
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.config import Config
-from headstart_runner.delivery import Courier
+from headstart_runner.conversation.courier import Courier
 from headstart_runner.journal import Journal
-from headstart_runner.process import Launcher
+from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
-from headstart_runner.reporter import Reporter
+from headstart_runner.uplink.reporter import Reporter
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from typing import Any
 
 from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import DiskFull, InternalStepError
-from headstart_runner.git import Git
-from headstart_runner.snapshots import BRANCH
+from headstart_runner.repository.git import Git
+from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
 
 

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
-from headstart_runner import snapshots
-from headstart_runner.addresses import public_addresses
-from headstart_runner.fetch_base import fetch_base
-from headstart_runner.git import Git, GitResult, clone_error
-from headstart_runner.git_progress import GitProgress
-from headstart_runner.process import Sink
-from headstart_runner.snapshots import BASE
+from headstart_runner.processes.launcher import Sink
+from headstart_runner.repository.addresses import public_addresses
+from headstart_runner.repository.fetch_base import fetch_base
+from headstart_runner.repository.git import Git, GitResult, clone_error
+from headstart_runner.repository.progress import GitProgress
+from headstart_runner.snapshots import archive
+from headstart_runner.snapshots.archive import BASE
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
 
@@ -39,7 +39,7 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
         return {**await _describe(git, config.repository), "cached": True}
     options = await _options(args)
     journal.put(_SOURCE, "")
-    snapshots.hold_nothing(journal)
+    archive.hold_nothing(journal)
     setup.forget(journal)
     await asyncio.to_thread(_clear, config.workspace, config.repository)
     temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"

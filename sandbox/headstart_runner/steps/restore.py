@@ -5,11 +5,11 @@ from typing import Any
 
 from headstart.domain.command_args import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
-from headstart_runner import snapshots
-from headstart_runner.snapshots import Unusable
+from headstart_runner.snapshots import archive
+from headstart_runner.snapshots.archive import Unusable
+from headstart_runner.snapshots.transfer import TransferFailed, get_file
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
-from headstart_runner.transfer import TransferFailed, get_file
 
 
 async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
@@ -22,12 +22,12 @@ async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
     ref = args.snapshot
     if ref is None:
         await supervisor.restore(args.agent, args.session_id, args.title)
-    elif not snapshots.holds(journal, ref.sha256):
+    elif not archive.holds(journal, ref.sha256):
         setup.forget(journal)
         saved = await _put_back(context, args.session_id, ref)
         context.progress("Importing the agent's session", 95)
         await supervisor.restore(args.agent, args.session_id, args.title, saved)
-        snapshots.hold(journal, ref.sha256)
+        archive.hold(journal, ref.sha256)
     return {"imported": True}
 
 
@@ -44,20 +44,20 @@ async def _put_back(context: Context, session_id: str, ref: SnapshotRef) -> dict
     show(0)
     try:
         async with (
-            snapshots.partial_file(config) as file,
-            snapshots.scratch(config, launcher) as folder,
+            archive.partial_file(config) as file,
+            archive.scratch(config, launcher) as folder,
         ):
             await get_file(ref.url, file, size=ref.bytes, sha256=ref.sha256, show=show)
-            archive = folder / "work.tar.gz"
-            saved = await asyncio.to_thread(snapshots.unpack, file, session_id, archive)
-            launcher.own(archive)
+            tree = folder / "work.tar.gz"
+            saved = await asyncio.to_thread(archive.unpack, file, session_id, tree)
+            launcher.own(tree)
             context.progress("Putting the work back", 75)
             spec = {
                 "repository": str(config.repository),
                 "temporary": str(folder),
-                "archive": str(archive),
+                "archive": str(tree),
             }
-            await snapshots.saved_work(launcher, "load", spec, folder=folder)
+            await archive.saved_work(launcher, "load", spec, folder=folder)
     except (Unusable, TransferFailed, OSError) as error:
         raise RestoreFailed(f"The saved work could not be put back: {error}") from error
     return saved

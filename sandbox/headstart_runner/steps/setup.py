@@ -10,8 +10,8 @@ from headstart.domain.command_args import SetupArgs
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
 from headstart_runner.clock import awake_sleep
 from headstart_runner.journal import Journal
-from headstart_runner.output import StepOutput
-from headstart_runner.process import CommandNotStarted, Tree
+from headstart_runner.processes.launcher import CommandNotStarted, Tree
+from headstart_runner.processes.output import StepOutput
 from headstart_runner.steps.base import Context
 from headstart_runner.wire import cut_text
 

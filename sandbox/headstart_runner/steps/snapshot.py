@@ -8,9 +8,9 @@ from typing import Any
 
 from headstart.domain.command_args import SnapshotArgs
 from headstart.domain.errors import AgentStartFailed, SnapshotFailed
-from headstart_runner import snapshots
 from headstart_runner.agents.http import AgentSilent
-from headstart_runner.snapshots import Limited, Unusable
+from headstart_runner.snapshots import archive
+from headstart_runner.snapshots.archive import Limited, Unusable
 from headstart_runner.steps.base import Context
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -21,14 +21,14 @@ async def run(context: Context, args: SnapshotArgs) -> dict[str, Any]:
     config, journal = context.tools.config, context.tools.journal
     if not config.repository.is_dir():
         raise SnapshotFailed("There is no work to save: the repository is not there")
-    base = journal.get(snapshots.BASE) or None
+    base = journal.get(archive.BASE) or None
     try:
-        async with snapshots.partial_file(config) as partial:
+        async with archive.partial_file(config) as partial:
             work = await _write(context, args, partial, base)
-            size, sha256 = await asyncio.to_thread(snapshots.keep, config, partial)
+            size, sha256 = await asyncio.to_thread(archive.keep, config, partial)
     except (Unusable, AgentSilent, AgentStartFailed, OSError) as error:
         raise SnapshotFailed(f"The work could not be saved: {error}") from error
-    snapshots.hold(journal, sha256)
+    archive.hold(journal, sha256)
     head = str(work.get("headCommit"))
     return {
         "bytes": size,
@@ -43,7 +43,7 @@ async def _write(
     context: Context, args: SnapshotArgs, partial: Path, base: str | None
 ) -> dict[str, Any]:
     with zipfile.ZipFile(partial, "w") as file:
-        snapshots.begin_file(file, args)
+        archive.begin_file(file, args)
         context.progress("Saving the agent's session")
         left = args.max_bytes - await _session(context, args, file)
         context.progress("Saving the work tree")
@@ -52,7 +52,7 @@ async def _write(
 
 async def _session(context: Context, args: SnapshotArgs, file: zipfile.ZipFile) -> int:
     client = await context.tools.supervisor.client()
-    with snapshots.session_part(file) as part:
+    with archive.session_part(file) as part:
         out = Limited(part, args.max_bytes)
         await client.export(args.session_id, out.write)
     if out.problem:
@@ -66,19 +66,19 @@ async def _work(
     context: Context, args: SnapshotArgs, file: zipfile.ZipFile, *, base: str | None, left: int
 ) -> dict[str, Any]:
     tools = context.tools
-    async with snapshots.scratch(tools.config, tools.launcher) as folder:
+    async with archive.scratch(tools.config, tools.launcher) as folder:
         spec = {
             "repository": str(tools.config.repository),
             "temporary": str(folder),
             "baseCommit": base,
-            "branch": tools.journal.get(snapshots.BRANCH),
+            "branch": tools.journal.get(archive.BRANCH),
             "maxFileBytes": args.max_file_bytes,
             "maxBytes": left,
         }
-        with snapshots.work_part(file) as part:
+        with archive.work_part(file) as part:
             # Names and links of many small files may take more than the files themselves.
             out = Limited(part, args.max_bytes * 2)
-            answer = await snapshots.saved_work(
+            answer = await archive.saved_work(
                 tools.launcher, "save", spec, folder=folder, out=out.write
             )
     if out.problem:

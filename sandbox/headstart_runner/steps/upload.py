@@ -4,9 +4,9 @@ from typing import Any
 
 from headstart.domain.command_args import UploadArgs
 from headstart.domain.errors import SnapshotFailed
-from headstart_runner.snapshots import Unusable, file_of
+from headstart_runner.snapshots.archive import Unusable, file_of
+from headstart_runner.snapshots.transfer import TransferFailed, put_file
 from headstart_runner.steps.base import Context
-from headstart_runner.transfer import TransferFailed, put_file
 
 
 async def run(context: Context, args: UploadArgs) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from headstart_runner.demo_agent.survey import Files, Found, History
+from headstart_demo_agent.survey import Files, Found, History
 
 _ENTRIES = 14
 _LANGUAGES = 5

@@ -6,7 +6,7 @@
 import asyncio
 from typing import Any
 
-from headstart_runner.demo_agent.store import Json
+from headstart_demo_agent.store import Json
 
 _OPTIONS = (
     ("Read the code", "Begin with what is there."),

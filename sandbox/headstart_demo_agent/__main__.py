@@ -1,4 +1,4 @@
-"""`python -m headstart_runner.demo_agent serve|import FILE|export ID`."""
+"""`python -m headstart_demo_agent serve|import FILE|export ID`."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from headstart_runner.demo_agent.store import Store
+from headstart_demo_agent.store import Store
 
 
 def _import(file: Path) -> None:
@@ -37,7 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command == "serve":
         # Only the server needs asyncio: import and export start twice as fast without it.
-        from headstart_runner.demo_agent.serving import serve  # noqa: PLC0415
+        from headstart_demo_agent.serving import serve  # noqa: PLC0415
 
         serve(arguments.hostname, arguments.port)
     elif arguments.command == "import":

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headstart_runner.saved_work import FORMAT
-from headstart_runner.saved_work.plumbing import (
+from headstart_runner.snapshots.worktree import FORMAT
+from headstart_runner.snapshots.worktree.plumbing import (
     RAW_ATTRIBUTES,
     Plumbing,
     Problem,

@@ -31,9 +31,9 @@ from headstart_runner.clock import awake_sleep, until_frozen
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
-from headstart_runner.parts import Parts
 from headstart_runner.redaction import Redactor
-from headstart_runner.reporter import Reporter
+from headstart_runner.uplink.parts import Parts
+from headstart_runner.uplink.reporter import Reporter
 
 EXIT_REFUSED = 64
 EXIT_OFFLINE = 65

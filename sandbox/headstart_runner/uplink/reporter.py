@@ -21,7 +21,7 @@ from headstart_runner import wire
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
-from headstart_runner.spool import Batch, Spool
+from headstart_runner.uplink.spool import Batch, Spool
 
 ACK_SECONDS = 10.0
 _SENDS_PER_CONNECTION = 2

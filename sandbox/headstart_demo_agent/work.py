@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headstart_runner.demo_agent import answer, asking, survey
-from headstart_runner.demo_agent.store import Json, Store, now_ms
+from headstart_demo_agent import answer, asking, survey
+from headstart_demo_agent.store import Json, Store, now_ms
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _WORDS = re.compile(r"\S+\s*|\s+")

@@ -1,7 +1,8 @@
 """Snapshots: one zip in the state directory, named by its hash, of the session and of the work.
 
 `about.json` says of whom, `session.json` is the agent's own export, `work.tar.gz` is written by
-headstart_runner.saved_work. Reading and writing the work tree happens under the agent's uid only.
+headstart_runner.snapshots.worktree. Reading and writing the work tree happens under the agent's uid
+only.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import headstart_runner
 from headstart.domain.command_args import SnapshotArgs
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
-from headstart_runner.process import CommandNotStarted, Launcher, Sink
+from headstart_runner.processes.launcher import CommandNotStarted, Launcher, Sink
 
 FORMAT = 1
 _ABOUT, _SESSION, _WORK = "about.json", "session.json", "work.tar.gz"
@@ -117,8 +118,8 @@ def _sweep(workspace: Path) -> None:
 async def saved_work(
     launcher: Launcher, what: str, spec: dict[str, Any], *, folder: Path, out: Sink | None = None
 ) -> dict[str, Any]:
-    """Run headstart_runner.saved_work and return its answer; Unusable with its reason."""
-    program = (sys.executable, "-s", "-S", "-P", "-m", "headstart_runner.saved_work")
+    """Run headstart_runner.snapshots.worktree and return its answer; Unusable with its reason."""
+    program = (sys.executable, "-s", "-S", "-P", "-m", "headstart_runner.snapshots.worktree")
     said = bytearray()
     async with launcher.running(
         (*program, what, json.dumps(spec)),

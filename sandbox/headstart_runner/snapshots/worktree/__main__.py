@@ -1,12 +1,12 @@
-"""`python -m headstart_runner.saved_work save|load SPEC`: the answer is one JSON line on stderr."""
+"""`python -m headstart_runner.snapshots.worktree save|load SPEC`: the answer is a JSON line."""
 
 import json
 import sys
 from typing import IO, Any, cast
 
-from headstart_runner.saved_work.load import load
-from headstart_runner.saved_work.plumbing import Problem
-from headstart_runner.saved_work.save import save
+from headstart_runner.snapshots.worktree.load import load
+from headstart_runner.snapshots.worktree.plumbing import Problem
+from headstart_runner.snapshots.worktree.save import save
 
 
 class _Counted:

@@ -6,8 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from headstart_runner.demo_agent.server import Server
-from headstart_runner.demo_agent.store import Store
+from headstart_demo_agent.server import Server
+from headstart_demo_agent.store import Store
 
 _DEFAULT_SECONDS = "1.5"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import CloneFailed, SnapshotBaseMissing
-from headstart_runner.git import Git, GitResult, clone_error
-from headstart_runner.process import Sink
+from headstart_runner.processes.launcher import Sink
+from headstart_runner.repository.git import Git, GitResult, clone_error
 
 _GONE = re.compile(r"not our ref|no such remote ref|couldn't find remote ref", re.IGNORECASE)
 _NOT_BY_ID = "unadvertised object"

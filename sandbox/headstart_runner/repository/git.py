@@ -16,7 +16,7 @@ from headstart.domain.errors import (
     RepositoryRefused,
     StepError,
 )
-from headstart_runner.process import Launcher, Sink
+from headstart_runner.processes.launcher import Launcher, Sink
 
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",

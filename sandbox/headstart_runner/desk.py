@@ -14,10 +14,10 @@ from headstart.domain.errors import (
     StepTimedOut,
 )
 from headstart_runner.clock import awake_sleep
+from headstart_runner.conversation.turn import error_info
 from headstart_runner.log import logger
 from headstart_runner.steps import STEP_KINDS, setup
 from headstart_runner.steps.base import Context, Slot, Tools
-from headstart_runner.turn import error_info
 
 _PROMPT = "prompt"
 SNAPSHOT_SECONDS = 10.0
@@ -26,7 +26,7 @@ SNAPSHOT_SECONDS = 10.0
 _DELIVERY_SECONDS = 3.0
 
 
-class Commands:
+class Desk:
     """The commands being worked on. A newer one replaces the older one of its slot."""
 
     def __init__(self, tools: Tools) -> None:

@@ -18,10 +18,10 @@ from headstart.domain.errors import (
 )
 from headstart_runner.agents.http import AgentClient, AgentSilent
 from headstart_runner.clock import awake_sleep
-from headstart_runner.inputs import Inputs
+from headstart_runner.conversation.inputs import Inputs
+from headstart_runner.conversation.tracker import TurnTracker
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
-from headstart_runner.turn_tracker import TurnTracker
 
 QUIET_SECONDS = 0.3
 """An agent's last events trail its idle by up to 100 ms."""

@@ -10,9 +10,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from headstart_runner.demo_agent import VERSION
-from headstart_runner.demo_agent.store import Json, Store
-from headstart_runner.demo_agent.work import Bus, Worker, mint
+from headstart_demo_agent import VERSION
+from headstart_demo_agent.store import Json, Store
+from headstart_demo_agent.work import Bus, Worker, mint
 
 _USER = "demo"
 _MAX_BODY = 16 * 1024 * 1024

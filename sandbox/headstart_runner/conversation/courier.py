@@ -18,11 +18,11 @@ from headstart.domain.errors import (
 )
 from headstart_runner.agents.http import AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.agents.supervisor import Supervisor
+from headstart_runner.conversation.turn import Turn, error_info
 from headstart_runner.journal import Delivery, Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
-from headstart_runner.reporter import Reporter
-from headstart_runner.turn import Turn, error_info
+from headstart_runner.uplink.reporter import Reporter
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LOOK_SECONDS = 0.1

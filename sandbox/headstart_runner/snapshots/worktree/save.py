@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from headstart_runner.saved_work import FORMAT
-from headstart_runner.saved_work.plumbing import (
+from headstart_runner.snapshots.worktree import FORMAT
+from headstart_runner.snapshots.worktree.plumbing import (
     COMMIT,
     EXECUTABLE,
     LINK,

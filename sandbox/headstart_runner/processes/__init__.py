@@ -1,0 +1,1 @@
+"""Untrusted programs: started, watched over, ended, and what they print."""

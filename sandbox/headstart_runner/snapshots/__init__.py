@@ -1,0 +1,1 @@
+"""Copies of the work: made, sent, fetched and put back."""

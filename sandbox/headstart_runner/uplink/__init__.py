@@ -1,0 +1,1 @@
+"""The way to the cloud: one connection, and what waits to be said on it."""
