@@ -4,7 +4,7 @@ import asyncio
 
 from pydantic import ValidationError
 
-from headstart.domain.channel import Command, CommandResult
+from headstart.domain.channel import Command, CommandResult, ErrorInfo
 from headstart.domain.errors import (
     Cancelled,
     DeliveryFailed,
@@ -14,7 +14,6 @@ from headstart.domain.errors import (
     StepTimedOut,
 )
 from headstart_runner.clock import awake_sleep
-from headstart_runner.conversation.turn import error_info
 from headstart_runner.log import logger
 from headstart_runner.steps import STEP_KINDS, setup
 from headstart_runner.steps.base import Context, Slot, Tools
@@ -183,5 +182,5 @@ class Desk:
 
 def _failure(command_id: str, error: StepError, elapsed_ms: int) -> CommandResult:
     return CommandResult(
-        command_id=command_id, status="failed", error=error_info(error), elapsed_ms=elapsed_ms
+        command_id=command_id, status="failed", error=ErrorInfo.of(error), elapsed_ms=elapsed_ms
     )

@@ -31,7 +31,7 @@ DeliveryState = Literal["minted", "posting", "shown", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
-class CommandRow:
+class KnownCommand:
     """A command we were given: `result` is set once it is finished; `frame` until then."""
 
     id: str
@@ -90,14 +90,14 @@ class Journal:
         """Keep a single value."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def command(self, command_id: str) -> CommandRow | None:
+    def command(self, command_id: str) -> KnownCommand | None:
         """Return a command we know."""
         row = self._db.execute(
             "SELECT id, state, frame, result FROM commands WHERE id = ?", (command_id,)
         ).fetchone()
         return _command(row) if row else None
 
-    def running_commands(self) -> list[CommandRow]:
+    def running_commands(self) -> list[KnownCommand]:
         """Return the unfinished commands, oldest first."""
         rows = self._db.execute(
             "SELECT id, state, frame, result FROM commands WHERE state = 'running' ORDER BY rowid"
@@ -213,8 +213,8 @@ def _spool(db: sqlite3.Connection, entry: Entry) -> int:
     return cast(int, cursor.lastrowid)
 
 
-def _command(row: tuple[Any, ...]) -> CommandRow:
-    return CommandRow(
+def _command(row: tuple[Any, ...]) -> KnownCommand:
+    return KnownCommand(
         id=row[0], state=row[1], frame=row[2], result=json.loads(row[3]) if row[3] else None
     )
 

@@ -9,7 +9,7 @@ import pytest
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.domain import events
-from headstart.domain.session import CommandRow
+from headstart.domain.session import Command
 from headstart.domain.work import Work
 from headstart.usecases import retry
 from tests.contract.test_store import NOW, QUOTA, created
@@ -53,7 +53,7 @@ def test_what_the_table_puts_off_is_deleted_all_the_same(
     store = DynamoStore(client, "headstart")
     work = Work(store.session(session_id), NOW)
     for number in range(60):
-        work.save(CommandRow(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW))
+        work.save(Command(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW))
     store.commit(work, QUOTA)
     asked: list[int] = []
 

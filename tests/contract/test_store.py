@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headstart.domain import events
+from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
 from headstart.domain.ids import new_session_id
 from headstart.domain.policy import DUE_SHARDS
@@ -12,7 +13,7 @@ from headstart.domain.session import (
     Attempt,
     AttemptStatus,
     Cause,
-    CommandRow,
+    Command,
     Message,
     MessageStatus,
     Output,
@@ -24,7 +25,7 @@ from headstart.domain.session import (
 )
 from headstart.domain.steps import StepName
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
-from headstart.usecases.ports import Connection, Role, Store, Ticket
+from headstart.usecases.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUOTA = 3
@@ -87,7 +88,7 @@ def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     message = Message(
         message_id="m", number=1, text="ä\n", status=MessageStatus.QUEUED, created_at=NOW
     )
-    command = CommandRow(
+    command = Command(
         command_id="1.disk.1", kind="disk", attempt_number=1, created_at=NOW, output={"f": 0.5}
     )
     sandbox = Sandbox(attempt_number=1, try_number=1, status=SandboxStatus.STARTING, created_at=NOW)
@@ -147,7 +148,7 @@ def test_purging_goes_in_slices_and_the_session_goes_last(store: Store) -> None:
     work = Work(store.session(session_id), NOW)
     for number in range(5):
         work.save(
-            CommandRow(command_id=f"1.disk.{number}", kind="disk", attempt_number=1, created_at=NOW)
+            Command(command_id=f"1.disk.{number}", kind="disk", attempt_number=1, created_at=NOW)
         )
     store.commit(work, QUOTA)
     assert not store.purge(session_id, 2)

@@ -11,7 +11,7 @@ from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
 from headstart.domain.requests import CreateSession, SendMessage
-from headstart.domain.session import CommandRow, Message, MessageStatus
+from headstart.domain.session import Command, Message, MessageStatus
 from headstart.domain.work import Work
 from headstart.usecases import retry
 from headstart.usecases.create import create_session
@@ -83,8 +83,8 @@ def test_each_change_has_a_token_of_its_own(ports: MemoryPorts, wire: Wire) -> N
     assert len(set(wire.tokens)) == len(wire.tokens) >= 2
 
 
-def command(number: int) -> CommandRow:
-    return CommandRow(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW)
+def command(number: int) -> Command:
+    return Command(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW)
 
 
 def test_a_change_of_more_rows_than_fit_is_refused_for_good(store: Store) -> None:

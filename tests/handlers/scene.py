@@ -88,7 +88,7 @@ def scene() -> Iterator[None]:
     """Stand up the account; the handlers' clients are made anew, and talk to it."""
     fixed = {
         "headstart.usecases.create.new_session_id": lambda now: SESSION_ID,
-        "headstart.usecases.create.new_secret": lambda: SECRET,
+        "headstart.domain.connections.new_secret": lambda: SECRET,
         "headstart.usecases.sandbox.new_secret": lambda: SECRET,
     }
     with ExitStack() as stack:

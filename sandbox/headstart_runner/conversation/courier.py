@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Any
 
-from headstart.domain.channel import TurnEnded
+from headstart.domain.channel import ErrorInfo, TurnEnded
 from headstart.domain.command_args import PromptArgs
 from headstart.domain.errors import (
     AgentCrashed,
@@ -18,7 +18,7 @@ from headstart.domain.errors import (
 )
 from headstart_runner.agents.http import AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.agents.supervisor import Supervisor
-from headstart_runner.conversation.turn import Turn, error_info
+from headstart_runner.conversation.turn import Turn
 from headstart_runner.journal import Delivery, Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
@@ -229,7 +229,7 @@ class Courier:
                 error = AgentCrashed("The sandbox's runner was restarted during the turn")
                 self._reporter.report(
                     TurnEnded(
-                        turn_id=lost.turn_id, message_id=lost.message_id, error=error_info(error)
+                        turn_id=lost.turn_id, message_id=lost.message_id, error=ErrorInfo.of(error)
                     )
                 )
 

@@ -41,11 +41,6 @@ opencode, stopped between a message and its answer, stops the answer to the next
 Connect = Callable[[], Awaitable[AgentClient]]
 
 
-def error_info(error: StepError) -> ErrorInfo:
-    """Return an error as it goes over the wire."""
-    return ErrorInfo(code=error.code, reason=error.reason, retryable=error.retryable)
-
-
 class Turn:
     """Follows the agent. Nothing is reported before `release`: the delivery's result goes first."""
 
@@ -163,7 +158,7 @@ class Turn:
                 turn_id=self.args.turn_id,
                 message_id=self.args.message_id,
                 usage=self._tracker.usage,
-                error=error_info(error) if error and not interrupted else None,
+                error=ErrorInfo.of(error) if error and not interrupted else None,
                 interrupted=interrupted,
             )
         )

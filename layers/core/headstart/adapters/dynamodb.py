@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.adapters import rows
 from headstart.adapters.table import Table
 from headstart.adapters.transaction import Cancelled, Writes
+from headstart.domain.connections import Connection, Ticket
 from headstart.domain.errors import (
     Conflict,
     QuotaExceeded,
@@ -17,7 +18,7 @@ from headstart.domain.events import Event
 from headstart.domain.model import format_time
 from headstart.domain.session import (
     Attempt,
-    CommandRow,
+    Command,
     Input,
     Message,
     Output,
@@ -27,7 +28,6 @@ from headstart.domain.session import (
     Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
-from headstart.usecases.ports import Connection, Ticket
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
@@ -195,15 +195,15 @@ class DynamoStore:
         page = [rows.decode(item, Message) for item in answer["Items"][:limit]]
         return page, len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
 
-    def command(self, session_id: str, command_id: str) -> CommandRow | None:
+    def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
         item = self._table.get(rows.session_pk(session_id), rows.command_sk(command_id))
-        return rows.decode(item, CommandRow) if item else None
+        return rows.decode(item, Command) if item else None
 
-    def commands(self, session_id: str, prefix: str = "") -> list[CommandRow]:
+    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so, oldest first."""
         items = self._children(session_id, rows.command_sk(prefix))
-        found = [rows.decode(item, CommandRow) for item in items]
+        found = [rows.decode(item, Command) for item in items]
         return sorted(found, key=lambda row: row.created_at)
 
     def sandbox(self, session_id: str) -> Sandbox | None:

@@ -13,11 +13,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
-from headstart.usecases.ports import (
-    ExecutionStatus,
-    SandboxSpec,
-    StartedSandbox,
-)
+from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024

@@ -4,8 +4,16 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TypeVar
 
-from headstart.adapters.rows import attempt_sk, command_sk, input_sk, message_sk, output_sk, row_sk
-from headstart.adapters.transaction import check_count
+from headstart.adapters.rows import (
+    attempt_sk,
+    check_count,
+    command_sk,
+    input_sk,
+    message_sk,
+    output_sk,
+    row_sk,
+)
+from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import (
     ChangeRefused,
     Conflict,
@@ -16,7 +24,7 @@ from headstart.domain.events import Event
 from headstart.domain.model import Model
 from headstart.domain.session import (
     Attempt,
-    CommandRow,
+    Command,
     Input,
     Message,
     Output,
@@ -26,11 +34,6 @@ from headstart.domain.session import (
     Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
-from headstart.usecases.ports import (
-    Connection,
-    Role,
-    Ticket,
-)
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -159,13 +162,13 @@ class MemoryStore:
             size += len(page[-1].model_dump_json().encode())
         return page, bool(rest)
 
-    def command(self, session_id: str, command_id: str) -> CommandRow | None:
+    def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
-        return self._row(session_id, command_sk(command_id), CommandRow)
+        return self._row(session_id, command_sk(command_id), Command)
 
-    def commands(self, session_id: str, prefix: str = "") -> list[CommandRow]:
+    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so."""
-        found = self._all(session_id, CommandRow)
+        found = self._all(session_id, Command)
         found = [row for row in found if row.command_id.startswith(prefix)]
         return sorted(found, key=lambda row: row.created_at)
 

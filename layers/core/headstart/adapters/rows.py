@@ -11,12 +11,14 @@ import zlib
 from datetime import datetime
 from typing import Any, TypeVar
 
+from headstart.domain.connections import Connection, Ticket
+from headstart.domain.errors import ChangeRefused
 from headstart.domain.events import Event
 from headstart.domain.model import Model, format_time
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import (
     Attempt,
-    CommandRow,
+    Command,
     Input,
     Message,
     Output,
@@ -26,13 +28,21 @@ from headstart.domain.session import (
     Snapshot,
 )
 from headstart.domain.work import IdempotencyKey, Row
-from headstart.usecases.ports import Connection, Ticket
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)
 
 BY_OWNER = "byOwner"
 BY_DUE = "byDue"
+
+MAX_WRITES = 100
+"""Rows in one transaction ("Quotas", DynamoDB Developer Guide)."""
+
+
+def check_count(writes: int) -> None:
+    """Raise ChangeRefused for more writes than one transaction takes."""
+    if writes > MAX_WRITES:
+        raise ChangeRefused(f"{writes} rows can't be written at once; {MAX_WRITES} can")
 
 
 def key(pk: str, sk: str) -> Item:
@@ -98,7 +108,7 @@ def row_sk(row: Row) -> str:  # noqa: PLR0911  one kind a line
             return attempt_sk(row.number)
         case Message():
             return message_sk(row.number)
-        case CommandRow():
+        case Command():
             return command_sk(row.command_id)
         case Input():
             return input_sk(row.request_id)

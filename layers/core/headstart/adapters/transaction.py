@@ -4,19 +4,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from headstart.adapters.rows import Item
+from headstart.adapters.rows import Item, check_count
 from headstart.domain.errors import ChangeRefused
 
-MAX_WRITES = 100
 _ROW_BYTES = 400 * 1024
 _TRANSACTION_BYTES = 4 * 1024 * 1024
 """What one row and one transaction may be ("Quotas", DynamoDB Developer Guide)."""
-
-
-def check_count(writes: int) -> None:
-    """Raise ChangeRefused for more writes than one transaction takes."""
-    if writes > MAX_WRITES:
-        raise ChangeRefused(f"{writes} rows can't be written at once; {MAX_WRITES} can")
 
 
 class Writes:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from headstart.domain.errors import StepError, step_error
 from headstart.domain.ids import new_id
 from headstart.domain.model import OpenModel
 
@@ -30,16 +31,30 @@ class ErrorInfo(OpenModel):
     reason: str
     retryable: bool = False
 
+    @classmethod
+    def of(cls, error: StepError) -> "ErrorInfo":
+        """Return an error as it goes over the wire."""
+        return cls(code=error.code, reason=error.reason, retryable=error.retryable)
+
+    def error(self) -> StepError:
+        """Return the error that a peer named."""
+        return step_error(self.code, self.reason)
+
 
 # Runner → cloud.
 
 
 class Hello(OpenModel):
-    """The first frame of every connection; `process` is random and lives as long as the runner."""
+    """The first frame of every connection; `process` is random and lives as long as the runner.
+
+    `connection` counts the connections of this process from 1: hellos may be served late and in any
+    order, and only a higher number takes the channel over. 0 is a runner that does not count.
+    """
 
     action: Literal["hello"] = "hello"
     attempt_number: int
     process: str
+    connection: int = 0
     last_seq: int = 0
 
 
@@ -174,19 +189,35 @@ class Report(OpenModel):
 
 
 class Heartbeat(OpenModel):
-    """Sent every HEARTBEAT_INTERVAL seconds with the ids of the commands being worked on."""
+    """Sent every HEARTBEAT_INTERVAL seconds, and when a command begins: what the runner has.
+
+    `running` are the ids of the commands being worked on, a prompt's as long as its turn; `turn`
+    the turn that goes on; `last_seq` the newest batch made; `backlog` how many items, of that batch
+    or after it, wait to be acknowledged; `viewers` how many the runner believes to watch. A runner
+    that says no `last_seq` is of an older version: what it does not name may still be there.
+
+    The cloud sends what should run and does not, cancels what runs and should not, and ends with
+    `heard`.
+    """
 
     action: Literal["heartbeat"] = "heartbeat"
     running: list[str] = Field(default_factory=list)
+    turn: str | None = None
+    last_seq: int | None = None
+    backlog: int = 0
+    viewers: int | None = None
 
 
 class Leaving(OpenModel):
     """The sandbox must stop within seconds: what is not saved yet must be saved now.
 
-    Said on every connection until the cloud's `leave`.
+    Said on every connection until the cloud's `leave`. `delivering` are the ids of the prompts
+    whose outcome the runner does not know: they may have reached the agent. A prompt that is not
+    among them and was not answered never will be. None is a runner that does not say.
     """
 
     action: Literal["leaving"] = "leaving"
+    delivering: list[str] | None = None
 
 
 UpFrame = Annotated[Hello | Report | Heartbeat | Leaving, Field(discriminator="action")]
@@ -199,10 +230,22 @@ UP_FRAME: TypeAdapter[Hello | Report | Heartbeat | Leaving] = TypeAdapter(
 
 
 class Welcome(OpenModel):
-    """The answer to hello. `resume_key` replaces the key for every later connection."""
+    """The answer to hello. `resume_key` replaces the key for every later connection.
+
+    `answers_heartbeats` says that each heartbeat is answered with `heard`: a connection on which it
+    stays away is dead.
+    """
 
     type: Literal["welcome"] = "welcome"
     resume_key: str | None = None
+    viewers: int
+    answers_heartbeats: bool = False
+
+
+class Heard(OpenModel):
+    """The end of the answer to a heartbeat; `viewers` is how many really watch."""
+
+    type: Literal["heard"] = "heard"
     viewers: int
 
 
@@ -249,7 +292,10 @@ class Command(OpenModel):
 
 
 class Cancel(OpenModel):
-    """Kill what the command runs; its result is not awaited."""
+    """Kill what the command runs, a prompt's turn too; its result is not awaited.
+
+    An id that is not known yet is remembered: should its command come later, it does not begin.
+    """
 
     type: Literal["cancel"] = "cancel"
     id: str
@@ -279,11 +325,12 @@ class Part(OpenModel):
 
 
 DownFrame = Annotated[
-    Welcome | Refused | Ack | Command | Cancel | Viewers | Leave | Part, Field(discriminator="type")
+    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | Leave | Part,
+    Field(discriminator="type"),
 ]
-DOWN_FRAME: TypeAdapter[Welcome | Refused | Ack | Command | Cancel | Viewers | Leave | Part] = (
-    TypeAdapter(DownFrame, config={"defer_build": True})
-)
+DOWN_FRAME: TypeAdapter[
+    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | Leave | Part
+] = TypeAdapter(DownFrame, config={"defer_build": True})
 
 
 def encode(frame: OpenModel) -> list[str]:

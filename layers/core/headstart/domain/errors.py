@@ -296,9 +296,24 @@ class DeliveryFailed(StepError):
 
 
 class DeliveryUnknown(StepError):
-    """It can't be known whether the agent got the message; it is kept and never sent again."""
+    """It can't be known whether the agent got the message; it is kept.
+
+    It is never sent again by itself; a person may have it sent again by POST …/initiate.
+    """
 
     title = "It is not known whether the message was delivered"
+
+
+class SandboxLeaving(StepError):
+    """The sandbox is about to stop and took the message no more: it goes back into the queue."""
+
+    title, retryable = "The sandbox is about to stop", True
+
+
+class TurnLost(StepError):
+    """The sandbox has no such turn any more, or it outlived its limit: its end is not known."""
+
+    title, retryable = "The turn was lost", True
 
 
 class SnapshotFailed(StepError):

@@ -1,9 +1,13 @@
 """Identifiers: minted once, before anything else happens, and never translated."""
 
 import base64
+import hashlib
 import hmac
+import json
 import secrets
 from datetime import datetime
+
+from headstart.domain.model import Model
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_LENGTH = 14
@@ -41,3 +45,14 @@ def derived_secret(secret: str, name: str) -> str:
 def new_secret() -> str:
     """Mint a bearer secret (ticket, sandbox key): 256 bits, URL-safe."""
     return secrets.token_urlsafe(32)
+
+
+def hash_secret(secret: str) -> str:
+    """Return how a bearer secret is stored; 256 random bits need no salt."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def body_hash(request: Model) -> str:
+    """Return the hash by which a repeated request is told from another one."""
+    canonical = json.dumps(request.to_json(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

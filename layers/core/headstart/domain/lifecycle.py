@@ -12,7 +12,7 @@ from headstart.domain.session import (
     Attempt,
     AttemptStatus,
     Cause,
-    CommandRow,
+    Command,
     Failure,
     Hold,
     Session,
@@ -85,7 +85,6 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
     session = work.session
     session.attempt_number += 1
     session.attempt_cause = cause
-    session.execution_arn = None
     session.failure = None
     session.saving = None
     session.move_to(Status.PREPARING, work.now)
@@ -359,6 +358,6 @@ def parse_step_command(command_id: str) -> tuple[int, StepName] | None:
     return int(parts[0]), StepName(parts[1])
 
 
-def try_number(command: CommandRow) -> int:
+def try_number(command: Command) -> int:
     """Return which try of its step a command is."""
     return int(command.command_id.rpartition(".")[2])

@@ -28,6 +28,12 @@ class OpenModel(Model):
     model_config = ConfigDict(extra="ignore")
 
 
+class RowModel(Model):
+    """A row of the table, or a part of one: what a newer version wrote in it is kept as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 def format_time(moment: datetime) -> str:
     """Return UTC ISO 8601 with exactly milliseconds, as every timestamp of the API is written."""
     return (

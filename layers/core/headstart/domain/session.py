@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from headstart.domain.errors import StepError, WrongStatus
-from headstart.domain.model import Model, Timestamp
+from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
 
@@ -23,6 +23,8 @@ class Status(StrEnum):
     FAILED = "failed"
     DELETING = "deleting"
 
+
+_TITLE_CHARACTERS = 80
 
 _S = Status
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -65,10 +67,9 @@ class MessageStatus(StrEnum):
     HELD = "held"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
-    FAILED = "failed"
 
 
-class Failure(Model):
+class Failure(RowModel):
     """Why a session or message failed: `code` is an error class name, `reason` a sentence."""
 
     step: StepName | None = None
@@ -93,7 +94,7 @@ class Hold(StrEnum):
     PAUSED = "paused"
 
 
-class Turn(Model):
+class Turn(RowModel):
     """The active turn: claimed when its message is `delivering`, started once it is delivered.
 
     `released` once someone asked, after an interrupt, for the queue to go on when it has ended.
@@ -107,7 +108,7 @@ class Turn(Model):
     released: bool = False
 
 
-class Session(Model):
+class Session(RowModel):
     """The root of everything a session owns; kept under 2 KB.
 
     Every write to any row of a session goes together with this row, on the condition that
@@ -132,7 +133,6 @@ class Session(Model):
     model: str | None = None
     attempt_number: int = 1
     attempt_cause: Cause = Cause.CREATED
-    execution_arn: str | None = None
     message_count: int = 0
     next_message: int = 1
     hold: Hold | None = None
@@ -164,7 +164,13 @@ class Session(Model):
         return self.active_turn is None and self.queue_length > 0 and self.hold is None
 
 
-class SessionConfig(Model):
+def title_of(prompt: str) -> str:
+    """Return a session's title: the beginning of its first prompt, on one line."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
+
+
+class SessionConfig(RowModel):
     """What was asked for; it may hold the user's values, so it never leaves for logs or inputs."""
 
     upstream_branch: str | None = None
@@ -188,7 +194,7 @@ class SessionConfig(Model):
         }
 
 
-class StepRecord(Model):
+class StepRecord(RowModel):
     """How one step of an attempt stands.
 
     `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked.
@@ -208,7 +214,7 @@ def _all_steps() -> list[StepRecord]:
     return [StepRecord(step=step.name) for step in STEPS]
 
 
-class Attempt(Model):
+class Attempt(RowModel):
     """One run of the preparation machine; `revision` grows with every change a viewer may see.
 
     `expected` is how many milliseconds each step took before on this repository.
@@ -231,7 +237,7 @@ class Attempt(Model):
         return next(record for record in self.steps if record.step == name)
 
 
-class Message(Model):
+class Message(RowModel):
     """A user's prompt, in its place in the session's queue; `number` counts from 1.
 
     `tries` counts the deliveries a person or the queue asked for, not the network's repeats.
@@ -247,7 +253,7 @@ class Message(Model):
     failure: Failure | None = None
 
 
-class Input(Model):
+class Input(RowModel):
     """Something the agent asks the user; pending until `outcome` is known."""
 
     request_id: str
@@ -258,7 +264,7 @@ class Input(Model):
     outcome: str | None = None
 
 
-class Snapshot(Model):
+class Snapshot(RowModel):
     """The last good copy of the work: where it is, what it must be, and what it builds on."""
 
     key: str
@@ -270,7 +276,7 @@ class Snapshot(Model):
     created_at: Timestamp
 
 
-class CommandRow(Model):
+class Command(RowModel):
     """A command to the runner: a row first, a frame second.
 
     `task_token` is the Step Functions task that waits for it (None for a prompt outside an
@@ -298,13 +304,16 @@ class SandboxStatus(StrEnum):
     STOPPED = "stopped"
 
 
-class Sandbox(Model):
+class Sandbox(RowModel):
     """The session's one accepted container task.
 
-    The bootstrap key is kept as it is until the runner first used its resume key, so that a
-    repeated RunTask has identical parameters and a lost welcome locks nobody out.
+    `sandbox_id` is random: whoever connected with the key of another sandbox is told apart by it.
+    `connection_number` is the process's own count of the connection that has the channel. The
+    bootstrap key is kept until the runner is heard to have its resume key, so that a repeated
+    RunTask has identical parameters and a lost welcome locks nobody out.
     """
 
+    sandbox_id: str = ""
     attempt_number: int
     try_number: int
     status: SandboxStatus
@@ -314,6 +323,7 @@ class Sandbox(Model):
     resume_key_hash: str | None = None
     process: str | None = None
     connection_id: str | None = None
+    connection_number: int = 0
     stopped_reason: str | None = None
     created_at: Timestamp
     seen_at: Timestamp | None = None
@@ -323,7 +333,7 @@ class Sandbox(Model):
         return f"{session_id}-{self.attempt_number}-{self.try_number}"
 
 
-class Output(Model):
+class Output(RowModel):
     """The last 64 KB a failed step printed; `offset` is where `text` starts, in bytes."""
 
     attempt_number: int

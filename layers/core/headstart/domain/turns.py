@@ -7,6 +7,12 @@ from headstart.domain.session import Failure, Hold, Message, MessageStatus, Stat
 from headstart.domain.work import Work
 
 
+def queued_event(message: Message, position: int) -> events.MessageQueued:
+    """Return the event of a message that took its place, with the first 8 KB of its text."""
+    text = message.text.encode()[: events.TEXT_LIMIT].decode(errors="ignore")
+    return events.MessageQueued(message_id=message.message_id, position=position, text=text)
+
+
 def claim_turn(work: Work, message: Message) -> Turn:
     """Take the head of the queue for delivery."""
     turn = Turn(

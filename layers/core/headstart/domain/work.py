@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from headstart.domain.events import Event, EventData
-from headstart.domain.model import Model, Timestamp
+from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.session import (
     Attempt,
-    CommandRow,
+    Command,
     Input,
     Message,
     Output,
@@ -17,7 +17,7 @@ from headstart.domain.session import (
     Snapshot,
 )
 
-Row = Attempt | CommandRow | Input | Message | Output | Sandbox | SessionConfig | Snapshot
+Row = Attempt | Command | Input | Message | Output | Sandbox | SessionConfig | Snapshot
 
 
 class QuotaChange(StrEnum):
@@ -27,7 +27,7 @@ class QuotaChange(StrEnum):
     LEAVE = "leave"
 
 
-class IdempotencyKey(Model):
+class IdempotencyKey(RowModel):
     """A caller's key: which request it stood for and what came of it; lives 24 hours."""
 
     key: str

@@ -8,7 +8,7 @@ from headstart.domain.errors import InputGone, SnapshotFailed, StepError, step_e
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
-    CommandRow,
+    Command,
     Failure,
     Input,
     Output,
@@ -38,8 +38,8 @@ _TurnEvent = (
 class Taken:
     """What a report asks for after its commit."""
 
-    settled: list[CommandRow] = field(default_factory=list)
-    commands: list[CommandRow] = field(default_factory=list)
+    settled: list[Command] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     times: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
     turn_ended: bool = False
@@ -105,7 +105,7 @@ class Batch:
     def _turn_event(self, event: _TurnEvent) -> None:
         match event:
             case channel.TurnEnded():
-                error = _error_of(event.error)
+                error = event.error.error() if event.error else None
                 if turns.end_turn(
                     self._work,
                     event.turn_id,
@@ -177,7 +177,7 @@ class Batch:
         if row is None or row.attempt_number > self._session.attempt_number:
             return
         if not row.answered:
-            error = _error_of(result.error)
+            error = result.error.error() if result.error else None
             row.answered = True
             row.output = result.output
             row.failure = Failure.of(error, row.step) if error else None
@@ -190,9 +190,7 @@ class Batch:
             )
         self.taken.settled.append(row)
 
-    def _apply(
-        self, row: CommandRow, result: channel.CommandResult, error: StepError | None
-    ) -> None:
+    def _apply(self, row: Command, result: channel.CommandResult, error: StepError | None) -> None:
         match row.kind:
             case "prompt":
                 self._prompt_result(row.message_number or 0, error)
@@ -214,7 +212,7 @@ class Batch:
             case _ if (step := self._step(row.command_id)) is not None:
                 self._step_result(step, result, error)
 
-    def _saved(self, row: CommandRow, error: StepError | None) -> None:
+    def _saved(self, row: Command, error: StepError | None) -> None:
         """The work was saved, or was not: either way a session that waits for it sleeps now."""
         if snapshot_of(row) != self._session.saving:
             return  # another copy has taken its place
@@ -283,10 +281,6 @@ class Batch:
                     self._ports.policy.sandbox_dollars_per_hour,
                 )
                 self._work.emit(events.SessionReady(receipt=receipt))
-
-
-def _error_of(info: channel.ErrorInfo | None) -> StepError | None:
-    return step_error(info.code, info.reason) if info else None
 
 
 def _passed_on(event: _TurnEvent) -> events.EventData:

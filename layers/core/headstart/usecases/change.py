@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from headstart.domain.channel import BATCH_BYTES, encode
+from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import Conflict, ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.model import OpenModel
 from headstart.domain.work import Work
-from headstart.usecases.ports import Connection, Ports, Role
+from headstart.usecases.ports import Ports
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from datetime import datetime
 from headstart.domain import channel, command_args, turns
 from headstart.domain.commands import SavedWork, step_args, step_timeout
 from headstart.domain.model import OpenModel
-from headstart.domain.session import CommandRow, Session, SessionConfig, Status
+from headstart.domain.session import Command, Session, SessionConfig, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName
 from headstart.usecases.change import tell_runner
 from headstart.usecases.ports import Ports
@@ -23,7 +23,7 @@ _STEP_KINDS = {step.value for step in STEP_BY_NAME}
 
 
 def frame_of(
-    ports: Ports, session: Session, config: SessionConfig, row: CommandRow
+    ports: Ports, session: Session, config: SessionConfig, row: Command
 ) -> channel.Command | None:
     """Return the frame of a command, None where it has become pointless."""
     if row.kind in _STEP_KINDS:
@@ -31,20 +31,20 @@ def frame_of(
     return _other(ports, session, row)
 
 
-def _other(ports: Ports, session: Session, row: CommandRow) -> channel.Command | None:
+def _other(ports: Ports, session: Session, row: Command) -> channel.Command | None:
     if row.kind == "prompt":
         return _prompt(ports, session, row)
     timeout = CONTROL_TIMEOUT if row.kind in {"abort", "input"} else SAVE_TIMEOUT
     return _command(row, timeout, _control_args(ports, session, row))
 
 
-def _command(row: CommandRow, timeout: int, args: OpenModel) -> channel.Command:
+def _command(row: Command, timeout: int, args: OpenModel) -> channel.Command:
     return channel.Command.model_validate(
         {"id": row.command_id, "kind": row.kind, "timeout": timeout, "args": args.to_json()}
     )
 
 
-def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
+def _control_args(ports: Ports, session: Session, row: Command) -> OpenModel:
     match row.kind:
         case "abort":
             return command_args.AbortArgs.model_validate(row.args)
@@ -66,7 +66,7 @@ def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
 
 
 def _step(
-    ports: Ports, session: Session, config: SessionConfig, row: CommandRow
+    ports: Ports, session: Session, config: SessionConfig, row: Command
 ) -> channel.Command | None:
     if session.status is not Status.PREPARING:
         return None
@@ -86,7 +86,7 @@ def _saved_work(ports: Ports, session: Session) -> SavedWork | None:
     return SavedWork(ref, snapshot.base_commit)
 
 
-def _prompt(ports: Ports, session: Session, row: CommandRow) -> channel.Command | None:
+def _prompt(ports: Ports, session: Session, row: Command) -> channel.Command | None:
     turn = session.active_turn
     if turn is None or turn.message_number != row.message_number:
         return None
@@ -122,7 +122,7 @@ def pending_frames(
     return [frame for frame in frames if frame]
 
 
-def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
+def send_command(ports: Ports, session: Session, row: Command) -> None:
     """Send a command whose row is written, other than a step's or a prompt's.
 
     A runner that is away gets it with its next hello.
@@ -130,12 +130,12 @@ def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
     _send(ports, session, _other(ports, session, row))
 
 
-def send_prompt(ports: Ports, session: Session, row: CommandRow) -> None:
+def send_prompt(ports: Ports, session: Session, row: Command) -> None:
     """Send the command that delivers a message; apart, because it needs no right to any object."""
     _send(ports, session, _prompt(ports, session, row))
 
 
-def send_step(ports: Ports, session: Session, row: CommandRow) -> None:
+def send_step(ports: Ports, session: Session, row: Command) -> None:
     """Send a step's command; apart, because only who may send it may read the agents' secrets."""
     config = ports.store.config(session.session_id)
     _send(ports, session, _step(ports, session, config, row))

@@ -18,18 +18,18 @@ from headstart.domain.ids import new_id
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
 from headstart.domain.session import (
     Cause,
-    CommandRow,
+    Command,
     Hold,
     Message,
     MessageStatus,
     SessionConfig,
     Status,
     Turn,
+    title_of,
 )
 from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
 from headstart.usecases.commands import send_command
-from headstart.usecases.create import title_of
 from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.messages import go_on, let_go_on, release, require
 from headstart.usecases.ports import Ports
@@ -104,7 +104,7 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     The queue then waits for the next message or for initiate. Raises SessionNotFound.
     """
 
-    def decide(work: Work) -> tuple[Effect, list[CommandRow]]:
+    def decide(work: Work) -> tuple[Effect, list[Command]]:
         session = work.session
         effect = require(session, owner, Call.INTERRUPT)
         if effect is Effect.CANCEL:
@@ -134,7 +134,7 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
         admit_next(ports, owner)
 
 
-def _abort_row(ports: Ports, work: Work, turn: Turn) -> CommandRow:
+def _abort_row(ports: Ports, work: Work, turn: Turn) -> Command:
     """Return the command that stops a turn: a new one when an earlier one did not help."""
     for number in range(1, _ABORTS + 1):
         command_id = f"{turn.turn_id}.abort.{number}"
@@ -143,7 +143,7 @@ def _abort_row(ports: Ports, work: Work, turn: Turn) -> CommandRow:
             return known
         if known is None:
             break
-    row = CommandRow(
+    row = Command(
         command_id=command_id,
         kind="abort",
         attempt_number=work.session.attempt_number,
@@ -154,7 +154,7 @@ def _abort_row(ports: Ports, work: Work, turn: Turn) -> CommandRow:
     return row
 
 
-def _cancel(ports: Ports, work: Work) -> list[CommandRow]:
+def _cancel(ports: Ports, work: Work) -> list[Command]:
     """Write the terminal status; returns the commands that still run."""
     session = work.session
     attempt = ports.store.attempt(session.session_id, session.attempt_number)
@@ -205,7 +205,7 @@ def answer_input(
     Raises InputNotFound, WrongStatus, SessionNotFound.
     """
 
-    def decide(work: Work) -> CommandRow:
+    def decide(work: Work) -> Command:
         session = work.session
         require(session, owner, Call.ANSWER)
         # Looked for among the pending ones first: what a caller names may be too long for a key.
@@ -217,7 +217,7 @@ def answer_input(
             asked.kind == "permission" and request.answers is not None
         ):
             raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
-        row = CommandRow(
+        row = Command(
             command_id=f"{new_id('answer')}.input",
             kind="input",
             attempt_number=session.attempt_number,

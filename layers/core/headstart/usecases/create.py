@@ -1,11 +1,10 @@
 """The fast path: one transaction, one StartExecution, and the caller has an id."""
 
-import hashlib
-import json
 from datetime import datetime
 from typing import Any
 
 from headstart.domain import events, lifecycle
+from headstart.domain.connections import Ticket, new_ticket, stream_view
 from headstart.domain.errors import (
     IdempotencyKeyReused,
     QuotaExceeded,
@@ -13,9 +12,9 @@ from headstart.domain.errors import (
     SessionNotFound,
     ValidationFailed,
 )
-from headstart.domain.ids import new_id, new_secret, new_session_id
+from headstart.domain.ids import body_hash, new_id, new_session_id
 from headstart.domain.lifecycle import START_CHECK, milliseconds
-from headstart.domain.model import Model, format_time
+from headstart.domain.model import format_time
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url
 from headstart.domain.requests import CreateSession
@@ -28,13 +27,13 @@ from headstart.domain.session import (
     Session,
     SessionConfig,
     Status,
+    title_of,
 )
+from headstart.domain.turns import queued_event
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.line import free_leaked_places
-from headstart.usecases.ports import Ports, Ticket
+from headstart.usecases.ports import Ports
 from headstart.usecases.start import start_attempt
-
-_TITLE_CHARACTERS = 80
 
 
 def create_session(
@@ -97,37 +96,6 @@ def _record(ports: Ports, work: Work, ticket: Ticket) -> IdempotencyKey | None:
     return ports.store.create(work, ticket, ports.policy.active_sessions)
 
 
-def body_hash(request: Model) -> str:
-    """Return the hash by which a repeated request is told from another one."""
-    canonical = json.dumps(request.to_json(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def hash_secret(secret: str) -> str:
-    """Return how a bearer secret is stored; 256 random bits need no salt."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def new_ticket(policy: Policy, session_id: str, owner: str, now: datetime) -> tuple[str, Ticket]:
-    """Return a secret and the ticket that knows its hash."""
-    secret = new_secret()
-    return secret, Ticket(
-        hash=hash_secret(secret),
-        session_id=session_id,
-        owner=owner,
-        expires_at=now + policy.ticket_life,
-    )
-
-
-def stream_view(policy: Policy, secret: str, ticket: Ticket) -> dict[str, str]:
-    """Return the `stream` object: where to connect, with what, until when."""
-    return {
-        "url": policy.stream_url,
-        "ticket": secret,
-        "expiresAt": format_time(ticket.expires_at),
-    }
-
-
 def _git_url(request: CreateSession, policy: Policy) -> str:
     try:
         if request.git_url is not None:
@@ -176,18 +144,6 @@ def _new_session(
     work.emit(events.SessionPreparing(attempt_number=1, cause=Cause.CREATED))
     work.emit(queued_event(message, position=1))
     return work
-
-
-def queued_event(message: Message, position: int) -> events.MessageQueued:
-    """Return the event of a message that took its place, with the first 8 KB of its text."""
-    text = message.text.encode()[: events.TEXT_LIMIT].decode(errors="ignore")
-    return events.MessageQueued(message_id=message.message_id, position=position, text=text)
-
-
-def title_of(prompt: str) -> str:
-    """Return a session's title: the beginning of its first prompt, on one line."""
-    line = " ".join(prompt.split())
-    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
 
 
 def _repeat(

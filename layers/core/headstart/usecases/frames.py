@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from headstart.domain import channel
+from headstart.domain.connections import Connection, Role
 from headstart.usecases import runner, viewers
-from headstart.usecases.ports import Connection, Ports, Role
+from headstart.usecases.ports import Ports
 
 
 def receive(ports: Ports, connection_id: str, text: str) -> None:

@@ -10,11 +10,11 @@ from headstart.domain.errors import (
     SessionBusy,
     SessionNotFound,
 )
-from headstart.domain.ids import new_id
+from headstart.domain.ids import body_hash, new_id
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import (
     Cause,
-    CommandRow,
+    Command,
     Hold,
     Message,
     MessageStatus,
@@ -23,11 +23,11 @@ from headstart.domain.session import (
     Status,
 )
 from headstart.domain.steps import StepName
+from headstart.domain.turns import queued_event
 from headstart.domain.views import message_view
 from headstart.domain.work import IdempotencyKey, Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_prompt
-from headstart.usecases.create import body_hash, queued_event
 from headstart.usecases.line import change_or_wait
 from headstart.usecases.ports import Ports
 from headstart.usecases.start import start_attempt
@@ -158,7 +158,7 @@ def dispatch(ports: Ports, session_id: str) -> None:
     transaction, so however many run it at once, one message is claimed once.
     """
 
-    def decide(work: Work) -> CommandRow | None:
+    def decide(work: Work) -> Command | None:
         session = work.session
         if session.status not in _DISPATCHABLE or not session.can_deliver:
             return None
@@ -172,12 +172,12 @@ def dispatch(ports: Ports, session_id: str) -> None:
         send_prompt(ports, work.session, row)
 
 
-def claim(ports: Ports, work: Work, task_token: str | None) -> CommandRow:
+def claim(ports: Ports, work: Work, task_token: str | None) -> Command:
     """Claim the head of the queue and write its command; the caller sends the frame."""
     session = work.session
     message = ports.store.message(session.session_id, session.next_message)
     turns.claim_turn(work, message)
-    row = CommandRow(
+    row = Command(
         command_id=turns.prompt_command_id(message),
         kind="prompt",
         attempt_number=session.attempt_number,

@@ -5,12 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from headstart.domain.connections import Connection, Ticket
 from headstart.domain.events import Event
 from headstart.domain.model import Model, Timestamp
 from headstart.domain.policy import Policy
 from headstart.domain.session import (
     Attempt,
-    CommandRow,
+    Command,
     Input,
     Message,
     Output,
@@ -22,36 +23,6 @@ from headstart.domain.session import (
 from headstart.domain.work import IdempotencyKey, Work
 
 Clock = Callable[[], datetime]
-
-
-class Ticket(Model):
-    """A viewer's right to connect once; known by the hash of its secret only."""
-
-    hash: str
-    session_id: str
-    owner: str
-    expires_at: Timestamp
-
-
-class Role(StrEnum):
-    """Who is at the other end of a connection."""
-
-    VIEWER = "viewer"
-    RUNNER = "runner"
-
-
-class Connection(Model):
-    """A WebSocket: `opening` until its first frame, and only then sent anything.
-
-    `credential` is what it connected with: a ticket's hash, or `bootstrap` or `resume`.
-    """
-
-    connection_id: str
-    session_id: str
-    role: Role
-    credential: str
-    is_open: bool = False
-    expires_at: Timestamp
 
 
 class Store(Protocol):
@@ -103,10 +74,10 @@ class Store(Protocol):
         At most `limit` of them, and about 1 MB.
         """
 
-    def command(self, session_id: str, command_id: str) -> CommandRow | None:
+    def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
 
-    def commands(self, session_id: str, prefix: str = "") -> list[CommandRow]:
+    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so, oldest first."""
 
     def sandbox(self, session_id: str) -> Sandbox | None:

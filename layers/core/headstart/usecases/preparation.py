@@ -20,7 +20,7 @@ from headstart.domain.errors import (
 from headstart.domain.model import Model
 from headstart.domain.session import (
     AttemptStatus,
-    CommandRow,
+    Command,
     SandboxStatus,
     Session,
     Status,
@@ -61,7 +61,7 @@ def run_step(ports: Ports, task: StepTask) -> None:
 
 
 def _command(ports: Ports, task: StepTask) -> None:
-    def decide(work: Work) -> CommandRow | None:
+    def decide(work: Work) -> Command | None:
         session = work.session
         lifecycle.require_attempt(session, task.attempt_number)
         attempt = ports.store.attempt(session.session_id, task.attempt_number)
@@ -80,7 +80,7 @@ def _command(ports: Ports, task: StepTask) -> None:
             return latest
         if latest is None or latest.answered:
             number = lifecycle.try_number(latest) + 1 if latest else 1
-            latest = CommandRow(
+            latest = Command(
                 command_id=lifecycle.step_command_id(task.attempt_number, task.step, number),
                 kind=task.step.value,
                 attempt_number=task.attempt_number,
@@ -100,7 +100,7 @@ def _command(ports: Ports, task: StepTask) -> None:
 
 
 def _deliver(ports: Ports, task: StepTask) -> None:
-    def decide(work: Work) -> CommandRow | None:
+    def decide(work: Work) -> Command | None:
         session = work.session
         lifecycle.require_attempt(session, task.attempt_number)
         attempt = ports.store.attempt(session.session_id, task.attempt_number)

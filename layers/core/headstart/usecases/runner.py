@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 from headstart.domain import channel, events, lifecycle, turns
+from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import (
     AttemptSuperseded,
     ChangeRefused,
@@ -11,16 +12,15 @@ from headstart.domain.errors import (
     TaskTokenGone,
     step_error,
 )
-from headstart.domain.ids import derived_secret
-from headstart.domain.session import CommandRow, SandboxStatus, Session, Status
+from headstart.domain.ids import derived_secret, hash_secret
+from headstart.domain.session import Command, SandboxStatus, Session, Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.batch import Batch, Taken
 from headstart.usecases.change import change, post
 from headstart.usecases.commands import pending_frames, send_command
-from headstart.usecases.create import hash_secret
 from headstart.usecases.messages import dispatch
-from headstart.usecases.ports import Connection, Ports, Role
+from headstart.usecases.ports import Ports
 from headstart.usecases.preparation import fail, succeed
 from headstart.usecases.sleep import fall_asleep, snapshot_row
 
@@ -166,7 +166,7 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
     post(ports, connection, channel.encode(ack))
 
 
-def _settle(ports: Ports, row: CommandRow) -> None:
+def _settle(ports: Ports, row: Command) -> None:
     if row.task_token is None:
         return
     if row.failure:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.errors import SessionNotFound, ValidationFailed
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
 from headstart.domain.views import is_waiting, message_view, session_view
-from headstart.usecases.create import new_ticket, stream_view
 from headstart.usecases.ports import Ports
 
 PAGE_LIMIT = 100

@@ -7,7 +7,7 @@ from typing import Any
 from headstart.domain import lifecycle
 from headstart.domain.errors import QuotaExceeded, SnapshotFailed
 from headstart.domain.ids import new_id
-from headstart.domain.session import Cause, CommandRow, Snapshot, Status
+from headstart.domain.session import Cause, Command, Snapshot, Status
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_command
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def begin_sleep(ports: Ports, session_id: str) -> bool:
     """Begin to put an idle session to sleep; False where it is not idle any more."""
 
-    def decide(work: Work) -> CommandRow | None:
+    def decide(work: Work) -> Command | None:
         session = work.session
         idle = session.status in {Status.READY, Status.PREPARED} and not session.active_turn
         if not idle or session.can_deliver:
@@ -37,13 +37,13 @@ def begin_sleep(ports: Ports, session_id: str) -> bool:
     return True
 
 
-def snapshot_row(work: Work) -> CommandRow:
+def snapshot_row(work: Work) -> Command:
     """Ask for a copy of the work; the runner makes it before it takes the next prompt.
 
     It takes the place of a copy that was asked for before.
     """
     work.session.saving = new_id("snap")
-    row = CommandRow(
+    row = Command(
         command_id=f"{work.session.saving}.snapshot",
         kind="snapshot",
         attempt_number=work.session.attempt_number,
@@ -53,13 +53,13 @@ def snapshot_row(work: Work) -> CommandRow:
     return row
 
 
-def upload_row(work: Work, made: CommandRow) -> CommandRow | None:
+def upload_row(work: Work, made: Command) -> Command | None:
     """Ask for the upload of a copy that was made; None where its answer makes no sense."""
     size, sha256 = made.output.get("bytes"), made.output.get("sha256")
     if not isinstance(size, int) or size < 0 or not isinstance(sha256, str):
         return None
     name = snapshot_of(made)
-    row = CommandRow(
+    row = Command(
         command_id=f"{name}.upload",
         kind="upload",
         attempt_number=work.session.attempt_number,
@@ -74,12 +74,12 @@ def upload_row(work: Work, made: CommandRow) -> CommandRow | None:
     return row
 
 
-def snapshot_of(row: CommandRow) -> str:
+def snapshot_of(row: Command) -> str:
     """Return the name of the snapshot that a command makes or sends."""
     return row.command_id.partition(".")[0]
 
 
-def keep_snapshot(ports: Ports, work: Work, uploaded: CommandRow) -> str | None:
+def keep_snapshot(ports: Ports, work: Work, uploaded: Command) -> str | None:
     """Make an uploaded copy the session's snapshot, once it is seen to be there whole.
 
     Returns the key of the object that is not needed any more: the one before, or this one when a

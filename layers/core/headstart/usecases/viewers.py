@@ -5,11 +5,12 @@ import json
 import logging
 
 from headstart.domain import channel, events
+from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import SessionNotFound, TicketRefused
+from headstart.domain.ids import hash_secret
 from headstart.domain.session import Sandbox, SandboxStatus, Status
 from headstart.usecases.change import event_frames, post, publish, tell_runner
-from headstart.usecases.create import hash_secret
-from headstart.usecases.ports import Connection, Ports, Role
+from headstart.usecases.ports import Ports
 from headstart.usecases.sessions import view_of
 
 _log = logging.getLogger(__name__)
