@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError, step_error
 from headstart.domain.ids import new_id
 from headstart.domain.model import OpenModel
@@ -274,19 +275,7 @@ class Command(OpenModel):
 
     type: Literal["command"] = "command"
     id: str
-    kind: Literal[
-        "disk",
-        "clone",
-        "branch",
-        "restore",
-        "setup",
-        "agent",
-        "prompt",
-        "abort",
-        "input",
-        "snapshot",
-        "upload",
-    ]
+    kind: CommandKind
     timeout: int
     args: dict[str, Any]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError, WrongStatus
 from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.steps import STEPS, StepName, StepStatus
@@ -284,7 +285,7 @@ class Command(RowModel):
     """
 
     command_id: str
-    kind: str
+    kind: CommandKind
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field
 
 from headstart.domain import channel, events, lifecycle, turns
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import InputGone, SnapshotFailed, StepError, step_error
 from headstart.domain.session import (
     Attempt,
@@ -183,7 +184,7 @@ class Batch:
             row.failure = Failure.of(error, row.step) if error else None
             self._work.save(row)
             self._apply(row, result, error)
-        elif row.kind == "upload" and self._session.status is Status.STOPPING:
+        elif row.kind is CommandKind.UPLOAD and self._session.status is Status.STOPPING:
             # Who took it in may have died before the session could sleep.
             self._saved(
                 row, step_error(row.failure.code, row.failure.reason) if row.failure else None
@@ -192,22 +193,22 @@ class Batch:
 
     def _apply(self, row: Command, result: channel.CommandResult, error: StepError | None) -> None:
         match row.kind:
-            case "prompt":
+            case CommandKind.PROMPT:
                 self._prompt_result(row.message_number or 0, error)
-            case "snapshot":
+            case CommandKind.SNAPSHOT:
                 upload = None if error else upload_row(self._work, row)
                 if upload:
                     self.taken.commands.append(upload)
                 else:
                     self._saved(row, error or SnapshotFailed("the copy makes no sense"))
-            case "upload":
+            case CommandKind.UPLOAD:
                 try:
                     if error is None:
                         self.taken.obsolete = keep_snapshot(self._ports, self._work, row)
                 except SnapshotFailed as missing:
                     error = missing
                 self._saved(row, error)
-            case "input" if isinstance(error, InputGone):
+            case CommandKind.INPUT if isinstance(error, InputGone):
                 self._resolve(str(row.args["requestId"]), "withdrawn")
             case _ if (step := self._step(row.command_id)) is not None:
                 self._step_result(step, result, error)

@@ -3,66 +3,64 @@
 from datetime import datetime
 
 from headstart.domain import channel, command_args, turns
-from headstart.domain.commands import SavedWork, step_args, step_timeout
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.commands import SavedWork, step_args
 from headstart.domain.model import OpenModel
 from headstart.domain.session import Command, Session, SessionConfig, Status
-from headstart.domain.steps import STEP_BY_NAME, StepName
+from headstart.domain.steps import StepName
 from headstart.usecases.change import tell_runner
 from headstart.usecases.ports import Ports
 
-CONTROL_TIMEOUT = 30
-"""Seconds an abort or an answer may take."""
-
-SAVE_TIMEOUT = 120
-"""Seconds making or sending a snapshot may take."""
-
 MAX_FILE_BYTES = 50 * 1024 * 1024
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
-
-_STEP_KINDS = {step.value for step in STEP_BY_NAME}
 
 
 def frame_of(
     ports: Ports, session: Session, config: SessionConfig, row: Command
 ) -> channel.Command | None:
     """Return the frame of a command, None where it has become pointless."""
-    if row.kind in _STEP_KINDS:
-        return _step(ports, session, config, row)
-    return _other(ports, session, row)
+    match row.kind:
+        case CommandKind.PROMPT:
+            return _prompt(ports, session, row)
+        case CommandKind.UPLOAD:
+            return _upload(ports, row)
+        case CommandKind.ABORT | CommandKind.INPUT | CommandKind.SNAPSHOT:
+            return _control(session, row)
+        case _:
+            return _step(ports, session, config, row)
 
 
-def _other(ports: Ports, session: Session, row: Command) -> channel.Command | None:
-    if row.kind == "prompt":
-        return _prompt(ports, session, row)
-    timeout = CONTROL_TIMEOUT if row.kind in {"abort", "input"} else SAVE_TIMEOUT
-    return _command(row, timeout, _control_args(ports, session, row))
-
-
-def _command(row: Command, timeout: int, args: OpenModel) -> channel.Command:
-    return channel.Command.model_validate(
-        {"id": row.command_id, "kind": row.kind, "timeout": timeout, "args": args.to_json()}
+def _command(row: Command, args: OpenModel, setup_commands: int = 1) -> channel.Command:
+    return channel.Command(
+        id=row.command_id,
+        kind=row.kind,
+        timeout=row.kind.timeout(setup_commands),
+        args=args.to_json(),
     )
 
 
-def _control_args(ports: Ports, session: Session, row: Command) -> OpenModel:
+def _control(session: Session, row: Command) -> channel.Command:
     match row.kind:
-        case "abort":
-            return command_args.AbortArgs.model_validate(row.args)
-        case "input":
-            return command_args.InputArgs.model_validate(row.args)
-        case "snapshot":
-            return command_args.SnapshotArgs(
+        case CommandKind.ABORT:
+            return _command(row, command_args.AbortArgs.model_validate(row.args))
+        case CommandKind.INPUT:
+            return _command(row, command_args.InputArgs.model_validate(row.args))
+        case CommandKind.SNAPSHOT:
+            args = command_args.SnapshotArgs(
                 agent=session.agent,
                 session_id=session.session_id,
                 max_file_bytes=MAX_FILE_BYTES,
                 max_bytes=MAX_SNAPSHOT_BYTES,
             )
-        case "upload":
-            size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
-            url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
-            return command_args.UploadArgs(sha256=sha256, url=url, headers=headers)
+            return _command(row, args)
         case _:
-            raise ValueError(f"no command is of kind {row.kind}")
+            raise ValueError(f"{row.kind} is not sent like this")
+
+
+def _upload(ports: Ports, row: Command) -> channel.Command:
+    size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
+    url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
+    return _command(row, command_args.UploadArgs(sha256=sha256, url=url, headers=headers))
 
 
 def _step(
@@ -74,7 +72,7 @@ def _step(
     saved = _saved_work(ports, session) if step in {StepName.CLONE, StepName.RESTORE} else None
     secrets = ports.secrets.read() if step is StepName.AGENT else None
     args = step_args(step, session, config, ports.policy, saved, secrets=secrets)
-    return _command(row, step_timeout(step, len(config.setup_commands)), args)
+    return _command(row, args, len(config.setup_commands))
 
 
 def _saved_work(ports: Ports, session: Session) -> SavedWork | None:
@@ -101,7 +99,7 @@ def _prompt(ports: Ports, session: Session, row: Command) -> channel.Command | N
         mode=session.mode,
         model=session.model,
     )
-    return _command(row, step_timeout(StepName.DELIVER), args)
+    return _command(row, args)
 
 
 def pending_frames(
@@ -127,7 +125,13 @@ def send_command(ports: Ports, session: Session, row: Command) -> None:
 
     A runner that is away gets it with its next hello.
     """
-    _send(ports, session, _other(ports, session, row))
+    upload = row.kind is CommandKind.UPLOAD
+    _send(ports, session, _upload(ports, row) if upload else _control(session, row))
+
+
+def send_control(ports: Ports, session: Session, row: Command) -> None:
+    """Send an abort, an answer or a snapshot; apart, because it needs no right to any object."""
+    _send(ports, session, _control(session, row))
 
 
 def send_prompt(ports: Ports, session: Session, row: Command) -> None:

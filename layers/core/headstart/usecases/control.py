@@ -5,6 +5,7 @@ from typing import Any
 
 from headstart.domain import channel, command_args, lifecycle, turns
 from headstart.domain.calls import Call, Effect
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import (
     AlreadyInitiated,
     Cancelled,
@@ -29,7 +30,7 @@ from headstart.domain.session import (
 )
 from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
-from headstart.usecases.commands import send_command
+from headstart.usecases.commands import send_control
 from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.messages import go_on, let_go_on, release, require
 from headstart.usecases.ports import Ports
@@ -120,7 +121,7 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     work, (effect, rows) = change(ports, session_id, decide)
     if effect is Effect.ABORT:
         for row in rows:
-            send_command(ports, work.session, row)
+            send_control(ports, work.session, row)
     elif effect is Effect.CANCEL:
         tell_runner(ports, session_id, [channel.Cancel(id=row.command_id) for row in rows])
         try:
@@ -145,7 +146,7 @@ def _abort_row(ports: Ports, work: Work, turn: Turn) -> Command:
             break
     row = Command(
         command_id=command_id,
-        kind="abort",
+        kind=CommandKind.ABORT,
         attempt_number=work.session.attempt_number,
         args=command_args.AbortArgs(turn_id=turn.turn_id).to_json(),
         created_at=work.now,
@@ -219,7 +220,7 @@ def answer_input(
             raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
         row = Command(
             command_id=f"{new_id('answer')}.input",
-            kind="input",
+            kind=CommandKind.INPUT,
             attempt_number=session.attempt_number,
             args={"requestId": request_id, "answer": request.answer(asked.kind)},
             created_at=work.now,
@@ -228,5 +229,5 @@ def answer_input(
         return row
 
     work, row = change(ports, session_id, decide)
-    send_command(ports, work.session, row)
+    send_control(ports, work.session, row)
     return {"requestId": request_id, "status": "sent"}

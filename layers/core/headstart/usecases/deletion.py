@@ -8,6 +8,7 @@ import logging
 from datetime import datetime, timedelta
 
 from headstart.domain import events
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import SessionNotFound
 from headstart.domain.session import Status
 from headstart.domain.work import QuotaChange, Work
@@ -83,7 +84,7 @@ def _stop(ports: Ports, session_id: str) -> None:
 def _is_uploading(ports: Ports, session_id: str) -> bool:
     """Say whether a URL to put an object by may still be in use."""
     rows = ports.store.commands(session_id, _SNAPSHOTS)
-    return any(row.kind == "upload" and not row.answered for row in rows)
+    return any(row.kind is CommandKind.UPLOAD and not row.answered for row in rows)
 
 
 def _may_run(ports: Ports, session_id: str) -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from headstart.domain import lifecycle, turns
 from headstart.domain.calls import Call, Effect, effect_of
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import (
     IdempotencyKeyReused,
     QueueFull,
@@ -179,7 +180,7 @@ def claim(ports: Ports, work: Work, task_token: str | None) -> Command:
     turns.claim_turn(work, message)
     row = Command(
         command_id=turns.prompt_command_id(message),
-        kind="prompt",
+        kind=CommandKind.PROMPT,
         attempt_number=session.attempt_number,
         step=StepName.DELIVER if task_token else None,
         message_number=message.number,

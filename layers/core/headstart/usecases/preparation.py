@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from headstart.domain import lifecycle, turns
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import (
     AttemptSuperseded,
     InternalStepError,
@@ -82,7 +83,7 @@ def _command(ports: Ports, task: StepTask) -> None:
             number = lifecycle.try_number(latest) + 1 if latest else 1
             latest = Command(
                 command_id=lifecycle.step_command_id(task.attempt_number, task.step, number),
-                kind=task.step.value,
+                kind=CommandKind(task.step),
                 attempt_number=task.attempt_number,
                 step=task.step,
                 created_at=work.now,

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 from headstart.domain import channel, events, lifecycle, turns
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import (
     AttemptSuperseded,
@@ -259,5 +260,9 @@ def leaving(ports: Ports, connection: Connection) -> None:
         post(ports, connection, channel.encode(channel.Leave()))
         return
     ports.metrics.count("SandboxesLeaving")
-    saving = [f for f in pending_frames(ports, work.session) if f.kind in {"snapshot", "upload"}]
+    saving = [
+        f
+        for f in pending_frames(ports, work.session)
+        if f.kind in {CommandKind.SNAPSHOT, CommandKind.UPLOAD}
+    ]
     post(ports, connection, [text for command in saving for text in channel.encode(command)])

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from headstart.domain import lifecycle
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import QuotaExceeded, SnapshotFailed
 from headstart.domain.ids import new_id
 from headstart.domain.session import Cause, Command, Snapshot, Status
 from headstart.domain.work import Work
 from headstart.usecases.change import change
-from headstart.usecases.commands import send_command
+from headstart.usecases.commands import send_control
 from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import stop_sandbox
@@ -33,7 +34,7 @@ def begin_sleep(ports: Ports, session_id: str) -> bool:
     work, row = change(ports, session_id, decide)
     if row is None:
         return False
-    send_command(ports, work.session, row)
+    send_control(ports, work.session, row)
     return True
 
 
@@ -45,7 +46,7 @@ def snapshot_row(work: Work) -> Command:
     work.session.saving = new_id("snap")
     row = Command(
         command_id=f"{work.session.saving}.snapshot",
-        kind="snapshot",
+        kind=CommandKind.SNAPSHOT,
         attempt_number=work.session.attempt_number,
         created_at=work.now,
     )
@@ -61,7 +62,7 @@ def upload_row(work: Work, made: Command) -> Command | None:
     name = snapshot_of(made)
     row = Command(
         command_id=f"{name}.upload",
-        kind="upload",
+        kind=CommandKind.UPLOAD,
         attempt_number=work.session.attempt_number,
         args={
             **made.output,
