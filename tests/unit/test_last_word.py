@@ -200,7 +200,7 @@ def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts)
 def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: MemoryPorts) -> None:
     secrets = {"names": ["TOKEN"], "envelope": "x"}
     session_id = created(ports, encryptedSecrets=secrets)
-    with pytest.raises(SecretsUnavailable, match="encryptedSecrets"):
+    with pytest.raises(SecretsUnavailable, match="no place for secrets"):
         begin(ports, session_id, S.SANDBOX)
     assert not ports.sandboxes.specs
 

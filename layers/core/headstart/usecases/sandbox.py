@@ -31,7 +31,8 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
     """
     if ports.store.session(session_id).counts.get("encryptedSecrets"):
         reason = (
-            "This deployment can't open encryptedSecrets: send none; envVars are kept encrypted"
+            "This deployment can't open encryptedSecrets: send none. envVars are no place for "
+            "secrets: whoever may read the table reads them"
         )
         raise SecretsUnavailable(reason)
     kept = _keep_living(ports, session_id, attempt_number)
