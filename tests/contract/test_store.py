@@ -264,6 +264,14 @@ def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:
     assert due(NOW + timedelta(days=1)) == []
 
 
+def test_durations_are_an_owners_own(store: Store) -> None:
+    url = "https://github.com/org/name.git"
+    store.remember_durations("alice", url, {"clone": 1})
+    store.remember_durations("alice", url + "x", {"clone": 2})
+    assert store.durations("alice", url) == {"clone": 1}
+    assert store.durations("bob", url) == {}
+
+
 def viewer(session_id: str, connection_id: str = "c=/+1") -> Connection:
     return Connection(
         connection_id=connection_id,

@@ -268,15 +268,15 @@ class DynamoStore:
         ids = {":ids": {"SS": sorted(session_ids)}}
         self._table.update(rows.key(rows.owner_pk(owner), "QUOTA"), "DELETE active :ids", ids)
 
-    def durations(self, git_url: str) -> dict[str, int]:
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
-        item = self._table.get(rows.repository_pk(git_url), "DURATIONS")
+        item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
         found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
         return found
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository."""
-        key = rows.key(rows.repository_pk(git_url), "DURATIONS")
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of an owner's repository."""
+        key = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
         self._table.put({**key, "data": {"S": json.dumps(durations)}})
 
     # Tickets and connections.

@@ -50,7 +50,7 @@ class MemoryStore:
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
-        self.known_durations: dict[str, dict[str, int]] = {}
+        self.known_durations: dict[tuple[str, str], dict[str, int]] = {}
         self.commits = 0
 
     def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
@@ -212,13 +212,13 @@ class MemoryStore:
         """Have sessions not count any more."""
         self.quota[owner] -= session_ids
 
-    def durations(self, git_url: str) -> dict[str, int]:
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
-        return dict(self.known_durations.get(git_url, {}))
+        return dict(self.known_durations.get((owner, git_url), {}))
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository."""
-        self.known_durations[git_url] = dict(durations)
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of an owner's repository."""
+        self.known_durations[owner, git_url] = dict(durations)
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""

@@ -60,9 +60,9 @@ def owner_pk(owner: str) -> str:
     return f"USER#{owner}"
 
 
-def repository_pk(git_url: str) -> str:
-    """Return the partition of what is remembered of a repository."""
-    return f"REPOSITORY#{hashlib.sha256(git_url.encode()).hexdigest()}"
+def durations_sk(git_url: str) -> str:
+    """Return the sort key, under an owner, of how long a repository's steps took."""
+    return f"DURATIONS#{hashlib.sha256(git_url.encode()).hexdigest()}"
 
 
 def due_pk(shard: int) -> str:

@@ -107,11 +107,11 @@ class Store(Protocol):
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
 
-    def durations(self, git_url: str) -> dict[str, int]:
-        """Return how many milliseconds each step took before on a repository."""
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
+        """Return how many milliseconds each step took an owner before on a repository."""
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository; the last writer wins."""
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what an owner's sessions took on a repository; the last writer wins."""
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""

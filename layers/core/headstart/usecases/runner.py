@@ -154,7 +154,7 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
         # What dies before this is removed with the session.
         ports.objects.delete(taken.obsolete)
     if taken.durations:
-        ports.store.remember_durations(work.session.git_url, taken.durations)
+        ports.store.remember_durations(work.session.owner, work.session.git_url, taken.durations)
     for row in taken.commands:
         send_command(ports, work.session, row)
     if taken.asleep:

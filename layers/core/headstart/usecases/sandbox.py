@@ -116,7 +116,8 @@ def _record(ports: Ports, session_id: str, attempt_number: int, task_token: str)
         sandbox.task_token = task_token
         work.save(sandbox)
         attempt = ports.store.attempt(session_id, attempt_number)
-        attempt.expected = attempt.expected or ports.store.durations(work.session.git_url)
+        session = work.session
+        attempt.expected = attempt.expected or ports.store.durations(session.owner, session.git_url)
         if not lifecycle.is_done(attempt.step(StepName.SANDBOX)):
             title = STEP_BY_NAME[StepName.SANDBOX].title
             lifecycle.begin_step(work, attempt, StepName.SANDBOX, title)
