@@ -1,5 +1,6 @@
 """One DynamoDB table: the calls the store makes, each bounded, with their errors told as ours."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -116,32 +117,42 @@ class Table:
 
     def put(self, item: rows.Item) -> None:
         """Write an item over whatever is there."""
-        with translated():
-            self._client.put_item(TableName=self._name, Item=item)
+        self._write(self._client.put_item, Item=item)
 
     def update(self, key: rows.Item, expression: str, values: dict[str, Any]) -> None:
         """Change an item, or make it."""
-        with translated():
-            self._client.update_item(
-                TableName=self._name,
-                Key=key,
-                UpdateExpression=expression,
-                ExpressionAttributeValues=values,
-            )
+        self._write(
+            self._client.update_item,
+            Key=key,
+            UpdateExpression=expression,
+            ExpressionAttributeValues=values,
+        )
 
     def delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
         """Delete a row that is as it was `:read`; False where it isn't any more."""
-        with translated():
-            try:
-                self._client.delete_item(
-                    TableName=self._name,
-                    Key=key,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues={":read": read},
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        return self._write(
+            self._client.delete_item,
+            Key=key,
+            ConditionExpression=condition,
+            ExpressionAttributeValues={":read": read},
+        )
+
+    def _write(self, call: Callable[..., Any], **parameters: Any) -> bool:
+        """Write one item, again while a transaction is in its way; False where its condition fails.
+
+        Raises Conflict after CONFLICT_TRIES.
+        """
+        for attempt in range(CONFLICT_TRIES):
+            with translated():
+                try:
+                    call(TableName=self._name, **parameters)
+                except self._client.exceptions.ConditionalCheckFailedException:
+                    return False
+                except self._client.exceptions.TransactionConflictException:
+                    backoff(attempt)
+                else:
+                    return True
+        raise Conflict("a row kept changing")
 
     def delete_all(self, keys: list[rows.Item]) -> None:
         """Delete items, 25 at a time."""
