@@ -71,6 +71,12 @@ class TicketRefused(HeadstartError):
     status, title = 401, "The ticket is not valid"
 
 
+class TooManyViewers(HeadstartError):
+    """A session has as many viewers as it may."""
+
+    status, title, retryable = 429, "Too many viewers", True
+
+
 class Forbidden(HeadstartError):
     """The credential is valid for something else."""
 
@@ -162,6 +168,10 @@ class AttemptSuperseded(HeadstartError):
 
 class ConnectionGone(HeadstartError):
     """A WebSocket is closed; normal, and never an error of the caller."""
+
+
+class NotTheRunner(HeadstartError):
+    """A frame came over another connection than the one that has the channel."""
 
 
 class TaskTokenGone(HeadstartError):

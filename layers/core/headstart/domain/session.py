@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errors import StepError, WrongStatus
+from headstart.domain.errors import StepError, WrongStatus, step_error
 from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
@@ -83,6 +83,10 @@ class Failure(RowModel):
         """Return the failure that a step's error makes."""
         return cls(step=step, code=error.code, reason=error.reason, retryable=error.retryable)
 
+    def error(self) -> StepError:
+        """Return the error that it was made of."""
+        return step_error(self.code, self.reason)
+
 
 class Hold(StrEnum):
     """Why the queue waits though nothing is active.
@@ -99,13 +103,16 @@ class Turn(RowModel):
     """The active turn: claimed when its message is `delivering`, started once it is delivered.
 
     `released` once someone asked, after an interrupt, for the queue to go on when it has ended.
+    `missed_at` is when a heartbeat of its sandbox did not name it.
     """
 
     turn_id: str
     message_id: str
     message_number: int
+    command_id: str | None = None
     claimed_at: Timestamp
     started_at: Timestamp | None = None
+    missed_at: Timestamp | None = None
     released: bool = False
 
 
@@ -198,7 +205,8 @@ class SessionConfig(RowModel):
 class StepRecord(RowModel):
     """How one step of an attempt stands.
 
-    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked.
+    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked. `tries`
+    counts its commands; `failure` is what the last one failed with.
     """
 
     step: StepName
@@ -209,6 +217,8 @@ class StepRecord(RowModel):
     percent: int | None = None
     output: str | None = None
     output_end: int | None = None
+    tries: int = 0
+    failure: Failure | None = None
 
 
 def _all_steps() -> list[StepRecord]:
@@ -218,7 +228,8 @@ def _all_steps() -> list[StepRecord]:
 class Attempt(RowModel):
     """One run of the preparation machine; `revision` grows with every change a viewer may see.
 
-    `expected` is how many milliseconds each step took before on this repository.
+    `expected` is how many milliseconds each step took before on this repository; `done_before` what
+    the attempt before had done.
     """
 
     number: int
@@ -230,6 +241,7 @@ class Attempt(RowModel):
     ended_at: Timestamp | None = None
     steps: list[StepRecord] = Field(default_factory=_all_steps)
     expected: dict[str, int] = Field(default_factory=dict)
+    done_before: list[StepName] = Field(default_factory=list)
     cloned_bytes: int | None = None
     clone_cached: bool = False
 
@@ -280,8 +292,9 @@ class Snapshot(RowModel):
 class Command(RowModel):
     """A command to the runner: a row first, a frame second.
 
-    `task_token` is the Step Functions task that waits for it (None for a prompt outside an
-    attempt); `answered` once a result was taken.
+    `task_tokens` are the last Step Functions tasks that may wait for it (none for a prompt outside
+    an attempt); `snapshot` is the copy that it makes or sends. It is `answered` once a result was
+    taken, and gone once the runner knows that.
     """
 
     command_id: str
@@ -289,8 +302,9 @@ class Command(RowModel):
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None
+    snapshot: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    task_token: str | None = None
+    task_tokens: list[str] = Field(default_factory=list)
     created_at: Timestamp
     answered: bool = False
     failure: Failure | None = None
@@ -319,7 +333,7 @@ class Sandbox(RowModel):
     try_number: int
     status: SandboxStatus
     task_arn: str | None = None
-    task_token: str | None = None
+    task_tokens: list[str] = Field(default_factory=list)
     bootstrap_key: str | None = None
     resume_key_hash: str | None = None
     process: str | None = None

@@ -1,0 +1,393 @@
+"""The session's one sandbox: recorded, kept, let in, told from its forerunners, and given up."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from headstart.domain import events
+from headstart.domain.change import Change, QuotaChange
+from headstart.domain.channel import (
+    Cancel,
+    Heard,
+    Heartbeat,
+    Hello,
+    Leave,
+    Viewers,
+    Welcome,
+)
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.connections import Connection, Role
+from headstart.domain.errands import (
+    AnswerTask,
+    BeatTask,
+    CloseConnection,
+    Errand,
+    Measure,
+    SendOrder,
+    SendPrompt,
+    SendStep,
+    SendUpload,
+    StopSandbox,
+    Tell,
+)
+from headstart.domain.errors import (
+    AttemptSuperseded,
+    NotTheRunner,
+    SecretsUnavailable,
+    SessionNotFound,
+)
+from headstart.domain.ids import derived_secret, hash_secret
+from headstart.domain.life import talking
+from headstart.domain.life.progress import begin_step, end_step, is_done, require_attempt
+from headstart.domain.session import Command, Sandbox, SandboxStatus, Status
+from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName, StepStatus
+
+KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)
+"""What need not be done again in the same sandbox; the runner itself knows of the others."""
+
+TOKENS_KEPT = 4
+"""How many tokens of one step are answered: invocations of the same state may overlap."""
+
+SEEN_INTERVAL = timedelta(minutes=1)
+"""How often a living runner is written down, at most."""
+
+SILENT_AFTER = SEEN_INTERVAL + timedelta(seconds=2 * HEARTBEAT_INTERVAL)
+"""How long ago a sandbox that a retry keeps was written down, at most: two beats may be lost."""
+
+FRAME_LIFE = timedelta(seconds=15)
+"""How long a command may be on its way, to the runner and back, before it is taken for lost."""
+
+_NAMED = 20
+"""How many commands of one heartbeat are looked at; the runner works on three at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What a new sandbox would be: made before the decision, which may be made again."""
+
+    sandbox_id: str
+    key: str
+    expected: dict[str, int]
+    living: str | None = None
+    """The handle that was just seen to be alive, should an earlier attempt's be kept."""
+
+
+def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer) -> None:
+    """Keep the session's living sandbox, go on waiting for the one begun, or record a new one."""
+    require_attempt(change.session, attempt_number)
+    if change.session.counts.get("encryptedSecrets"):
+        raise SecretsUnavailable(
+            "This deployment can't open encryptedSecrets: send none. envVars are no place for "
+            "secrets: whoever may read the table reads them"
+        )
+    sandbox = change.sandbox
+    change.attempt.expected = change.attempt.expected or newcomer.expected
+    if sandbox and sandbox.attempt_number != attempt_number:
+        if _can_be_kept(change, sandbox, newcomer):
+            _keep(change, sandbox, attempt_number)
+            change.then(AnswerTask((token,)))
+            return
+        if sandbox.task_arn:
+            change.then(StopSandbox(sandbox.task_arn, "replaced by a new attempt's sandbox"))
+    if sandbox is None or sandbox.attempt_number != attempt_number or _is_stopped(sandbox):
+        sandbox = _record(change, attempt_number, newcomer)
+    keep_token(sandbox.task_tokens, token)
+    change.save(sandbox)
+    if sandbox.status is SandboxStatus.CONNECTED:
+        change.then(AnswerTask((token,)))
+    if not is_done(change.attempt.step(StepName.SANDBOX)):
+        begin_step(change, StepName.SANDBOX, STEP_BY_NAME[StepName.SANDBOX].title)
+
+
+def _can_be_kept(change: Change, sandbox: Sandbox, newcomer: Newcomer) -> bool:
+    heard = sandbox.seen_at is not None and change.now - sandbox.seen_at <= SILENT_AFTER
+    return (
+        sandbox.status is SandboxStatus.CONNECTED
+        and heard
+        and sandbox.task_arn is not None
+        and sandbox.task_arn == newcomer.living
+    )
+
+
+def _keep(change: Change, sandbox: Sandbox, attempt_number: int) -> None:
+    sandbox.attempt_number = attempt_number
+    sandbox.try_number = 0
+    change.save(sandbox)
+    end_step(change, StepName.SANDBOX, StepStatus.SKIPPED, "The sandbox was still there")
+    for name in KEPT_STEPS:
+        if name in change.attempt.done_before:
+            note = f"Done in attempt {attempt_number - 1}"
+            end_step(change, name, StepStatus.SKIPPED, note)
+
+
+def _record(change: Change, attempt_number: int, newcomer: Newcomer) -> Sandbox:
+    old = change.sandbox
+    again = old is not None and old.attempt_number == attempt_number
+    if again:
+        # What was done, or skipped as done, was done in the sandbox that is gone.
+        for record in change.attempt.steps:
+            if record.status is not StepStatus.PENDING:
+                record.status, record.message = StepStatus.PENDING, None
+                record.started_at = record.ended_at = record.percent = None
+    change.session.runner_seq = 0
+    return Sandbox(
+        sandbox_id=newcomer.sandbox_id,
+        attempt_number=attempt_number,
+        try_number=old.try_number + 1 if old and again else 1,
+        status=SandboxStatus.STARTING,
+        bootstrap_key=newcomer.key,
+        created_at=change.now,
+    )
+
+
+def remember(change: Change, started: Sandbox, handle: str) -> None:
+    """Write down a started task; AttemptSuperseded if nobody waits for it any more."""
+    require_attempt(change.session, started.attempt_number)
+    sandbox = change.sandbox
+    if sandbox is None or sandbox.sandbox_id != started.sandbox_id:
+        raise AttemptSuperseded("another try has begun")
+    if sandbox.task_arn != handle:
+        sandbox.task_arn = handle
+        change.save(sandbox)
+
+
+def not_started(change: Change, started: Sandbox, reason: str) -> None:
+    """Note that a task could not be started, unless its runner is here all the same."""
+    sandbox = change.sandbox
+    if (
+        sandbox
+        and sandbox.sandbox_id == started.sandbox_id
+        and sandbox.status is SandboxStatus.STARTING
+    ):
+        sandbox.status = SandboxStatus.STOPPED
+        sandbox.stopped_reason = reason
+        change.save(sandbox)
+
+
+def accept(change: Change, connection: Connection, frame: Hello) -> None:
+    """Let in the session's one sandbox and send it what it has to do.
+
+    The newest connection of the accepted process has the channel, by the process's own count.
+    Raises AttemptSuperseded for another sandbox, SessionNotFound, and NotTheRunner for a hello that
+    was overtaken.
+    """
+    session, sandbox = change.session, change.sandbox
+    if session.status is Status.DELETING or sandbox is None:
+        raise SessionNotFound()
+    known = connection.sandbox_id in {None, sandbox.sandbox_id}
+    same = sandbox.process in {None, frame.process}
+    if not known or not same or _is_stopped(sandbox):
+        raise AttemptSuperseded("another sandbox serves this session")
+    if 0 < frame.connection < sandbox.connection_number:
+        raise NotTheRunner("a newer connection of this process has the channel")
+    replaced, reconnects = sandbox.connection_id, sandbox.process is not None
+    sandbox.process = frame.process
+    sandbox.connection_id = connection.connection_id
+    sandbox.connection_number = frame.connection
+    sandbox.status = SandboxStatus.CONNECTED
+    sandbox.seen_at = change.now
+    resume_key = None
+    if connection.credential == "resume":
+        sandbox.bootstrap_key = None
+    elif sandbox.bootstrap_key:
+        # The same at each hello of a process: they may be served late and in any order.
+        resume_key = derived_secret(sandbox.bootstrap_key, frame.process)
+        sandbox.resume_key_hash = hash_secret(resume_key)
+    change.save(sandbox)
+    connection.is_open = True
+    change.save(connection)
+    _is_up(change, sandbox)
+    if reconnects:
+        change.emit(events.RunnerReconnected())
+    viewers = count_viewers(change)
+    change.then(Tell(Welcome(resume_key=resume_key, viewers=viewers, answers_heartbeats=True)))
+    for command in open_commands(change):
+        change.then(errand_of(command))
+    if replaced and replaced != connection.connection_id:
+        if replaced in change.connections:
+            change.forget(change.connections[replaced])
+        change.then(CloseConnection(replaced))
+
+
+def _is_up(change: Change, sandbox: Sandbox) -> None:
+    """End the `sandbox` step of the attempt that this sandbox was started for.
+
+    At every hello, since who took the first may have died before it told the machine. An attempt
+    that is about to look whether it can keep this sandbox ends the step itself.
+    """
+    session = change.session
+    if session.status is not Status.PREPARING or sandbox.attempt_number != session.attempt_number:
+        return
+    if not is_done(change.attempt.step(StepName.SANDBOX)):
+        end_step(change, StepName.SANDBOX, StepStatus.COMPLETED, "The sandbox is up")
+    if sandbox.task_tokens:
+        change.then(AnswerTask(tuple(sandbox.task_tokens)))
+
+
+def require_runner(change: Change, connection_id: str) -> Connection:
+    """Return the connection that has the channel; NotTheRunner for any other."""
+    sandbox, connection = change.sandbox, change.connections.get(connection_id)
+    if (
+        sandbox is None
+        or connection is None
+        or connection.role is not Role.RUNNER
+        or change.session.status is Status.DELETING
+        or sandbox.connection_id != connection_id
+        or connection.sandbox_id not in {None, sandbox.sandbox_id}
+    ):
+        raise NotTheRunner("another connection has the channel")
+    return connection
+
+
+def keep_token(tokens: list[str], token: str) -> None:
+    """Keep the last few tokens: the one that lives is among them, and the dead ones harm nobody."""
+    if token not in tokens:
+        tokens.append(token)
+        del tokens[:-TOKENS_KEPT]
+
+
+def is_welcomed(change: Change) -> None:
+    """Drop the bootstrap key: whoever reports or beats has had its welcome, and a key from it."""
+    sandbox = change.sandbox
+    if sandbox and sandbox.bootstrap_key is not None:
+        sandbox.bootstrap_key = None
+        change.save(sandbox)
+
+
+def take_heartbeat(change: Change, connection_id: str, frame: Heartbeat) -> None:
+    """Compare what the runner has with what it should have, and mend the difference.
+
+    Its waiting tasks are beaten; what should run for a while and does not is sent again, what runs
+    and should not is cancelled; a turn that two heartbeats in a row do not know is lost. Raises
+    NotTheRunner.
+    """
+    require_runner(change, connection_id)
+    is_welcomed(change)
+    sandbox = change.sandbox
+    if sandbox and (sandbox.seen_at is None or change.now - sandbox.seen_at >= SEEN_INTERVAL):
+        sandbox.seen_at = change.now
+        change.save(sandbox)
+    _send_what_is_missing(change, frame)
+    _cancel_what_is_over(change, frame)
+    turn = change.session.active_turn
+    if turn and turn.started_at and frame.last_seq is not None:
+        if frame.turn == turn.turn_id:
+            turn.missed_at = None
+        elif frame.backlog == 0:
+            talking.miss_turn(change)
+    change.reply(connection_id, Heard(viewers=count_viewers(change)))
+
+
+def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
+    lost_frames = 0
+    for command in open_commands(change):
+        named = command.command_id in frame.running
+        lost = not named and change.now - command.created_at >= FRAME_LIFE
+        if command.task_tokens and (named or lost):
+            change.then(BeatTask(tuple(command.task_tokens)))
+        if lost:
+            change.then(errand_of(command))
+            lost_frames += 1
+    if lost_frames:
+        change.then(Measure("FramesRepeated", lost_frames))
+
+
+def _cancel_what_is_over(change: Change, frame: Heartbeat) -> None:
+    turn = change.session.active_turn
+    for command_id in frame.running[:_NAMED]:
+        of_turn = turn is not None and turn.command_id in {None, command_id}
+        if command_id not in change.commands and not of_turn:
+            change.then(Tell(Cancel(id=command_id)))
+
+
+def open_commands(change: Change) -> list[Command]:
+    """Return what the runner was asked and has not answered, oldest first."""
+    waiting = [c for c in change.commands.values() if not c.answered]
+    return sorted(waiting, key=lambda command: command.created_at)
+
+
+def errand_of(command: Command) -> Errand:
+    """Return the errand that sends a command."""
+    match command.kind:
+        case CommandKind.PROMPT:
+            return SendPrompt(command.command_id)
+        case CommandKind.UPLOAD:
+            return SendUpload(command.command_id)
+        case CommandKind.ABORT | CommandKind.INPUT | CommandKind.SNAPSHOT:
+            return SendOrder(command.command_id)
+        case _:
+            return SendStep(command.command_id)
+
+
+def count_viewers(change: Change) -> int:
+    """Return how many viewers watch."""
+    return sum(
+        1
+        for c in change.connections.values()
+        if c.role is Role.VIEWER and c.is_open and c.expires_at > change.now
+    )
+
+
+def tell_viewer_count(change: Change) -> None:
+    """Tell the runner how many viewers watch, so that it sends only what somebody sees."""
+    change.then(Tell(Viewers(count=count_viewers(change))))
+
+
+def _is_stopped(sandbox: Sandbox) -> bool:
+    return sandbox.status is SandboxStatus.STOPPED
+
+
+def stop(change: Change, reason: str) -> None:
+    """Revoke the key of a sandbox that its session needs no more, and have its task stopped.
+
+    The runner is told to go, so that it doesn't ask for its work to be saved.
+    """
+    sandbox = change.sandbox
+    if sandbox is None:
+        return
+    if not _is_stopped(sandbox):
+        give_up(change, reason)
+    elif sandbox.task_arn:
+        change.then(StopSandbox(sandbox.task_arn, reason))
+
+
+def give_up(change: Change, reason: str) -> None:
+    """Have whatever comes next begin with a new sandbox."""
+    sandbox = change.sandbox
+    if sandbox is None or _is_stopped(sandbox):
+        return
+    change.then(Tell(Leave()))
+    sandbox.status = SandboxStatus.STOPPED
+    sandbox.stopped_reason = reason
+    change.save(sandbox)
+    if sandbox.task_arn:
+        change.then(StopSandbox(sandbox.task_arn, reason))
+    leave_place_without_sandbox(change)
+
+
+def leave_place_without_sandbox(change: Change) -> None:
+    """Give a failed session's place free as soon as it has no container."""
+    sandbox = change.sandbox
+    if change.session.status is Status.FAILED and (sandbox is None or _is_stopped(sandbox)):
+        change.quota = QuotaChange.LEAVE
+
+
+def adopt(change: Change, name: str, handle: str) -> bool:
+    """Say whether a listed task is the session's own, whose handle is then known.
+
+    Who started it may have died before writing that down, and the runner is accepted all the same.
+    """
+    sandbox = change.sandbox
+    if change.session.status is Status.DELETING or sandbox is None or _is_stopped(sandbox):
+        return False
+    if sandbox.task_arn is None and sandbox.name(change.session.session_id) == name:
+        sandbox.task_arn = handle
+        change.save(sandbox)
+    return sandbox.task_arn == handle
+
+
+def silent(change: Change, patience: timedelta) -> bool:
+    """Say whether the runner has not been heard of for too long."""
+    sandbox = change.sandbox
+    return sandbox is not None and (
+        sandbox.seen_at is None or change.now - sandbox.seen_at > patience
+    )

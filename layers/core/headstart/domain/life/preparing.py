@@ -1,0 +1,223 @@
+"""Attempts and their steps: begun, continued, completed, failed, cancelled, and tried again."""
+
+from headstart.domain import events
+from headstart.domain.change import SNAPSHOT, Change, QuotaChange
+from headstart.domain.channel import Cancel
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.errands import (
+    AnswerTask,
+    Measure,
+    SendPrompt,
+    SendStep,
+    StartAttempt,
+    StopAttempt,
+    Tell,
+)
+from headstart.domain.errors import (
+    Cancelled,
+    SandboxStopped,
+    SandboxUnresponsive,
+    StepError,
+    WorkspaceGone,
+)
+from headstart.domain.life import hosting, sleeping, talking
+from headstart.domain.life.progress import (
+    begin_step,
+    end_step,
+    is_done,
+    is_over,
+    milliseconds,
+    receipt,
+    require_attempt,
+)
+from headstart.domain.session import (
+    Attempt,
+    AttemptStatus,
+    Cause,
+    Command,
+    Failure,
+    Hold,
+    SandboxStatus,
+    Session,
+    Snapshot,
+    Status,
+)
+from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
+
+
+def begin_attempt(change: Change, cause: Cause) -> None:
+    """Start attempt n+1, which takes a place, or keeps the one the session has."""
+    session = change.session
+    session.attempt_number += 1
+    session.attempt_cause = cause
+    session.failure = None
+    session.saving = None
+    session.move_to(Status.PREPARING, change.now)
+    session.waiting_since = None
+    for command in list(change.commands.values()):
+        change.forget(command)
+    change.begin(
+        Attempt(
+            number=session.attempt_number,
+            cause=cause,
+            started_at=change.now,
+            progress_at=change.now,
+            done_before=[record.step for record in change.attempt.steps if is_done(record)],
+        )
+    )
+    change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN
+    change.emit(events.SessionPreparing(attempt_number=session.attempt_number, cause=cause))
+    change.then(StartAttempt(session.attempt_number))
+
+
+def take_step(change: Change, attempt_number: int, step: StepName, token: str) -> None:
+    """Begin a step, or continue the try of it that an earlier invocation began."""
+    require_attempt(change.session, attempt_number)
+    record = change.attempt.step(step)
+    if not is_done(record) and step is StepName.SETUP and not _has_setup(change.session):
+        end_step(change, step, StepStatus.SKIPPED, "No setup commands")
+    if is_done(record):
+        change.then(AnswerTask((token,)))
+        return
+    require_sandbox(change)
+    command = next((c for c in change.commands.values() if c.step is step and not c.answered), None)
+    if command is None:
+        record.tries += 1
+        command = Command(
+            command_id=f"{attempt_number}.{step.value}.{record.tries}",
+            kind=CommandKind(step),
+            attempt_number=attempt_number,
+            step=step,
+            created_at=change.now,
+        )
+    hosting.keep_token(command.task_tokens, token)
+    change.save(command)
+    begin_step(change, step, STEP_BY_NAME[step].title)
+    change.then(SendStep(command.command_id))
+
+
+def _has_setup(session: Session) -> bool:
+    return session.counts.get("setupCommands", 1) > 0
+
+
+def take_delivery(change: Change, attempt_number: int, token: str) -> None:
+    """Deliver the head of the queue, if it may be, or continue the delivery under way."""
+    require_attempt(change.session, attempt_number)
+    if is_done(change.attempt.step(StepName.DELIVER)):
+        change.then(AnswerTask((token,)))
+        return
+    require_sandbox(change)
+    turn = change.session.active_turn
+    if turn is None and not change.session.can_deliver:
+        note = "The message is held" if change.session.hold else "No message is waiting"
+        end_step(change, StepName.DELIVER, StepStatus.SKIPPED, note)
+        change.then(AnswerTask((token,)))
+        return
+    if turn is None:
+        command: Command | None = talking.claim(change)
+    else:
+        command = change.commands.get(turn.command_id or "")
+    if command is None or command.answered:
+        return
+    command.step = StepName.DELIVER
+    hosting.keep_token(command.task_tokens, token)
+    change.save(command)
+    if turn is None:
+        begin_step(change, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
+    change.then(SendPrompt(command.command_id))
+
+
+def require_sandbox(change: Change) -> None:
+    """Raise SandboxStopped unless the session has a sandbox."""
+    sandbox = change.sandbox
+    if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+        raise SandboxStopped((sandbox and sandbox.stopped_reason) or "The sandbox is gone")
+
+
+def finish(change: Change, attempt_number: int) -> None:
+    """End an attempt whose steps are all done; nothing where it has ended already."""
+    if is_over(change.session, attempt_number):
+        return
+    require_sandbox(change)
+    complete_attempt(change)
+    change.then(Measure("SessionsPrepared"))
+
+
+def complete_attempt(change: Change) -> None:
+    """End the attempt well: `running` if a message was accepted, else `ready` or `prepared`."""
+    session, attempt = change.session, change.attempt
+    attempt.status = AttemptStatus.COMPLETED
+    attempt.ended_at = change.now
+    attempt.revision += 1
+    change.save(attempt)
+    paid = receipt(attempt, change.now, change.policy.sandbox_dollars_per_hour)
+    session.prepared_at = change.now
+    if session.active_turn:
+        session.move_to(Status.RUNNING, change.now)
+        change.emit(events.SessionReady(receipt=paid))
+    elif session.initiated_at:
+        session.move_to(Status.READY, change.now)
+        change.emit(events.SessionReady(receipt=paid))
+    else:
+        session.move_to(Status.PREPARED, change.now)
+        change.emit(events.SessionPrepared(receipt=paid))
+
+
+def fail(change: Change, attempt_number: int, error: StepError) -> None:
+    """End an attempt with an error and say why; nothing where it has ended already.
+
+    What the failed step itself said is told, where it failed by the name that the machine names.
+    """
+    session, attempt = change.session, change.attempt
+    if is_over(session, attempt_number) or attempt.status is not AttemptStatus.RUNNING:
+        return
+    record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
+    said = record.failure
+    if said and said.code == error.code:
+        error = said.error()
+    talking.lose_turn(change, error)
+    end_step(change, record.step, StepStatus.FAILED, error.reason)
+    attempt.status = AttemptStatus.FAILED
+    attempt.ended_at = change.now
+    _failed(change, error, record.step)
+    if isinstance(error, WorkspaceGone | SandboxUnresponsive):
+        hosting.give_up(change, error.reason)
+    change.then(Measure("PreparationsFailed", dimensions=(("Code", error.code),)))
+
+
+def cancel(change: Change) -> None:
+    """End the attempt because a person said so: a wake-up sleeps on, anything else has failed."""
+    session, attempt = change.session, change.attempt
+    for command in [c for c in change.commands.values() if not c.answered]:
+        change.then(Tell(Cancel(id=command.command_id)))
+    change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
+    error = Cancelled("The preparation was cancelled")
+    talking.lose_turn(change, error)
+    record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
+    end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
+    attempt.status = AttemptStatus.CANCELLED
+    attempt.ended_at = change.now
+    session.hold = session.hold or Hold.PAUSED
+    if attempt.cause is Cause.WAKE:
+        saved = change.get(SNAPSHOT, Snapshot) is not None
+        sleeping.fall_asleep(change, "The wake-up was cancelled", saved=saved)
+    else:
+        _failed(change, error, record.step)
+
+
+def _failed(change: Change, error: StepError, step: StepName) -> None:
+    session = change.session
+    session.failure = Failure.of(error, step)
+    session.move_to(Status.FAILED, change.now)
+    change.emit(events.SessionFailed(attempt_number=change.attempt.number, failure=session.failure))
+    hosting.leave_place_without_sandbox(change)
+
+
+def never_started(change: Change) -> bool:
+    """Say whether nothing has come of the attempt's execution yet."""
+    return change.attempt.step(StepName.SANDBOX).status is StepStatus.PENDING
+
+
+def took(change: Change) -> int:
+    """Return how many milliseconds the attempt has taken."""
+    return milliseconds(change.attempt.started_at, change.now)

@@ -1,0 +1,154 @@
+"""WebSocket connections: let in by a ticket or a key, opened by their first frame, forgotten."""
+
+import hmac
+import json
+from functools import partial
+
+from headstart.domain import events
+from headstart.domain.connections import Connection, Role
+from headstart.domain.errors import (
+    HeadstartError,
+    SessionNotFound,
+    TicketRefused,
+    TooManyViewers,
+)
+from headstart.domain.ids import hash_secret
+from headstart.domain.life import watching
+from headstart.domain.session import Sandbox, SandboxStatus
+from headstart.usecases import outbox
+from headstart.usecases.change import follow
+from headstart.usecases.commit import commit, read
+from headstart.usecases.ports import Ports
+from headstart.usecases.read import view_of
+
+PAGE_EVENTS = 200
+"""How many persisted events one subscribe replays, about; clients ask again for more."""
+
+
+def connect_viewer(ports: Ports, connection_id: str, secret: str) -> None:
+    """Let a viewer in by its ticket, which its first frame burns; raises TicketRefused."""
+    now = ports.clock()
+    ticket = ports.store.ticket(hash_secret(secret)) if secret else None
+    if ticket is None or ticket.expires_at <= now:
+        raise TicketRefused("the ticket is unknown, used or expired")
+    ports.store.put_connection(
+        Connection(
+            connection_id=connection_id,
+            session_id=ticket.session_id,
+            role=Role.VIEWER,
+            credential=ticket.hash,
+            expires_at=now + ports.policy.connection_life,
+        )
+    )
+
+
+def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) -> None:
+    """Let a runner in by its sandbox's bootstrap or resume key; raises TicketRefused."""
+    try:
+        sandbox = ports.store.load(session_id).sandbox
+    except SessionNotFound:
+        sandbox = None
+    credential = _credential(sandbox, key)
+    if sandbox is None or credential is None:
+        raise TicketRefused("the key is not of this session's sandbox")
+    ports.store.put_connection(
+        Connection(
+            connection_id=connection_id,
+            session_id=session_id,
+            role=Role.RUNNER,
+            credential=credential,
+            sandbox_id=sandbox.sandbox_id,
+            expires_at=ports.clock() + ports.policy.connection_life,
+        )
+    )
+
+
+def _credential(sandbox: Sandbox | None, key: str) -> str | None:
+    if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+        return None
+    given = key.encode()
+    if sandbox.bootstrap_key and hmac.compare_digest(sandbox.bootstrap_key.encode(), given):
+        return "bootstrap"
+    if sandbox.resume_key_hash and hmac.compare_digest(sandbox.resume_key_hash, hash_secret(key)):
+        return "resume"
+    return None
+
+
+def subscribe(ports: Ports, connection: Connection, after: int) -> None:
+    """Answer with the session, one page of persisted events after `after`, and where it ends.
+
+    The connection is open before anything is read: so nothing that happens from then on is missed.
+    """
+    try:
+        work = _watch(ports, connection)
+        view = view_of(ports, work, snapshot=True)
+    except SessionNotFound:
+        gone = events.SessionDeleted().event(connection.session_id, ports.clock(), None)
+        outbox.post(ports, connection, outbox.event_frames([gone]))
+        _hang_up(ports, connection)
+        return
+    except (TicketRefused, TooManyViewers) as error:
+        _say_error(ports, connection, error)
+        _hang_up(ports, connection)
+        return
+    session = work.session
+    snapshot = events.SessionSnapshot(payload=view).event(session.session_id, ports.clock(), None)
+    page, more = ports.store.events_after(session.session_id, after, PAGE_EVENTS)
+    through = page[-1].event_id if page else min(after, session.last_event_id)
+    replayed = json.dumps({"type": "replayed", "through": through, "more": more})
+    # Apart, since the replay does not depend on the snapshot.
+    outbox.post(ports, connection, outbox.event_frames([snapshot]))
+    outbox.post(ports, connection, [*outbox.event_frames(page), replayed])
+
+
+def _watch(ports: Ports, connection: Connection):  # type: ignore[no-untyped-def]
+    work, _ = commit(
+        ports, connection.session_id, partial(watching.watch, connection=connection)
+    )
+    follow(ports, work)
+    return work
+
+
+def ping(ports: Ports, connection: Connection) -> None:
+    """Answer with the last event id, so that a viewer notices what it missed."""
+    try:
+        last = _watch(ports, connection).session.last_event_id
+    except (SessionNotFound, TicketRefused, TooManyViewers) as error:
+        _say_error(ports, connection, error)
+        if not isinstance(error, SessionNotFound):
+            _hang_up(ports, connection)
+        return
+    outbox.post(ports, connection, [json.dumps({"type": "pong", "lastEventId": last})])
+
+
+def disconnect(ports: Ports, connection_id: str) -> None:
+    """Forget a connection, and tell the other side."""
+    connection = ports.store.connection(connection_id)
+    if connection is None:
+        return
+    try:
+        work, _ = commit(
+            ports,
+            connection.session_id,
+            partial(watching.leave, connection_id=connection_id),
+        )
+        follow(ports, work)
+    except SessionNotFound:
+        pass
+    ports.store.remove_connection(connection_id)
+
+
+def _hang_up(ports: Ports, connection: Connection) -> None:
+    ports.sockets.close(connection.connection_id)
+    ports.store.remove_connection(connection.connection_id)
+
+
+def say_bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
+    """Answer a frame that can't be read; nothing of it was done."""
+    frame = {"type": "error", "code": "BadFrame", "message": reason}
+    outbox.post(ports, connection, [json.dumps(frame)])
+
+
+def _say_error(ports: Ports, connection: Connection, error: HeadstartError) -> None:
+    frame = {"type": "error", "code": error.code, "message": error.reason}
+    outbox.post(ports, connection, [json.dumps(frame)])
