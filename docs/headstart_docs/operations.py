@@ -80,6 +80,7 @@ class Operation:
             yield e.Conflict
         if not self.is_open:
             yield e.ServiceUnavailable
+            yield e.RowUnreadable
         yield e.HeadstartError
 
 

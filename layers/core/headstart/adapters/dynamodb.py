@@ -1,8 +1,10 @@
 """The store on DynamoDB: one table, one transaction a change, no scans."""
 
 import json
+import logging
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.adapters import rows
 from headstart.adapters.table import Table
@@ -11,11 +13,12 @@ from headstart.domain.connections import Connection, Ticket
 from headstart.domain.errors import (
     Conflict,
     QuotaExceeded,
+    RowUnreadable,
     ServiceUnavailable,
     SessionNotFound,
 )
 from headstart.domain.events import Event
-from headstart.domain.model import format_time
+from headstart.domain.model import Model, format_time
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -33,14 +36,22 @@ from headstart.usecases.retry import CONFLICT_TRIES, backoff
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+_log = logging.getLogger(__name__)
+_M = TypeVar("_M", bound=Model)
 _QUOTA_FULL = "ConditionalCheckFailed"
 
 
 class DynamoStore:
     """The Store port on one table."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        count_unreadable: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._table = Table(client, table)
+        self._count_unreadable = count_unreadable
 
     # Writing sessions.
 
@@ -114,6 +125,18 @@ class DynamoStore:
 
     # Reading sessions.
 
+    def _readable(self, items: list[rows.Item], model: type[_M]) -> list[_M]:
+        """Return what can be read; one row of a newer version shall not hide all others."""
+        found: list[_M] = []
+        for item in items:
+            try:
+                found.append(rows.decode(item, model))
+            except RowUnreadable:
+                _log.exception("left out a row of %s", item["pk"]["S"])
+        if len(found) < len(items):
+            self._count_unreadable(len(items) - len(found))
+        return found
+
     def _require(self, session_id: str, sk: str) -> rows.Item:
         item = self._table.get(rows.session_pk(session_id), sk)
         if item is None:
@@ -153,9 +176,8 @@ class DynamoStore:
         )
         found = answer["Items"]
         by_pk = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
-        sessions = [
-            rows.decode(by_pk[i["pk"]["S"]], Session) for i in found if i["pk"]["S"] in by_pk
-        ]
+        items = [by_pk[i["pk"]["S"]] for i in found if i["pk"]["S"] in by_pk]
+        sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
         return sessions, found[-1]["created"]["S"] if more else None
 
@@ -186,13 +208,12 @@ class DynamoStore:
 
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages above a number, in order."""
-        items = self._table.query(**_messages_above(session_id, after))
-        return [rows.decode(item, Message) for item in items]
+        return self._readable(self._table.query(**_messages_above(session_id, after)), Message)
 
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
         """Return one page, which DynamoDB ends after 1 MB."""
         answer = self._table.page(Limit=limit + 1, **_messages_above(session_id, after))
-        page = [rows.decode(item, Message) for item in answer["Items"][:limit]]
+        page = self._readable(answer["Items"][:limit], Message)
         return page, len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
 
     def command(self, session_id: str, command_id: str) -> Command | None:
@@ -203,8 +224,7 @@ class DynamoStore:
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so, oldest first."""
         items = self._children(session_id, rows.command_sk(prefix))
-        found = [rows.decode(item, Command) for item in items]
-        return sorted(found, key=lambda row: row.created_at)
+        return sorted(self._readable(items, Command), key=lambda row: row.created_at)
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""
@@ -323,8 +343,7 @@ class DynamoStore:
 
     def connections(self, session_id: str) -> list[Connection]:
         """Return a session's connections."""
-        items = self._children(session_id, "CONNECTION#")
-        return [rows.decode(item, Connection) for item in items]
+        return self._readable(self._children(session_id, "CONNECTION#"), Connection)
 
     def remove_connection(self, connection: Connection) -> None:
         """Forget a connection."""

@@ -11,8 +11,10 @@ import zlib
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from headstart.domain.connections import Connection, Ticket
-from headstart.domain.errors import ChangeRefused
+from headstart.domain.errors import ChangeRefused, RowUnreadable
 from headstart.domain.events import Event
 from headstart.domain.model import Model, format_time
 from headstart.domain.policy import DUE_SHARDS
@@ -81,8 +83,14 @@ def _item(pk: str, sk: str, model: Model) -> Item:
 
 
 def decode(item: Item, model: type[_M]) -> _M:
-    """Return the model a row holds."""
-    return model.model_validate_json(item["data"]["S"])
+    """Return the model a row holds; raises RowUnreadable."""
+    try:
+        return model.model_validate_json(item["data"]["S"])
+    except ValidationError as error:
+        # Its fields only: what stands in them may be the user's secrets.
+        fields = sorted({str(wrong["loc"][0]) for wrong in error.errors() if wrong["loc"]})
+    name, where = model.__name__, ", ".join(fields) or "no JSON"
+    raise RowUnreadable(f"{name} can't be read; a newer version may have written it: {where}")
 
 
 def session_item(session: Session) -> Item:

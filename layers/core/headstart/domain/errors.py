@@ -149,6 +149,12 @@ class ServiceUnavailable(HeadstartError):
     status, title, retryable = 503, "Temporarily unavailable", True
 
 
+class RowUnreadable(ServiceUnavailable):
+    """A row can't be read: a newer version wrote it, or it is broken. It is left as it is."""
+
+    title = "Written by a newer version"
+
+
 # What adapters raise towards use cases.
 
 

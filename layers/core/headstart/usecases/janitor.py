@@ -3,12 +3,13 @@
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from headstart.domain import lifecycle
 from headstart.domain.errors import (
     NotStarted,
+    RowUnreadable,
     SandboxUnresponsive,
     SessionNotFound,
     StepError,
@@ -100,12 +101,15 @@ def _guarded(ports: Ports, session_id: str | None = None) -> Iterator[None]:
         return
     except SessionNotFound:
         _log.info("a session is gone")
+    except RowUnreadable:
+        _log.warning("a session or a part of it can't be read", exc_info=True)
+        ports.metrics.count("RowsUnreadable")
     except Exception:
         # Nobody else comes here: what one defect ended would end each minute again.
         _log.exception("could not look after a session or a task")
         ports.metrics.count("JanitorErrors")
     if session_id is not None:
-        with _guarded(ports):
+        with _guarded(ports), suppress(RowUnreadable):
             _postpone(ports, session_id, RETRY)
 
 
