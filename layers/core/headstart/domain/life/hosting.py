@@ -74,15 +74,10 @@ class Newcomer:
 def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer) -> None:
     """Keep the session's living sandbox, go on waiting for the one begun, or record a new one."""
     require_attempt(change.session, attempt_number)
-    if change.session.counts.get("encryptedSecrets"):
-        raise SecretsUnavailable(
-            "This deployment can't open encryptedSecrets: send none. envVars are no place for "
-            "secrets: whoever may read the table reads them"
-        )
     sandbox = change.sandbox
     change.attempt.expected = change.attempt.expected or newcomer.expected
     if sandbox and sandbox.attempt_number != attempt_number:
-        if _can_be_kept(change, sandbox, newcomer):
+        if sandbox.task_arn and sandbox.task_arn == newcomer.living and may_be_kept(change):
             _keep(change, sandbox, attempt_number)
             change.then(AnswerTask((token,)))
             return
@@ -98,13 +93,13 @@ def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer)
         begin_step(change, StepName.SANDBOX, STEP_BY_NAME[StepName.SANDBOX].title)
 
 
-def _can_be_kept(change: Change, sandbox: Sandbox, newcomer: Newcomer) -> bool:
-    heard = sandbox.seen_at is not None and change.now - sandbox.seen_at <= SILENT_AFTER
+def may_be_kept(change: Change) -> bool:
+    """Say whether a sandbox is worth asking about: connected, and heard of just now."""
+    sandbox = change.sandbox
     return (
-        sandbox.status is SandboxStatus.CONNECTED
-        and heard
-        and sandbox.task_arn is not None
-        and sandbox.task_arn == newcomer.living
+        sandbox is not None
+        and sandbox.status is SandboxStatus.CONNECTED
+        and not is_silent(change, SILENT_AFTER)
     )
 
 
@@ -385,7 +380,7 @@ def adopt(change: Change, name: str, handle: str) -> bool:
     return sandbox.task_arn == handle
 
 
-def silent(change: Change, patience: timedelta) -> bool:
+def is_silent(change: Change, patience: timedelta) -> bool:
     """Say whether the runner has not been heard of for too long."""
     sandbox = change.sandbox
     return sandbox is not None and (

@@ -3,6 +3,7 @@
 from headstart.domain import events
 from headstart.domain.change import SNAPSHOT, Change, QuotaChange
 from headstart.domain.channel import Cancel
+from headstart.domain.calls import Call, Effect, require
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
     AnswerTask,
@@ -17,6 +18,7 @@ from headstart.domain.errors import (
     Cancelled,
     SandboxStopped,
     SandboxUnresponsive,
+    StaleAttempt,
     StepError,
     WorkspaceGone,
 )
@@ -30,6 +32,7 @@ from headstart.domain.life.progress import (
     receipt,
     require_attempt,
 )
+from headstart.domain.requests import RetrySession
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
@@ -163,14 +166,14 @@ def complete_attempt(change: Change) -> None:
         change.emit(events.SessionPrepared(receipt=paid))
 
 
-def fail(change: Change, attempt_number: int, error: StepError) -> None:
-    """End an attempt with an error and say why; nothing where it has ended already.
+def fail(change: Change, attempt_number: int, error: StepError) -> bool:
+    """End an attempt with an error and say why; False where it has ended already.
 
     What the failed step itself said is told, where it failed by the name that the machine names.
     """
     session, attempt = change.session, change.attempt
     if is_over(session, attempt_number) or attempt.status is not AttemptStatus.RUNNING:
-        return
+        return False
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     said = record.failure
     if said and said.code == error.code:
@@ -183,6 +186,28 @@ def fail(change: Change, attempt_number: int, error: StepError) -> None:
     if isinstance(error, WorkspaceGone | SandboxUnresponsive):
         hosting.give_up(change, error.reason)
     change.then(Measure("PreparationsFailed", dimensions=(("Code", error.code),)))
+    return True
+
+
+def interrupt(change: Change, *, owner: str) -> None:
+    """Stop the active turn, or cancel the preparation; nothing where nothing is active."""
+    if talking.interrupt(change, owner=owner) is Effect.CANCEL:
+        cancel(change)
+
+
+def retry(change: Change, *, owner: str, request: RetrySession) -> None:
+    """Begin a new attempt of a failed session; raises StaleAttempt for another than the last."""
+    session = change.session
+    visible = session.owner == owner and session.status is not Status.DELETING
+    if visible and session.attempt_number != request.attempt_number:
+        raise StaleAttempt(f"the last attempt is {session.attempt_number}")
+    require(session, owner, Call.RETRY)
+    if request.model_fields_set - {"attempt_number"}:
+        talking.configure(change, request)
+    if session.hold is Hold.PAUSED:
+        talking.release(change)
+    begin_attempt(change, Cause.RETRY)
+    change.insists = True
 
 
 def cancel(change: Change) -> None:
