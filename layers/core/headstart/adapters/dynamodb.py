@@ -127,12 +127,16 @@ class DynamoStore:
 
     def _readable(self, items: list[rows.Item], model: type[_M]) -> list[_M]:
         """Return what can be read; one row of a newer version shall not hide all others."""
-        found: list[_M] = []
+        return [row for _, row in self._readable_with_pk(items, model)]
+
+    def _readable_with_pk(self, items: list[rows.Item], model: type[_M]) -> list[tuple[str, _M]]:
+        found: list[tuple[str, _M]] = []
         for item in items:
+            pk = item["pk"]["S"]
             try:
-                found.append(rows.decode(item, model))
+                found.append((pk, rows.decode(item, model)))
             except RowUnreadable:
-                _log.exception("left out a row of %s", item["pk"]["S"])
+                _log.exception("left out a row of %s", pk)
         if len(found) < len(items):
             self._count_unreadable(len(items) - len(found))
         return found
@@ -175,8 +179,7 @@ class DynamoStore:
             Limit=limit,
         )
         found = answer["Items"]
-        by_pk = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
-        items = [by_pk[i["pk"]["S"]] for i in found if i["pk"]["S"] in by_pk]
+        items = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
         sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
         return sessions, found[-1]["created"]["S"] if more else None
@@ -197,6 +200,15 @@ class DynamoStore:
     def attempt(self, session_id: str, number: int) -> Attempt:
         """Return an attempt."""
         return rows.decode(self._require(session_id, rows.attempt_sk(number)), Attempt)
+
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions."""
+        pks = {rows.session_pk(session.session_id): session for session in sessions}
+        items = self._table.get_all(
+            [rows.key(pk, rows.attempt_sk(session.attempt_number)) for pk, session in pks.items()]
+        )
+        readable = self._readable_with_pk(items, Attempt)
+        return {pks[pk].session_id: attempt for pk, attempt in readable}
 
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for."""
@@ -240,6 +252,12 @@ class DynamoStore:
         """Return something the agent asked."""
         item = self._table.get(rows.session_pk(session_id), rows.input_sk(request_id))
         return rows.decode(item, Input) if item else None
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return things the agent asked."""
+        pk = rows.session_pk(session_id)
+        items = self._table.get_all([rows.key(pk, rows.input_sk(i)) for i in request_ids])
+        return self._readable(items, Input)
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""

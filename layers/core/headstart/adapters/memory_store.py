@@ -139,6 +139,14 @@ class MemoryStore:
         """Return an attempt."""
         return self._require(session_id, attempt_sk(number), Attempt)
 
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions."""
+        found = {
+            s.session_id: self._row(s.session_id, attempt_sk(s.attempt_number), Attempt)
+            for s in sessions
+        }
+        return {session_id: attempt for session_id, attempt in found.items() if attempt}
+
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for."""
         return self._require(session_id, "CONFIG", SessionConfig)
@@ -183,6 +191,11 @@ class MemoryStore:
     def input(self, session_id: str, request_id: str) -> Input | None:
         """Return something the agent asked."""
         return self._row(session_id, input_sk(request_id), Input)
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return things the agent asked."""
+        found = (self.input(session_id, request_id) for request_id in request_ids)
+        return [asked for asked in found if asked]
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""

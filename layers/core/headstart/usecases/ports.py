@@ -59,6 +59,12 @@ class Store(Protocol):
     def attempt(self, session_id: str, number: int) -> Attempt:
         """Return an attempt; raises SessionNotFound."""
 
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of up to 100 sessions by session id, in one call.
+
+        One that is gone or can't be read is left out.
+        """
+
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for; raises SessionNotFound."""
 
@@ -88,6 +94,9 @@ class Store(Protocol):
 
     def input(self, session_id: str, request_id: str) -> Input | None:
         """Return something the agent asked."""
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return up to 100 things the agent asked, in that order, in one call."""
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
