@@ -106,6 +106,33 @@ def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     assert store.output(session_id, 1, "setup") == output
 
 
+def test_a_command_with_its_answer_leaves_the_open_ones(store: Store) -> None:
+    session_id = created(store)
+    work = Work(store.session(session_id), NOW)
+    first, second = (
+        Command(
+            command_id=f"1.disk.{number}",
+            kind="disk",
+            attempt_number=1,
+            created_at=NOW + timedelta(seconds=number),
+        )
+        for number in (1, 2)
+    )
+    for row in (second, first):
+        work.save(row)
+    store.commit(work, QUOTA)
+    assert store.open_commands(session_id) == [first, second]
+    work = Work(store.session(session_id), NOW)
+    first.answered = True
+    work.save(first)
+    store.commit(work, QUOTA)
+    assert store.open_commands(session_id) == [second]
+    assert store.commands(session_id, "1.disk.") == [first, second]
+    assert store.command(session_id, "1.disk.1") == first
+    assert store.command(session_id, "1.disk.2") == second
+    assert store.command(session_id, "1.disk.3") is None
+
+
 def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None:
     session_id = created(store)
     first, second = (Work(store.session(session_id), NOW) for _ in range(2))

@@ -99,7 +99,11 @@ class DynamoStore:
     def _add_children(self, writes: Writes, work: Work, quota: int) -> None:
         session = work.session
         for row in work.rows:
-            writes.put(rows.row_item(session.session_id, row))
+            writes.put(rows.row_item(session.session_id, row, work.now))
+            if isinstance(row, Command) and row.answered:
+                writes.delete(
+                    rows.key(rows.session_pk(session.session_id), rows.command_sk(row.command_id))
+                )
         if work.persisted_events:
             writes.put(rows.events_item(session.session_id, work.persisted_events))
         if work.key:
@@ -230,13 +234,26 @@ class DynamoStore:
 
     def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
-        item = self._table.get(rows.session_pk(session_id), rows.command_sk(command_id))
-        return rows.decode(item, Command) if item else None
+        for answered in (False, True):
+            sk = rows.command_sk(command_id, answered=answered)
+            if item := self._table.get(rows.session_pk(session_id), sk):
+                return rows.decode(item, Command)
+        return None
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so, oldest first."""
-        items = self._children(session_id, rows.command_sk(prefix))
+        items = [
+            item
+            for answered in (False, True)
+            for item in self._children(session_id, rows.command_sk(prefix, answered=answered))
+        ]
         return sorted(self._readable(items, Command), key=lambda row: row.created_at)
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that have no answer, oldest first."""
+        found = self._readable(self._children(session_id, rows.command_sk("")), Command)
+        # An earlier version left those with an answer among them.
+        return sorted((r for r in found if not r.answered), key=lambda row: row.created_at)
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""

@@ -81,14 +81,18 @@ class MemoryStore:
 
     def _write(self, work: Work) -> None:
         session = work.session
-        parts = (session, *work.rows, work.persisted_events, work.key, work.quota)
+        answered = [row for row in work.rows if isinstance(row, Command) and row.answered]
+        parts = (session, *work.rows, *answered, work.persisted_events, work.key, work.quota)
         check_count(sum(1 for part in parts if part))
         if len({row_sk(row) for row in work.rows}) < len(work.rows):
             raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
         self.sessions[session.session_id] = session.model_copy(deep=True)
+        rows = self.rows[session.session_id]
+        for command in answered:
+            rows.pop(command_sk(command.command_id), None)
         for row in work.rows:
-            self.rows[session.session_id][row_sk(row)] = row.model_copy(deep=True)
+            rows[row_sk(row)] = row.model_copy(deep=True)
         self.event_log[session.session_id] += work.persisted_events
         if work.key:
             self.keys[session.owner, work.key.key] = work.key
@@ -172,13 +176,18 @@ class MemoryStore:
 
     def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
-        return self._row(session_id, command_sk(command_id), Command)
+        found = [row for row in self._all(session_id, Command) if row.command_id == command_id]
+        return min(found, key=lambda row: row.answered, default=None)
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so."""
         found = self._all(session_id, Command)
         found = [row for row in found if row.command_id.startswith(prefix)]
         return sorted(found, key=lambda row: row.created_at)
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that have no answer."""
+        return [row for row in self.commands(session_id) if not row.answered]
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the sandbox."""

@@ -8,7 +8,7 @@ operator's query needs.
 import hashlib
 import json
 import zlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -36,6 +36,9 @@ _M = TypeVar("_M", bound=Model)
 
 BY_OWNER = "byOwner"
 BY_DUE = "byDue"
+
+ANSWERED_LIFE = timedelta(days=7)
+"""How long an answered command is kept: a repeated result, or the next try, may ask for it."""
 
 MAX_WRITES = 100
 """Rows in one transaction ("Quotas", DynamoDB Developer Guide)."""
@@ -117,7 +120,7 @@ def row_sk(row: Row) -> str:  # noqa: PLR0911  one kind a line
         case Message():
             return message_sk(row.number)
         case Command():
-            return command_sk(row.command_id)
+            return command_sk(row.command_id, answered=row.answered)
         case Input():
             return input_sk(row.request_id)
         case Sandbox():
@@ -138,9 +141,9 @@ def message_sk(number: int) -> str:
     return f"MESSAGE#{number:06d}"
 
 
-def command_sk(command_id: str) -> str:
-    """Return a command's sort key."""
-    return f"COMMAND#{command_id}"
+def command_sk(command_id: str, *, answered: bool = False) -> str:
+    """Return a command's sort key; with its answer it leaves the place of those still open."""
+    return f"{'ANSWERED' if answered else 'COMMAND'}#{command_id}"
 
 
 def input_sk(request_id: str) -> str:
@@ -158,9 +161,12 @@ def events_sk(last_id: int) -> str:
     return f"EVENTS#{last_id:012d}"
 
 
-def row_item(session_id: str, row: Row) -> Item:
+def row_item(session_id: str, row: Row, now: datetime) -> Item:
     """Return a row a session owns."""
-    return _item(session_pk(session_id), row_sk(row), row)
+    item = _item(session_pk(session_id), row_sk(row), row)
+    if isinstance(row, Command) and row.answered:
+        item["expires"] = epoch(now + ANSWERED_LIFE)
+    return item
 
 
 def events_item(session_id: str, batch: list[Event]) -> Item:

@@ -161,8 +161,8 @@ def _cancel(ports: Ports, work: Work) -> list[Command]:
     attempt = ports.store.attempt(session.session_id, session.attempt_number)
     rows = [
         row
-        for row in ports.store.commands(session.session_id)
-        if row.attempt_number == attempt.number and not row.answered
+        for row in ports.store.open_commands(session.session_id)
+        if row.attempt_number == attempt.number
     ]
     if session.active_turn:
         message = ports.store.message(session.session_id, session.active_turn.message_number)

@@ -84,7 +84,13 @@ class Store(Protocol):
         """Return a command."""
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
-        """Return the commands whose id begins so, oldest first."""
+        """Return the commands whose id begins so, answered ones too, oldest first.
+
+        An answered one is forgotten after a week.
+        """
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that no result was taken of yet, oldest first."""
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""

@@ -73,9 +73,10 @@ def _command(ports: Ports, task: StepTask) -> None:
             lifecycle.end_step(work, attempt, task.step, StepStatus.SKIPPED, "No setup commands")
             return None
         _require_sandbox(ports, session.session_id)
-        tries = ports.store.commands(
-            session.session_id, f"{task.attempt_number}.{task.step.value}."
-        )
+        tries: list[Command] = []
+        if attempt.step(task.step).status is not StepStatus.PENDING:
+            prefix = f"{task.attempt_number}.{task.step.value}."
+            tries = ports.store.commands(session.session_id, prefix)
         latest = max(tries, key=lifecycle.try_number, default=None)
         if latest and latest.answered and latest.failure is None:
             return latest
