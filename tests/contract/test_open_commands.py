@@ -51,9 +51,7 @@ def commanded(runner: Runner, kind: str) -> str:
     return str([frame for frame in runner.frames() if frame.get("kind") == kind][-1]["id"])
 
 
-def test_answered_commands_are_read_by_no_heartbeat(
-    ports: MemoryPorts, dynamodb: Any
-) -> None:
+def test_answered_commands_are_read_by_no_heartbeat(ports: MemoryPorts, dynamodb: Any) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     for _ in range(3):

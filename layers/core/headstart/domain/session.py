@@ -280,8 +280,9 @@ class Snapshot(RowModel):
 class Command(RowModel):
     """A command to the runner: a row first, a frame second.
 
-    `task_token` is the Step Functions task that waits for it (None for a prompt outside an
-    attempt); `answered` once a result was taken.
+    `snapshot` names the copy of the work that it makes or sends; `task_token` is the Step Functions
+    task that waits for it (None for a prompt outside an attempt); `answered` once a result was
+    taken.
     """
 
     command_id: str
@@ -289,6 +290,7 @@ class Command(RowModel):
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None
+    snapshot: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     task_token: str | None = None
     created_at: Timestamp
@@ -332,6 +334,11 @@ class Sandbox(RowModel):
     def name(self, session_id: str) -> str:
         """Return the name that makes starting it idempotent, within ECS's 36 characters."""
         return f"{session_id}-{self.attempt_number}-{self.try_number}"
+
+
+def session_of(sandbox_name: str) -> str:
+    """Return the id of the session that a sandbox was started for, by the sandbox's name."""
+    return sandbox_name.partition("-")[0]
 
 
 class Output(RowModel):

@@ -16,7 +16,7 @@ from headstart.domain.errors import (
     StepTimedOut,
 )
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Status
+from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Status, session_of
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
@@ -248,7 +248,7 @@ def stop_orphans(ports: Ports) -> int:
 
 
 def _stop_orphan(ports: Ports, task: StartedSandbox) -> bool:
-    ports.identify(task.name.partition("-")[0])
+    ports.identify(session_of(task.name))
     if _is_owned(ports, task) or ports.clock() - task.started_at <= ORPHAN_AGE:
         return False
     ports.sandboxes.stop(task.handle, "no session needs this task")
@@ -261,7 +261,7 @@ def _is_owned(ports: Ports, task: StartedSandbox) -> bool:
 
     Who started it may have died before writing that down, and the runner is accepted all the same.
     """
-    session_id = task.name.partition("-")[0]
+    session_id = session_of(task.name)
 
     def decide(work: Work) -> bool:
         sandbox = ports.store.sandbox(session_id)

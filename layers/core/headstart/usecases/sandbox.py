@@ -14,7 +14,14 @@ from headstart.domain.errors import (
     TaskTokenGone,
 )
 from headstart.domain.ids import new_secret
-from headstart.domain.session import Failure, Sandbox, SandboxStatus, Session, Status
+from headstart.domain.session import (
+    Failure,
+    Sandbox,
+    SandboxStatus,
+    Session,
+    Status,
+    session_of,
+)
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
@@ -196,10 +203,10 @@ def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
 def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
     """Take note that a task ended: its waiting step fails at once, a turn ends, a session sleeps.
 
-    `name` is what the task was started with, `<session>-<attempt>-<try>`. A task that is not the
+    `name` is what the task was started with. A task that is not the
     session's accepted one, or a session that is gone, is none of our business.
     """
-    session_id = name.partition("-")[0]
+    session_id = session_of(name)
     ports.identify(session_id)
     error = SandboxStopped(reason)
 

@@ -47,6 +47,7 @@ def snapshot_row(work: Work) -> Command:
     row = Command(
         command_id=f"{work.session.saving}.snapshot",
         kind=CommandKind.SNAPSHOT,
+        snapshot=work.session.saving,
         attempt_number=work.session.attempt_number,
         created_at=work.now,
     )
@@ -63,6 +64,7 @@ def upload_row(work: Work, made: Command) -> Command | None:
     row = Command(
         command_id=f"{name}.upload",
         kind=CommandKind.UPLOAD,
+        snapshot=name,
         attempt_number=work.session.attempt_number,
         args={
             **made.output,
@@ -76,8 +78,11 @@ def upload_row(work: Work, made: Command) -> Command | None:
 
 
 def snapshot_of(row: Command) -> str:
-    """Return the name of the snapshot that a command makes or sends."""
-    return row.command_id.partition(".")[0]
+    """Return the name of the snapshot that a command makes or sends.
+
+    An earlier version had it in the id alone.
+    """
+    return row.snapshot or row.command_id.partition(".")[0]
 
 
 def keep_snapshot(ports: Ports, work: Work, uploaded: Command) -> str | None:
