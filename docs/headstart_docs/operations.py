@@ -102,7 +102,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "list_sessions", "get", "/sessions", "List sessions",
-        "The caller's, newest first.",
+        "The caller's, newest first, and in short: what a session's sandbox printed, what waits in "
+        "its queue and what its agent asks is in the answer of `GET /sessions/{id}`; here are "
+        "`queueLength` and `pendingInputCount`.",
         200, answers.SessionPage,
         query=(
             Query("limit", "How many at most.", _number(1, PAGE_LIMIT, 20)),

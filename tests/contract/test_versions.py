@@ -278,6 +278,15 @@ def test_its_owner_is_told_in_words_and_sees_the_others(ports: MemoryPorts, tabl
     assert [item["sessionId"] for item in items] == [good]
 
 
+def test_a_session_whose_attempt_can_not_be_read_is_left_out_of_the_list(
+    ports: MemoryPorts, table: Table
+) -> None:
+    bad, good = created(ports.store), created(ports.store)
+    table.rewrite(f"SESSION#{bad}", "ATTEMPT#0001", spoil)
+    items = list_sessions(ports, "alice", None)["items"]
+    assert [item["sessionId"] for item in items] == [good]
+
+
 @pytest.mark.parametrize("sk", ["SESSION", "ATTEMPT#0001"])
 def test_the_janitor_passes_it_and_says_how_often(
     ports: MemoryPorts, table: Table, sk: str

@@ -19,6 +19,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.events import Event
 from headstart.domain.model import Model, format_time
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -30,7 +31,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.domain.work import IdempotencyKey, QuotaChange, Waiting, Work
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class DynamoStore:
         """Write a new session whole; conflicts on the owner's quota are retried with jitter."""
         writes = self._table.writes()
         writes.put(rows.session_item(work.session), "attribute_not_exists(pk)")
-        self._add_children(writes, work, quota)
+        self._add_children(writes, work, quota, LINE_LENGTH)
         writes.put(rows.ticket_item(ticket))
         for attempt in range(CONFLICT_TRIES):
             try:
@@ -68,7 +69,7 @@ class DynamoStore:
                 if used := cancelled.item_of(writes.key_index):
                     return rows.decode(used, IdempotencyKey)
                 if cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                    raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+                    raise _quota_exceeded(work, quota) from None
                 backoff(attempt)
             else:
                 return None
@@ -93,13 +94,19 @@ class DynamoStore:
                 raise SessionNotFound() from None
             only_quota = cancelled.code_of(0) != "ConditionalCheckFailed"
             if only_quota and cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+                raise _quota_exceeded(work, quota) from None
             raise Conflict("the session changed meanwhile") from None
 
-    def _add_children(self, writes: Writes, work: Work, quota: int) -> None:
+    def _add_children(
+        self, writes: Writes, work: Work, quota: int, line_length: int | None = None
+    ) -> None:
         session = work.session
         for row in work.rows:
-            writes.put(rows.row_item(session.session_id, row))
+            writes.put(rows.row_item(session.session_id, row, work.now))
+            if isinstance(row, Command) and row.answered:
+                writes.delete(
+                    rows.key(rows.session_pk(session.session_id), rows.command_sk(row.command_id))
+                )
         if work.persisted_events:
             writes.put(rows.events_item(session.session_id, work.persisted_events))
         if work.key:
@@ -109,30 +116,26 @@ class DynamoStore:
                 {":now": rows.epoch(work.now)},
                 return_old=True,
             )
-        if work.quota is QuotaChange.JOIN:
-            writes.quota_index = writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "ADD active :id",
-                {":id": {"SS": [session.session_id]}, ":limit": {"N": str(quota)}},
-                "attribute_not_exists(active) OR size(active) < :limit",
-            )
-        elif work.quota is QuotaChange.LEAVE:
-            writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "DELETE active :id",
-                {":id": {"SS": [session.session_id]}},
-            )
+        if left := work.left_line:
+            writes.delete(rows.key_of(rows.waiting_item(session.owner, left)))
+        if joined := work.joined_line:
+            writes.put(rows.waiting_item(session.owner, joined))
+        _add_place(writes, work, quota, line_length)
 
     # Reading sessions.
 
     def _readable(self, items: list[rows.Item], model: type[_M]) -> list[_M]:
         """Return what can be read; one row of a newer version shall not hide all others."""
-        found: list[_M] = []
+        return [row for _, row in self._readable_with_pk(items, model)]
+
+    def _readable_with_pk(self, items: list[rows.Item], model: type[_M]) -> list[tuple[str, _M]]:
+        found: list[tuple[str, _M]] = []
         for item in items:
+            pk = item["pk"]["S"]
             try:
-                found.append(rows.decode(item, model))
+                found.append((pk, rows.decode(item, model)))
             except RowUnreadable:
-                _log.exception("left out a row of %s", item["pk"]["S"])
+                _log.exception("left out a row of %s", pk)
         if len(found) < len(items):
             self._count_unreadable(len(items) - len(found))
         return found
@@ -175,8 +178,7 @@ class DynamoStore:
             Limit=limit,
         )
         found = answer["Items"]
-        by_pk = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
-        items = [by_pk[i["pk"]["S"]] for i in found if i["pk"]["S"] in by_pk]
+        items = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
         sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
         return sessions, found[-1]["created"]["S"] if more else None
@@ -198,6 +200,15 @@ class DynamoStore:
         """Return an attempt."""
         return rows.decode(self._require(session_id, rows.attempt_sk(number)), Attempt)
 
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions."""
+        pks = {rows.session_pk(session.session_id): session for session in sessions}
+        items = self._table.get_all(
+            [rows.key(pk, rows.attempt_sk(session.attempt_number)) for pk, session in pks.items()]
+        )
+        readable = self._readable_with_pk(items, Attempt)
+        return {pks[pk].session_id: attempt for pk, attempt in readable}
+
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for."""
         return rows.decode(self._require(session_id, "CONFIG"), SessionConfig)
@@ -218,13 +229,26 @@ class DynamoStore:
 
     def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
-        item = self._table.get(rows.session_pk(session_id), rows.command_sk(command_id))
-        return rows.decode(item, Command) if item else None
+        for answered in (False, True):
+            sk = rows.command_sk(command_id, answered=answered)
+            if item := self._table.get(rows.session_pk(session_id), sk):
+                return rows.decode(item, Command)
+        return None
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so, oldest first."""
-        items = self._children(session_id, rows.command_sk(prefix))
+        items = [
+            item
+            for answered in (False, True)
+            for item in self._children(session_id, rows.command_sk(prefix, answered=answered))
+        ]
         return sorted(self._readable(items, Command), key=lambda row: row.created_at)
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that have no answer, oldest first."""
+        found = self._readable(self._children(session_id, rows.command_sk("")), Command)
+        # An earlier version left those with an answer among them.
+        return sorted((r for r in found if not r.answered), key=lambda row: row.created_at)
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""
@@ -240,6 +264,12 @@ class DynamoStore:
         """Return something the agent asked."""
         item = self._table.get(rows.session_pk(session_id), rows.input_sk(request_id))
         return rows.decode(item, Input) if item else None
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return things the agent asked."""
+        pk = rows.session_pk(session_id)
+        items = self._table.get_all([rows.key(pk, rows.input_sk(i)) for i in request_ids])
+        return self._readable(items, Input)
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
@@ -287,6 +317,34 @@ class DynamoStore:
         """Have sessions not count any more."""
         ids = {":ids": {"SS": sorted(session_ids)}}
         self._table.update(rows.key(rows.owner_pk(owner), "QUOTA"), "DELETE active :ids", ids)
+
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        answer = self._table.page(
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={
+                ":pk": {"S": rows.owner_pk(owner)},
+                ":sk": {"S": rows.LINE},
+            },
+            ConsistentRead=True,
+        )
+        return self._readable(answer["Items"], Waiting)
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take a place out of the line, and out of the number of those who wait."""
+        writes = self._table.writes()
+        writes.delete(rows.key_of(rows.waiting_item(owner, waiting)), "attribute_exists(pk)")
+        writes.update(
+            rows.key(rows.owner_pk(owner), "QUOTA"), "ADD waiting :change", {":change": {"N": "-1"}}
+        )
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                return self._table.transact(writes)
+            except Cancelled as cancelled:
+                if "ConditionalCheckFailed" in cancelled.codes:
+                    return None
+                backoff(attempt)
+        raise Conflict("the line kept changing")
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
@@ -385,3 +443,42 @@ def _messages_above(session_id: str, after: int) -> dict[str, Any]:
         },
         "ConsistentRead": True,
     }
+
+
+def _add_place(writes: Writes, work: Work, quota: int, line_length: int | None) -> None:
+    """Add the one update of the owner's QUOTA row: the set of places, and how many wait.
+
+    Whoever has no place yet may not overtake: while others wait it is refused, unless it comes out
+    of the line itself. `line_length` is how many may wait, None for any number.
+    """
+    waiting = (1 if work.joined_line else 0) - (1 if work.left_line else 0)
+    own = work.session.session_id
+    verbs: dict[str, list[str]] = {}
+    values: dict[str, Any] = {}
+    condition: str | None = None
+    if work.quota:
+        verbs["ADD" if work.quota is QuotaChange.JOIN else "DELETE"] = ["active :ids"]
+        values[":ids"] = {"SS": [own]}
+    if waiting:
+        verbs.setdefault("ADD", []).append("waiting :change")
+        values[":change"] = {"N": str(waiting)}
+    if work.quota is QuotaChange.JOIN:
+        condition = "attribute_not_exists(active) OR size(active) < :limit"
+        values |= {":own": {"S": own}, ":limit": {"N": str(quota)}}
+        if not work.left_line:
+            condition = f"({condition}) AND (attribute_not_exists(waiting) OR waiting < :most)"
+            values[":most"] = {"N": "1"}
+        condition = f"contains(active, :own) OR ({condition})"
+    elif work.joined_line and line_length is not None:
+        condition = "attribute_not_exists(waiting) OR waiting < :most"
+        values[":most"] = {"N": str(line_length)}
+    if verbs:
+        expression = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in verbs.items())
+        quota_row = rows.key(rows.owner_pk(work.session.owner), "QUOTA")
+        writes.quota_index = writes.update(quota_row, expression, values, condition)
+
+
+def _quota_exceeded(work: Work, quota: int) -> QuotaExceeded:
+    if work.joined_line:
+        return QuotaExceeded(f"at most {LINE_LENGTH} sessions may wait for a place")
+    return QuotaExceeded(f"at most {quota} sessions may be active")

@@ -22,6 +22,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.events import Event
 from headstart.domain.model import Model
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -33,7 +34,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.domain.work import IdempotencyKey, QuotaChange, Waiting, Work
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -47,6 +48,7 @@ class MemoryStore:
         self.rows: dict[str, dict[str, Model]] = defaultdict(dict)
         self.event_log: dict[str, list[Event]] = defaultdict(list)
         self.quota: dict[str, set[str]] = defaultdict(set)
+        self.lines: dict[str, list[Waiting]] = defaultdict(list)
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
@@ -58,7 +60,7 @@ class MemoryStore:
         owner = work.session.owner
         if work.key and (used := self.key(owner, work.key.key, work.now)):
             return used
-        self._check_quota(work, quota)
+        self._check_quota(work, quota, LINE_LENGTH)
         self._write(work)
         self.put_ticket(ticket)
         return None
@@ -74,24 +76,38 @@ class MemoryStore:
         work.session.version += 1
         self._write(work)
 
-    def _check_quota(self, work: Work, quota: int) -> None:
-        active = self.quota[work.session.owner]
-        if work.quota is QuotaChange.JOIN and len(active) >= quota:
+    def _check_quota(self, work: Work, quota: int, line_length: int | None = None) -> None:
+        active, line = self.quota[work.session.owner], self.lines[work.session.owner]
+        own = work.session.session_id
+        full = len(active) >= quota or (line and not work.left_line)
+        if work.quota is QuotaChange.JOIN and own not in active and full:
             raise QuotaExceeded(f"at most {quota} sessions may be active")
+        if work.joined_line and line_length is not None and len(line) >= line_length:
+            raise QuotaExceeded(f"at most {line_length} sessions may wait for a place")
 
     def _write(self, work: Work) -> None:
         session = work.session
-        parts = (session, *work.rows, work.persisted_events, work.key, work.quota)
-        check_count(sum(1 for part in parts if part))
+        answered = [row for row in work.rows if isinstance(row, Command) and row.answered]
+        left, joined = work.left_line, work.joined_line
+        place = work.quota or left or joined
+        parts = (session, *work.rows, *answered, work.persisted_events, work.key)
+        check_count(sum(1 for part in (*parts, place, left, joined) if part))
         if len({row_sk(row) for row in work.rows}) < len(work.rows):
             raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
         self.sessions[session.session_id] = session.model_copy(deep=True)
+        rows = self.rows[session.session_id]
+        for command in answered:
+            rows.pop(command_sk(command.command_id), None)
         for row in work.rows:
-            self.rows[session.session_id][row_sk(row)] = row.model_copy(deep=True)
+            rows[row_sk(row)] = row.model_copy(deep=True)
         self.event_log[session.session_id] += work.persisted_events
         if work.key:
             self.keys[session.owner, work.key.key] = work.key
+        if left:
+            self.lines[session.owner].remove(left)
+        if joined:
+            self.lines[session.owner].append(joined)
         if work.quota is QuotaChange.JOIN:
             self.quota[session.owner].add(session.session_id)
         elif work.quota is QuotaChange.LEAVE:
@@ -139,6 +155,14 @@ class MemoryStore:
         """Return an attempt."""
         return self._require(session_id, attempt_sk(number), Attempt)
 
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions."""
+        found = {
+            s.session_id: self._row(s.session_id, attempt_sk(s.attempt_number), Attempt)
+            for s in sessions
+        }
+        return {session_id: attempt for session_id, attempt in found.items() if attempt}
+
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for."""
         return self._require(session_id, "CONFIG", SessionConfig)
@@ -164,13 +188,18 @@ class MemoryStore:
 
     def command(self, session_id: str, command_id: str) -> Command | None:
         """Return a command."""
-        return self._row(session_id, command_sk(command_id), Command)
+        found = [row for row in self._all(session_id, Command) if row.command_id == command_id]
+        return min(found, key=lambda row: row.answered, default=None)
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands whose id begins so."""
         found = self._all(session_id, Command)
         found = [row for row in found if row.command_id.startswith(prefix)]
         return sorted(found, key=lambda row: row.created_at)
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that have no answer."""
+        return [row for row in self.commands(session_id) if not row.answered]
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the sandbox."""
@@ -183,6 +212,11 @@ class MemoryStore:
     def input(self, session_id: str, request_id: str) -> Input | None:
         """Return something the agent asked."""
         return self._row(session_id, input_sk(request_id), Input)
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return things the agent asked."""
+        found = (self.input(session_id, request_id) for request_id in request_ids)
+        return [asked for asked in found if asked]
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
@@ -211,6 +245,15 @@ class MemoryStore:
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
         self.quota[owner] -= session_ids
+
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        return sorted(self.lines[owner], key=lambda waiting: (waiting.since, waiting.session_id))
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for."""
+        if waiting in self.lines[owner]:
+            self.lines[owner].remove(waiting)
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""

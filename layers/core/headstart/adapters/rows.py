@@ -8,7 +8,7 @@ operator's query needs.
 import hashlib
 import json
 import zlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -29,13 +29,17 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, Row
+from headstart.domain.work import IdempotencyKey, Row, Waiting
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)
 
+LINE = "LINE#"
 BY_OWNER = "byOwner"
 BY_DUE = "byDue"
+
+ANSWERED_LIFE = timedelta(days=7)
+"""How long an answered command is kept: a repeated result, or the next try, may ask for it."""
 
 MAX_WRITES = 100
 """Rows in one transaction ("Quotas", DynamoDB Developer Guide)."""
@@ -117,7 +121,7 @@ def row_sk(row: Row) -> str:  # noqa: PLR0911  one kind a line
         case Message():
             return message_sk(row.number)
         case Command():
-            return command_sk(row.command_id)
+            return command_sk(row.command_id, answered=row.answered)
         case Input():
             return input_sk(row.request_id)
         case Sandbox():
@@ -138,9 +142,9 @@ def message_sk(number: int) -> str:
     return f"MESSAGE#{number:06d}"
 
 
-def command_sk(command_id: str) -> str:
-    """Return a command's sort key."""
-    return f"COMMAND#{command_id}"
+def command_sk(command_id: str, *, answered: bool = False) -> str:
+    """Return a command's sort key; with its answer it leaves the place of those still open."""
+    return f"{'ANSWERED' if answered else 'COMMAND'}#{command_id}"
 
 
 def input_sk(request_id: str) -> str:
@@ -158,9 +162,12 @@ def events_sk(last_id: int) -> str:
     return f"EVENTS#{last_id:012d}"
 
 
-def row_item(session_id: str, row: Row) -> Item:
+def row_item(session_id: str, row: Row, now: datetime) -> Item:
     """Return a row a session owns."""
-    return _item(session_pk(session_id), row_sk(row), row)
+    item = _item(session_pk(session_id), row_sk(row), row)
+    if isinstance(row, Command) and row.answered:
+        item["expires"] = epoch(now + ANSWERED_LIFE)
+    return item
 
 
 def events_item(session_id: str, batch: list[Event]) -> Item:
@@ -173,6 +180,17 @@ def events_item(session_id: str, batch: list[Event]) -> Item:
 def decode_events(item: Item) -> list[Event]:
     """Return the events of a batch."""
     return [Event.model_validate(event) for event in json.loads(item["data"]["S"])]
+
+
+def waiting_item(owner: str, waiting: Waiting) -> Item:
+    """Return the row of a place in line; rows of an owner's line are in its order."""
+    sk = f"{LINE}{format_time(waiting.since)}#{waiting.session_id}"
+    return _item(owner_pk(owner), sk, waiting)
+
+
+def key_of(item: Item) -> Item:
+    """Return an item's primary key."""
+    return {name: item[name] for name in ("pk", "sk")}
 
 
 def key_item(owner: str, used: IdempotencyKey) -> Item:

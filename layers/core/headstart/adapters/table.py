@@ -100,16 +100,17 @@ class Table:
         with translated():
             return self._client.query(TableName=self._name, **query)
 
-    def get_all(self, keys: list[rows.Item]) -> dict[str, rows.Item]:
-        """Return the items of these keys that there are, by `pk`."""
-        found: dict[str, rows.Item] = {}
-        request: Any = {self._name: {"Keys": keys}} if keys else {}
+    def get_all(self, keys: list[rows.Item]) -> list[rows.Item]:
+        """Return the items of up to 100 keys, in their order, without those that are not there."""
+        found: dict[tuple[str, str], rows.Item] = {}
+        request: Any = {self._name: {"Keys": keys, "ConsistentRead": True}} if keys else {}
         for attempt in range(CONFLICT_TRIES):
             if not request:
-                return found
+                return [found[at] for key in keys if (at := _place(key)) in found]
             with translated():
                 answer: Any = self._client.batch_get_item(RequestItems=request)
-            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
+            items = answer["Responses"].get(self._name, [])
+            found |= {_place(item): item for item in items}
             request = answer.get("UnprocessedKeys")
             if request:
                 backoff(attempt)
@@ -168,3 +169,7 @@ class Table:
                 return
             backoff(attempt)
         raise ServiceUnavailable("the table kept postponing a deletion")
+
+
+def _place(item: rows.Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]

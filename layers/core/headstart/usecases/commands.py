@@ -108,9 +108,8 @@ def pending_frames(
     """Return the frames of the commands that wait for their results: all, or the older ones."""
     rows = [
         row
-        for row in ports.store.commands(session.session_id)
-        if not row.answered
-        and row.attempt_number == session.attempt_number
+        for row in ports.store.open_commands(session.session_id)
+        if row.attempt_number == session.attempt_number
         and (before is None or row.created_at <= before)
     ]
     if not rows:

@@ -25,9 +25,6 @@ STOP_PATIENCE = timedelta(minutes=5)
 """How long a sandbox may take to stop; ECS kills it after half a minute."""
 
 _CLEAR_TIME = timedelta(seconds=10)
-_SNAPSHOTS = "snap_"
-"""How the ids of the commands begin that make and upload a snapshot."""
-
 _SLICE_ROWS = 200
 
 
@@ -83,8 +80,7 @@ def _stop(ports: Ports, session_id: str) -> None:
 
 def _is_uploading(ports: Ports, session_id: str) -> bool:
     """Say whether a URL to put an object by may still be in use."""
-    rows = ports.store.commands(session_id, _SNAPSHOTS)
-    return any(row.kind is CommandKind.UPLOAD and not row.answered for row in rows)
+    return any(row.kind is CommandKind.UPLOAD for row in ports.store.open_commands(session_id))
 
 
 def _may_run(ports: Ports, session_id: str) -> bool:

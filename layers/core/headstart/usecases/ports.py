@@ -20,7 +20,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, Work
+from headstart.domain.work import IdempotencyKey, Waiting, Work
 
 Clock = Callable[[], datetime]
 
@@ -35,14 +35,16 @@ class Store(Protocol):
         """Write a new session whole, in one call.
 
         Returns None when written, or the key's earlier use when `work.key` was used before and
-        has not expired; nothing is written then. Raises QuotaExceeded.
+        has not expired; nothing is written then. Raises QuotaExceeded as `commit` does, and when
+        LINE_LENGTH wait already.
         """
 
     def commit(self, work: Work, quota: int) -> None:
         """Write a change whole, in one call.
 
         Raises Conflict when the session changed since it was read, SessionNotFound when it is
-        gone, QuotaExceeded when it may not join its owner's active sessions.
+        gone, QuotaExceeded when it may not join its owner's active sessions: they are as many as
+        may be, or others wait in line and it is not one of them. Who has a place keeps it.
         """
 
     def session(self, session_id: str) -> Session:
@@ -58,6 +60,12 @@ class Store(Protocol):
 
     def attempt(self, session_id: str, number: int) -> Attempt:
         """Return an attempt; raises SessionNotFound."""
+
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of up to 100 sessions by session id, in one call.
+
+        One that is gone or can't be read is left out.
+        """
 
     def config(self, session_id: str) -> SessionConfig:
         """Return what was asked for; raises SessionNotFound."""
@@ -78,7 +86,13 @@ class Store(Protocol):
         """Return a command."""
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
-        """Return the commands whose id begins so, oldest first."""
+        """Return the commands whose id begins so, answered ones too, oldest first.
+
+        An answered one is forgotten after a week.
+        """
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that no result was taken of yet, oldest first."""
 
     def sandbox(self, session_id: str) -> Sandbox | None:
         """Return the session's sandbox."""
@@ -88,6 +102,9 @@ class Store(Protocol):
 
     def input(self, session_id: str, request_id: str) -> Input | None:
         """Return something the agent asked."""
+
+    def inputs(self, session_id: str, request_ids: list[str]) -> list[Input]:
+        """Return up to 100 things the agent asked, in that order, in one call."""
 
     def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
         """Return what is kept of a step's output."""
@@ -106,6 +123,12 @@ class Store(Protocol):
 
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
+
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits for a place, the first in line first: up to a few thousand."""
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for; a place that is gone is fine."""
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how many milliseconds each step took an owner before on a repository."""

@@ -12,7 +12,7 @@ from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.errors import SessionNotFound, ValidationFailed
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
-from headstart.domain.views import is_waiting, message_view, session_view
+from headstart.domain.views import is_waiting, message_view, session_view, summary_view
 from headstart.usecases.ports import Ports
 
 PAGE_LIMIT = 100
@@ -47,23 +47,24 @@ def view_of(ports: Ports, session: Session, *, snapshot: bool = False) -> dict[s
     output = (
         ports.store.output(session.session_id, attempt.number, failed.value) if failed else None
     )
-    asked = [ports.store.input(session.session_id, i) for i in session.pending_inputs]
     return session_view(
         session,
         attempt,
         [message for message in waiting if is_waiting(message)],
         output,
-        inputs=[found for found in asked if found],
+        inputs=ports.store.inputs(session.session_id, session.pending_inputs),
         snapshot=snapshot,
     )
 
 
 def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:
-    """Return a page of the owner's sessions, newest first."""
+    """Return a page of the owner's sessions, newest first: three reads, however long it is."""
     sessions, following = ports.store.sessions_of(
         owner, _decode(cursor) if cursor else None, min(limit, PAGE_LIMIT)
     )
-    items = [view_of(ports, s) for s in sessions if s.status is not Status.DELETING]
+    shown = [session for session in sessions if session.status is not Status.DELETING]
+    attempts = ports.store.attempts(shown)
+    items = [summary_view(s, attempts[s.session_id]) for s in shown if s.session_id in attempts]
     return {"items": items, "nextCursor": _encode(following) if following else None}
 
 
