@@ -139,3 +139,14 @@ def turn_ended(
         "error": error,
         **more,
     }
+
+
+def statuses(ports: MemoryPorts, session_id: str) -> dict[str, str]:
+    """Return how the steps of the first attempt stand."""
+    attempt = ports.store.attempt(session_id, 1)
+    return {record.step.value: record.status.value for record in attempt.steps}
+
+
+def types(ports: MemoryPorts, session_id: str) -> list[str]:
+    """Return the types of the persisted events, in order."""
+    return [event.type for event in ports.store.event_log[session_id]]

@@ -19,7 +19,7 @@ from headstart.usecases.messages import initiate, send_message
 from headstart.usecases.preparation import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.sessions import get_session
-from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
+from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended, types
 
 S = StepName
 
@@ -30,10 +30,6 @@ def commands(runner: Runner) -> list[str]:
 
 def say(ports: MemoryPorts, session_id: str, text: str = "more") -> None:
     send_message(ports, "alice", session_id, SendMessage(prompt=text), None)
-
-
-def types(ports: MemoryPorts, session_id: str) -> list[str]:
-    return [event.type for event in ports.store.event_log[session_id]]
 
 
 @pytest.mark.parametrize("step", [s.name for s in STEPS[1:]], ids=str)
