@@ -10,7 +10,7 @@ from headstart.domain import requests
 from headstart.domain.calls import EFFECTS, Call, Effect
 from headstart.domain.model import Model
 from headstart.domain.session import Status
-from headstart.usecases.sessions import PAGE_LIMIT, WAIT_LIMIT_SECONDS
+from headstart.usecases.read import PAGE_LIMIT, WAIT_LIMIT_SECONDS
 from headstart_docs import answers
 
 Error = type[e.HeadstartError]

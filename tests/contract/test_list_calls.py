@@ -4,11 +4,11 @@ from typing import Any
 
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Input
-from headstart.domain.work import Work
 from headstart.usecases.create import create_session
-from headstart.usecases.sessions import get_session, list_sessions
+from headstart.usecases.read import get_session, list_sessions
 from tests.contract.test_store import NOW
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")

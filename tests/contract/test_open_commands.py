@@ -8,12 +8,12 @@ import pytest
 
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import Command
 from headstart.domain.steps import StepName
-from headstart.domain.work import Work
-from headstart.usecases.messages import send_message
 from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.talk import send_message
 from tests.contract.test_store import NOW, QUOTA
 from tests.contract.test_store import created as created_in
 from tests.unit.helpers import Runner, begin, created, running, turn_ended

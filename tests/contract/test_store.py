@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headstart.domain import events
+from headstart.domain.change import IdempotencyKey, QuotaChange, Work
 from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
 from headstart.domain.ids import new_session_id
@@ -24,7 +25,6 @@ from headstart.domain.session import (
     Status,
 )
 from headstart.domain.steps import StepName
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,14 +10,14 @@ import pytest
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
 from headstart.domain.requests import CreateSession, SendMessage
 from headstart.domain.session import Command, Message, MessageStatus
-from headstart.domain.work import Work
 from headstart.usecases import retry
 from headstart.usecases.create import create_session
-from headstart.usecases.messages import send_message
 from headstart.usecases.ports import Store
+from headstart.usecases.talk import send_message
 from tests.contract.test_store import NOW, QUOTA, created, new_ticket
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")

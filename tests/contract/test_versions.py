@@ -11,6 +11,7 @@ import pytest
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
+from headstart.domain.change import Row, Work
 from headstart.domain.errors import RowUnreadable
 from headstart.domain.model import RowModel
 from headstart.domain.session import (
@@ -29,10 +30,9 @@ from headstart.domain.session import (
     Turn,
 )
 from headstart.domain.steps import StepName
-from headstart.domain.work import Row, Work
 from headstart.usecases.change import publish
 from headstart.usecases.janitor import sweep
-from headstart.usecases.sessions import get_session, list_messages, list_sessions
+from headstart.usecases.read import get_session, list_messages, list_sessions
 from tests.contract.test_store import NOW, QUOTA, created, viewer
 
 MARK = {"fromTomorrow": {"list": [1, 0.5, None, "ü"]}}

@@ -8,9 +8,9 @@ from headstart.domain.requests import SendMessage
 from headstart.domain.session import MessageStatus, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.janitor import sweep
-from headstart.usecases.messages import initiate, send_message
-from headstart.usecases.preparation import finish_preparation
+from headstart.usecases.prepare import finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.talk import initiate, send_message
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
 
 
@@ -59,7 +59,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headstart.usecases.messages.dispatch", dies)
+    monkeypatch.setattr("headstart.usecases.talk.dispatch", dies)
     monkeypatch.setattr("headstart.usecases.runner.dispatch", dies)
 
 

@@ -4,9 +4,9 @@ import json
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.steps import StepName
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import stream_ticket
-from headstart.usecases.viewers import connect_viewer
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import stream_ticket
+from headstart.usecases.watch import connect_viewer
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running
 
 URL = "https://github.com/org/name.git"

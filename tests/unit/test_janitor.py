@@ -12,7 +12,7 @@ from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import Attempt, SandboxStatus, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import janitor, sandbox
-from headstart.usecases.deletion import delete_session
+from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import ORPHANS_TIME, SWEEP_TIME, run, stop_orphans, sweep
 from headstart.usecases.ports import StartedSandbox
 from headstart_local.packaging import read_template

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.errors import Conflict
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import Session
-from headstart.domain.work import Work
 from headstart.usecases import retry
-from headstart.usecases.messages import send_message
+from headstart.usecases.talk import send_message
 from tests.unit.helpers import created
 
 READ_SECONDS = 0.005

@@ -98,11 +98,11 @@ def test_a_message_that_a_leaving_sandbox_never_took_waits_for_the_next(
     say(ports, runner.session_id)
     prompt = last(runner, "prompt")
     runner.new_frames()
-    runner.send("leaving")
+    runner.send("leaving", delivering=[])
     assert "leave" not in [frame["type"] for frame in runner.new_frames()]
     message = ports.store.message(runner.session_id, 2)
     assert message.status is MessageStatus.QUEUED
-    runner.fail(prompt["id"], "DeliveryFailed")
+    runner.fail(prompt["id"], "SandboxLeaving")
     save(ports, runner)
     session = ports.store.session(runner.session_id)
     assert (session.status, session.hold) == (Status.PREPARING, None)

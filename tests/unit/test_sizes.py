@@ -8,9 +8,9 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.session import Failure, Input, Output, Status
 from headstart.domain.steps import StepName, StepStatus
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import get_session, list_sessions, stream_ticket
-from headstart.usecases.viewers import connect_viewer
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import get_session, list_sessions, stream_ticket
+from headstart.usecases.watch import connect_viewer
 from tests.unit.helpers import created
 
 LAMBDA_BYTES = 6 * 1024 * 1024

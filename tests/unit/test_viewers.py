@@ -7,12 +7,12 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
+from headstart.domain.change import Work
 from headstart.domain.errors import TicketRefused
-from headstart.domain.work import Work
 from headstart.usecases.change import change, publish
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import stream_ticket
-from headstart.usecases.viewers import PAGE_EVENTS, connect_viewer, disconnect
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import stream_ticket
+from headstart.usecases.watch import PAGE_EVENTS, connect_viewer, disconnect
 from tests.unit.helpers import created
 
 SUBSCRIBE = json.dumps({"action": "subscribe", "after": 0})

@@ -129,6 +129,11 @@ class Table:
             ExpressionAttributeValues=values,
         )
 
+    def delete(self, key: rows.Item) -> None:
+        """Delete an item; one that is not there is fine."""
+        with translated():
+            self._client.delete_item(TableName=self._name, Key=key)
+
     def delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
         """Delete a row that is as it was `:read`; False where it isn't any more."""
         return self._write(

@@ -26,6 +26,7 @@ from headstart.domain.session import (
     Session,
     SessionConfig,
     Snapshot,
+    Waiting,
 )
 
 HotRow = Attempt | Sandbox | Command | Connection
@@ -195,6 +196,18 @@ class Change:
     def reply(self, connection_id: str, *frames: OpenModel) -> None:
         """Have frames sent after all errands: an ack never overtakes what it acknowledges."""
         self.replies += [(connection_id, frame) for frame in frames]
+
+    @property
+    def left_line(self) -> Waiting | None:
+        """The place in its owner's line that the session gives up by this change."""
+        before, after = Waiting.of(self.before), Waiting.of(self.session)
+        return None if before == after else before
+
+    @property
+    def joined_line(self) -> Waiting | None:
+        """The place in its owner's line that the session takes by this change."""
+        before, after = Waiting.of(self.before), Waiting.of(self.session)
+        return None if before == after else after
 
     @property
     def persisted_events(self) -> list[Event]:

@@ -71,12 +71,6 @@ class TicketRefused(HeadstartError):
     status, title = 401, "The ticket is not valid"
 
 
-class TooManyViewers(HeadstartError):
-    """A session has as many viewers as it may."""
-
-    status, title, retryable = 429, "Too many viewers", True
-
-
 class Forbidden(HeadstartError):
     """The credential is valid for something else."""
 
@@ -153,6 +147,15 @@ class RowUnreadable(ServiceUnavailable):
     """A row can't be read: a newer version wrote it, or it is broken. It is left as it is."""
 
     title = "Written by a newer version"
+
+
+# What is said on the stream only.
+
+
+class TooManyViewers(HeadstartError):
+    """As many connections watch the session as may."""
+
+    title, retryable = "Too many viewers", True
 
 
 # What adapters raise towards use cases.

@@ -4,11 +4,11 @@ What is shown of a session is bounded whatever its sandbox says, with every char
 answer of Lambda's has 6 MB at most, a WebSocket message 128 KB.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.fitting import fitting
 from headstart.domain.model import format_time
 from headstart.domain.session import (
     Attempt,
@@ -27,19 +27,20 @@ SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How much is shown of what a sandbox says: characters of a text, bytes of all inputs."""
+    """How much is shown of what a sandbox says: characters of texts, bytes of an input and of all."""
 
     output: int
     message: int
     reason: int
+    input: int = 0
     inputs: int = 0
 
 
-_WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, inputs=1024 * 1024)
-_SNAPSHOT = _Room(output=SNAPSHOT_OUTPUT_CHARACTERS, message=1000, reason=2000, inputs=48 * 1024)
+_WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, input=64 * 1024, inputs=512 * 1024)
+_SNAPSHOT = _Room(
+    output=SNAPSHOT_OUTPUT_CHARACTERS, message=1000, reason=2000, input=8 * 1024, inputs=48 * 1024
+)
 _IN_LIST = _Room(output=0, message=200, reason=500)
-_CUT_TEXT = 200
-"""The characters of each text in an input whose body has no room."""
 
 
 def session_view(
@@ -64,7 +65,7 @@ def session_view(
         }
         for message in waiting
     ]
-    view["pendingInputs"] = _input_views(inputs, room.inputs)
+    view["pendingInputs"] = _input_views(inputs, room)
     return view
 
 
@@ -126,11 +127,11 @@ def _step_view(record: StepRecord, output: Output | None, room: _Room) -> dict[s
     return {key: value for key, value in view.items() if value is not None or key.endswith("At")}
 
 
-def _input_views(inputs: Sequence[Input], room: int) -> list[dict[str, Any]]:
+def _input_views(inputs: Sequence[Input], room: _Room) -> list[dict[str, Any]]:
+    limit = min(room.input, room.inputs // max(1, len(inputs)))
     views = []
     for asked in inputs:
-        body, size = _fitting(asked.body, room)
-        room -= size
+        body = fitting(asked.body, limit)
         view = {
             "requestId": asked.request_id,
             "turnId": asked.turn_id,
@@ -138,27 +139,8 @@ def _input_views(inputs: Sequence[Input], room: int) -> list[dict[str, Any]]:
             "body": body,
             "createdAt": format_time(asked.created_at),
         }
-        views.append(view if body == asked.body else view | {"cut": True})
+        views.append(view if body is asked.body else {**view, "truncated": True})
     return views
-
-
-def _fitting(body: dict[str, Any], room: int) -> tuple[dict[str, Any], int]:
-    """Return as much of a body as fits, and its size: whole, else with short texts, else empty."""
-    for candidate in (body, _short(body)):
-        size = len(json.dumps(candidate))
-        if size <= room:
-            return candidate, size
-    return {}, 0
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str):
-        return value[:_CUT_TEXT]
-    if isinstance(value, list):
-        return [_short(item) for item in value]
-    if isinstance(value, dict):
-        return {key[:_CUT_TEXT]: _short(item) for key, item in value.items()}
-    return value
 
 
 def message_view(message: Message) -> dict[str, Any]:

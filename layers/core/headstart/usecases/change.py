@@ -10,9 +10,7 @@ from headstart.domain.change import Change
 from headstart.domain.connections import Role
 from headstart.domain.errors import (
     HeadstartError,
-    QuotaExceeded,
     ServiceUnavailable,
-    SessionNotFound,
     TaskTokenGone,
 )
 from headstart.domain.life import sleeping, watching
@@ -41,16 +39,13 @@ def follow(ports: Ports, work: Change) -> None:
     for errand in work.errands:
         try:
             _DOERS[type(errand)](ports, work, errand)
-        except HeadstartError:
+        except Exception:
             if isinstance(errand, _AWAITED):
                 raise
-            kind = type(errand).__name__
-            _log.warning("what follows a change could not be done", exc_info=True)
-            ports.metrics.count("ErrandsFailed", Errand=kind)
+            _log.exception("what follows a change could not be done")
+            ports.metrics.count("ErrandsFailed", Errand=type(errand).__name__)
     for connection_id, frame in work.replies:
-        connection = work.connections.get(connection_id)
-        if connection is not None:
-            outbox.post_frames(ports, connection, [frame])
+        outbox.post_frames(ports, connection_id, Role.RUNNER, [frame])
     if gone:
         _forget(ports, work.session.session_id, gone)
 
@@ -64,7 +59,7 @@ def _forget(ports: Ports, session_id: str, connection_ids: Iterable[str]) -> Non
             _DOERS[type(errand)](ports, work, errand)
         for name in names:
             ports.store.remove_connection(name)
-    except (ServiceUnavailable, SessionNotFound):
+    except HeadstartError:
         _log.info("who is gone is found to be gone again")
 
 

@@ -25,15 +25,15 @@ def commit(
 ) -> tuple[Change, T]:
     """Run a decision on a fresh read until its change commits; a rival's makes it decide again.
 
-    Who finds no place waits in line where the deployment has one; else a wake that nobody asked
-    for is left for later. Raises what the decision raises, SessionNotFound, QuotaExceeded where a
-    caller insists, and Conflict after CONFLICT_TRIES.
+    Who finds no place waits in line where the deployment lets people wait, and everywhere where
+    nobody is there to be refused. Raises what the decision raises, SessionNotFound, QuotaExceeded,
+    and Conflict after CONFLICT_TRIES.
     """
-    may_wake, in_line = True, False
+    has_looked = in_line = False
     for attempt in range(CONFLICT_TRIES):
         change = read(ports, session_id, also)
         result = decide(change)
-        settle(change, may_wake=may_wake)
+        settle(change)
         if in_line and change.quota is QuotaChange.JOIN:
             wait_in_line(change)
         if change.is_empty:
@@ -43,15 +43,22 @@ def commit(
         except Conflict:
             backoff(attempt)
         except QuotaExceeded:
-            if ports.policy.wait_in_line:
-                in_line = True
-            elif change.insists:
+            if not has_looked:
+                has_looked = True
+                if _make_room(ports, change.session.owner):
+                    continue
+            if change.insists and not ports.policy.wait_in_line:
                 raise
-            else:
-                may_wake = False
+            in_line = True
         else:
             return change, result
     raise Conflict(f"session {session_id} kept changing; try again")
+
+
+def _make_room(ports: Ports, owner: str) -> bool:
+    from headstart.usecases.line import make_room  # noqa: PLC0415  it changes other sessions
+
+    return make_room(ports, owner)
 
 
 def read(ports: Ports, session_id: str, also: Also = nothing) -> Change:
@@ -62,7 +69,7 @@ def read(ports: Ports, session_id: str, also: Also = nothing) -> Change:
     """
     found = ports.store.load(session_id)
     names = [*_head(found), *also(found)]
-    found.more = ports.store.rows(session_id, names) if names else {}
+    found.more = ports.store.named(session_id, names) if names else {}
     return Change(found, ports.clock(), ports.policy)
 
 

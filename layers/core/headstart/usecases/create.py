@@ -20,7 +20,7 @@ from headstart.domain.policy import Policy
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Session, Status
 from headstart.usecases.change import follow
-from headstart.usecases.line import free_leaked_places
+from headstart.usecases.line import admit_next, make_room
 from headstart.usecases.ports import Ports
 
 
@@ -66,13 +66,22 @@ def _write(
 
 def _record(ports: Ports, work: Change, ticket: Ticket) -> IdempotencyKey | None:
     """Write the session; over the quota without a place, where the deployment lets people wait."""
+    owner = work.session.owner
     try:
         return ports.store.create(work, ticket)
     except QuotaExceeded:
-        if not free_leaked_places(ports, work.session.owner):
+        has_room = make_room(ports, owner)
+        if not has_room and not ports.policy.wait_in_line:
+            raise
+    if has_room:
+        try:
+            return ports.store.create(work, ticket)
+        except QuotaExceeded:
+            # Others have waited longer for that place.
+            admit_next(ports, owner)
             if not ports.policy.wait_in_line:
                 raise
-            wait_in_line(work)
+    wait_in_line(work)
     return ports.store.create(work, ticket)
 
 

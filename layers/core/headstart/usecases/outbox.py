@@ -1,8 +1,7 @@
 """What is sent over WebSockets: events to viewers, commands and frames to the runner."""
 
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from headstart.domain import channel, command_args
 from headstart.domain.change import (
@@ -14,15 +13,22 @@ from headstart.domain.change import (
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.commands import SavedWork, step_args
-from headstart.domain.connections import Connection, Role
+from headstart.domain.connections import Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
+from headstart.domain.fitting import dumps, fitting
 from headstart.domain.model import OpenModel
 from headstart.domain.session import Command, Message, SessionConfig, Snapshot, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
+
+MESSAGE_BYTES = 128 * 1024
+"""A whole WebSocket message ("Amazon API Gateway endpoints and quotas")."""
+
+_ENVELOPE = 1024
+"""What an event and its frame add to an event's data, and more."""
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
@@ -45,23 +51,30 @@ def publish(ports: Ports, work: Change) -> list[str]:
     for connection in work.connections.values():
         if connection.role is Role.VIEWER and connection.is_open:
             expired = connection.expires_at <= work.now
-            if expired or not post(ports, connection, frames):
+            if expired or not post(ports, connection.connection_id, connection.role, frames):
                 gone.append(connection.connection_id)
     return gone
 
 
-def event_frames(events: Iterable[Event]) -> Iterable[str]:
-    """Return the fewest `events` frames within BATCH_BYTES that carry the events in order."""
+def event_frames(events: Iterable[Event]) -> Iterator[str]:
+    """Return the fewest `events` frames within BATCH_BYTES that carry the events in order.
+
+    An event too large for any frame is cut, and says so in its data: so every frame can be sent.
+    """
     batch: list[str] = []
-    size = 0
+    taken = 0
     for event in events:
-        text = json.dumps(event.to_json(), separators=(",", ":"), ensure_ascii=False)
+        text = dumps(event.to_json())
         length = len(text.encode())
-        if batch and size + length > BATCH_BYTES:
+        if length > MESSAGE_BYTES - _ENVELOPE:
+            cut = fitting(event.data, MESSAGE_BYTES - _ENVELOPE)
+            text = dumps(event.model_copy(update={"data": {**cut, "truncated": True}}).to_json())
+            length = len(text.encode())
+        if batch and taken + length > BATCH_BYTES:
             yield _events_frame(batch)
-            batch, size = [], 0
+            batch, taken = [], 0
         batch.append(text)
-        size += length + 1
+        taken += length + 1
     if batch:
         yield _events_frame(batch)
 
@@ -70,29 +83,29 @@ def _events_frame(batch: list[str]) -> str:
     return '{"type":"events","events":[' + ",".join(batch) + "]}"
 
 
-def post(ports: Ports, connection: Connection, messages: Iterable[str]) -> bool:
-    """Send messages in order; returns False if the connection is gone."""
+def post(ports: Ports, connection_id: str, role: Role, messages: Iterable[str]) -> bool:
+    """Send messages in order, each only after the one before; False if the connection is gone."""
     sent = 0
     try:
         for message in messages:
-            ports.sockets.post(connection.connection_id, message)
+            ports.sockets.post(connection_id, message)
             sent += 1
     except ConnectionGone:
-        ports.metrics.count("GoneSockets", Role=connection.role.value)
+        ports.metrics.count("GoneSockets", Role=role.value)
         return False
     except ServiceUnavailable:
         # A viewer notices the gap and asks again; a runner sends its batch again.
         _log.warning("could not post to a connection", exc_info=True)
-        ports.metrics.count("PostsFailed", Role=connection.role.value)
+        ports.metrics.count("PostsFailed", Role=role.value)
     finally:
         if sent:
-            ports.metrics.count("Frames", sent, Role=connection.role.value)
+            ports.metrics.count("Frames", sent, Role=role.value)
     return True
 
 
-def post_frames(ports: Ports, connection: Connection, frames: Iterable[OpenModel]) -> bool:
+def post_frames(ports: Ports, connection_id: str, role: Role, frames: Iterable[OpenModel]) -> bool:
     """Send downward frames, the larger ones in parts."""
-    return post(ports, connection, [text for frame in frames for text in encode(frame)])
+    return post(ports, connection_id, role, [text for frame in frames for text in encode(frame)])
 
 
 # To the runner.
@@ -101,9 +114,9 @@ def post_frames(ports: Ports, connection: Connection, frames: Iterable[OpenModel
 def send(ports: Ports, work: Change, frame: OpenModel | None) -> None:
     """Send a frame to the session's runner if it is connected; its next hello asks for the rest."""
     sandbox = work.sandbox
-    connection = work.connections.get(sandbox.connection_id or "") if sandbox else None
-    if frame is not None and connection is not None:
-        post_frames(ports, connection, [frame])
+    connection_id = sandbox.connection_id if sandbox else None
+    if frame is not None and connection_id is not None:
+        post_frames(ports, connection_id, Role.RUNNER, [frame])
 
 
 def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
@@ -115,7 +128,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
     names = [*([CONFIG] if step in _CONFIGURED else [])]
     # A first attempt has nothing to go back to.
     names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
-    found = ports.store.rows(session.session_id, names) if names else {}
+    found = ports.store.named(session.session_id, names) if names else {}
     config, snapshot = found.get(CONFIG), found.get(SNAPSHOT)
     args = step_args(
         step,
@@ -158,7 +171,7 @@ def _message(ports: Ports, work: Change, number: int) -> Message:
     if found is None and work.knows(name):
         found = work.get(name, Message)
     if found is None:
-        read = ports.store.rows(work.session.session_id, [name])[name]
+        read = ports.store.named(work.session.session_id, [name])[name]
         if not isinstance(read, Message):
             raise LookupError(f"message {number} is not there")
         found = read

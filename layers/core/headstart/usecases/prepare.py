@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -39,14 +40,16 @@ def run_step(ports: Ports, task: StepTask) -> None:
     The step's end comes later, with the runner's report, through the task token. Raises
     AttemptSuperseded, SandboxStopped, SandboxStartFailed by name for the machine to catch.
     """
-    of_attempt = {"attempt_number": task.attempt_number, "token": task.task_token}
     if task.step is StepName.SANDBOX:
         acquire_sandbox(ports, task.session_id, task.attempt_number, task.task_token)
     elif task.step is StepName.DELIVER:
-        change(ports, task.session_id, partial(preparing.take_delivery, **of_attempt))
+        change(ports, task.session_id, _of(task, preparing.take_delivery))
     else:
-        take = partial(preparing.take_step, step=task.step, **of_attempt)
-        change(ports, task.session_id, take)
+        change(ports, task.session_id, partial(_of(task, preparing.take_step), step=task.step))
+
+
+def _of(task: StepTask, decide: Callable[..., None]) -> partial[None]:
+    return partial(decide, attempt_number=task.attempt_number, token=task.task_token)
 
 
 def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> None:

@@ -1,22 +1,21 @@
 """What the sandbox's runner says: hello, reports in order, heartbeats, and that it must leave."""
 
 import logging
+import traceback
 from functools import partial
 
 from headstart.domain import channel
-from headstart.domain.channel import Ack, Refused
-from headstart.domain.connections import Connection
+from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import (
     AttemptSuperseded,
-    ChangeRefused,
-    HeadstartError,
     NotTheRunner,
     ServiceUnavailable,
     SessionNotFound,
 )
-from headstart.domain.life import hosting, reporting, sleeping
+from headstart.domain.life import beating, hosting, reporting, sleeping
 from headstart.usecases import outbox
 from headstart.usecases.change import change
+from headstart.usecases.commit import read
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
@@ -36,8 +35,8 @@ def hello(ports: Ports, connection: Connection, frame: channel.Hello) -> None:
     except (AttemptSuperseded, SessionNotFound) as error:
         _log.warning("refused a sandbox", extra={"code": error.code})
         ports.metrics.count("SandboxesRefused")
-        refusal = Refused(code=error.code, reason=error.reason)
-        outbox.post_frames(ports, connection, [refusal])
+        refusal = channel.Refused(code=error.code, reason=error.reason)
+        outbox.post_frames(ports, connection.connection_id, connection.role, [refusal])
         hang_up(ports, connection.connection_id)
 
 
@@ -51,41 +50,64 @@ def report(ports: Ports, session_id: str, connection_id: str, frame: channel.Rep
     """Take one batch, once: persist, tell viewers, answer Step Functions, acknowledge.
 
     What came over another connection than the runner's present one is not acknowledged: it comes
-    again there. A batch that can't be written loses what the agent said in it, and never a turn's
-    end or a result; one that nobody can make sense of is dropped, loudly, and acknowledged: repeated
-    for ever it would hold up all that follows.
+    again there. What can't be written as a whole loses events, half by half; the ends of turns and
+    the results, which somebody waits for, stay to the last. A batch that nobody can make sense of
+    is dropped, loudly, and acknowledged: repeated for ever it would hold up all that follows.
     """
     try:
-        try:
-            _take(ports, session_id, connection_id, frame)
-        except ChangeRefused:
-            _log.exception("a batch can't be written; what the agent said in it is dropped")
-            _take(ports, session_id, connection_id, reporting.without_talk(frame))
+        _take(ports, session_id, connection_id, frame)
     except (NotTheRunner, SessionNotFound):
         hang_up(ports, connection_id)
     except ServiceUnavailable:
         raise
     except Exception as error:
-        code = error.code if isinstance(error, HeadstartError) else type(error).__name__
-        _log.exception("a batch makes no sense and is dropped", extra={"code": code})
-        ports.metrics.count("BatchesDropped")
-        _say(ports, connection_id, Ack(seq=frame.seq, accepted=False))
+        _drop(ports, connection_id, frame.seq, error)
 
 
 def _take(ports: Ports, session_id: str, connection_id: str, frame: channel.Report) -> None:
-    take = partial(reporting.take_report, connection_id=connection_id, report=frame)
-    change(ports, session_id, take, partial(reporting.named_by, report=frame))
+    while True:
+        try:
+            take = partial(reporting.take_report, connection_id=connection_id, report=frame)
+            change(ports, session_id, take, partial(reporting.named_by, report=frame))
+            return
+        except (NotTheRunner, ServiceUnavailable, SessionNotFound):
+            raise
+        except Exception as error:
+            fewer = reporting.fewer(frame)
+            lost = len(frame.events) - len(fewer.events)
+            if not lost:
+                raise
+            _complain("a batch was written without some of its events", error)
+            ports.metrics.count("EventsDropped", lost)
+            frame = fewer
 
 
-def _say(ports: Ports, connection_id: str, frame: Ack) -> None:
-    connection = ports.store.connection(connection_id)
-    if connection is not None:
-        outbox.post_frames(ports, connection, [frame])
+def drop_report(ports: Ports, session_id: str, connection_id: str, seq: int) -> None:
+    """Let go of a batch that can't be read, loudly: repeated for ever it would hold up the rest."""
+    try:
+        hosting.require_runner(read(ports, session_id), connection_id)
+    except (NotTheRunner, SessionNotFound):
+        hang_up(ports, connection_id)
+    else:
+        _drop(ports, connection_id, seq, ValueError("a batch can't be read"))
+
+
+def _drop(ports: Ports, connection_id: str, seq: int, error: Exception) -> None:
+    _complain("a batch was dropped", error)
+    ports.metrics.count("BatchesDropped")
+    ack = channel.Ack(seq=seq, accepted=False)
+    outbox.post_frames(ports, connection_id, Role.RUNNER, [ack])
+
+
+def _complain(message: str, error: Exception) -> None:
+    """Log where something went wrong, but not its words, which may hold what the agent said."""
+    place = traceback.format_tb(error.__traceback__)
+    _log.error(message, extra={"error": type(error).__name__, "place": place})
 
 
 def heartbeat(ports: Ports, session_id: str, connection_id: str, frame: channel.Heartbeat) -> None:
     """Keep the waiting tasks alive, and mend what the runner and the cloud disagree on."""
-    beat = partial(hosting.take_heartbeat, connection_id=connection_id, frame=frame)
+    beat = partial(beating.take_heartbeat, connection_id=connection_id, frame=frame)
     _or_hang_up(ports, session_id, connection_id, beat)
 
 
@@ -95,9 +117,7 @@ def leaving(ports: Ports, session_id: str, connection_id: str, frame: channel.Le
     _or_hang_up(ports, session_id, connection_id, leave)
 
 
-def _or_hang_up(
-    ports: Ports, session_id: str, connection_id: str, decide: partial[None]
-) -> None:
+def _or_hang_up(ports: Ports, session_id: str, connection_id: str, decide: partial[None]) -> None:
     try:
         change(ports, session_id, decide)
     except (NotTheRunner, SessionNotFound):

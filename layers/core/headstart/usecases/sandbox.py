@@ -7,12 +7,13 @@ from headstart.domain.change import Change
 from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
+    SandboxStopped,
     SecretsUnavailable,
     SessionNotFound,
 )
 from headstart.domain.ids import new_id, new_secret
 from headstart.domain.life import hosting, sleeping
-from headstart.domain.session import Sandbox, SandboxStatus
+from headstart.domain.session import Sandbox, SandboxStatus, session_of
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit, read
 from headstart.usecases.ports import Ports, SandboxSpec
@@ -82,9 +83,10 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
     `name` is what the task was started with, `<session>-<attempt>-<try>`. A task that is not the
     session's accepted one, or a session that is gone, is none of our business.
     """
-    session_id = name.partition("-")[0]
+    session_id = session_of(name)
     ports.identify(session_id)
-    stopped = partial(sleeping.stopped, name=name, handle=handle, reason=reason)
+    error = SandboxStopped(reason)
+    stopped = partial(sleeping.stopped, name=name, handle=handle, error=error)
     try:
         change(ports, session_id, stopped)
     except SessionNotFound:

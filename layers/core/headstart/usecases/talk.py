@@ -33,9 +33,7 @@ def send_message(
     Raises SessionBusy (only when asked to), QueueFull, QuotaExceeded (a wake over the quota),
     IdempotencyKeyReused, SessionNotFound.
     """
-    send = partial(
-        talking.send, owner=owner, request=request, digest=body_hash(request), key=key
-    )
+    send = partial(talking.send, owner=owner, request=request, digest=body_hash(request), key=key)
     names = [used_key(owner, key)] if key else []
     work, message = commit(ports, session_id, send, lambda _: names)
     follow(ports, work)

@@ -2,9 +2,12 @@
 
 import hmac
 import json
+import re
+from collections.abc import Iterable
 from functools import partial
 
 from headstart.domain import events
+from headstart.domain.change import Change
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import (
     HeadstartError,
@@ -12,12 +15,12 @@ from headstart.domain.errors import (
     TicketRefused,
     TooManyViewers,
 )
-from headstart.domain.ids import hash_secret
+from headstart.domain.ids import SESSION_ID_PATTERN, hash_secret
 from headstart.domain.life import watching
 from headstart.domain.session import Sandbox, SandboxStatus
 from headstart.usecases import outbox
 from headstart.usecases.change import follow
-from headstart.usecases.commit import commit, read
+from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports
 from headstart.usecases.read import view_of
 
@@ -28,7 +31,7 @@ PAGE_EVENTS = 200
 def connect_viewer(ports: Ports, connection_id: str, secret: str) -> None:
     """Let a viewer in by its ticket, which its first frame burns; raises TicketRefused."""
     now = ports.clock()
-    ticket = ports.store.ticket(hash_secret(secret)) if secret else None
+    ticket = ports.store.ticket(hash_secret(secret)) if secret.isascii() else None
     if ticket is None or ticket.expires_at <= now:
         raise TicketRefused("the ticket is unknown, used or expired")
     ports.store.put_connection(
@@ -44,8 +47,10 @@ def connect_viewer(ports: Ports, connection_id: str, secret: str) -> None:
 
 def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) -> None:
     """Let a runner in by its sandbox's bootstrap or resume key; raises TicketRefused."""
+    # Looked at before any read: what anybody may send is not always what a key of a row may be.
+    sensible = re.fullmatch(SESSION_ID_PATTERN, session_id) and key.isascii()
     try:
-        sandbox = ports.store.load(session_id).sandbox
+        sandbox = ports.store.load(session_id).sandbox if sensible else None
     except SessionNotFound:
         sandbox = None
     credential = _credential(sandbox, key)
@@ -57,7 +62,7 @@ def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) 
             session_id=session_id,
             role=Role.RUNNER,
             credential=credential,
-            sandbox_id=sandbox.sandbox_id,
+            sandbox_id=sandbox.sandbox_id or None,
             expires_at=ports.clock() + ports.policy.connection_life,
         )
     )
@@ -66,8 +71,7 @@ def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) 
 def _credential(sandbox: Sandbox | None, key: str) -> str | None:
     if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
         return None
-    given = key.encode()
-    if sandbox.bootstrap_key and hmac.compare_digest(sandbox.bootstrap_key.encode(), given):
+    if sandbox.bootstrap_key and hmac.compare_digest(sandbox.bootstrap_key, key):
         return "bootstrap"
     if sandbox.resume_key_hash and hmac.compare_digest(sandbox.resume_key_hash, hash_secret(key)):
         return "resume"
@@ -84,7 +88,7 @@ def subscribe(ports: Ports, connection: Connection, after: int) -> None:
         view = view_of(ports, work, snapshot=True)
     except SessionNotFound:
         gone = events.SessionDeleted().event(connection.session_id, ports.clock(), None)
-        outbox.post(ports, connection, outbox.event_frames([gone]))
+        _send(ports, connection, outbox.event_frames([gone]))
         _hang_up(ports, connection)
         return
     except (TicketRefused, TooManyViewers) as error:
@@ -97,14 +101,14 @@ def subscribe(ports: Ports, connection: Connection, after: int) -> None:
     through = page[-1].event_id if page else min(after, session.last_event_id)
     replayed = json.dumps({"type": "replayed", "through": through, "more": more})
     # Apart, since the replay does not depend on the snapshot.
-    outbox.post(ports, connection, outbox.event_frames([snapshot]))
-    outbox.post(ports, connection, [*outbox.event_frames(page), replayed])
-
-
-def _watch(ports: Ports, connection: Connection):  # type: ignore[no-untyped-def]
-    work, _ = commit(
-        ports, connection.session_id, partial(watching.watch, connection=connection)
+    _send(ports, connection, outbox.event_frames([snapshot]))
+    outbox.post(
+        ports, connection.connection_id, connection.role, [*outbox.event_frames(page), replayed]
     )
+
+
+def _watch(ports: Ports, connection: Connection) -> Change:
+    work, _ = commit(ports, connection.session_id, partial(watching.watch, connection=connection))
     follow(ports, work)
     return work
 
@@ -115,10 +119,14 @@ def ping(ports: Ports, connection: Connection) -> None:
         last = _watch(ports, connection).session.last_event_id
     except (SessionNotFound, TicketRefused, TooManyViewers) as error:
         _say_error(ports, connection, error)
-        if not isinstance(error, SessionNotFound):
-            _hang_up(ports, connection)
+        _hang_up(ports, connection)
         return
-    outbox.post(ports, connection, [json.dumps({"type": "pong", "lastEventId": last})])
+    outbox.post(
+        ports,
+        connection.connection_id,
+        connection.role,
+        [json.dumps({"type": "pong", "lastEventId": last})],
+    )
 
 
 def disconnect(ports: Ports, connection_id: str) -> None:
@@ -146,9 +154,13 @@ def _hang_up(ports: Ports, connection: Connection) -> None:
 def say_bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
     """Answer a frame that can't be read; nothing of it was done."""
     frame = {"type": "error", "code": "BadFrame", "message": reason}
-    outbox.post(ports, connection, [json.dumps(frame)])
+    _send(ports, connection, [json.dumps(frame)])
 
 
 def _say_error(ports: Ports, connection: Connection, error: HeadstartError) -> None:
     frame = {"type": "error", "code": error.code, "message": error.reason}
-    outbox.post(ports, connection, [json.dumps(frame)])
+    _send(ports, connection, [json.dumps(frame)])
+
+
+def _send(ports: Ports, connection: Connection, frames: Iterable[str]) -> None:
+    outbox.post(ports, connection.connection_id, connection.role, frames)

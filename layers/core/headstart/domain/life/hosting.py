@@ -6,22 +6,17 @@ from datetime import timedelta
 from headstart.domain import events
 from headstart.domain.change import Change, QuotaChange
 from headstart.domain.channel import (
-    Cancel,
-    Heard,
-    Heartbeat,
     Hello,
     Leave,
     Viewers,
     Welcome,
 )
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.connections import Connection, Role
+from headstart.domain.connections import Connection, Role, Standing, standing
 from headstart.domain.errands import (
     AnswerTask,
-    BeatTask,
     CloseConnection,
     Errand,
-    Measure,
     SendOrder,
     SendPrompt,
     SendStep,
@@ -32,32 +27,18 @@ from headstart.domain.errands import (
 from headstart.domain.errors import (
     AttemptSuperseded,
     NotTheRunner,
-    SecretsUnavailable,
     SessionNotFound,
 )
 from headstart.domain.ids import derived_secret, hash_secret
-from headstart.domain.life import talking
 from headstart.domain.life.progress import begin_step, end_step, is_done, require_attempt
 from headstart.domain.session import Command, Sandbox, SandboxStatus, Status
-from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName, StepStatus
+from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)
 """What need not be done again in the same sandbox; the runner itself knows of the others."""
 
-TOKENS_KEPT = 4
-"""How many tokens of one step are answered: invocations of the same state may overlap."""
-
 SEEN_INTERVAL = timedelta(minutes=1)
 """How often a living runner is written down, at most."""
-
-SILENT_AFTER = SEEN_INTERVAL + timedelta(seconds=2 * HEARTBEAT_INTERVAL)
-"""How long ago a sandbox that a retry keeps was written down, at most: two beats may be lost."""
-
-FRAME_LIFE = timedelta(seconds=15)
-"""How long a command may be on its way, to the runner and back, before it is taken for lost."""
-
-_NAMED = 20
-"""How many commands of one heartbeat are looked at; the runner works on three at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +66,7 @@ def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer)
             change.then(StopSandbox(sandbox.task_arn, "replaced by a new attempt's sandbox"))
     if sandbox is None or sandbox.attempt_number != attempt_number or _is_stopped(sandbox):
         sandbox = _record(change, attempt_number, newcomer)
-    keep_token(sandbox.task_tokens, token)
+    sandbox.wait_with(token)
     change.save(sandbox)
     if sandbox.status is SandboxStatus.CONNECTED:
         change.then(AnswerTask((token,)))
@@ -99,13 +80,15 @@ def may_be_kept(change: Change) -> bool:
     return (
         sandbox is not None
         and sandbox.status is SandboxStatus.CONNECTED
-        and not is_silent(change, SILENT_AFTER)
+        and not is_silent(change, change.policy.sandbox_patience)
     )
 
 
 def _keep(change: Change, sandbox: Sandbox, attempt_number: int) -> None:
     sandbox.attempt_number = attempt_number
     sandbox.try_number = 0
+    # Those of its own attempt wait no more.
+    sandbox.task_token, sandbox.earlier_tokens = None, []
     change.save(sandbox)
     end_step(change, StepName.SANDBOX, StepStatus.SKIPPED, "The sandbox was still there")
     for name in KEPT_STEPS:
@@ -168,11 +151,10 @@ def accept(change: Change, connection: Connection, frame: Hello) -> None:
     session, sandbox = change.session, change.sandbox
     if session.status is Status.DELETING or sandbox is None:
         raise SessionNotFound()
-    known = connection.sandbox_id in {None, sandbox.sandbox_id}
-    same = sandbox.process in {None, frame.process}
-    if not known or not same or _is_stopped(sandbox):
+    place = standing(connection, sandbox, frame)
+    if place is Standing.FOREIGN:
         raise AttemptSuperseded("another sandbox serves this session")
-    if 0 < frame.connection < sandbox.connection_number:
+    if place is Standing.OUTDATED:
         raise NotTheRunner("a newer connection of this process has the channel")
     replaced, reconnects = sandbox.connection_id, sandbox.process is not None
     sandbox.process = frame.process
@@ -214,8 +196,8 @@ def _is_up(change: Change, sandbox: Sandbox) -> None:
         return
     if not is_done(change.attempt.step(StepName.SANDBOX)):
         end_step(change, StepName.SANDBOX, StepStatus.COMPLETED, "The sandbox is up")
-    if sandbox.task_tokens:
-        change.then(AnswerTask(tuple(sandbox.task_tokens)))
+    if sandbox.tokens:
+        change.then(AnswerTask(tuple(sandbox.tokens)))
 
 
 def require_runner(change: Change, connection_id: str) -> Connection:
@@ -226,18 +208,10 @@ def require_runner(change: Change, connection_id: str) -> Connection:
         or connection is None
         or connection.role is not Role.RUNNER
         or change.session.status is Status.DELETING
-        or sandbox.connection_id != connection_id
-        or connection.sandbox_id not in {None, sandbox.sandbox_id}
+        or standing(connection, sandbox) is not Standing.CURRENT
     ):
         raise NotTheRunner("another connection has the channel")
     return connection
-
-
-def keep_token(tokens: list[str], token: str) -> None:
-    """Keep the last few tokens: the one that lives is among them, and the dead ones harm nobody."""
-    if token not in tokens:
-        tokens.append(token)
-        del tokens[:-TOKENS_KEPT]
 
 
 def is_welcomed(change: Change) -> None:
@@ -246,52 +220,6 @@ def is_welcomed(change: Change) -> None:
     if sandbox and sandbox.bootstrap_key is not None:
         sandbox.bootstrap_key = None
         change.save(sandbox)
-
-
-def take_heartbeat(change: Change, connection_id: str, frame: Heartbeat) -> None:
-    """Compare what the runner has with what it should have, and mend the difference.
-
-    Its waiting tasks are beaten; what should run for a while and does not is sent again, what runs
-    and should not is cancelled; a turn that two heartbeats in a row do not know is lost. Raises
-    NotTheRunner.
-    """
-    require_runner(change, connection_id)
-    is_welcomed(change)
-    sandbox = change.sandbox
-    if sandbox and (sandbox.seen_at is None or change.now - sandbox.seen_at >= SEEN_INTERVAL):
-        sandbox.seen_at = change.now
-        change.save(sandbox)
-    _send_what_is_missing(change, frame)
-    _cancel_what_is_over(change, frame)
-    turn = change.session.active_turn
-    if turn and turn.started_at and frame.last_seq is not None:
-        if frame.turn == turn.turn_id:
-            turn.missed_at = None
-        elif frame.backlog == 0:
-            talking.miss_turn(change)
-    change.reply(connection_id, Heard(viewers=count_viewers(change)))
-
-
-def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
-    lost_frames = 0
-    for command in open_commands(change):
-        named = command.command_id in frame.running
-        lost = not named and change.now - command.created_at >= FRAME_LIFE
-        if command.task_tokens and (named or lost):
-            change.then(BeatTask(tuple(command.task_tokens)))
-        if lost:
-            change.then(errand_of(command))
-            lost_frames += 1
-    if lost_frames:
-        change.then(Measure("FramesRepeated", lost_frames))
-
-
-def _cancel_what_is_over(change: Change, frame: Heartbeat) -> None:
-    turn = change.session.active_turn
-    for command_id in frame.running[:_NAMED]:
-        of_turn = turn is not None and turn.command_id in {None, command_id}
-        if command_id not in change.commands and not of_turn:
-            change.then(Tell(Cancel(id=command_id)))
 
 
 def open_commands(change: Change) -> list[Command]:

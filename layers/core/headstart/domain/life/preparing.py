@@ -1,9 +1,9 @@
 """Attempts and their steps: begun, continued, completed, failed, cancelled, and tried again."""
 
 from headstart.domain import events
+from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import SNAPSHOT, Change, QuotaChange
 from headstart.domain.channel import Cancel
-from headstart.domain.calls import Call, Effect, require
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
     AnswerTask,
@@ -93,7 +93,7 @@ def take_step(change: Change, attempt_number: int, step: StepName, token: str) -
             step=step,
             created_at=change.now,
         )
-    hosting.keep_token(command.task_tokens, token)
+    command.wait_with(token)
     change.save(command)
     begin_step(change, step, STEP_BY_NAME[step].title)
     change.then(SendStep(command.command_id))
@@ -123,7 +123,7 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
     if command is None or command.answered:
         return
     command.step = StepName.DELIVER
-    hosting.keep_token(command.task_tokens, token)
+    command.wait_with(token)
     change.save(command)
     if turn is None:
         begin_step(change, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)

@@ -199,9 +199,9 @@ def _take_result(change: Change, result: channel.CommandResult) -> None:
         _apply(change, command, result, error)
     elif command.kind is CommandKind.UPLOAD:
         change.then(LookForCopy(command.command_id))
-    if command.task_tokens:
+    if command.tokens:
         code = command.failure.code if command.failure else None
-        change.then(AnswerTask(tuple(command.task_tokens), code))
+        change.then(AnswerTask(tuple(command.tokens), code))
 
 
 def _apply(
@@ -249,10 +249,13 @@ def _step_result(
 
 def _prompt_result(change: Change, command: Command, error: StepError | None) -> None:
     turn = change.session.active_turn
-    if turn is None or turn.message_number != command.message_number or turn.started_at:
+    if turn is None or not turn.is_by(command.command_id) or turn.started_at:
         return
     if isinstance(error, SandboxLeaving):
         talking.unclaim(change)
+        if change.session.status in {Status.READY, Status.PREPARED}:
+            # It takes no messages any more: what is queued would come back for ever.
+            sleeping.begin_leaving(change)
         return
     message = talking.head(change)
     if error:
@@ -321,3 +324,16 @@ def _where(output: dict[str, Any]) -> str | None:
     if output.get("commit"):
         return f"{branch} at {str(output['commit'])[:12]}"
     return f"{branch}, no commits yet" if output.get("branch") else None
+
+
+def fewer(report: channel.Report) -> channel.Report:
+    """Return a report without the second half of its events, but for the ends of turns."""
+    room = sum(not isinstance(event, channel.TurnEnded) for event in report.events) // 2
+    kept: list[channel.RunnerEvent] = []
+    for event in report.events:
+        if isinstance(event, channel.TurnEnded):
+            kept.append(event)
+        elif room:
+            room -= 1
+            kept.append(event)
+    return report.model_copy(update={"events": kept})

@@ -1,11 +1,11 @@
 """Sleep and wake: the work is copied, the copy sent and kept, the sandbox gone; then back again."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from headstart.domain import events
-from headstart.domain.change import SNAPSHOT, Change, QuotaChange
+from headstart.domain.change import SNAPSHOT, Change, QuotaChange, RowKey, WorkingSet
 from headstart.domain.channel import Leave, Leaving
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
@@ -16,7 +16,7 @@ from headstart.domain.errands import (
     SendOrder,
     SendUpload,
 )
-from headstart.domain.errors import DeliveryUnknown, SandboxStopped, StepError, TurnLost
+from headstart.domain.errors import DeliveryUnknown, StepError
 from headstart.domain.life import hosting, talking
 from headstart.domain.life.progress import is_done
 from headstart.domain.session import (
@@ -27,6 +27,12 @@ from headstart.domain.session import (
     Status,
 )
 from headstart.domain.steps import StepName
+
+TURN_LIMIT = timedelta(hours=2, minutes=10)
+"""How long a turn may last: the runner's own two hours, and time for its word to arrive."""
+
+LOOK_AGAIN = timedelta(minutes=1)
+"""When a copy that could not be looked for is looked for again."""
 
 _IDLE = {Status.READY, Status.PREPARED}
 
@@ -122,6 +128,11 @@ def keep(change: Change, command_id: str, *, is_there: bool) -> None:
         saved(change, command, error or "it was said to be sent and is not there")
 
 
+def beside_a_copy(_: WorkingSet) -> list[RowKey]:
+    """Name what an uploaded copy is compared with."""
+    return [SNAPSHOT]
+
+
 def saved(change: Change, command: Command, problem: StepError | str | None) -> None:
     """The work was saved, or was not: either way a session that waits for it sleeps now."""
     if command.snapshot != change.session.saving:
@@ -158,13 +169,9 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
     if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
         change.reply(connection_id, Leave())
         return
+    _judge_delivery(change, frame.delivering)
     if session.status in _IDLE:
-        _put_back(change, frame.delivering)
-        session.move_to(Status.STOPPING, change.now)
-        sandbox.stopped_reason = "The sandbox had to stop"
-        change.save(sandbox)
-        if session.saving is None:
-            ask_for_copy(change)
+        begin_leaving(change)
     if session.status is not Status.STOPPING or session.saving is None:
         change.reply(connection_id, Leave())
         return
@@ -174,27 +181,42 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
             change.then(hosting.errand_of(command))
 
 
-def _put_back(change: Change, delivering: Collection[str] | None) -> None:
+def begin_leaving(change: Change) -> None:
+    """Begin to stop: have the work saved; the copy that is being made already will do."""
+    session, sandbox = change.session, change.sandbox
+    session.move_to(Status.STOPPING, change.now)
+    if sandbox is not None:
+        sandbox.stopped_reason = "The sandbox had to stop"
+        change.save(sandbox)
+    if session.saving is None:
+        ask_for_copy(change)
+
+
+def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:
+    """Decide about a message on its way: back into the queue only where it certainly stayed out.
+
+    In a preparation one that may have arrived waits for the sandbox's end, like all else of it.
+    """
     turn = change.session.active_turn
     if turn is None or turn.started_at is not None:
         return
-    if delivering is None or turn.command_id is None or turn.command_id in delivering:
+    if delivering is not None and not any(map(turn.is_by, delivering)):
+        talking.unclaim(change)
+    elif change.session.status in _IDLE:
         reason = "The sandbox had to stop while the message was delivered"
         talking.refuse(change, talking.head(change), DeliveryUnknown(reason))
-    else:
-        talking.unclaim(change)
 
 
-def stopped(change: Change, *, name: str, handle: str, reason: str) -> None:
+def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None:
     """Take note that a task ended: its waiting step fails at once, a turn ends, a session sleeps.
 
     A task that is not the session's accepted one is none of our business.
     """
+    reason = error.reason
     session, sandbox = change.session, change.sandbox
     own = sandbox and (handle == sandbox.task_arn or name == sandbox.name(session.session_id))
     if sandbox is None or not own:
         return
-    error = SandboxStopped(reason)
     known = sandbox.status is SandboxStatus.STOPPED
     if not known:
         sandbox.status = SandboxStatus.STOPPED
@@ -218,15 +240,26 @@ def stopped(change: Change, *, name: str, handle: str, reason: str) -> None:
 
 
 def _waiting_tokens(change: Change, sandbox: Sandbox) -> tuple[str, ...]:
-    for command in hosting.open_commands(change):
-        if command.task_tokens:
-            return tuple(command.task_tokens)
-    waiting = not is_done(change.attempt.step(StepName.SANDBOX))
-    return tuple(sandbox.task_tokens) if waiting else ()
+    tokens = [token for command in hosting.open_commands(change) for token in command.tokens]
+    waits = not is_done(change.attempt.step(StepName.SANDBOX))
+    return (*tokens, *(sandbox.tokens if waits else ()))
 
 
-def overdue(change: Change) -> None:
-    """End a turn that has lasted too long: its sandbox is stopped, the session sleeps."""
-    error = TurnLost("The turn lasted longer than two hours and ten minutes")
-    talking.lose_turn(change, error)
-    fall_asleep(change, error.reason)
+def is_overdue(change: Change) -> bool:
+    """Say whether the active turn has lasted longer than any may."""
+    turn = change.session.active_turn
+    return turn is not None and change.now - (turn.started_at or turn.claimed_at) > TURN_LIMIT
+
+
+def give_up_waiting(change: Change) -> None:
+    """Wait for a copy no longer; one that was sent and not seen yet is looked for once more."""
+    session = change.session
+    if session.status is not Status.STOPPING:
+        return
+    for command in change.commands.values():
+        sent = command.kind is CommandKind.UPLOAD and command.answered
+        if sent and command.snapshot == session.saving:
+            change.then(LookForCopy(command.command_id))
+            session.due_at = change.now + LOOK_AGAIN
+            return
+    fall_asleep(change, "Idle; saving the work took too long")

@@ -6,10 +6,10 @@ from typing import Any
 from headstart.domain import events
 from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import CONFIG, Change, IdempotencyKey, input_key, message_key, used_key
-from headstart.domain.channel import Cancel
+from headstart.domain.channel import Cancel, Heartbeat
 from headstart.domain.command_args import AbortArgs
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import SendOrder, SendPrompt, Tell
+from headstart.domain.errands import Measure, SendOrder, SendPrompt, Tell
 from headstart.domain.errors import (
     AlreadyInitiated,
     DeliveryUnknown,
@@ -35,9 +35,6 @@ from headstart.domain.session import (
     Turn,
     title_of,
 )
-
-TURN_LIMIT = timedelta(hours=2, minutes=10)
-"""How long a turn may last: the runner's own two hours, and time for its word to arrive."""
 
 MISSED_APART = timedelta(seconds=10)
 """How far apart two heartbeats must be that do not name a turn, before it is lost."""
@@ -345,8 +342,9 @@ def lose_turn(change: Change, error: StepError) -> None:
     turn = change.session.active_turn
     if turn is None:
         return
-    if turn.command_id:
-        change.then(Tell(Cancel(id=turn.command_id)))
+    command_id = turn.command_id or next(filter(turn.is_by, change.commands), None)
+    if command_id:
+        change.then(Tell(Cancel(id=command_id)))
     if turn.started_at:
         end_turn(change, turn.turn_id, {}, error)
     else:
@@ -354,18 +352,33 @@ def lose_turn(change: Change, error: StepError) -> None:
         refuse(change, head(change), unknown)
 
 
-def miss_turn(change: Change) -> None:
-    """Note a heartbeat that does not name the active turn; the second one in a row ends it."""
+def check_turn(change: Change, beat: Heartbeat) -> bool:
+    """End a turn that two heartbeats in a row do not know; True where it was ended."""
     turn = change.session.active_turn
-    if turn is None or turn.started_at is None:
-        return
-    if turn.missed_at is None:
-        turn.missed_at = change.now
-    elif change.now - turn.missed_at >= MISSED_APART:
-        lose_turn(change, TurnLost("The sandbox has no such turn any more"))
+    if turn is None:
+        return False
+    if not _is_missing(change.session, turn, beat):
+        turn.missing_since = None
+        return False
+    if turn.missing_since is None:
+        turn.missing_since = change.now
+    if change.now - turn.missing_since < MISSED_APART:
+        return False
+    change.then(Measure("TurnsLost"))
+    return end_turn(change, turn.turn_id, {}, TurnLost("The sandbox has no such turn any more"))
 
 
-def is_overdue(session: Session, change: Change) -> bool:
-    """Say whether the active turn has lasted longer than any may."""
-    turn = session.active_turn
-    return turn is not None and change.now - turn.claimed_at > TURN_LIMIT
+def _is_missing(session: Session, turn: Turn, beat: Heartbeat) -> bool:
+    """Say whether a runner that has told us everything does not have the turn that should run.
+
+    What it had told when the turn began makes sure that it says so of this turn, not of the time
+    before: heartbeats, too, are served late. A runner that does not count says nothing.
+    """
+    return (
+        turn.started_at is not None
+        and beat.last_seq is not None
+        and beat.last_seq >= session.runner_seq
+        and beat.backlog == 0
+        and beat.turn != turn.turn_id
+        and not any(turn.is_by(command_id) for command_id in beat.running)
+    )
