@@ -38,9 +38,6 @@ from headstart.usecases.start import start_attempt
 
 _log = logging.getLogger(__name__)
 
-_ABORTS = 20
-"""How many times a turn may be told to stop."""
-
 
 def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSession) -> None:
     """Change what was asked for, before the first message is on its way.
@@ -136,15 +133,13 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
 
 def _abort_row(ports: Ports, work: Work, turn: Turn) -> Command:
     """Return the command that stops a turn: a new one when an earlier one did not help."""
-    for number in range(1, _ABORTS + 1):
-        command_id = f"{turn.turn_id}.abort.{number}"
-        known = ports.store.command(work.session.session_id, command_id)
-        if known and not known.answered:
-            return known
-        if known is None:
-            break
+    prefix = f"{turn.turn_id}.abort."
+    known = ports.store.commands(work.session.session_id, prefix)
+    for row in known:
+        if not row.answered:
+            return row
     row = Command(
-        command_id=command_id,
+        command_id=f"{prefix}{len(known) + 1}",
         kind="abort",
         attempt_number=work.session.attempt_number,
         args=command_args.AbortArgs(turn_id=turn.turn_id).to_json(),
