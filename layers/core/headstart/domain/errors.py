@@ -143,6 +143,15 @@ class ServiceUnavailable(HeadstartError):
     status, title, retryable = 503, "Temporarily unavailable", True
 
 
+# What is said on the stream only.
+
+
+class TooManyViewers(HeadstartError):
+    """As many connections watch the session as may."""
+
+    title, retryable = "Too many viewers", True
+
+
 # What adapters raise towards use cases.
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from headstart.domain.fitting import fitting
 from headstart.domain.model import format_time
 from headstart.domain.session import (
     Attempt,
@@ -17,6 +18,11 @@ from headstart.domain.steps import StepStatus
 
 SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
 """How much of an output a snapshot carries, so that it fits one frame; GET has all that is kept."""
+
+SNAPSHOT_INPUT_BYTES = 8 * 1024
+SNAPSHOT_INPUTS_BYTES = 64 * 1024
+"""How much a snapshot carries of what the agent asks at once, and of all that together; GET has it
+whole."""
 
 
 def session_view(
@@ -59,18 +65,25 @@ def session_view(
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
-        "pendingInputs": [
-            {
-                "requestId": asked.request_id,
-                "turnId": asked.turn_id,
-                "kind": asked.kind,
-                "body": asked.body,
-                "createdAt": format_time(asked.created_at),
-            }
-            for asked in inputs
-        ],
+        "pendingInputs": _input_views(inputs, snapshot=snapshot),
         "counts": session.counts,
     }
+
+
+def _input_views(inputs: Sequence[Input], *, snapshot: bool) -> list[dict[str, Any]]:
+    limit = min(SNAPSHOT_INPUT_BYTES, SNAPSHOT_INPUTS_BYTES // max(1, len(inputs)))
+    views = []
+    for asked in inputs:
+        body = fitting(asked.body, limit) if snapshot else asked.body
+        view = {
+            "requestId": asked.request_id,
+            "turnId": asked.turn_id,
+            "kind": asked.kind,
+            "body": body,
+            "createdAt": format_time(asked.created_at),
+        }
+        views.append(view if body is asked.body else {**view, "truncated": True})
+    return views
 
 
 def _attempt_view(attempt: Attempt, output: Output | None, *, snapshot: bool) -> dict[str, Any]:
