@@ -15,6 +15,7 @@ def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
     if caught := event.get("error"):
         error = error_of(caught)
         fail_preparation(services, session_id, attempt_number, error)
-        return {"code": error.code, "reason": error.reason}
+        # Executions keep what they are told; the reason is in the table.
+        return {"code": error.code, "reason": error.title}
     finish_preparation(services, session_id, attempt_number)
     return {}

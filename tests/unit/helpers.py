@@ -1,7 +1,7 @@
 """A runner in a test: it speaks the channel, and the machine is stepped by hand."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
@@ -39,7 +39,7 @@ def begin(
 
 @dataclass
 class Runner:
-    """The far end of a runner's connection."""
+    """The far end of a runner's connection; `number` counts those of its process, 0 counts none."""
 
     ports: MemoryPorts
     session_id: str
@@ -47,6 +47,7 @@ class Runner:
     process: str = "p1"
     seq: int = 0
     key: str = ""
+    number: int = 0
     _read: int = field(default=0)
 
     def connect(self, key: str | None = None) -> None:
@@ -62,7 +63,8 @@ class Runner:
 
     def hello(self) -> None:
         """Say hello and remember the resume key."""
-        self.send("hello", attemptNumber=1, process=self.process, lastSeq=self.seq)
+        hello = {"attemptNumber": 1, "process": self.process, "lastSeq": self.seq}
+        self.send("hello", **hello, connection=self.number)
         for frame in self.frames():
             if frame["type"] == "welcome":
                 self.key = frame.get("resumeKey") or self.key
@@ -86,6 +88,12 @@ class Runner:
         """Report the present batch (again)."""
         self.send("report", seq=self.seq, events=list(events), results=results or [])
 
+    def beat(self, *running: str, **more: Any) -> list[dict[str, Any]]:
+        """Send a heartbeat that counts, and return what comes back."""
+        self.new_frames()
+        self.send("heartbeat", running=list(running), **{"lastSeq": self.seq, **more})
+        return self.new_frames()
+
     def complete(self, command_id: str, **output: Any) -> None:
         """Report that a command is done."""
         self.report(results=[{"commandId": command_id, "status": "completed", "output": output}])
@@ -94,6 +102,13 @@ class Runner:
         """Report that a command failed."""
         error = {"code": code, "reason": reason, "retryable": True}
         self.report(results=[{"commandId": command_id, "status": "failed", "error": error}])
+
+
+def another(runner: Runner, connection_id: str, number: int = 0) -> Runner:
+    """Return the same process with a further connection, not open yet."""
+    runner = replace(runner, connection_id=connection_id, number=number, _read=0)
+    runner.connect(runner.key)
+    return runner
 
 
 def connected(ports: MemoryPorts, session_id: str) -> Runner:

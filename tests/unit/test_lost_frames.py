@@ -36,7 +36,9 @@ def beat(ports: MemoryPorts, runner: Runner, *running: str) -> list[str]:
     """Let a heartbeat come and return the ids of what is sent because of it."""
     runner.new_frames()
     runner.send("heartbeat", running=list(running))
-    return [f"{frame['type']} {frame['id']}" for frame in runner.new_frames()]
+    *sent, heard = runner.new_frames()
+    assert heard["type"] == "heard"
+    return [f"{frame['type']} {frame['id']}" for frame in sent]
 
 
 def test_a_prompt_is_sent_again_until_it_runs(ports: MemoryPorts) -> None:

@@ -95,11 +95,11 @@ def test_a_message_that_a_leaving_sandbox_never_took_waits_for_the_next(
     say(ports, runner.session_id)
     prompt = last(runner, "prompt")
     runner.new_frames()
-    runner.send("leaving")
+    runner.send("leaving", delivering=[])
     assert "leave" not in [frame["type"] for frame in runner.new_frames()]
     message = ports.store.message(runner.session_id, 2)
     assert message.status is MessageStatus.QUEUED
-    runner.fail(prompt["id"], "DeliveryFailed")
+    runner.fail(prompt["id"], "SandboxLeaving")
     save(ports, runner)
     session = ports.store.session(runner.session_id)
     assert (session.status, session.hold) == (Status.PREPARING, None)
@@ -156,3 +156,17 @@ def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> No
     runner.fail(first["id"], "Cancelled")
     runner.fail(second["id"], "SnapshotFailed")
     assert [name for name, *_ in ports.metrics.measured].count("SnapshotsFailed") == 1
+
+
+def test_a_copy_of_which_nonsense_is_told_is_not_kept(ports: MemoryPorts) -> None:
+    runner, _, second = asked_twice(ports)
+    runner.complete(second["id"], **{**SAVED, "baseCommit": {"not": "a commit"}})
+    upload = last(runner, "upload")
+    key = upload["args"]["url"].removeprefix("https://objects.test/")
+    ports.objects.stored[key] = (7, str(SAVED["sha256"]))
+    runner.complete(upload["id"])
+    row = ports.store.command(runner.session_id, upload["id"])
+    assert row
+    assert row.answered
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert ports.store.snapshot(runner.session_id) is None

@@ -165,6 +165,9 @@ RunnerEvent = Annotated[
 ]
 
 
+RUNNER_EVENT: TypeAdapter[RunnerEvent] = TypeAdapter(RunnerEvent, config={"defer_build": True})
+
+
 class CommandResult(OpenModel):
     """How a command ended. `output` is what its kind answers; `error` is set when it failed."""
 

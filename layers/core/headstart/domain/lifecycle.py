@@ -1,5 +1,6 @@
 """The rules of a session's life, as changes of one Work: no reads, no writes, no clocks."""
 
+import re
 from datetime import datetime, timedelta
 
 from headstart.domain import events
@@ -62,6 +63,8 @@ ASLEEP_CHECK = timedelta(minutes=1)
 SLEEP_LIMIT = timedelta(minutes=5)
 """How long saving the work may take before the sandbox is stopped all the same: making a copy and
 sending it have two minutes each."""
+
+_STEP_COMMAND = re.compile(r"([0-9]{1,9})\.([a-z]+)\.[^.]*")
 
 _DONE = {StepStatus.COMPLETED, StepStatus.SKIPPED}
 
@@ -352,10 +355,10 @@ def step_command_id(attempt_number: int, step: StepName, try_number: int) -> str
 
 def parse_step_command(command_id: str) -> tuple[int, StepName] | None:
     """Return the attempt number and step of a step's command id, None for any other id."""
-    parts = command_id.split(".")
-    if len(parts) != 3 or not parts[0].isdigit() or parts[1] not in set(StepName):
+    found = _STEP_COMMAND.fullmatch(command_id)
+    if found is None or found[2] not in set(StepName):
         return None
-    return int(parts[0]), StepName(parts[1])
+    return int(found[1]), StepName(found[2])
 
 
 def try_number(command: Command) -> int:

@@ -97,15 +97,24 @@ class Hold(StrEnum):
 class Turn(RowModel):
     """The active turn: claimed when its message is `delivering`, started once it is delivered.
 
-    `released` once someone asked, after an interrupt, for the queue to go on when it has ended.
+    `command_id` is the command that delivers it. `released` once someone asked, after an interrupt,
+    for the queue to go on when it has ended. `missing_since` the runner does not name it.
     """
 
     turn_id: str
     message_id: str
     message_number: int
+    command_id: str = ""
     claimed_at: Timestamp
     started_at: Timestamp | None = None
     released: bool = False
+    missing_since: Timestamp | None = None
+
+    def is_by(self, command_id: str) -> bool:
+        """Say whether a command is the one that delivers this turn's message."""
+        if self.command_id:
+            return command_id == self.command_id
+        return command_id.startswith(f"{self.message_id}.prompt.")  # a row of before
 
 
 class Session(RowModel):
@@ -276,11 +285,36 @@ class Snapshot(RowModel):
     created_at: Timestamp
 
 
-class Command(RowModel):
+_EARLIER_TOKENS = 3
+
+
+class Awaited(RowModel):
+    """A row whose outcome Step Functions waits for.
+
+    `task_token` is the task that came last. Invocations of one state may overlap, and it is not
+    known which of them is the one that counts: the few `earlier_tokens` are answered and kept alive
+    as well, and those that no longer wait do no harm.
+    """
+
+    task_token: str | None = None
+    earlier_tokens: list[str] = Field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tasks that may wait, the newest last."""
+        return [*self.earlier_tokens, self.task_token] if self.task_token else []
+
+    def wait_with(self, task_token: str) -> None:
+        """Have one more task wait."""
+        others = [token for token in self.tokens if token != task_token]
+        self.earlier_tokens = others[-_EARLIER_TOKENS:]
+        self.task_token = task_token
+
+
+class Command(Awaited):
     """A command to the runner: a row first, a frame second.
 
-    `task_token` is the Step Functions task that waits for it (None for a prompt outside an
-    attempt); `answered` once a result was taken.
+    No task waits for a prompt outside an attempt; `answered` once a result was taken.
     """
 
     command_id: str
@@ -289,7 +323,6 @@ class Command(RowModel):
     step: StepName | None = None
     message_number: int | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    task_token: str | None = None
     created_at: Timestamp
     answered: bool = False
     failure: Failure | None = None
@@ -304,8 +337,8 @@ class SandboxStatus(StrEnum):
     STOPPED = "stopped"
 
 
-class Sandbox(RowModel):
-    """The session's one accepted container task.
+class Sandbox(Awaited):
+    """The session's one accepted container task; what waits for it is answered by its hello.
 
     `sandbox_id` is random: whoever connected with the key of another sandbox is told apart by it.
     `connection_number` is the process's own count of the connection that has the channel. The
@@ -318,7 +351,6 @@ class Sandbox(RowModel):
     try_number: int
     status: SandboxStatus
     task_arn: str | None = None
-    task_token: str | None = None
     bootstrap_key: str | None = None
     resume_key_hash: str | None = None
     process: str | None = None

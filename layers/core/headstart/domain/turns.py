@@ -1,10 +1,27 @@
 """The rules of a message's delivery and of the turn that it begins, as changes of one Work."""
 
+from datetime import timedelta
+
 from headstart.domain import events, lifecycle
-from headstart.domain.errors import DeliveryUnknown, StepError
+from headstart.domain.channel import Heartbeat
+from headstart.domain.errors import DeliveryUnknown, StepError, TurnLost
 from headstart.domain.ids import new_id
-from headstart.domain.session import Failure, Hold, Message, MessageStatus, Status, Turn
+from headstart.domain.session import (
+    Failure,
+    Hold,
+    Message,
+    MessageStatus,
+    Session,
+    Status,
+    Turn,
+)
 from headstart.domain.work import Work
+
+TURN_LIMIT = timedelta(hours=2, minutes=10)
+"""How long a turn may go on, whatever its runner says, who should end it after two hours."""
+
+_MISSING = timedelta(seconds=10)
+"""How far apart two heartbeats are that both must miss a turn."""
 
 
 def queued_event(message: Message, position: int) -> events.MessageQueued:
@@ -15,17 +32,18 @@ def queued_event(message: Message, position: int) -> events.MessageQueued:
 
 def claim_turn(work: Work, message: Message) -> Turn:
     """Take the head of the queue for delivery."""
+    message.status = MessageStatus.DELIVERING
+    message.tries += 1
+    message.failure = None
     turn = Turn(
         turn_id=new_id("turn"),
         message_id=message.message_id,
         message_number=message.number,
+        command_id=prompt_command_id(message),
         claimed_at=work.now,
     )
     if work.session.status is not Status.PREPARING:
         work.session.due_at = work.now + lifecycle.TURN_CHECK
-    message.status = MessageStatus.DELIVERING
-    message.tries += 1
-    message.failure = None
     work.session.active_turn = turn
     work.save(message)
     return turn
@@ -124,6 +142,44 @@ def lose_turn(work: Work, message: Message | None, error: StepError) -> None:
         refuse_message(
             work, message, DeliveryUnknown(f"{error.reason}, while the message was delivered")
         )
+
+
+def is_missing(session: Session, beat: Heartbeat) -> bool:
+    """Say whether a runner that has told us everything does not have the turn that should run.
+
+    What it had told when the turn began makes sure that it says so of this turn, not of the time
+    before: heartbeats, too, are served late. A runner that does not count says nothing.
+    """
+    turn = session.active_turn
+    return (
+        turn is not None
+        and turn.started_at is not None
+        and beat.last_seq is not None
+        and beat.last_seq >= session.runner_seq
+        and beat.backlog == 0
+        and beat.turn != turn.turn_id
+        and not any(turn.is_by(command_id) for command_id in beat.running)
+    )
+
+
+def check_turn(work: Work, beat: Heartbeat) -> bool:
+    """End a turn that two heartbeats in a row miss; True where it was ended."""
+    turn = work.session.active_turn
+    if turn is None:
+        return False
+    if not is_missing(work.session, beat):
+        turn.missing_since = None
+        return False
+    if turn.missing_since is None:
+        turn.missing_since = work.now
+    if work.now - turn.missing_since < _MISSING:
+        return False
+    return end_turn(work, turn.turn_id, {}, TurnLost("The sandbox has no such turn any more"))
+
+
+def is_prompt(command_id: str) -> bool:
+    """Say whether a command's id is one that delivers a message."""
+    return ".prompt." in command_id
 
 
 def prompt_command_id(message: Message) -> str:

@@ -3,8 +3,16 @@
 import logging
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from headstart.domain import channel, events, lifecycle, turns
-from headstart.domain.errors import InputGone, SnapshotFailed, StepError, step_error
+from headstart.domain.errors import (
+    InputGone,
+    SandboxLeaving,
+    SnapshotFailed,
+    StepError,
+    step_error,
+)
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
@@ -12,10 +20,12 @@ from headstart.domain.session import (
     Failure,
     Input,
     Output,
+    Sandbox,
     Status,
 )
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
+from headstart.usecases.leaving import begin_leaving
 from headstart.usecases.ports import Ports
 from headstart.usecases.sleep import keep_snapshot, snapshot_of, snapshot_row, upload_row
 
@@ -46,15 +56,15 @@ class Taken:
     durations: dict[str, int] = field(default_factory=dict)
     asleep: tuple[str, bool] | None = None
     obsolete: str | None = None
-    current: bool = True
 
 
 class Batch:
     """One report applied to one Work; rows are read once and changed together."""
 
-    def __init__(self, ports: Ports, work: Work) -> None:
+    def __init__(self, ports: Ports, work: Work, sandbox: Sandbox) -> None:
         self._ports = ports
         self._work = work
+        self._sandbox = sandbox
         self._session = work.session
         self._attempt: Attempt | None = None
         self._output: dict[StepName, Output] = {}
@@ -193,7 +203,7 @@ class Batch:
     def _apply(self, row: Command, result: channel.CommandResult, error: StepError | None) -> None:
         match row.kind:
             case "prompt":
-                self._prompt_result(row.message_number or 0, error)
+                self._prompt_result(row, error)
             case "snapshot":
                 upload = None if error else upload_row(self._work, row)
                 if upload:
@@ -206,6 +216,8 @@ class Batch:
                         self.taken.obsolete = keep_snapshot(self._ports, self._work, row)
                 except SnapshotFailed as missing:
                     error = missing
+                except ValidationError:
+                    error = SnapshotFailed("the copy makes no sense")
                 self._saved(row, error)
             case "input" if isinstance(error, InputGone):
                 self._resolve(str(row.args["requestId"]), "withdrawn")
@@ -218,10 +230,9 @@ class Batch:
             return  # another copy has taken its place
         if error:
             self.taken.counts.append("SnapshotsFailed")
-            _log.warning("the work was not saved", extra={"reason": str(error)})
+            _log.warning("the work was not saved", extra={"code": error.code})
         if self._session.status is Status.STOPPING:
-            sandbox = self._ports.store.sandbox(self._session.session_id)
-            reason = (sandbox and sandbox.stopped_reason) or "Idle"
+            reason = self._sandbox.stopped_reason or "Idle"
             if error:
                 reason += f"; the work was not saved: {error}"
             self.taken.asleep = (reason, error is None)
@@ -248,10 +259,14 @@ class Batch:
             )
             self.taken.times.append(("StepTime", result.elapsed_ms, {"Step": step.value}))
 
-    def _prompt_result(self, message_number: int, error: StepError | None) -> None:
-        message = self._ports.store.message(self._session.session_id, message_number)
+    def _prompt_result(self, row: Command, error: StepError | None) -> None:
         turn = self._session.active_turn
-        if turn is None or turn.message_id != message.message_id:
+        if turn is None or not turn.is_by(row.command_id):
+            return
+        message = self._ports.store.message(self._session.session_id, turn.message_number)
+        if isinstance(error, SandboxLeaving):
+            turns.unclaim_message(self._work, message)
+            self._leave()
             return
         if error:
             turns.refuse_message(self._work, message, error)
@@ -281,6 +296,13 @@ class Batch:
                     self._ports.policy.sandbox_dollars_per_hour,
                 )
                 self._work.emit(events.SessionReady(receipt=receipt))
+
+    def _leave(self) -> None:
+        """Stop using a sandbox that takes no messages: what is queued would come back for ever."""
+        if self._session.status in {Status.READY, Status.PREPARED}:
+            snapshot = begin_leaving(self._work, self._sandbox)
+            if snapshot:
+                self.taken.commands.append(snapshot)
 
 
 def _passed_on(event: _TurnEvent) -> events.EventData:

@@ -1,13 +1,11 @@
 """Commands as frames: made from their rows each time they are sent, secrets and URLs just then."""
 
-from datetime import datetime
-
 from headstart.domain import channel, command_args, turns
 from headstart.domain.commands import SavedWork, step_args, step_timeout
 from headstart.domain.model import OpenModel
 from headstart.domain.session import Command, Session, SessionConfig, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName
-from headstart.usecases.change import tell_runner
+from headstart.usecases.change import best_effort, tell_runner
 from headstart.usecases.ports import Ports
 
 CONTROL_TIMEOUT = 30
@@ -22,7 +20,7 @@ MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
 _STEP_KINDS = {step.value for step in STEP_BY_NAME}
 
 
-def frame_of(
+def _frame(
     ports: Ports, session: Session, config: SessionConfig, row: Command
 ) -> channel.Command | None:
     """Return the frame of a command, None where it has become pointless."""
@@ -104,21 +102,21 @@ def _prompt(ports: Ports, session: Session, row: Command) -> channel.Command | N
     return _command(row, step_timeout(StepName.DELIVER), args)
 
 
-def pending_frames(
-    ports: Ports, session: Session, *, before: datetime | None = None
-) -> list[channel.Command]:
-    """Return the frames of the commands that wait for their results: all, or the older ones."""
-    rows = [
+def waiting_commands(ports: Ports, session: Session) -> list[Command]:
+    """Return the commands of the present attempt that wait for their results, oldest first."""
+    return [
         row
         for row in ports.store.commands(session.session_id)
-        if not row.answered
-        and row.attempt_number == session.attempt_number
-        and (before is None or row.created_at <= before)
+        if not row.answered and row.attempt_number == session.attempt_number
     ]
+
+
+def frames_of(ports: Ports, session: Session, rows: list[Command]) -> list[channel.Command]:
+    """Return the frames of commands, without those that have become pointless."""
     if not rows:
         return []
     config = ports.store.config(session.session_id)
-    frames = (frame_of(ports, session, config, row) for row in rows)
+    frames = (_frame(ports, session, config, row) for row in rows)
     return [frame for frame in frames if frame]
 
 
@@ -130,9 +128,15 @@ def send_command(ports: Ports, session: Session, row: Command) -> None:
     _send(ports, session, _other(ports, session, row))
 
 
-def send_prompt(ports: Ports, session: Session, row: Command) -> None:
-    """Send the command that delivers a message; apart, because it needs no right to any object."""
-    _send(ports, session, _prompt(ports, session, row))
+def send_prompt(ports: Ports, session_id: str, row: Command) -> None:
+    """Send the command that delivers a message; apart, because it needs no right to any object.
+
+    Nothing is sent where the turn was stopped since its commit: the runner was told to cancel what
+    it had not been given yet.
+    """
+    with best_effort(ports, "sending a prompt"):
+        session = ports.store.session(session_id)
+        _send(ports, session, _prompt(ports, session, row))
 
 
 def send_step(ports: Ports, session: Session, row: Command) -> None:

@@ -9,14 +9,17 @@ from datetime import datetime, timedelta
 from headstart.domain import lifecycle
 from headstart.domain.errors import (
     NotStarted,
+    SandboxStopped,
     SandboxUnresponsive,
     SessionNotFound,
     StepError,
     StepTimedOut,
+    TurnLost,
 )
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Status
+from headstart.domain.session import AttemptStatus, Sandbox, SandboxStatus, Session, Status
 from headstart.domain.steps import StepName, StepStatus
+from headstart.domain.turns import TURN_LIMIT
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.deletion import DELETION_CHECK, clear
@@ -147,7 +150,9 @@ def _preparing(ports: Ports, session: Session) -> None:
     if attempt.status is not AttemptStatus.RUNNING:
         _postpone(ports, session.session_id, None)
         return
-    if attempt.step(StepName.SANDBOX).status is StepStatus.PENDING:
+    begun = attempt.step(StepName.SANDBOX).status is not StepStatus.PENDING
+    status = ports.machine.status(session.session_id, number) if begun else ExecutionStatus.MISSING
+    if status is ExecutionStatus.MISSING:
         if now - attempt.started_at > ports.policy.start_patience:
             _give_up(
                 ports, session, NotStarted("The preparation could not be started for ten minutes")
@@ -156,8 +161,7 @@ def _preparing(ports: Ports, session: Session) -> None:
         start_attempt(ports, session)
         _postpone(ports, session.session_id, lifecycle.START_CHECK)
         return
-    execution = ports.machine.status(session.session_id, number)
-    if execution is not ExecutionStatus.RUNNING:
+    if status is not ExecutionStatus.RUNNING:
         _give_up(ports, session, SandboxUnresponsive("The preparation ended without saying how"))
         return
     if _sandbox_died(ports, session):
@@ -196,18 +200,28 @@ def _sandbox_died(ports: Ports, session: Session) -> bool:
 
 
 def _in_turn(ports: Ports, session: Session) -> None:
-    """Notice a turn, or a delivery, whose runner is gone or silent."""
+    """Notice a turn, or a delivery, whose runner is gone or silent, or that never ends."""
     if _sandbox_died(ports, session):
         return
     sandbox = ports.store.sandbox(session.session_id)
-    seen = sandbox.seen_at if sandbox else None
-    if sandbox and (seen is None or ports.clock() - seen > ports.policy.heartbeat_patience):
-        reason = "The sandbox stopped answering"
+    if sandbox and (error := _end_of_turn(ports, session, sandbox)):
         if sandbox.task_arn:
-            ports.sandboxes.stop(sandbox.task_arn, reason)
-        sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn or "", reason)
+            ports.sandboxes.stop(sandbox.task_arn, error.reason)
+        name = sandbox.name(session.session_id)
+        sandbox_stopped(ports, name, sandbox.task_arn or "", error.reason, error)
         return
     _postpone(ports, session.session_id, lifecycle.TURN_CHECK)
+
+
+def _end_of_turn(ports: Ports, session: Session, sandbox: Sandbox) -> StepError | None:
+    """Return why a turn can't go on in its sandbox, None where it can."""
+    now = ports.clock()
+    if sandbox.seen_at is None or now - sandbox.seen_at > ports.policy.heartbeat_patience:
+        return SandboxStopped("The sandbox stopped answering")
+    turn = session.active_turn
+    if turn and now - (turn.started_at or turn.claimed_at) > TURN_LIMIT:
+        return TurnLost("The turn did not end within 2 hours and 10 minutes")
+    return None
 
 
 def _idle(ports: Ports, session: Session) -> None:

@@ -26,7 +26,7 @@ from headstart.domain.steps import StepName
 from headstart.domain.turns import queued_event
 from headstart.domain.views import message_view
 from headstart.domain.work import IdempotencyKey, Work
-from headstart.usecases.change import change
+from headstart.usecases.change import best_effort, change
 from headstart.usecases.commands import send_prompt
 from headstart.usecases.line import change_or_wait
 from headstart.usecases.ports import Ports
@@ -124,11 +124,15 @@ def let_go_on(ports: Ports, work: Work, head: Message | None = None) -> bool:
 
 
 def go_on(ports: Ports, session: Session, *, wakes: bool) -> None:
-    """Do what must follow the release: start the wake-up, or deliver."""
+    """Do what must follow the release: start the wake-up, or deliver.
+
+    The janitor does what fails here; the caller's change was made all the same.
+    """
     if wakes:
         _start(ports, session)
     else:
-        dispatch(ports, session.session_id)
+        with best_effort(ports, "delivering"):
+            dispatch(ports, session.session_id)
 
 
 def _start(ports: Ports, session: Session) -> None:
@@ -167,9 +171,9 @@ def dispatch(ports: Ports, session_id: str) -> None:
             return None
         return claim(ports, work, None)
 
-    work, row = change(ports, session_id, decide)
+    _, row = change(ports, session_id, decide)
     if row:
-        send_prompt(ports, work.session, row)
+        send_prompt(ports, session_id, row)
 
 
 def claim(ports: Ports, work: Work, task_token: str | None) -> Command:

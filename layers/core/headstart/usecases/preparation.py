@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from headstart.domain import lifecycle, turns
+from headstart.domain.channel import Cancel
 from headstart.domain.errors import (
     AttemptSuperseded,
     InternalStepError,
@@ -13,7 +14,6 @@ from headstart.domain.errors import (
     SessionNotFound,
     StepError,
     StepTimedOut,
-    TaskTokenGone,
     WorkspaceGone,
     step_error,
 )
@@ -27,12 +27,13 @@ from headstart.domain.session import (
 )
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
-from headstart.usecases.change import change
+from headstart.usecases.change import change, tell_runner
 from headstart.usecases.commands import send_prompt, send_step
 from headstart.usecases.line import admit_next
 from headstart.usecases.messages import claim, dispatch
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import acquire_sandbox
+from headstart.usecases.tasks import succeed
 
 _log = logging.getLogger(__name__)
 
@@ -87,14 +88,14 @@ def _command(ports: Ports, task: StepTask) -> None:
                 step=task.step,
                 created_at=work.now,
             )
-        latest.task_token = task.task_token
+        latest.wait_with(task.task_token)
         work.save(latest)
         lifecycle.begin_step(work, attempt, task.step, STEP_BY_NAME[task.step].title)
         return latest
 
     work, row = change(ports, task.session_id, decide)
     if row is None or row.answered:
-        succeed(ports, task.task_token)
+        succeed(ports, [task.task_token])
     else:
         send_step(ports, work.session, row)
 
@@ -111,7 +112,7 @@ def _deliver(ports: Ports, task: StepTask) -> None:
             message = ports.store.message(session.session_id, session.active_turn.message_number)
             row = ports.store.command(session.session_id, turns.prompt_command_id(message))
             if row and not row.answered:
-                row.task_token = task.task_token
+                row.wait_with(task.task_token)
                 work.save(row)
             return row
         if not session.can_deliver:
@@ -122,33 +123,17 @@ def _deliver(ports: Ports, task: StepTask) -> None:
         lifecycle.begin_step(work, attempt, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
         return row
 
-    work, row = change(ports, task.session_id, decide)
+    _, row = change(ports, task.session_id, decide)
     if row is None:
-        succeed(ports, task.task_token)
+        succeed(ports, [task.task_token])
     elif not row.answered:
-        send_prompt(ports, work.session, row)
+        send_prompt(ports, task.session_id, row)
 
 
 def _require_sandbox(ports: Ports, session_id: str) -> None:
     sandbox = ports.store.sandbox(session_id)
     if sandbox is None or sandbox.status is SandboxStatus.STOPPED:
         raise SandboxStopped((sandbox and sandbox.stopped_reason) or "The sandbox is gone")
-
-
-def succeed(ports: Ports, task_token: str) -> None:
-    """Tell the machine that a step is done; a task that no longer waits is fine."""
-    try:
-        ports.machine.succeed(task_token)
-    except TaskTokenGone:
-        _log.info("the task was answered before or is over")
-
-
-def fail(ports: Ports, task_token: str, error: StepError) -> None:
-    """Tell the machine that a step failed; a task that no longer waits is fine."""
-    try:
-        ports.machine.fail(task_token, error.code, error.reason)
-    except TaskTokenGone:
-        _log.info("the task was answered before or is over")
 
 
 def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> None:
@@ -172,32 +157,55 @@ def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> No
 
 
 def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: StepError) -> None:
-    """End an attempt with an error and say why; harmless when it has ended already."""
+    """End an attempt with an error and say why; harmless when it has ended already.
 
-    def decide(work: Work) -> bool:
+    A message on its way is held, and a sandbox that lives is told not to hand it over any more.
+    """
+
+    def decide(work: Work) -> tuple[bool, list[Cancel]]:
         session = work.session
         if _is_over(session, attempt_number):
-            return False
+            return False, []
         attempt = ports.store.attempt(session_id, attempt_number)
         if attempt.status is not AttemptStatus.RUNNING:
-            return False
+            return False, []
+        told = _in_words(ports, session, error)
+        lost = []
         if session.active_turn:
             message = ports.store.message(session_id, session.active_turn.message_number)
-            turns.lose_turn(work, message, error)
-        lifecycle.fail_attempt(work, attempt, error)
+            lost = [Cancel(id=turns.prompt_command_id(message))]
+            turns.lose_turn(work, message, told)
+        lifecycle.fail_attempt(work, attempt, told)
         if isinstance(error, WorkspaceGone):
-            _give_up_sandbox(ports, work, error.reason)
-        return True
+            _give_up_sandbox(ports, work, error.title)
+        return True, lost
 
     try:
-        work, failed = change(ports, session_id, decide)
+        work, (failed, lost) = change(ports, session_id, decide)
     except SessionNotFound:
         _log.info("the session of a failed preparation is gone")
         return
+    if lost:
+        tell_runner(ports, session_id, lost)
     if failed:
         admit_next(ports, work.session.owner)
-        _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})
+        _log.warning("the preparation failed", extra={"code": error.code})
         ports.metrics.count("PreparationsFailed", Code=error.code)
+
+
+def _in_words(ports: Ports, session: Session, error: StepError) -> StepError:
+    """Return an error with its own reason, where the machine knew no more than its name."""
+    if error.reason != error.title:
+        return error
+    reason = None
+    if isinstance(error, SandboxStopped):
+        sandbox = ports.store.sandbox(session.session_id)
+        reason = sandbox and sandbox.stopped_reason
+    for row in ports.store.commands(session.session_id):
+        failure = row.failure
+        if row.attempt_number == session.attempt_number and failure and failure.code == error.code:
+            reason = failure.reason
+    return type(error)(reason) if reason else error
 
 
 def _give_up_sandbox(ports: Ports, work: Work, reason: str) -> None:

@@ -10,14 +10,15 @@ from headstart.domain.errors import (
     SandboxStopped,
     SecretsUnavailable,
     SessionNotFound,
-    TaskTokenGone,
+    StepError,
 )
-from headstart.domain.ids import new_secret
+from headstart.domain.ids import new_id, new_secret
 from headstart.domain.session import Sandbox, SandboxStatus, Session, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change, tell_runner
 from headstart.usecases.ports import Ports, SandboxSpec
+from headstart.usecases.tasks import fail, succeed
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +35,13 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
             "This deployment can't open encryptedSecrets: send none; envVars are kept encrypted"
         )
         raise SecretsUnavailable(reason)
-    kept = _keep_living(ports, session_id, attempt_number)
+    kept = _keep_living(ports, session_id, attempt_number, task_token)
     if kept:
-        ports.machine.succeed(task_token)
+        succeed(ports, [task_token])
         return
     sandbox = _record(ports, session_id, attempt_number, task_token)
     if sandbox.status is SandboxStatus.CONNECTED:
-        ports.machine.succeed(task_token)
+        succeed(ports, [task_token])
         return
     try:
         handle = ports.sandboxes.start(
@@ -62,7 +63,7 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
         raise
 
 
-def _keep_living(ports: Ports, session_id: str, attempt_number: int) -> bool:
+def _keep_living(ports: Ports, session_id: str, attempt_number: int, task_token: str) -> bool:
     """Keep a connected sandbox of an earlier attempt, if it really lives."""
     old = ports.store.sandbox(session_id)
     if (
@@ -83,6 +84,8 @@ def _keep_living(ports: Ports, session_id: str, attempt_number: int) -> bool:
             return False
         sandbox.attempt_number = attempt_number
         sandbox.try_number = 0
+        # Those of its own attempt wait no more.
+        sandbox.task_token, sandbox.earlier_tokens = task_token, []
         work.save(sandbox)
         attempt = ports.store.attempt(session_id, attempt_number)
         note = "The sandbox was still there"
@@ -105,6 +108,7 @@ def _record(ports: Ports, session_id: str, attempt_number: int, task_token: str)
             sandbox = old
         else:
             sandbox = Sandbox(
+                sandbox_id=new_id("sandbox"),
                 attempt_number=attempt_number,
                 try_number=old.try_number + 1 if old and same_attempt else 1,
                 status=SandboxStatus.STARTING,
@@ -112,7 +116,7 @@ def _record(ports: Ports, session_id: str, attempt_number: int, task_token: str)
                 created_at=work.now,
             )
             work.session.runner_seq = 0
-        sandbox.task_token = task_token
+        sandbox.wait_with(task_token)
         work.save(sandbox)
         attempt = ports.store.attempt(session_id, attempt_number)
         attempt.expected = attempt.expected or ports.store.durations(work.session.git_url)
@@ -174,21 +178,24 @@ def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
     tell_runner(ports, session_id, [Leave()])
 
 
-def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
+def sandbox_stopped(
+    ports: Ports, name: str, handle: str, reason: str, turn_error: StepError | None = None
+) -> None:
     """Take note that a task ended: its waiting step fails at once, a turn ends, a session sleeps.
 
     `name` is what the task was started with, `<session>-<attempt>-<try>`. A task that is not the
-    session's accepted one, or a session that is gone, is none of our business.
+    session's accepted one, or a session that is gone, is none of our business. `turn_error` is what
+    the turn failed with where the task was stopped because of it.
     """
     session_id = name.partition("-")[0]
     ports.identify(session_id)
     error = SandboxStopped(reason)
 
-    def decide(work: Work) -> str | None:
+    def decide(work: Work) -> list[str]:
         session = work.session
         sandbox = ports.store.sandbox(session_id)
         if sandbox is None or (handle != sandbox.task_arn and name != sandbox.name(session_id)):
-            return None
+            return []
         known = sandbox.status is SandboxStatus.STOPPED
         if not known:
             sandbox.status = SandboxStatus.STOPPED
@@ -197,7 +204,7 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
             work.save(sandbox)
         if session.status is Status.PREPARING:
             # Also when it is known: who wrote it down may have died before it told the machine.
-            return _waiting_token(ports, session, sandbox)
+            return _waiting_tokens(ports, session, sandbox)
         if not known and session.status in {
             Status.READY,
             Status.RUNNING,
@@ -206,27 +213,26 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
         }:
             turn = session.active_turn
             message = ports.store.message(session_id, turn.message_number) if turn else None
-            turns.lose_turn(work, message, error)
+            turns.lose_turn(work, message, turn_error or error)
             lifecycle.fall_asleep(work, reason)
-        return None
+        return []
 
     try:
-        _, token = change(ports, session_id, decide)
+        _, tokens = change(ports, session_id, decide)
     except SessionNotFound:
         _log.info("a task of a session that is gone stopped")
         return
     ports.metrics.count("SandboxesStopped")
-    if token:
-        try:
-            ports.machine.fail(token, error.code, error.reason)
-        except TaskTokenGone:
-            _log.info("the step had been answered before its sandbox stopped")
+    fail(ports, tokens, error)
 
 
-def _waiting_token(ports: Ports, session: Session, sandbox: Sandbox) -> str | None:
-    for row in ports.store.commands(session.session_id):
-        if row.attempt_number == session.attempt_number and not row.answered and row.task_token:
-            return row.task_token
+def _waiting_tokens(ports: Ports, session: Session, sandbox: Sandbox) -> list[str]:
+    tokens = [
+        token
+        for row in ports.store.commands(session.session_id)
+        if row.attempt_number == session.attempt_number and not row.answered
+        for token in row.tokens
+    ]
     attempt = ports.store.attempt(session.session_id, session.attempt_number)
     waiting = not lifecycle.is_done(attempt.step(StepName.SANDBOX))
-    return sandbox.task_token if waiting else None
+    return [*tokens, *sandbox.tokens] if waiting else tokens

@@ -1,0 +1,122 @@
+"""What fails after a commit does not make the change look as if it had not been made."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.errors import ServiceUnavailable
+from headstart.domain.requests import RetrySession, SendMessage
+from headstart.domain.session import MessageStatus, Status
+from headstart.domain.steps import StepName
+from headstart.usecases import control
+from headstart.usecases.janitor import sweep
+from headstart.usecases.messages import initiate, send_message
+from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
+from tests.unit.test_sleep import idle
+
+
+@contextmanager
+def failing(ports: MemoryPorts, method: str) -> Iterator[None]:
+    """Let the table not answer one kind of call."""
+
+    def fails(*_: object) -> None:
+        raise ServiceUnavailable(method)
+
+    found = getattr(ports.store, method)
+    setattr(ports.store, method, fails)
+    yield
+    setattr(ports.store, method, found)
+
+
+def failures(ports: MemoryPorts) -> int:
+    return sum(name == "FollowUpsFailed" for name, *_ in ports.metrics.measured)
+
+
+def say(ports: MemoryPorts, session_id: str) -> Any:
+    return send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+
+
+def test_a_message_that_nobody_was_told_of_is_queued_and_delivered(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    with failing(ports, "connections"):
+        answer = say(ports, session_id)
+    assert answer["status"] == "queued"
+    assert ports.store.session(session_id).message_count == 2
+    assert [f["kind"] for f in runner.frames() if f["type"] == "command"][-1] == "prompt"
+    assert failures(ports) == 1
+
+
+def test_a_message_whose_delivery_fails_is_accepted_and_delivered_by_the_janitor(
+    ports: MemoryPorts,
+) -> None:
+    session_id, _ = idle(ports)
+    with failing(ports, "sandbox"):
+        assert say(ports, session_id)["status"] == "queued"
+    assert failures(ports) > 0
+    ports.clock.advance(seconds=31)
+    sweep(ports)
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
+
+
+def test_a_retry_that_nobody_was_told_of_is_started(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    prepared_up_to(ports, session_id, StepName.CLONE)
+    control.interrupt(ports, "alice", session_id)
+    with failing(ports, "connections"):
+        control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    assert (session_id, 2) in ports.machine.started
+
+
+def test_an_interrupt_reaches_the_machine_though_the_runner_can_not_be_told(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports)
+    prepared_up_to(ports, session_id, StepName.DISK)
+    begin(ports, session_id, StepName.DISK)
+    with failing(ports, "connection"):
+        control.interrupt(ports, "alice", session_id)
+    assert (session_id, 1) in ports.machine.stopped
+    assert ports.store.session(session_id).status is Status.FAILED
+
+
+def test_a_batch_that_nobody_was_told_of_is_acknowledged(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    say(ports, session_id)
+    with failing(ports, "connections"):
+        runner.report(turn_ended(ports, session_id))
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
+
+
+def test_a_hello_is_served_though_its_predecessor_can_not_be_closed(ports: MemoryPorts) -> None:
+    session_id = created(ports, autoInitiate=False)
+    runner = prepared_up_to(ports, session_id, StepName.DELIVER)
+
+    def down(*_: object) -> None:
+        raise ServiceUnavailable("DeleteConnection")
+
+    ports.sockets.close = down  # type: ignore[method-assign]
+    again = Runner(ports, session_id, connection_id="r2", seq=runner.seq)
+    again.connect(runner.key)
+    again.hello()
+    assert again.frames()[0]["type"] == "welcome"
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), UnicodeEncodeError("utf-8", "x", 0, 1, "y")])
+def test_no_defect_in_telling_is_told_to_the_caller(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    session_id = created(ports, autoInitiate=False)
+
+    def breaks(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("headstart.usecases.change.event_frames", breaks)
+    say(ports, session_id)
+    initiate(ports, "alice", session_id)
+    assert ports.store.session(session_id).message_count == 2
+    assert failures(ports) == 1
