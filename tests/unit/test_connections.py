@@ -8,11 +8,11 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.connections import Role
 from headstart.domain.errors import TicketRefused
 from headstart.domain.session import Status
-from headstart.usecases import watch
-from headstart.usecases.delete import delete_session
-from headstart.usecases.inbox import receive
-from headstart.usecases.read import stream_ticket
-from headstart.usecases.watch import MAX_VIEWERS, connect_runner, connect_viewer, disconnect
+from headstart.usecases import viewers
+from headstart.usecases.deletion import delete_session
+from headstart.usecases.frames import receive
+from headstart.usecases.sessions import stream_ticket
+from headstart.usecases.viewers import MAX_VIEWERS, connect_runner, connect_viewer, disconnect
 from tests.unit.helpers import Runner, begin, connected, created, running
 from tests.unit.helpers import StepName as S
 from tests.unit.test_viewers import SUBSCRIBE, event_ids, frames, say
@@ -78,13 +78,21 @@ def test_one_viewer_too_many_is_refused_in_words(ports: MemoryPorts) -> None:
     runner = connected(ports, session_id)
     watch(ports, session_id, *(f"v{number}" for number in range(MAX_VIEWERS)))
     counts(runner)
+    close = ports.sockets.close
+
+    def and_hear_of_it(connection_id: str) -> None:
+        close(connection_id)
+        if known := ports.store.connection(connection_id):
+            disconnect(ports, known)
+
+    ports.sockets.close = and_hear_of_it  # type: ignore[method-assign]
     watch(ports, session_id, "more")
     [refused] = frames(ports, "more")
     assert (refused["type"], refused["code"]) == ("error", "TooManyViewers")
     assert str(MAX_VIEWERS) in refused["message"]
     assert "more" in ports.sockets.gone
     assert ports.store.connection("more") is None
-    assert counts(runner) == [MAX_VIEWERS]
+    assert counts(runner) == [MAX_VIEWERS], "once"
     assert "v0" not in ports.sockets.gone
     known = ports.store.connection("v0")
     assert known

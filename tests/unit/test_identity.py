@@ -7,12 +7,12 @@ from headstart.domain.errors import StepTimedOut, TicketRefused
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import SandboxStatus, Status
 from headstart.domain.steps import StepName, StepStatus
-from headstart.usecases import talk
-from headstart.usecases.inbox import receive
+from headstart.usecases import control
+from headstart.usecases.frames import receive
 from headstart.usecases.janitor import sweep
-from headstart.usecases.prepare import fail_preparation, finish_preparation
+from headstart.usecases.preparation import fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.watch import disconnect
+from headstart.usecases.viewers import disconnect
 from tests.unit.helpers import (
     Runner,
     another,
@@ -121,6 +121,19 @@ def test_no_connection_but_the_present_one_makes_the_runner_look_gone(ports: Mem
     assert told.count("runner.disconnected") == 1
 
 
+def test_after_a_deletion_nothing_more_is_said(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    connected(ports, session_id)
+    watching(ports, session_id)
+    receive(ports, "v1", SUBSCRIBE)
+    ports.store.sessions[session_id].status = Status.DELETING
+    known = ports.store.connection("r1")
+    assert known
+    seen = len(frames(ports, "v1"))
+    disconnect(ports, known)
+    assert len(frames(ports, "v1")) == seen
+
+
 def retried(ports: MemoryPorts) -> tuple[str, Runner]:
     """Return a session whose second attempt has a sandbox, and the first one's, that says hello
     only now."""
@@ -129,7 +142,7 @@ def retried(ports: MemoryPorts) -> tuple[str, Runner]:
     late = Runner(ports, session_id, connection_id="old", process="old")
     late.connect()
     fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
-    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, 2)
     return session_id, late
 
@@ -170,8 +183,8 @@ def kept(ports: MemoryPorts) -> tuple[str, Runner]:
     session_id = created(ports, setupCommands=["make"])
     runner = prepared_up_to(ports, session_id, S.SETUP)
     begin(ports, session_id, S.SETUP)
-    talk.interrupt(ports, "alice", session_id)
-    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    control.interrupt(ports, "alice", session_id)
+    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     return session_id, runner
 
 

@@ -222,3 +222,17 @@ def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> No
     runner.fail(first["id"], "Cancelled")
     runner.fail(second["id"], "SnapshotFailed")
     assert [name for name, *_ in ports.metrics.measured].count("SnapshotsFailed") == 1
+
+
+def test_a_copy_of_which_nonsense_is_told_is_not_kept(ports: MemoryPorts) -> None:
+    runner, _, second = asked_twice(ports)
+    runner.complete(second["id"], **{**SAVED, "baseCommit": {"not": "a commit"}})
+    upload = last(runner, "upload")
+    key = upload["args"]["url"].removeprefix("https://objects.test/")
+    ports.objects.stored[key] = (7, str(SAVED["sha256"]))
+    runner.complete(upload["id"])
+    row = ports.store.command(runner.session_id, upload["id"])
+    assert row
+    assert row.answered
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert ports.store.snapshot(runner.session_id) is None

@@ -146,7 +146,7 @@ def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "nonsense", '{"action":"subscribe","after":-1}',
+    ["", "[]", "{}", "nonsense", "[" * 30_000, '{"action":"subscribe","after":-1}',
      '{"action":"subscribe","after":true}', '{"action":"subscribe","after":"1"}'],
 )  # fmt: skip
 def test_a_first_frame_that_is_wrong_closes_the_connection(ports: MemoryPorts, text: str) -> None:
@@ -161,8 +161,9 @@ def test_a_later_wrong_frame_is_answered_and_nothing_else(ports: MemoryPorts) ->
     session_id = created(ports)
     connected(ports, session_id)
     receive(ports, "v1", SUBSCRIBE)
-    receive(ports, "v1", '{"action":"dance"}')
-    assert frames(ports, "v1")[-1]["code"] == "BadFrame"
+    for text in ('{"action":"dance"}', "[" * 30_000, "9" * 200_000):
+        receive(ports, "v1", text)
+        assert frames(ports, "v1")[-1]["code"] == "BadFrame"
     receive(ports, "v1", '{"action":"ping"}')
     assert frames(ports, "v1")[-1] == {"type": "pong", "lastEventId": 2}
 

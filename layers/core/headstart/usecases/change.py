@@ -16,6 +16,7 @@ from headstart.domain.errors import (
 from headstart.domain.life import sleeping, watching
 from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
+from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
@@ -39,11 +40,11 @@ def follow(ports: Ports, work: Change) -> None:
     for errand in work.errands:
         try:
             _DOERS[type(errand)](ports, work, errand)
-        except Exception:
+        except Exception as error:
             if isinstance(errand, _AWAITED):
                 raise
-            _log.exception("what follows a change could not be done")
-            ports.metrics.count("ErrandsFailed", Errand=type(errand).__name__)
+            log_defect("what follows a change could not be done", error)
+            ports.metrics.count("FollowUpsFailed")
     for connection_id, frame in work.replies:
         outbox.post_frames(ports, connection_id, Role.RUNNER, [frame])
     if gone:

@@ -1,7 +1,6 @@
 """What the sandbox's runner says: hello, reports in order, heartbeats, and that it must leave."""
 
 import logging
-import traceback
 from functools import partial
 
 from headstart.domain import channel
@@ -16,6 +15,7 @@ from headstart.domain.life import beating, hosting, reporting, sleeping
 from headstart.usecases import outbox
 from headstart.usecases.change import change
 from headstart.usecases.commit import read
+from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
@@ -41,9 +41,9 @@ def hello(ports: Ports, connection: Connection, frame: channel.Hello) -> None:
 
 
 def hang_up(ports: Ports, connection_id: str) -> None:
-    """Close a connection and forget it, whether or not we are ever told that it is closed."""
-    ports.sockets.close(connection_id)
+    """Close a connection that was forgotten first: nobody asks who it was when it is closed."""
     ports.store.remove_connection(connection_id)
+    ports.sockets.close(connection_id)
 
 
 def report(ports: Ports, session_id: str, connection_id: str, frame: channel.Report) -> None:
@@ -77,7 +77,7 @@ def _take(ports: Ports, session_id: str, connection_id: str, frame: channel.Repo
             lost = len(frame.events) - len(fewer.events)
             if not lost:
                 raise
-            _complain("a batch was written without some of its events", error)
+            log_defect("a batch was written without some of its events", error)
             ports.metrics.count("EventsDropped", lost)
             frame = fewer
 
@@ -93,16 +93,10 @@ def drop_report(ports: Ports, session_id: str, connection_id: str, seq: int) -> 
 
 
 def _drop(ports: Ports, connection_id: str, seq: int, error: Exception) -> None:
-    _complain("a batch was dropped", error)
+    log_defect("a batch was dropped", error)
     ports.metrics.count("BatchesDropped")
     ack = channel.Ack(seq=seq, accepted=False)
     outbox.post_frames(ports, connection_id, Role.RUNNER, [ack])
-
-
-def _complain(message: str, error: Exception) -> None:
-    """Log where something went wrong, but not its words, which may hold what the agent said."""
-    place = traceback.format_tb(error.__traceback__)
-    _log.error(message, extra={"error": type(error).__name__, "place": place})
 
 
 def heartbeat(ports: Ports, session_id: str, connection_id: str, frame: channel.Heartbeat) -> None:

@@ -17,7 +17,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import SESSION_ID_PATTERN, hash_secret
 from headstart.domain.life import watching
-from headstart.domain.session import Sandbox, SandboxStatus
+from headstart.domain.session import Sandbox, SandboxStatus, Status
 from headstart.usecases import outbox
 from headstart.usecases.change import follow
 from headstart.usecases.commit import commit
@@ -34,15 +34,25 @@ def connect_viewer(ports: Ports, connection_id: str, secret: str) -> None:
     ticket = ports.store.ticket(hash_secret(secret)) if secret.isascii() else None
     if ticket is None or ticket.expires_at <= now:
         raise TicketRefused("the ticket is unknown, used or expired")
-    ports.store.put_connection(
-        Connection(
-            connection_id=connection_id,
-            session_id=ticket.session_id,
-            role=Role.VIEWER,
-            credential=ticket.hash,
-            expires_at=now + ports.policy.connection_life,
-        )
+    connection = Connection(
+        connection_id=connection_id,
+        session_id=ticket.session_id,
+        role=Role.VIEWER,
+        credential=ticket.hash,
+        expires_at=now + ports.policy.connection_life,
     )
+    ports.store.put_connection(connection)
+    # Looked at afterwards: a deletion that begins later finds the ticket's session gone, too.
+    if not _is_there(ports, ticket.session_id):
+        ports.store.remove_connection(connection_id)
+        raise TicketRefused("the ticket's session is gone")
+
+
+def _is_there(ports: Ports, session_id: str) -> bool:
+    try:
+        return ports.store.session(session_id).status is not Status.DELETING
+    except SessionNotFound:
+        return False
 
 
 def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) -> None:
@@ -147,8 +157,8 @@ def disconnect(ports: Ports, connection_id: str) -> None:
 
 
 def _hang_up(ports: Ports, connection: Connection) -> None:
+    disconnect(ports, connection.connection_id)
     ports.sockets.close(connection.connection_id)
-    ports.store.remove_connection(connection.connection_id)
 
 
 def say_bad_frame(ports: Ports, connection: Connection, reason: str) -> None:

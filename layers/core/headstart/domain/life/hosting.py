@@ -214,6 +214,15 @@ def require_runner(change: Change, connection_id: str) -> Connection:
     return connection
 
 
+def has_channel(change: Change, connection_id: str) -> bool:
+    """Say whether a connection is the runner's current one; nothing is said of a deleted session."""
+    try:
+        require_runner(change, connection_id)
+    except NotTheRunner:
+        return False
+    return True
+
+
 def is_welcomed(change: Change) -> None:
     """Drop the bootstrap key: whoever reports or beats has had its welcome, and a key from it."""
     sandbox = change.sandbox

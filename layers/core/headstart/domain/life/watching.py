@@ -37,7 +37,7 @@ def leave(change: Change, connection_id: str) -> None:
     change.forget(connection)
     if connection.role is Role.VIEWER:
         hosting.tell_viewer_count(change)
-    elif change.sandbox and change.sandbox.connection_id == connection_id:
+    elif hosting.has_channel(change, connection_id):
         change.emit(events.RunnerDisconnected())
 
 
