@@ -323,8 +323,8 @@ class MemoryStore:
 
     def commands(self, session_id: str, prefix: str = "") -> list[Command]:
         """Return the commands that have not gone and whose id begins so, oldest first."""
-        found = [c for c in self.load(session_id).commands.values()]
-        found = [c for c in found if c.command_id.startswith(prefix)]
+        known = self.load(session_id).commands.values()
+        found = [c for c in known if c.command_id.startswith(prefix)]
         return sorted(found, key=lambda command: command.created_at)
 
     def open_commands(self, session_id: str) -> list[Command]:

@@ -27,7 +27,7 @@ SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How much is shown of what a sandbox says: characters of texts, bytes of an input and of all."""
+    """How much is shown of what a sandbox says: characters of texts, bytes of one input and all."""
 
     output: int
     message: int

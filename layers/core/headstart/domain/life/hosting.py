@@ -215,7 +215,7 @@ def require_runner(change: Change, connection_id: str) -> Connection:
 
 
 def has_channel(change: Change, connection_id: str) -> bool:
-    """Say whether a connection is the runner's current one; nothing is said of a deleted session."""
+    """Say whether a connection is the current one of a session that is not deleted."""
     try:
         require_runner(change, connection_id)
     except NotTheRunner:

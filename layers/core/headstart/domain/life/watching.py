@@ -34,10 +34,11 @@ def leave(change: Change, connection_id: str) -> None:
     connection = change.connections.get(connection_id)
     if connection is None:
         return
+    had_channel = hosting.has_channel(change, connection_id)
     change.forget(connection)
     if connection.role is Role.VIEWER:
         hosting.tell_viewer_count(change)
-    elif hosting.has_channel(change, connection_id):
+    elif had_channel:
         change.emit(events.RunnerDisconnected())
 
 
