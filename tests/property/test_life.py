@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headstart.domain.requests import RetrySession, SendMessage
-from headstart.domain.session import ACTIVE, AttemptStatus, Hold, MessageStatus, Session, Status
+from headstart.domain.session import (
+    AttemptStatus,
+    Hold,
+    MessageStatus,
+    Session,
+    Status,
+    holds_a_place,
+)
 from headstart.usecases import control, deletion, messages
 from tests.property.world import World
 
@@ -215,10 +222,11 @@ class Life(RuleBasedStateMachine):
                 assert row.message_id in self.world.told_agent
 
     @invariant()
-    def the_quota_counts_exactly_the_active(self) -> None:
+    def the_quota_counts_exactly_who_may_have_a_container(self) -> None:
         session = self.session
-        active = session is not None and session.status in ACTIVE
-        assert bool(self.world.base.store.quota["alice"]) == active
+        sandbox = self.world.base.store.sandbox(self.world.session_id)
+        counts = session is not None and holds_a_place(session, sandbox)
+        assert bool(self.world.base.store.quota["alice"]) == counts
 
     @invariant()
     def one_turn_and_its_message_belong_together(self) -> None:

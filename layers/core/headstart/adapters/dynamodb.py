@@ -19,6 +19,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.events import Event
 from headstart.domain.model import Model, format_time
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -30,7 +31,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.domain.work import IdempotencyKey, QuotaChange, Waiting, Work
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class DynamoStore:
         """Write a new session whole; conflicts on the owner's quota are retried with jitter."""
         writes = self._table.writes()
         writes.put(rows.session_item(work.session), "attribute_not_exists(pk)")
-        self._add_children(writes, work, quota)
+        self._add_children(writes, work, quota, LINE_LENGTH)
         writes.put(rows.ticket_item(ticket))
         for attempt in range(CONFLICT_TRIES):
             try:
@@ -68,7 +69,7 @@ class DynamoStore:
                 if used := cancelled.item_of(writes.key_index):
                     return rows.decode(used, IdempotencyKey)
                 if cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                    raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+                    raise _quota_exceeded(work, quota) from None
                 backoff(attempt)
             else:
                 return None
@@ -93,10 +94,12 @@ class DynamoStore:
                 raise SessionNotFound() from None
             only_quota = cancelled.code_of(0) != "ConditionalCheckFailed"
             if only_quota and cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+                raise _quota_exceeded(work, quota) from None
             raise Conflict("the session changed meanwhile") from None
 
-    def _add_children(self, writes: Writes, work: Work, quota: int) -> None:
+    def _add_children(
+        self, writes: Writes, work: Work, quota: int, line_length: int | None = None
+    ) -> None:
         session = work.session
         for row in work.rows:
             writes.put(rows.row_item(session.session_id, row, work.now))
@@ -113,19 +116,11 @@ class DynamoStore:
                 {":now": rows.epoch(work.now)},
                 return_old=True,
             )
-        if work.quota is QuotaChange.JOIN:
-            writes.quota_index = writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "ADD active :id",
-                {":id": {"SS": [session.session_id]}, ":limit": {"N": str(quota)}},
-                "attribute_not_exists(active) OR size(active) < :limit",
-            )
-        elif work.quota is QuotaChange.LEAVE:
-            writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "DELETE active :id",
-                {":id": {"SS": [session.session_id]}},
-            )
+        if left := work.left_line:
+            writes.delete(rows.key_of(rows.waiting_item(session.owner, left)))
+        if joined := work.joined_line:
+            writes.put(rows.waiting_item(session.owner, joined))
+        _add_place(writes, work, quota, line_length)
 
     # Reading sessions.
 
@@ -323,6 +318,34 @@ class DynamoStore:
         ids = {":ids": {"SS": sorted(session_ids)}}
         self._table.update(rows.key(rows.owner_pk(owner), "QUOTA"), "DELETE active :ids", ids)
 
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        answer = self._table.page(
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={
+                ":pk": {"S": rows.owner_pk(owner)},
+                ":sk": {"S": rows.LINE},
+            },
+            ConsistentRead=True,
+        )
+        return self._readable(answer["Items"], Waiting)
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take a place out of the line, and out of the number of those who wait."""
+        writes = self._table.writes()
+        writes.delete(rows.key_of(rows.waiting_item(owner, waiting)), "attribute_exists(pk)")
+        writes.update(
+            rows.key(rows.owner_pk(owner), "QUOTA"), "ADD waiting :change", {":change": {"N": "-1"}}
+        )
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                return self._table.transact(writes)
+            except Cancelled as cancelled:
+                if "ConditionalCheckFailed" in cancelled.codes:
+                    return None
+                backoff(attempt)
+        raise Conflict("the line kept changing")
+
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
         item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
@@ -420,3 +443,42 @@ def _messages_above(session_id: str, after: int) -> dict[str, Any]:
         },
         "ConsistentRead": True,
     }
+
+
+def _add_place(writes: Writes, work: Work, quota: int, line_length: int | None) -> None:
+    """Add the one update of the owner's QUOTA row: the set of places, and how many wait.
+
+    Whoever has no place yet may not overtake: while others wait it is refused, unless it comes out
+    of the line itself. `line_length` is how many may wait, None for any number.
+    """
+    waiting = (1 if work.joined_line else 0) - (1 if work.left_line else 0)
+    own = work.session.session_id
+    verbs: dict[str, list[str]] = {}
+    values: dict[str, Any] = {}
+    condition: str | None = None
+    if work.quota:
+        verbs["ADD" if work.quota is QuotaChange.JOIN else "DELETE"] = ["active :ids"]
+        values[":ids"] = {"SS": [own]}
+    if waiting:
+        verbs.setdefault("ADD", []).append("waiting :change")
+        values[":change"] = {"N": str(waiting)}
+    if work.quota is QuotaChange.JOIN:
+        condition = "attribute_not_exists(active) OR size(active) < :limit"
+        values |= {":own": {"S": own}, ":limit": {"N": str(quota)}}
+        if not work.left_line:
+            condition = f"({condition}) AND (attribute_not_exists(waiting) OR waiting < :most)"
+            values[":most"] = {"N": "1"}
+        condition = f"contains(active, :own) OR ({condition})"
+    elif work.joined_line and line_length is not None:
+        condition = "attribute_not_exists(waiting) OR waiting < :most"
+        values[":most"] = {"N": str(line_length)}
+    if verbs:
+        expression = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in verbs.items())
+        quota_row = rows.key(rows.owner_pk(work.session.owner), "QUOTA")
+        writes.quota_index = writes.update(quota_row, expression, values, condition)
+
+
+def _quota_exceeded(work: Work, quota: int) -> QuotaExceeded:
+    if work.joined_line:
+        return QuotaExceeded(f"at most {LINE_LENGTH} sessions may wait for a place")
+    return QuotaExceeded(f"at most {quota} sessions may be active")

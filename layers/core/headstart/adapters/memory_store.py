@@ -22,6 +22,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.events import Event
 from headstart.domain.model import Model
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -33,7 +34,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
+from headstart.domain.work import IdempotencyKey, QuotaChange, Waiting, Work
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -47,6 +48,7 @@ class MemoryStore:
         self.rows: dict[str, dict[str, Model]] = defaultdict(dict)
         self.event_log: dict[str, list[Event]] = defaultdict(list)
         self.quota: dict[str, set[str]] = defaultdict(set)
+        self.lines: dict[str, list[Waiting]] = defaultdict(list)
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
@@ -58,7 +60,7 @@ class MemoryStore:
         owner = work.session.owner
         if work.key and (used := self.key(owner, work.key.key, work.now)):
             return used
-        self._check_quota(work, quota)
+        self._check_quota(work, quota, LINE_LENGTH)
         self._write(work)
         self.put_ticket(ticket)
         return None
@@ -74,16 +76,22 @@ class MemoryStore:
         work.session.version += 1
         self._write(work)
 
-    def _check_quota(self, work: Work, quota: int) -> None:
-        active = self.quota[work.session.owner]
-        if work.quota is QuotaChange.JOIN and len(active) >= quota:
+    def _check_quota(self, work: Work, quota: int, line_length: int | None = None) -> None:
+        active, line = self.quota[work.session.owner], self.lines[work.session.owner]
+        own = work.session.session_id
+        full = len(active) >= quota or (line and not work.left_line)
+        if work.quota is QuotaChange.JOIN and own not in active and full:
             raise QuotaExceeded(f"at most {quota} sessions may be active")
+        if work.joined_line and line_length is not None and len(line) >= line_length:
+            raise QuotaExceeded(f"at most {line_length} sessions may wait for a place")
 
     def _write(self, work: Work) -> None:
         session = work.session
         answered = [row for row in work.rows if isinstance(row, Command) and row.answered]
-        parts = (session, *work.rows, *answered, work.persisted_events, work.key, work.quota)
-        check_count(sum(1 for part in parts if part))
+        left, joined = work.left_line, work.joined_line
+        place = work.quota or left or joined
+        parts = (session, *work.rows, *answered, work.persisted_events, work.key)
+        check_count(sum(1 for part in (*parts, place, left, joined) if part))
         if len({row_sk(row) for row in work.rows}) < len(work.rows):
             raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
@@ -96,6 +104,10 @@ class MemoryStore:
         self.event_log[session.session_id] += work.persisted_events
         if work.key:
             self.keys[session.owner, work.key.key] = work.key
+        if left:
+            self.lines[session.owner].remove(left)
+        if joined:
+            self.lines[session.owner].append(joined)
         if work.quota is QuotaChange.JOIN:
             self.quota[session.owner].add(session.session_id)
         elif work.quota is QuotaChange.LEAVE:
@@ -233,6 +245,15 @@ class MemoryStore:
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
         self.quota[owner] -= session_ids
+
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        return sorted(self.lines[owner], key=lambda waiting: (waiting.since, waiting.session_id))
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for."""
+        if waiting in self.lines[owner]:
+            self.lines[owner].remove(waiting)
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""

@@ -29,11 +29,12 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, Row
+from headstart.domain.work import IdempotencyKey, Row, Waiting
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)
 
+LINE = "LINE#"
 BY_OWNER = "byOwner"
 BY_DUE = "byDue"
 
@@ -179,6 +180,17 @@ def events_item(session_id: str, batch: list[Event]) -> Item:
 def decode_events(item: Item) -> list[Event]:
     """Return the events of a batch."""
     return [Event.model_validate(event) for event in json.loads(item["data"]["S"])]
+
+
+def waiting_item(owner: str, waiting: Waiting) -> Item:
+    """Return the row of a place in line; rows of an owner's line are in its order."""
+    sk = f"{LINE}{format_time(waiting.since)}#{waiting.session_id}"
+    return _item(owner_pk(owner), sk, waiting)
+
+
+def key_of(item: Item) -> Item:
+    """Return an item's primary key."""
+    return {name: item[name] for name in ("pk", "sk")}
 
 
 def key_item(owner: str, used: IdempotencyKey) -> Item:

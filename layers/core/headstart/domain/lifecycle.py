@@ -31,6 +31,9 @@ OUTPUT_TAIL_CHARACTERS = 2000
 START_CHECK = timedelta(seconds=30)
 """When the janitor first looks whether a recorded attempt was started."""
 
+LINE_CHECK_LIMIT = timedelta(minutes=5)
+"""How seldom a session is told where in line it stands, at the most."""
+
 PROGRESS_CHECK = timedelta(minutes=2)
 """How often the janitor looks at a preparing session."""
 
@@ -57,7 +60,7 @@ TURN_CHECK = timedelta(minutes=2)
 """How often the janitor looks whether the runner of an active turn lives."""
 
 ASLEEP_CHECK = timedelta(minutes=1)
-"""When the janitor makes sure that nothing of a sleeping session runs on."""
+"""When the janitor makes sure that nothing runs on of a session that sleeps, or failed for good."""
 
 SLEEP_LIMIT = timedelta(minutes=5)
 """How long saving the work may take before the sandbox is stopped all the same: making a copy and
@@ -89,6 +92,7 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
     session.saving = None
     session.move_to(Status.PREPARING, work.now)
     session.waiting_since = None
+    session.in_line = False
     session.due_at = work.now + START_CHECK
     attempt = Attempt(
         number=session.attempt_number, cause=cause, started_at=work.now, progress_at=work.now
@@ -100,16 +104,23 @@ def begin_attempt(work: Work, cause: Cause) -> Attempt:
 
 
 def wait_in_line(work: Work) -> None:
-    """Record the session without a place: it is started when one frees."""
+    """Record the session, whose attempt this change begins, without a place: it waits for one."""
+    session = work.session
     work.quota = None
-    work.session.waiting_since = work.now
-    work.session.due_at = work.now + START_CHECK
+    session.waiting_since = work.now
+    session.in_line = True
+    session.due_at = work.now + START_CHECK
+    attempt = next(row for row in work.rows if isinstance(row, Attempt))
+    record = attempt.step(StepName.SANDBOX)
+    record.message = "Waiting for a free place"
+    _show(work, attempt, record)
 
 
 def leave_line(work: Work, attempt: Attempt) -> None:
     """Take a place and be started; the attempt's clock begins now."""
     work.quota = QuotaChange.JOIN
     work.session.waiting_since = None
+    work.session.in_line = False
     work.session.due_at = work.now + START_CHECK
     attempt.started_at = attempt.progress_at = work.now
     attempt.step(StepName.SANDBOX).message = None
@@ -117,8 +128,8 @@ def leave_line(work: Work, attempt: Attempt) -> None:
 
 
 def show_position(work: Work, attempt: Attempt, position: int) -> None:
-    """Show where in line the session stands, if that changed."""
-    work.session.due_at = work.now + START_CHECK
+    """Show where in line the session stands, if that changed; who is far behind is seldom told."""
+    work.session.due_at = work.now + min(START_CHECK * position, LINE_CHECK_LIMIT)
     record = attempt.step(StepName.SANDBOX)
     message = f"Waiting for a free place: position {position} in line"
     if record.message != message:
@@ -286,24 +297,34 @@ def rest(work: Work) -> None:
         session.due_at = work.now + limit
 
 
-def fail_attempt(work: Work, attempt: Attempt, error: StepError) -> None:
-    """End the attempt badly, at the step it was in; the messages stay."""
+def fail_attempt(work: Work, attempt: Attempt, error: StepError, *, kept: bool = False) -> None:
+    """End the attempt badly, at the step it was in; the messages stay.
+
+    `kept` tells whether the sandbox is kept for a retry, and the session's place with it.
+    """
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(work, attempt, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
     attempt.ended_at = work.now
+    _fail(work, attempt, Failure.of(error, record.step), kept=kept)
+
+
+def _fail(work: Work, attempt: Attempt, failure: Failure, *, kept: bool) -> None:
     session = work.session
-    session.failure = Failure.of(error, record.step)
+    session.failure = failure
     session.move_to(Status.FAILED, work.now)
-    session.due_at = work.now + RETRY_WINDOW
-    work.quota = QuotaChange.LEAVE
-    work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
+    session.due_at = work.now + (RETRY_WINDOW if kept else ASLEEP_CHECK)
+    if not kept:
+        work.quota = QuotaChange.LEAVE
+    work.emit(events.SessionFailed(attempt_number=attempt.number, failure=failure))
 
 
-def cancel_attempt(work: Work, attempt: Attempt, *, saved: bool = False) -> None:
+def cancel_attempt(
+    work: Work, attempt: Attempt, *, saved: bool = False, kept: bool = False
+) -> None:
     """End the attempt because a person said so: a wake-up sleeps on, anything else has failed.
 
-    `saved` tells whether there is a copy of the work to wake up with.
+    `saved` tells whether there is a copy of the work to wake up with; `kept` as for a failure.
     """
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(work, attempt, record.step, StepStatus.CANCELLED, "Cancelled")
@@ -315,11 +336,7 @@ def cancel_attempt(work: Work, attempt: Attempt, *, saved: bool = False) -> None
         fall_asleep(work, "The wake-up was cancelled", saved=saved)
         return
     error = Cancelled("The preparation was cancelled")
-    session.failure = Failure.of(error, record.step)
-    session.move_to(Status.FAILED, work.now)
-    session.due_at = work.now + RETRY_WINDOW
-    work.quota = QuotaChange.LEAVE
-    work.emit(events.SessionFailed(attempt_number=attempt.number, failure=session.failure))
+    _fail(work, attempt, Failure.of(error, record.step), kept=kept)
 
 
 def skip_done_steps(work: Work, attempt: Attempt, earlier: Attempt) -> None:
@@ -328,6 +345,14 @@ def skip_done_steps(work: Work, attempt: Attempt, earlier: Attempt) -> None:
         if is_done(earlier.step(name)):
             note = f"Done in attempt {earlier.number}"
             end_step(work, attempt, name, StepStatus.SKIPPED, note)
+
+
+def start_over(work: Work, attempt: Attempt) -> None:
+    """Take back what was said to be done: the sandbox that had it is gone, the next has nothing."""
+    for record in [record for record in attempt.steps if is_done(record)]:
+        fresh = StepRecord(step=record.step)
+        attempt.steps[attempt.steps.index(record)] = fresh
+        _show(work, attempt, fresh)
 
 
 def begin_stopping(work: Work) -> None:

@@ -114,7 +114,9 @@ class Session(RowModel):
 
     Every write to any row of a session goes together with this row, on the condition that
     `version` is what the writer read: so no writer can act on a state that is over. `saving` names
-    the newest snapshot that was asked for and is not done yet.
+    the newest snapshot that was asked for and is not done yet. `waiting_since` is when it began to
+    wait for a place; `in_line` is whether its owner's line knows it, as it does not of one that an
+    earlier version let wait.
     """
 
     session_id: str
@@ -144,6 +146,7 @@ class Session(RowModel):
     runner_seq: int = 0
     due_at: Timestamp | None = None
     waiting_since: Timestamp | None = None
+    in_line: bool = False
     counts: dict[str, int] = Field(default_factory=dict)
 
     def move_to(self, status: Status, now: datetime) -> None:
@@ -153,6 +156,15 @@ class Session(RowModel):
                 raise WrongStatus(f"a session can't go from {self.status} to {status}")
             self.status = status
         self.updated_at = now
+
+    def is_saved(self, snapshot: "Snapshot | None") -> bool:
+        """Say whether the copy that was asked for last is the one that is kept."""
+        return snapshot is not None and self.saving is not None and snapshot.name == self.saving
+
+    @property
+    def waits_in_line(self) -> bool:
+        """Whether it waits for a place in its owner's line."""
+        return self.in_line and self.waiting_since is not None and self.status is Status.PREPARING
 
     @property
     def queue_length(self) -> int:
@@ -266,8 +278,12 @@ class Input(RowModel):
 
 
 class Snapshot(RowModel):
-    """The last good copy of the work: where it is, what it must be, and what it builds on."""
+    """The last good copy of the work: where it is, what it must be, and what it builds on.
 
+    `name` is what SESSION's `saving` called it when it was asked for.
+    """
+
+    name: str | None = None
     key: str
     bytes: int
     sha256: str
@@ -334,6 +350,16 @@ class Sandbox(RowModel):
     def name(self, session_id: str) -> str:
         """Return the name that makes starting it idempotent, within ECS's 36 characters."""
         return f"{session_id}-{self.attempt_number}-{self.try_number}"
+
+
+def holds_a_place(session: Session, sandbox: Sandbox | None) -> bool:
+    """Say whether a session counts against its owner's quota: it has, or is to get, a container.
+
+    A failed one has its place for as long as its sandbox is kept for a retry.
+    """
+    if session.status is Status.FAILED:
+        return sandbox is not None and sandbox.status is not SandboxStatus.STOPPED
+    return session.status in ACTIVE and session.waiting_since is None
 
 
 def session_of(sandbox_name: str) -> str:

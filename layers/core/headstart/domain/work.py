@@ -37,6 +37,20 @@ class IdempotencyKey(RowModel):
     expires_at: Timestamp
 
 
+class Waiting(RowModel):
+    """A session's place in its owner's line; who waits longest is first."""
+
+    session_id: str
+    since: Timestamp
+
+    @classmethod
+    def of(cls, session: Session) -> "Waiting | None":
+        """Return the place in line that a session has."""
+        if not session.waits_in_line or session.waiting_since is None:
+            return None
+        return cls(session_id=session.session_id, since=session.waiting_since)
+
+
 class Work:
     """A session as read, to be changed and committed as a whole or not at all."""
 
@@ -48,6 +62,18 @@ class Work:
         self.quota: QuotaChange | None = None
         self.key: IdempotencyKey | None = None
         self._before = session.model_copy(deep=True)
+
+    @property
+    def left_line(self) -> Waiting | None:
+        """The place in its owner's line that the session gives up by this change."""
+        before, after = Waiting.of(self._before), Waiting.of(self.session)
+        return None if before == after else before
+
+    @property
+    def joined_line(self) -> Waiting | None:
+        """The place in its owner's line that the session takes by this change."""
+        before, after = Waiting.of(self._before), Waiting.of(self.session)
+        return None if before == after else after
 
     def emit(self, data: EventData, turn_id: str | None = None) -> None:
         """Record an event; a persisted one takes the next contiguous id at once."""
@@ -70,4 +96,4 @@ class Work:
     @property
     def is_empty(self) -> bool:
         """Say whether there is nothing to write."""
-        return not self.rows and not self.key and self.session == self._before
+        return not (self.rows or self.key or self.quota) and self.session == self._before

@@ -23,6 +23,8 @@ from headstart.domain.session import (
     Hold,
     Message,
     MessageStatus,
+    Sandbox,
+    SandboxStatus,
     SessionConfig,
     Status,
     Turn,
@@ -34,7 +36,7 @@ from headstart.usecases.commands import send_control
 from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.messages import go_on, let_go_on, release, require
 from headstart.usecases.ports import Ports
-from headstart.usecases.sandbox import stop_sandbox
+from headstart.usecases.sandbox import give_up, kept_for_retry, let_go
 from headstart.usecases.start import start_attempt
 
 _log = logging.getLogger(__name__)
@@ -105,20 +107,20 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     The queue then waits for the next message or for initiate. Raises SessionNotFound.
     """
 
-    def decide(work: Work) -> tuple[Effect, list[Command]]:
+    def decide(work: Work) -> tuple[Effect, list[Command], Sandbox | None]:
         session = work.session
         effect = require(session, owner, Call.INTERRUPT)
         if effect is Effect.CANCEL:
-            return effect, _cancel(ports, work)
+            return effect, *_cancel(ports, work)
         turn = session.active_turn
         if effect is not Effect.ABORT or turn is None:
-            return Effect.NOTHING, []
+            return Effect.NOTHING, [], None
         session.hold = session.hold or Hold.PAUSED
         session.updated_at = work.now
         turn.released = False
-        return effect, [_abort_row(ports, work, turn)]
+        return effect, [_abort_row(ports, work, turn)], None
 
-    work, (effect, rows) = change(ports, session_id, decide)
+    work, (effect, rows, given_up) = change(ports, session_id, decide)
     if effect is Effect.ABORT:
         for row in rows:
             send_control(ports, work.session, row)
@@ -130,8 +132,8 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
         except ServiceUnavailable:
             # Nothing it does counts any more, and it ends when its heartbeats do.
             _log.warning("could not stop a cancelled execution", exc_info=True)
-        if work.session.status is Status.ASLEEP:
-            stop_sandbox(ports, session_id, "the wake-up was cancelled")
+        if given_up:
+            let_go(ports, session_id, given_up, "the preparation was cancelled")
         admit_next(ports, owner)
 
 
@@ -155,9 +157,10 @@ def _abort_row(ports: Ports, work: Work, turn: Turn) -> Command:
     return row
 
 
-def _cancel(ports: Ports, work: Work) -> list[Command]:
-    """Write the terminal status; returns the commands that still run."""
+def _cancel(ports: Ports, work: Work) -> tuple[list[Command], Sandbox | None]:
+    """Write the terminal status; returns the commands that still run, and a sandbox given up."""
     session = work.session
+    error = Cancelled("The preparation was cancelled")
     attempt = ports.store.attempt(session.session_id, session.attempt_number)
     rows = [
         row
@@ -166,10 +169,19 @@ def _cancel(ports: Ports, work: Work) -> list[Command]:
     ]
     if session.active_turn:
         message = ports.store.message(session.session_id, session.active_turn.message_number)
-        turns.lose_turn(work, message, Cancelled("The preparation was cancelled"))
+        turns.lose_turn(work, message, error)
     saved = ports.store.snapshot(session.session_id) is not None
-    lifecycle.cancel_attempt(work, attempt, saved=saved)
-    return rows
+    sandbox = ports.store.sandbox(session.session_id)
+    kept = kept_for_retry(sandbox, error)
+    lifecycle.cancel_attempt(work, attempt, saved=saved, kept=kept)
+    if (
+        sandbox is None
+        or sandbox.status is SandboxStatus.STOPPED
+        or (kept and session.status is Status.FAILED)
+    ):
+        return rows, None
+    give_up(work, sandbox, error.reason)
+    return rows, sandbox
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:

@@ -31,7 +31,7 @@ from headstart.domain.session import (
 )
 from headstart.domain.turns import queued_event
 from headstart.domain.work import IdempotencyKey, QuotaChange, Work
-from headstart.usecases.line import free_leaked_places
+from headstart.usecases.line import admit_next, make_room
 from headstart.usecases.ports import Ports
 from headstart.usecases.start import start_attempt
 
@@ -86,14 +86,23 @@ def _write(
 
 def _record(ports: Ports, work: Work, ticket: Ticket) -> IdempotencyKey | None:
     """Write the session; over the quota without a place, where the deployment lets people wait."""
+    quota, owner = ports.policy.active_sessions, work.session.owner
     try:
-        return ports.store.create(work, ticket, ports.policy.active_sessions)
+        return ports.store.create(work, ticket, quota)
     except QuotaExceeded:
-        if not free_leaked_places(ports, work.session.owner):
+        has_room = make_room(ports, owner)
+        if not has_room and not ports.policy.wait_in_line:
+            raise
+    if has_room:
+        try:
+            return ports.store.create(work, ticket, quota)
+        except QuotaExceeded:
+            # Others have waited longer for that place.
+            admit_next(ports, owner)
             if not ports.policy.wait_in_line:
                 raise
-            lifecycle.wait_in_line(work)
-    return ports.store.create(work, ticket, ports.policy.active_sessions)
+    lifecycle.wait_in_line(work)
+    return ports.store.create(work, ticket, quota)
 
 
 def _git_url(request: CreateSession, policy: Policy) -> str:

@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from headstart.domain import lifecycle
@@ -21,7 +22,7 @@ from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.deletion import DELETION_CHECK, clear
-from headstart.usecases.line import admit_next, line_of, show_position
+from headstart.usecases.line import admit_next, line_up, show_position
 from headstart.usecases.messages import dispatch
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
 from headstart.usecases.preparation import fail_preparation
@@ -44,6 +45,14 @@ _log = logging.getLogger(__name__)
 _PER_SHARD = 50
 
 
+@dataclass
+class Run:
+    """A sweep: until when it may begin something new, and the lines it has moved on, by owner."""
+
+    until: datetime
+    lines: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
 def run(ports: Ports) -> dict[str, int]:
     """Do what is due each minute: one half whatever becomes of the other."""
     try:
@@ -61,15 +70,15 @@ def sweep(ports: Ports) -> int:
     and put off, and holds up no other. What keeps a shard from being read is raised in the end,
     so that somebody hears of it.
     """
-    until = ports.clock() + SWEEP_TIME
+    this_run = Run(until=ports.clock() + SWEEP_TIME)
     begin = random.randrange(DUE_SHARDS)  # noqa: S311  a turn is no secret
     shards = [(begin + index) % DUE_SHARDS for index in range(DUE_SHARDS)]
     seen: dict[int, set[str]] = {shard: set() for shard in shards}
     failure: Exception | None = None
-    while shards and ports.clock() < until:
+    while shards and ports.clock() < this_run.until:
         for shard in tuple(shards):
             try:
-                going_on = _sweep_shard(ports, shard, seen[shard], until)
+                going_on = _sweep_shard(ports, shard, seen[shard], this_run)
             except Exception as error:
                 failure, going_on = error, False
             if not going_on:
@@ -79,17 +88,17 @@ def sweep(ports: Ports) -> int:
     return sum(len(ids) for ids in seen.values())
 
 
-def _sweep_shard(ports: Ports, shard: int, seen: set[str], until: datetime) -> bool:
+def _sweep_shard(ports: Ports, shard: int, seen: set[str], this_run: Run) -> bool:
     """Look at a shard's next sessions; False when there are no more."""
     # The index may still name those that were looked at, and those that can't be put off.
     found = ports.store.due(shard, ports.clock(), _PER_SHARD + len(seen))
     due = [session_id for session_id in found if session_id not in seen]
     for session_id in due:
-        if ports.clock() >= until:
+        if ports.clock() >= this_run.until:
             return False
         seen.add(session_id)
         with _guarded(ports, session_id):
-            look_after(ports, session_id, until)
+            look_after(ports, session_id, this_run)
     return bool(due)
 
 
@@ -113,7 +122,7 @@ def _guarded(ports: Ports, session_id: str | None = None) -> Iterator[None]:
             _postpone(ports, session_id, RETRY)
 
 
-def look_after(ports: Ports, session_id: str, until: datetime) -> None:
+def look_after(ports: Ports, session_id: str, this_run: Run) -> None:
     """Do what is due for one session; the index is a hint, the row read here is the truth."""
     ports.identify(session_id)
     session = ports.store.session(session_id)
@@ -122,7 +131,7 @@ def look_after(ports: Ports, session_id: str, until: datetime) -> None:
         return
     match session.status:
         case Status.PREPARING if session.waiting_since:
-            _in_line(ports, session)
+            _in_line(ports, session, this_run)
         case Status.PREPARING:
             _preparing(ports, session)
         case Status.RUNNING:
@@ -132,7 +141,7 @@ def look_after(ports: Ports, session_id: str, until: datetime) -> None:
         case Status.READY | Status.PREPARED:
             _idle(ports, session)
         case Status.STOPPING:
-            fall_asleep(ports, session_id, "Idle; saving the work took too long", saved=False)
+            _end_stopping(ports, session)
         case Status.ASLEEP:
             # Waking comes first: what is done last here is what makes the session due no more.
             if not wake_if_waiting(ports, session_id):
@@ -140,7 +149,7 @@ def look_after(ports: Ports, session_id: str, until: datetime) -> None:
         case Status.FAILED:
             _nothing_runs_on(ports, session, "the attempt failed and was not retried in time")
         case Status.DELETING:
-            if not clear(ports, session_id, until):
+            if not clear(ports, session_id, this_run.until):
                 _postpone(ports, session_id, DELETION_CHECK)
 
 
@@ -174,12 +183,18 @@ def _preparing(ports: Ports, session: Session) -> None:
     _postpone(ports, session.session_id, lifecycle.PROGRESS_CHECK)
 
 
-def _in_line(ports: Ports, session: Session) -> None:
-    """Start whoever is first in this owner's line and tell this one where it stands."""
-    admit_next(ports, session.owner)
-    line = [waiting.session_id for waiting in line_of(ports, session.owner)]
-    if session.session_id in line:
-        show_position(ports, session.session_id, line.index(session.session_id) + 1)
+def _in_line(ports: Ports, session: Session, this_run: Run) -> None:
+    """Move this owner's line on, once a run, and tell this session where it stands."""
+    if not session.in_line:
+        line_up(ports, session.session_id)
+    if session.owner not in this_run.lines:
+        left = admit_next(ports, session.owner)
+        this_run.lines[session.owner] = {waits: place for place, waits in enumerate(left, start=1)}
+    position = this_run.lines[session.owner].get(session.session_id)
+    if position:
+        show_position(ports, session.session_id, position)
+    else:
+        _postpone(ports, session.session_id, RETRY)
 
 
 def _give_up(ports: Ports, session: Session, error: StepError) -> None:
@@ -223,10 +238,18 @@ def _idle(ports: Ports, session: Session) -> None:
         _postpone(ports, session.session_id, lifecycle.DISPATCH_CHECK)
 
 
+def _end_stopping(ports: Ports, session: Session) -> None:
+    """Wait for a copy no longer; who took it in may have died before the session could sleep."""
+    saved = session.is_saved(ports.store.snapshot(session.session_id))
+    reason = "Idle" if saved else "Idle; saving the work took too long"
+    fall_asleep(ports, session.session_id, reason, saved=saved)
+
+
 def _nothing_runs_on(ports: Ports, session: Session, reason: str) -> None:
     """Stop what a session that needs nothing may have left behind."""
     ports.machine.stop(session.session_id, session.attempt_number, reason)
     stop_sandbox(ports, session.session_id, reason)
+    admit_next(ports, session.owner)
     _postpone(ports, session.session_id, None)
 
 

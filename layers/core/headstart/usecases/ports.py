@@ -20,7 +20,7 @@ from headstart.domain.session import (
     SessionConfig,
     Snapshot,
 )
-from headstart.domain.work import IdempotencyKey, Work
+from headstart.domain.work import IdempotencyKey, Waiting, Work
 
 Clock = Callable[[], datetime]
 
@@ -35,14 +35,16 @@ class Store(Protocol):
         """Write a new session whole, in one call.
 
         Returns None when written, or the key's earlier use when `work.key` was used before and
-        has not expired; nothing is written then. Raises QuotaExceeded.
+        has not expired; nothing is written then. Raises QuotaExceeded as `commit` does, and when
+        LINE_LENGTH wait already.
         """
 
     def commit(self, work: Work, quota: int) -> None:
         """Write a change whole, in one call.
 
         Raises Conflict when the session changed since it was read, SessionNotFound when it is
-        gone, QuotaExceeded when it may not join its owner's active sessions.
+        gone, QuotaExceeded when it may not join its owner's active sessions: they are as many as
+        may be, or others wait in line and it is not one of them. Who has a place keeps it.
         """
 
     def session(self, session_id: str) -> Session:
@@ -121,6 +123,12 @@ class Store(Protocol):
 
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
+
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits for a place, the first in line first: up to a few thousand."""
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for; a place that is gone is fine."""
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how many milliseconds each step took an owner before on a repository."""

@@ -15,13 +15,13 @@ from headstart.domain.errors import (
     StepError,
     StepTimedOut,
     TaskTokenGone,
-    WorkspaceGone,
     step_error,
 )
 from headstart.domain.model import Model
 from headstart.domain.session import (
     AttemptStatus,
     Command,
+    Sandbox,
     SandboxStatus,
     Session,
     Status,
@@ -33,7 +33,7 @@ from headstart.usecases.commands import send_prompt, send_step
 from headstart.usecases.line import admit_next
 from headstart.usecases.messages import claim, dispatch
 from headstart.usecases.ports import Ports
-from headstart.usecases.sandbox import acquire_sandbox
+from headstart.usecases.sandbox import acquire_sandbox, give_up, kept_for_retry, let_go
 
 _log = logging.getLogger(__name__)
 
@@ -176,39 +176,35 @@ def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> No
 def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: StepError) -> None:
     """End an attempt with an error and say why; harmless when it has ended already."""
 
-    def decide(work: Work) -> bool:
+    def decide(work: Work) -> tuple[bool, Sandbox | None]:
         session = work.session
         if _is_over(session, attempt_number):
-            return False
+            return False, None
         attempt = ports.store.attempt(session_id, attempt_number)
         if attempt.status is not AttemptStatus.RUNNING:
-            return False
+            return False, None
         if session.active_turn:
             message = ports.store.message(session_id, session.active_turn.message_number)
             turns.lose_turn(work, message, error)
-        lifecycle.fail_attempt(work, attempt, error)
-        if isinstance(error, WorkspaceGone):
-            _give_up_sandbox(ports, work, error.reason)
-        return True
+        sandbox = ports.store.sandbox(session_id)
+        kept = kept_for_retry(sandbox, error)
+        lifecycle.fail_attempt(work, attempt, error, kept=kept)
+        if kept or sandbox is None or sandbox.status is SandboxStatus.STOPPED:
+            return True, None
+        give_up(work, sandbox, error.reason)
+        return True, sandbox
 
     try:
-        work, failed = change(ports, session_id, decide)
+        work, (failed, given_up) = change(ports, session_id, decide)
     except SessionNotFound:
         _log.info("the session of a failed preparation is gone")
         return
+    if given_up:
+        let_go(ports, session_id, given_up, error.reason)
     if failed:
         admit_next(ports, work.session.owner)
         _log.warning("the preparation failed", extra={"code": error.code, "reason": error.reason})
         ports.metrics.count("PreparationsFailed", Code=error.code)
-
-
-def _give_up_sandbox(ports: Ports, work: Work, reason: str) -> None:
-    """Have a retry begin with a new sandbox; the janitor stops this one as nobody's."""
-    sandbox = ports.store.sandbox(work.session.session_id)
-    if sandbox:
-        sandbox.status = SandboxStatus.STOPPED
-        sandbox.stopped_reason = reason
-        work.save(sandbox)
 
 
 def _is_over(session: Session, attempt_number: int) -> bool:

@@ -9,9 +9,12 @@ from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
     SandboxStopped,
+    SandboxUnresponsive,
     SecretsUnavailable,
     SessionNotFound,
+    StepError,
     TaskTokenGone,
+    WorkspaceGone,
 )
 from headstart.domain.ids import new_secret
 from headstart.domain.session import (
@@ -23,7 +26,7 @@ from headstart.domain.session import (
     session_of,
 )
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
-from headstart.domain.work import Work
+from headstart.domain.work import QuotaChange, Work
 from headstart.usecases.change import change, tell_runner
 from headstart.usecases.ports import Ports, SandboxSpec
 
@@ -32,7 +35,7 @@ _log = logging.getLogger(__name__)
 _CLOSED_AT_ONCE = 30
 """Open commands that one transaction closes; each takes two of its hundred writes."""
 
-_WITHOUT_SANDBOX = {Status.STOPPING, Status.ASLEEP, Status.FAILED}
+_WITHOUT_SANDBOX = {Status.ASLEEP, Status.FAILED}
 
 
 def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_token: str) -> None:
@@ -75,7 +78,7 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
 
 
 def _keep_living(ports: Ports, session_id: str, attempt_number: int) -> bool:
-    """Keep a connected sandbox of an earlier attempt, if it really lives."""
+    """Keep a connected sandbox of an earlier attempt, if it lives and was heard of just now."""
     old = ports.store.sandbox(session_id)
     if (
         old is None
@@ -84,7 +87,9 @@ def _keep_living(ports: Ports, session_id: str, attempt_number: int) -> bool:
         or old.task_arn is None
     ):
         return False
-    if old.status is not SandboxStatus.CONNECTED or not ports.sandboxes.is_alive(old.task_arn):
+    heard = old.seen_at and ports.clock() - old.seen_at <= ports.policy.sandbox_patience
+    connected = old.status is SandboxStatus.CONNECTED
+    if not (connected and heard and ports.sandboxes.is_alive(old.task_arn)):
         ports.sandboxes.stop(old.task_arn, "replaced by a new attempt's sandbox")
         return False
 
@@ -113,6 +118,7 @@ def _record(ports: Ports, session_id: str, attempt_number: int, task_token: str)
         lifecycle.require_attempt(work.session, attempt_number)
         old = ports.store.sandbox(session_id)
         same_attempt = old is not None and old.attempt_number == attempt_number
+        attempt = ports.store.attempt(session_id, attempt_number)
         if old and same_attempt and old.status is not SandboxStatus.STOPPED:
             sandbox = old
         else:
@@ -124,10 +130,10 @@ def _record(ports: Ports, session_id: str, attempt_number: int, task_token: str)
                 created_at=work.now,
             )
             work.session.runner_seq = 0
+            lifecycle.start_over(work, attempt)
             _forget_orders(ports, work)
         sandbox.task_token = task_token
         work.save(sandbox)
-        attempt = ports.store.attempt(session_id, attempt_number)
         session = work.session
         attempt.expected = attempt.expected or ports.store.durations(session.owner, session.git_url)
         if not lifecycle.is_done(attempt.step(StepName.SANDBOX)):
@@ -164,40 +170,66 @@ def _remember_handle(ports: Ports, session_id: str, started: Sandbox, handle: st
 
 
 def _mark_stopped(ports: Ports, session_id: str, started: Sandbox, reason: str) -> None:
+    """Take note that a task could not be started, unless it was: the answer alone may be lost."""
+
     def decide(work: Work) -> None:
         sandbox = ports.store.sandbox(session_id)
-        if sandbox and sandbox.name(session_id) == started.name(session_id):
-            sandbox.status = SandboxStatus.STOPPED
-            sandbox.stopped_reason = reason
-            work.save(sandbox)
+        if (
+            sandbox
+            and sandbox.name(session_id) == started.name(session_id)
+            and sandbox.status is SandboxStatus.STARTING
+            and sandbox.task_arn is None
+        ):
+            give_up(work, sandbox, reason)
 
     change(ports, session_id, decide)
 
 
-def stop_sandbox(ports: Ports, session_id: str, reason: str) -> None:
-    """Revoke the key of a sandbox that its session needs no more, and stop its task.
+def kept_for_retry(sandbox: Sandbox | None, error: StepError) -> bool:
+    """Say whether a retry can go on in the sandbox of an attempt that ends with this error."""
+    usable = not isinstance(error, WorkspaceGone | SandboxUnresponsive)
+    return usable and sandbox is not None and sandbox.status is SandboxStatus.CONNECTED
 
-    Nothing is done where the session has begun to need one again. The runner is told to go, so that
-    it doesn't ask for its work to be saved.
+
+def give_up(work: Work, sandbox: Sandbox, reason: str) -> None:
+    """Revoke a sandbox's key; a failed session leaves its place with it. Then comes `let_go`."""
+    if sandbox.status is not SandboxStatus.STOPPED:
+        sandbox.status = SandboxStatus.STOPPED
+        sandbox.stopped_reason = reason
+        work.save(sandbox)
+    if work.session.status is Status.FAILED:
+        work.quota = QuotaChange.LEAVE
+
+
+def let_go(ports: Ports, session_id: str, sandbox: Sandbox, reason: str) -> None:
+    """Stop the task of a sandbox that was given up.
+
+    The runner is told to go, so that it doesn't ask for its work to be saved. What dies before this
+    leaves an orphan, or is done again by the janitor.
+    """
+    if sandbox.task_arn:
+        ports.sandboxes.stop(sandbox.task_arn, reason)
+    tell_runner(ports, session_id, [Leave()])
+
+
+def stop_sandbox(ports: Ports, session_id: str, reason: str) -> bool:
+    """Give up the sandbox of a session that needs none, and let it go; True when that was done.
+
+    Nothing is done where the session has begun to need one again.
     """
 
     def decide(work: Work) -> Sandbox | None:
         sandbox = ports.store.sandbox(session_id)
         if sandbox is None or work.session.status not in _WITHOUT_SANDBOX:
             return None
-        if sandbox.status is not SandboxStatus.STOPPED:
-            sandbox.status = SandboxStatus.STOPPED
-            sandbox.stopped_reason = reason
-            work.save(sandbox)
+        give_up(work, sandbox, reason)
         return sandbox
 
     _, sandbox = change(ports, session_id, decide)
     if sandbox is None:
-        return
-    # What dies before this leaves an orphan, or is done again by the janitor.
-    if sandbox.task_arn:
-        ports.sandboxes.stop(sandbox.task_arn, reason)
-    tell_runner(ports, session_id, [Leave()])
+        return False
+    let_go(ports, session_id, sandbox, reason)
+    return True
 
 
 def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
@@ -217,10 +249,8 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
             return None
         known = sandbox.status is SandboxStatus.STOPPED
         if not known:
-            sandbox.status = SandboxStatus.STOPPED
-            sandbox.stopped_reason = reason
             sandbox.connection_id = None
-            work.save(sandbox)
+            give_up(work, sandbox, reason)
         if session.status is Status.PREPARING:
             # Also when it is known: who wrote it down may have died before it told the machine.
             return _waiting_token(ports, session, sandbox)
@@ -233,7 +263,10 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
             turn = session.active_turn
             message = ports.store.message(session_id, turn.message_number) if turn else None
             turns.lose_turn(work, message, error)
-            lifecycle.fall_asleep(work, reason)
+            saved = session.status is Status.STOPPING and session.is_saved(
+                ports.store.snapshot(session_id)
+            )
+            lifecycle.fall_asleep(work, reason, saved=saved)
         return None
 
     try:

@@ -1,23 +1,22 @@
 """Sleep: save the work, stop the sandbox, and look at the queue once more."""
 
-import logging
 from datetime import datetime
 from typing import Any
 
 from headstart.domain import lifecycle
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errors import QuotaExceeded, SnapshotFailed
+from headstart.domain.errors import SnapshotFailed
 from headstart.domain.ids import new_id
-from headstart.domain.session import Cause, Command, Snapshot, Status
+from headstart.domain.session import Cause, Command, Sandbox, Snapshot, Status
 from headstart.domain.work import Work
 from headstart.usecases.change import change
 from headstart.usecases.commands import send_control
 from headstart.usecases.line import admit_next, change_or_wait
 from headstart.usecases.ports import Ports
-from headstart.usecases.sandbox import stop_sandbox
+from headstart.usecases.sandbox import give_up, let_go
 from headstart.usecases.start import start_attempt
 
-_log = logging.getLogger(__name__)
+_SLEEPS = "the session goes to sleep"
 
 
 def begin_sleep(ports: Ports, session_id: str) -> bool:
@@ -102,6 +101,7 @@ def keep_snapshot(ports: Ports, work: Work, uploaded: Command) -> str | None:
     skipped = args.get("skipped")
     work.save(
         Snapshot(
+            name=snapshot_of(uploaded),
             key=key,
             bytes=size,
             sha256=sha256,
@@ -115,28 +115,32 @@ def keep_snapshot(ports: Ports, work: Work, uploaded: Command) -> str | None:
 
 
 def fall_asleep(ports: Ports, session_id: str, reason: str, *, saved: bool) -> None:
-    """End `stopping`: stop the sandbox, sleep, and wake at once if a message came meanwhile."""
-    session = ports.store.session(session_id)
-    if session.status is not Status.STOPPING:
+    """End `stopping`: sleep, stop the sandbox, and wake at once if a message came meanwhile."""
+
+    def decide(work: Work) -> tuple[bool, Sandbox | None]:
+        if work.session.status is not Status.STOPPING:
+            return False, None
+        sandbox = ports.store.sandbox(session_id)
+        if sandbox:
+            give_up(work, sandbox, _SLEEPS)
+        # In one change: what dies after it must not leave a session that was saved and says not.
+        lifecycle.fall_asleep(work, reason, saved=saved)
+        return True, sandbox
+
+    work, (asleep, sandbox) = change(ports, session_id, decide)
+    if not asleep:
         return
-    stop_sandbox(ports, session_id, "the session goes to sleep")
-
-    def decide(work: Work) -> None:
-        if work.session.status is Status.STOPPING:
-            lifecycle.fall_asleep(work, reason, saved=saved)
-
-    change(ports, session_id, decide)
-    try:
-        wake_if_waiting(ports, session_id)
-    except QuotaExceeded:
-        _log.info("a message waits for a place; the janitor tries again")
-    admit_next(ports, session.owner)
+    if sandbox:
+        let_go(ports, session_id, sandbox, _SLEEPS)
+    wake_if_waiting(ports, session_id)
+    admit_next(ports, work.session.owner)
 
 
 def wake_if_waiting(ports: Ports, session_id: str) -> bool:
     """Wake a sleeping session whose queue is not empty: once, however many try.
 
-    Raises QuotaExceeded where nobody waits in line; the session stays due and is looked at again.
+    Over the quota it waits in line, whatever the deployment does with people: its message was
+    accepted.
     """
 
     def decide(work: Work) -> bool:
@@ -146,7 +150,7 @@ def wake_if_waiting(ports: Ports, session_id: str) -> bool:
         lifecycle.begin_attempt(work, Cause.WAKE)
         return True
 
-    work, wakes = change_or_wait(ports, session_id, decide)
+    work, wakes = change_or_wait(ports, session_id, decide, always=True)
     if wakes and work.session.waiting_since is None:
         start_attempt(ports, work.session)
     return wakes
