@@ -1,6 +1,7 @@
 """Tells the cloud what happens: one batch at a time, the very same until it is acknowledged."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 from headstart.domain.channel import (
@@ -56,6 +57,13 @@ class Reporter:
     def viewers(self, count: int) -> None:
         self._spool.viewers = count
         self._changed.set()
+
+    @property
+    def backlog(self) -> int:
+        """How many items wait to be acknowledged, those under way included."""
+        batch = self._journal.batch()
+        under_way = json.loads(batch[1]) if batch else {"events": [], "results": []}
+        return len(self._spool) + len(under_way["events"]) + len(under_way["results"])
 
     def report(self, event: RunnerEvent) -> None:
         """Queue an event. A turn that has ended once does not end again."""
