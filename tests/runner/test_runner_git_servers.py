@@ -102,7 +102,9 @@ async def test_a_repository_that_has_moved_is_not_followed_but_its_address_is_to
     assert set(asked) == {"/old.git/info/refs?service=git-upload-pack"}
 
 
-@pytest.mark.parametrize("where", ["/login?next=x", "ftp://elsewhere/a.git/info/refs"])
+@pytest.mark.parametrize(
+    "where", ["/login?next=x", "ftp://elsewhere/a.git/info/refs", "http://[x/info/refs"]
+)
 async def test_a_redirect_that_names_no_repository_is_not_taken_for_its_address(
     cloud: FakeCloud, sandbox: Sandbox, where: str
 ) -> None:

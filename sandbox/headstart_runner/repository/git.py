@@ -149,9 +149,18 @@ async def fetch_error(
     if not _MOVED.search(stderr):
         return error
     traced = await git.run("ls-remote", "--", url, cwd=cwd, options=options, env=_TRACE)
-    found = _LOCATION.search(traced.stderr)
-    address = urlsplit(urljoin(url, found[1]) if found else "")
-    if address.scheme not in {"http", "https"}:
+    address = _location(url, traced.stderr)
+    if address is None:
         return error
-    shown = _CREDENTIALS.sub("", plain(address.geturl()))
-    return RepositoryNotFound(cut_text(f"{_CREDENTIALS.sub('', url)} has moved to {shown}", 1000))
+    old, new = (_CREDENTIALS.sub("", text) for text in (url, address))
+    return RepositoryNotFound(f"{old} has moved to {cut_text(new, _REASON_BYTES)}")
+
+
+def _location(url: str, trace: str) -> str | None:
+    """Return the repository that a server redirects to, if that is what it does."""
+    found = _LOCATION.search(plain(trace))
+    try:
+        address = urljoin(url, found[1]) if found else ""
+        return address if urlsplit(address).scheme in {"http", "https"} else None
+    except ValueError:
+        return None
