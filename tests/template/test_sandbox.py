@@ -50,3 +50,10 @@ def test_it_has_the_rights_that_the_runner_needs_and_no_other() -> None:
     assert options == [f"--inh-caps={names}", f"--ambient-caps={names}"]
     [of_file] = re.findall(r"setcap (\S+)=ep", IMAGE)
     assert set(of_file.split(",")) == {f"cap_{name.lower()}" for name in RIGHTS}
+
+
+def test_the_cluster_asks_for_nothing_that_a_new_account_lacks() -> None:
+    # CreateCluster with capacity providers needs ECS's service-linked role to be there already.
+    cluster = TEMPLATE["Resources"]["Cluster"]["Properties"]
+    assert not {"CapacityProviders", "DefaultCapacityProviderStrategy"} & set(cluster)
+    assert TEMPLATE["Resources"]["ClusterSpot"]["Condition"] == "UsesSpot"

@@ -1,7 +1,7 @@
 """Sandboxes as tasks of ECS on Fargate."""
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,13 +12,22 @@ from headstart.usecases.ports import SandboxSpec, StartedSandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
-    from mypy_boto3_ecs.type_defs import FailureTypeDef
+    from mypy_boto3_ecs.type_defs import CapacityProviderStrategyItemTypeDef, FailureTypeDef
 
 _LIST_PAGES = 5
 """Pages of 100 tasks that are looked at ("ListTasks", ECS API reference)."""
 
 CONTAINER = "sandbox"
 """The container's name in the task definition."""
+
+_FARGATE: Literal["FARGATE"] = "FARGATE"
+
+
+class _Where(TypedDict, total=False):
+    """The part of a RunTask request that says what it runs on."""
+
+    launchType: Literal["FARGATE"]
+    capacityProviderStrategy: "list[CapacityProviderStrategyItemTypeDef]"
 
 
 class EcsConfig(Model):
@@ -54,10 +63,7 @@ class EcsSandboxes:
                 taskDefinition=config.task_definition,
                 clientToken=spec.name,
                 startedBy=spec.name,
-                # With the weight's default, 0, nothing is placed ("CapacityProviderStrategyItem").
-                capacityProviderStrategy=[
-                    {"capacityProvider": config.capacity_provider, "weight": 1}
-                ],
+                **_where(config.capacity_provider, spec.try_number),
                 networkConfiguration={
                     "awsvpcConfiguration": {
                         "subnets": config.subnets,
@@ -124,6 +130,19 @@ class EcsSandboxes:
                 self._client.stop_task(cluster=self._config.cluster, task=handle, reason=reason)
             except self._client.exceptions.InvalidParameterException:
                 return
+
+
+def _where(provider: str, try_number: int) -> _Where:
+    """Return what a try runs on: the chosen provider first, Fargate itself from the second try on.
+
+    Spot has no way back of its own: it refuses a task that it has no capacity for, at once or by
+    stopping it. The number alone decides, so that a repeated call asks for the same.
+    """
+    if provider == _FARGATE or try_number > 1:
+        # Needs no provider to be associated with the cluster ("PutClusterCapacityProviders").
+        return {"launchType": _FARGATE}
+    # With the weight's default, 0, nothing is placed ("CapacityProviderStrategyItem").
+    return {"capacityProviderStrategy": [{"capacityProvider": provider, "weight": 1}]}
 
 
 def _why(failures: "list[FailureTypeDef]") -> str:
