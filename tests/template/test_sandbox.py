@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from headstart_local.packaging import read_template
+from headstart_runner import runner
 from headstart_runner.config import RIGHTS
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +58,11 @@ def test_the_cluster_asks_for_nothing_that_a_new_account_lacks() -> None:
     cluster = TEMPLATE["Resources"]["Cluster"]["Properties"]
     assert not {"CapacityProviders", "DefaultCapacityProviderStrategy"} & set(cluster)
     assert TEMPLATE["Resources"]["ClusterSpot"]["Condition"] == "UsesSpot"
+
+
+def test_it_has_all_the_time_that_fargate_gives_to_save_its_work() -> None:
+    # "The max stop timeout value is 120 seconds" (StopTimeout of a container definition); the
+    # agent's end and the last reports come after the saving.
+    assert CONTAINER["StopTimeout"] == 120
+    left = CONTAINER["StopTimeout"] - runner._SAVE_SECONDS - runner._FLUSH_SECONDS
+    assert 5 <= left <= 20
