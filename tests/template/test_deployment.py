@@ -1,6 +1,7 @@
 """What a deployment makes of the template, by SAM's own translator."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -14,9 +15,21 @@ LAMBDA_VERSION = "AWS::Lambda::Version"
 # Beside its own, SAM gives a role two: for logs and for X-Ray ("IAM quotas": 10 a role).
 MANAGED_POLICIES = 10 - 2
 DESCRIPTION_CHARACTERS = 256
-TOO_LONG = {"ProviderConfig", "GitHubUrl"}
+TOO_LONG = {
+    "ProviderConfig",
+    "AllowedGitSources",
+    "GitHubUrl",
+    "WebSocketUrl",
+    "WebSocketManagementUrl",
+}
 """For these there is the parameter Release."""
-OF_OTHERS = {"ProviderSecretArn", "CapacityProvider", "AssignPublicIp"}
+OF_OTHERS = {
+    "ProviderSecretArn",
+    "CapacityProvider",
+    "AssignPublicIp",
+    "SubnetIds",
+    "SecurityGroupIds",
+}
 """These matter to functions without versions only."""
 
 Template = dict[str, Any]
@@ -55,17 +68,58 @@ def test_new_code_in_the_layer_is_a_new_version_of_the_http_api_function() -> No
     assert old != new
 
 
+def named_in(read: Template, value: Any) -> set[str]:
+    """Return the parameters that a value is made of, however deep, and those of its conditions."""
+    found: set[str] = set()
+    if isinstance(value, list):
+        found = set().union(*(named_in(read, item) for item in value))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            found |= named_in(read, item)
+            if key == "Ref":
+                found.add(item)
+            elif key == "Fn::Sub":
+                found |= set(re.findall(r"\$\{(\w+)\}", str(item)))
+            elif key == "Fn::If":
+                found |= named_in(read, read["Conditions"][item[0]])
+    return found & set(read["Parameters"])
+
+
+def longest(parameter: Template) -> int:
+    """Return how many characters a parameter's value has at most."""
+    if allowed := parameter.get("AllowedValues"):
+        return max(len(str(value)) for value in allowed)
+    return int(
+        parameter["MaxLength"] if "MaxLength" in parameter else len(str(parameter["MaxValue"]))
+    )
+
+
 def test_the_version_of_the_http_api_function_tells_its_parameters_apart() -> None:
     read = template()
     [version] = versions(resources := translated(read))
     description = resources[version]["Properties"]["Description"]["Fn::Sub"]
-    variables = read["Globals"]["Function"]["Environment"]["Variables"].values()
-    parameters = {value.get("Ref") for value in variables} & set(read["Parameters"])
+    configured = {
+        name: resources["HttpApiFunction"]["Properties"][name]
+        for name in ("Environment", "SnapStart", "MemorySize", "Timeout")
+    }
+    parameters = named_in(read, configured)
     told = {name for name in parameters if f"${{{name}}}" in description}
+    assert {"SnapStart", "Release"} < told
     assert parameters - told == TOO_LONG | OF_OTHERS
-    assert "${Release}" in description
-    longest = sum(int(read["Parameters"][name].get("MaxLength", 8)) + 1 for name in told)
-    assert longest + read["Parameters"]["Release"]["MaxLength"] <= DESCRIPTION_CHARACTERS
+    characters = sum(longest(read["Parameters"][name]) for name in told) + len(told) - 1
+    assert characters <= DESCRIPTION_CHARACTERS
+
+
+def test_who_needs_another_release_is_told_so() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    for text in (template()["Parameters"]["Release"]["Description"], page):
+        assert {name for name in TOO_LONG if name not in text} == set()
+
+
+def test_another_release_changes_the_function_itself_too() -> None:
+    # Else Lambda has nothing new to publish, and the deployment fails.
+    function = translated(template())["HttpApiFunction"]["Properties"]
+    assert function["Environment"]["Variables"]["HEADSTART_RELEASE"] == {"Ref": "Release"}
 
 
 def test_old_versions_are_not_kept() -> None:
