@@ -28,14 +28,23 @@ def frame_of(
     """Return the frame of a command, None where it has become pointless."""
     if row.kind in _STEP_KINDS:
         return _step(ports, session, config, row)
+    if row.kind == "upload":
+        return _upload(ports, row)
     return _other(ports, session, row)
+
+
+def _upload(ports: Ports, row: CommandRow) -> channel.Command:
+    size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
+    url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
+    args = command_args.UploadArgs(sha256=sha256, url=url, headers=headers)
+    return _command(row, SAVE_TIMEOUT, args)
 
 
 def _other(ports: Ports, session: Session, row: CommandRow) -> channel.Command | None:
     if row.kind == "prompt":
         return _prompt(ports, session, row)
     timeout = CONTROL_TIMEOUT if row.kind in {"abort", "input"} else SAVE_TIMEOUT
-    return _command(row, timeout, _control_args(ports, session, row))
+    return _command(row, timeout, _control_args(session, row))
 
 
 def _command(row: CommandRow, timeout: int, args: OpenModel) -> channel.Command:
@@ -44,7 +53,7 @@ def _command(row: CommandRow, timeout: int, args: OpenModel) -> channel.Command:
     )
 
 
-def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
+def _control_args(session: Session, row: CommandRow) -> OpenModel:
     match row.kind:
         case "abort":
             return command_args.AbortArgs.model_validate(row.args)
@@ -57,10 +66,6 @@ def _control_args(ports: Ports, session: Session, row: CommandRow) -> OpenModel:
                 max_file_bytes=MAX_FILE_BYTES,
                 max_bytes=MAX_SNAPSHOT_BYTES,
             )
-        case "upload":
-            size, sha256 = int(row.args["bytes"]), str(row.args["sha256"])
-            url, headers = ports.objects.presign_put(str(row.args["key"]), size, sha256)
-            return command_args.UploadArgs(sha256=sha256, url=url, headers=headers)
         case _:
             raise ValueError(f"no command is of kind {row.kind}")
 
@@ -123,11 +128,17 @@ def pending_frames(
 
 
 def send_command(ports: Ports, session: Session, row: CommandRow) -> None:
-    """Send a command whose row is written, other than a step's or a prompt's.
+    """Send a command whose row is written, other than a step's, a prompt's or an upload's.
 
     A runner that is away gets it with its next hello.
     """
     _send(ports, session, _other(ports, session, row))
+
+
+def send_saving(ports: Ports, session: Session, row: CommandRow) -> None:
+    """Send a command that saves the work; apart, because only who may send it may write objects."""
+    upload = row.kind == "upload"
+    _send(ports, session, _upload(ports, row) if upload else _other(ports, session, row))
 
 
 def send_prompt(ports: Ports, session: Session, row: CommandRow) -> None:

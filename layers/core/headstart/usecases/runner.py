@@ -17,7 +17,7 @@ from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import Work
 from headstart.usecases.batch import Batch, Taken
 from headstart.usecases.change import change, post
-from headstart.usecases.commands import pending_frames, send_command
+from headstart.usecases.commands import pending_frames, send_saving
 from headstart.usecases.create import hash_secret
 from headstart.usecases.messages import dispatch
 from headstart.usecases.ports import Connection, Ports, Role
@@ -155,7 +155,7 @@ def report(ports: Ports, connection: Connection, frame: channel.Report) -> None:
     if taken.durations:
         ports.store.remember_durations(work.session.git_url, taken.durations)
     for row in taken.commands:
-        send_command(ports, work.session, row)
+        send_saving(ports, work.session, row)
     if taken.asleep:
         reason, saved = taken.asleep
         fall_asleep(ports, session_id, reason, saved=saved)
