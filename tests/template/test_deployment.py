@@ -133,3 +133,43 @@ def test_no_function_has_more_policies_than_a_role_may_have() -> None:
         if made["Type"] == "AWS::Serverless::Function":
             policies = made["Properties"]["Policies"]
             assert len([policy for policy in policies if "Ref" in policy]) <= MANAGED_POLICIES, name
+
+
+def test_nobody_can_knock_as_fast_as_the_stream_may_be() -> None:
+    stages = [
+        made["Properties"]
+        for made in translated(template()).values()
+        if made["Type"] == "AWS::ApiGatewayV2::Stage" and made["Properties"]["StageName"] == "live"
+    ]
+    [stage] = stages
+    # Anybody on the internet reaches $connect; the rest is for those who were let in.
+    knocks = stage["RouteSettings"]["$connect"]
+    assert knocks["ThrottlingRateLimit"] <= 50
+    assert knocks["ThrottlingBurstLimit"] <= 100
+
+
+def test_no_run_of_the_janitor_comes_back_when_another_is_due() -> None:
+    [config] = [
+        made["Properties"]
+        for name, made in translated(template()).items()
+        if made["Type"] == "AWS::Lambda::EventInvokeConfig" and name.startswith("Janitor")
+    ]
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+def test_throttling_of_the_sockets_function_rings() -> None:
+    alarms = [
+        made["Properties"]
+        for made in template()["Resources"].values()
+        if made["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    watched = [
+        alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["MetricName"] == "Throttles"
+    ]
+    assert watched == [{"Ref": "SocketFunction"}]
+
+
+def test_the_stream_is_neither_traced_nor_logged_call_by_call() -> None:
+    function = translated(template())["SocketFunction"]["Properties"]
+    assert function["TracingConfig"] == {"Mode": "PassThrough"}
+    assert function["LoggingConfig"]["SystemLogLevel"] == "WARN"
