@@ -43,6 +43,11 @@ test-agents: $(SETUP) agents
 agents:
 	@for agent in $(or $(AGENT),opencode kilo); do sandbox/agents/install.sh $$agent "$(AGENTS)" || exit 1; done
 
+# Adds the registry's hashes where an agent's lock has none: look at them, and commit them.
+.PHONY: lock
+lock:
+	@for agent in $(or $(AGENT),opencode kilo); do node sandbox/agents/lock.mjs complete $$agent || exit 1; done
+
 # The sandbox's container image with one agent: AGENT=demo|opencode|kilo. DOCKER_BUILD= adds options,
 # such as --platform linux/arm64 or --build-arg BASE=…
 IMAGE ?= headstart-sandbox:$(or $(AGENT),demo)
