@@ -31,14 +31,14 @@ def in_region(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def client(service: str, **answers: list[dict[str, Any]]) -> Any:
+def client(service: str, status: int = 200, **answers: list[dict[str, Any]]) -> Any:
     """Return a client that is given its answers, one a call, and keeps what it was asked."""
     made = aws.make_client(service)
     made.asked = []
 
     def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         made.asked.append(params["body"])
-        return SimpleNamespace(status_code=200), answers[model.name].pop(0)
+        return SimpleNamespace(status_code=status), answers[model.name].pop(0)
 
     made.meta.events.register(f"before-call.{service}", answer)
     return made
@@ -99,6 +99,19 @@ def test_fargate_needs_no_provider_of_the_clusters(region: str) -> None:
     [asked] = ecs.asked
     assert b'"launchType": "FARGATE"' in asked
     assert b"capacityProviderStrategy" not in asked
+
+
+def test_the_words_of_a_refusal_are_for_the_log(
+    region: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "Unable to assume the service linked role."
+    refusal = {"Error": {"Code": "InvalidParameterException", "Message": words}}
+    ecs = client("ecs", status=400, RunTask=[refusal])
+    with pytest.raises(SandboxStartFailed) as raised:
+        sandboxes(ecs).start(spec(1))
+    assert raised.value.reason == "ECS refused the task: InvalidParameterException"
+    [record] = caplog.records
+    assert words in record.reason  # type: ignore[attr-defined]
 
 
 def test_all_pages_of_tasks_are_looked_at_up_to_a_bound(region: str) -> None:

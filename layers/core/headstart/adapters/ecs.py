@@ -1,5 +1,6 @@
 """Sandboxes as tasks of ECS on Fargate."""
 
+import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -13,6 +14,8 @@ from headstart.usecases.ports import SandboxSpec, StartedSandbox
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_ecs.type_defs import CapacityProviderStrategyItemTypeDef, FailureTypeDef
+
+_log = logging.getLogger(__name__)
 
 _LIST_PAGES = 5
 """Pages of 100 tasks that are looked at ("ListTasks", ECS API reference)."""
@@ -86,6 +89,8 @@ class EcsSandboxes:
                 enableExecuteCommand=False,
             )
         except ClientError as error:
+            # Its words name roles, quotas and subnets: for who runs this, not for who uses it.
+            _log.warning("ECS refused a task", extra={"reason": str(error)})
             raise SandboxStartFailed(f"ECS refused the task: {error_code(error)}") from error
         except BotoCoreError as error:
             raise SandboxStartFailed("ECS could not be reached") from error
