@@ -68,6 +68,21 @@ test-image: $(SETUP)
 	  echo "SKIPPED: there is no Docker engine here, the image was neither built nor tested"; \
 	fi
 
+# The functions in Lambda's containers, against an embedded cloud (docs/sam-local.md). SAM_OPTIONS adds to
+# `sam local invoke`, such as --skip-pull-image.
+.PHONY: sam
+sam: $(SETUP)
+	@if ! command -v sam >/dev/null; then \
+	  echo "SKIPPED: the SAM CLI is not on PATH, the functions were neither built nor invoked"; \
+	else \
+	  $(BIN)/python -m headstart_local.sam build || exit 1; \
+	  if docker info >/dev/null 2>&1; then \
+	    HEADSTART_SAM=1 HEADSTART_SAM_OPTIONS="$(SAM_OPTIONS)" $(BIN)/pytest tests/sam; \
+	  else \
+	    echo "SKIPPED: there is no Docker engine here, the functions were built and not invoked"; \
+	  fi; \
+	fi
+
 # What CI runs.
 .PHONY: check
 check: lint types imports template test
