@@ -1,6 +1,7 @@
 """What a deployment makes of the template, by SAM's own translator."""
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -169,7 +170,16 @@ def test_throttling_of_the_sockets_function_rings() -> None:
     assert watched == [{"Ref": "SocketFunction"}]
 
 
-def test_the_stream_is_neither_traced_nor_logged_call_by_call() -> None:
-    function = translated(template())["SocketFunction"]["Properties"]
-    assert function["TracingConfig"] == {"Mode": "PassThrough"}
-    assert function["LoggingConfig"]["SystemLogLevel"] == "WARN"
+def test_what_runs_all_the_time_is_not_traced() -> None:
+    resources = translated(template())
+    for name in ("SocketFunction", "JanitorFunction"):
+        assert resources[name]["Properties"]["TracingConfig"] == {"Mode": "PassThrough"}
+    assert resources["SocketFunction"]["Properties"]["LoggingConfig"]["SystemLogLevel"] == "WARN"
+
+
+def test_who_takes_what_all_share_can_be_found_in_the_access_log() -> None:
+    api = template()["Resources"]["HttpApi"]["Properties"]
+    line = json.loads(api["AccessLogSettings"]["Format"])
+    assert line["user"] == "$context.authorizer.claims.sub"
+    # No variable that may hold a token or a ticket.
+    assert not re.search(r"quer|header|rawPath|\$context\.path", str(line))
