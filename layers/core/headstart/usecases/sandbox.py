@@ -48,6 +48,7 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
                 name=sandbox.name(session_id),
                 session_id=session_id,
                 attempt_number=attempt_number,
+                try_number=sandbox.try_number,
                 key=sandbox.bootstrap_key or "",
                 stream_url=ports.policy.stream_url,
             )
