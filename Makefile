@@ -43,6 +43,11 @@ test-agents: $(SETUP) agents
 agents:
 	@for agent in $(or $(AGENT),opencode kilo); do sandbox/agents/install.sh $$agent "$(AGENTS)" || exit 1; done
 
+# Adds the registry's hashes where an agent's lock has none: look at them, and commit them.
+.PHONY: lock
+lock:
+	@for agent in $(or $(AGENT),opencode kilo); do node sandbox/agents/lock.mjs complete $$agent || exit 1; done
+
 # The sandbox's container image with one agent: AGENT=demo|opencode|kilo. DOCKER_BUILD= adds options,
 # such as --platform linux/arm64 or --build-arg BASE=…
 IMAGE ?= headstart-sandbox:$(or $(AGENT),demo)
@@ -61,6 +66,21 @@ test-image: $(SETUP)
 	  HEADSTART_IMAGE=$(IMAGE) AGENT=$(or $(AGENT),demo) $(BIN)/pytest tests/image; \
 	else \
 	  echo "SKIPPED: there is no Docker engine here, the image was neither built nor tested"; \
+	fi
+
+# The functions in Lambda's containers, against an embedded cloud (docs/sam-local.md). SAM_OPTIONS adds to
+# `sam local invoke`, such as --skip-pull-image.
+.PHONY: sam
+sam: $(SETUP)
+	@if ! command -v sam >/dev/null; then \
+	  echo "SKIPPED: the SAM CLI is not on PATH, the functions were neither built nor invoked"; \
+	else \
+	  $(BIN)/python -m headstart_local.sam build || exit 1; \
+	  if docker info >/dev/null 2>&1; then \
+	    HEADSTART_SAM=1 HEADSTART_SAM_OPTIONS="$(SAM_OPTIONS)" $(BIN)/pytest tests/sam; \
+	  else \
+	    echo "SKIPPED: there is no Docker engine here, the functions were built and not invoked"; \
+	  fi; \
 	fi
 
 # What CI runs.

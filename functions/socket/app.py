@@ -28,6 +28,9 @@ def _connect(event: Event, connection_id: str, services: Services) -> dict[str, 
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     scheme, _, key = headers.get("authorization", "").partition(" ")
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    if not (key or ticket):
+        # Anybody may come this far: what costs a read takes at least a guess.
+        return {"statusCode": TicketRefused.status}
     try:
         if scheme.lower() == "bearer":
             session = headers.get("x-headstart-session", "")

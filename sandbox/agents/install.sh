@@ -5,6 +5,7 @@
 # Locked are the programs themselves, one a platform; npm's own entry may be a script of Node, which
 # does not pass signals on. After a change of package.json, beside it:
 #   npm install --package-lock-only --omit-lockfile-registry-resolved
+# A program without a hash in its lock is never fetched: `make lock AGENT=…` adds the registry's.
 set -eu
 agent=$1
 folder=$2
@@ -20,7 +21,7 @@ esac
 modules=$folder/$agent-$(sha256sum <"$locked/package-lock.json" | cut -c1-12)
 [ ! -e "$modules/.installed" ] || exit 0
 mkdir -p "$modules" "$folder/bin"
-cp "$locked/package.json" "$locked/package-lock.json" "$modules"
+node "$(dirname "$0")/lock.mjs" verified "$agent" "$modules"
 npm ci --prefix "$modules" --ignore-scripts --no-audit --no-fund
 # Where there is one for older processors it sorts first, so that an image runs on any.
 for program in "$modules"/node_modules/$programs/bin/"$agent"; do
@@ -30,5 +31,6 @@ for program in "$modules"/node_modules/$programs/bin/"$agent"; do
     exit 0
   fi
 done
-echo "install.sh: no program of $agent runs on this machine" >&2
+echo "install.sh: no program of $agent that has a hash in its lock runs on this machine ($(uname -m));" \
+  "where the lock has none for it, \`make lock AGENT=$agent\` adds what the registry says" >&2
 exit 1

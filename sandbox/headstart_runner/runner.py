@@ -21,9 +21,9 @@ from headstart_runner.steps.base import Tools
 from headstart_runner.uplink.channel import Channel, ChannelClosed
 from headstart_runner.uplink.reporter import Reporter
 
-_SAVE_SECONDS = 18.0
+_SAVE_SECONDS = 100.0
 """How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
-ECS kills a container 30 s after its SIGTERM (StopTimeout of the task definition)."""
+ECS kills a container 120 s after its SIGTERM (StopTimeout of the task definition)."""
 
 _FLUSH_SECONDS = 4.0
 _GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"

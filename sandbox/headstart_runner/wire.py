@@ -2,17 +2,42 @@
 
 import json
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 _MIN_STRING = 64
 _MOST_STRINGS = 16
 _MARK = "…"
+DEPTH = 32
+"""How deep what goes up may be nested: pydantic gives up at 255, and a frame adds to it."""
+_FLOAT_BITS = 1023
 
 
 def dumps(value: Any) -> str:
     """Return compact JSON; half of a surrogate pair, which UTF-8 can't hold, becomes `?`."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace").decode()
+
+
+def readable(value: Any, depth: int = DEPTH) -> Any:
+    """Return a JSON value that every reader takes, whatever an agent sent.
+
+    Half of a surrogate pair becomes `?`, what no float can hold null, what is too deep a mark.
+    """
+    match value:
+        case str():
+            value = value.encode("utf-8", "replace").decode()
+        case float() if not isfinite(value):
+            value = None
+        case int() if value.bit_length() > _FLOAT_BITS:
+            value = None
+        case dict() | list() if depth == 0:
+            value = _MARK
+        case dict():
+            value = {readable(key): readable(item, depth - 1) for key, item in value.items()}
+        case list():
+            value = [readable(item, depth - 1) for item in value]
+    return value
 
 
 def size(value: Any) -> int:

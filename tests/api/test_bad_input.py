@@ -104,11 +104,103 @@ def test_base64_that_is_none(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
 def test_a_body_over_256_kb(api: Api, content_type: str) -> None:
     limit, headers = 256 * 1024, {"content-type": content_type}
-    frame = len(json.dumps({"unknown": ""}))
-    whole = json.dumps({"unknown": "x" * (limit - frame)}).encode()
+    frame = '{"unknown":"%s"}'
+    whole = (frame % ("x" * (limit - len(frame) + 2))).encode()
     assert len(whole) == limit
     assert places(api.call("POST", "/sessions", whole, headers=headers))
-    problem(api.call("POST", "/sessions", whole + b" ", headers=headers), 413, "BodyTooLarge")
+    over = whole.replace(b"x", b"xx", 1)
+    assert places(api.call("POST", "/sessions", whole + b" ", headers=headers))
+    problem(api.call("POST", "/sessions", over, headers=headers), 413, "BodyTooLarge")
+
+
+def escaped(text: str) -> str:
+    """Return a text with every character escaped, as JSON allows."""
+    data = text.encode("utf-16-be")
+    return "".join(f"\\u{data[i]:02x}{data[i + 1]:02x}" for i in range(0, len(data), 2))
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "ы" * 50_000, "漢" * 33_333, "😀" * 25_000])
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/{}/messages"])
+def test_the_longest_prompt_is_taken_however_it_is_escaped(
+    api: Api, session_id: str, path: str, text: str
+) -> None:
+    frame = json.dumps({**VALID, "prompt": "%s"} if path == "/sessions" else {"prompt": "%s"})
+    for written in (text, json.dumps(text)[1:-1], escaped(text)):
+        body = (frame % written).encode()
+        assert json.loads(body)["prompt"] == text
+        assert api.call("POST", path.format(session_id), body).status == 202
+
+
+def test_no_escapes_and_no_spaces_make_a_body_endless(api: Api) -> None:
+    limit = 256 * 1024
+    problem(api.call("POST", "/sessions", b" " * (6 * limit + 1)), 413, "BodyTooLarge")
+    text = "a" * limit
+    body = f'{{"unknown": "{escaped(text)}"}}'.encode()
+    problem(api.call("POST", "/sessions", body), 413, "BodyTooLarge")
+    assert places(
+        api.call("POST", "/sessions", b" " * limit + json.dumps(VALID | {"x": 1}).encode())
+    )
+
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "prompt": {"prompt": "TEXT"},
+    "repository": {"githubRepo": "TEXT"},
+    "address": {"githubRepo": None, "gitUrl": "https://a.com/TEXT"},
+    "branch": {"upstreamBranch": "TEXT"},
+    "agent": {"agent": "TEXT"},
+    "model": {"model": "TEXT"},
+    "command": {"setupCommands": ["TEXT"]},
+    "variable": {"envVars": {"A": "TEXT"}},
+    "variable's name": {"envVars": {"TEXT": "a"}},
+    "secret's name": {"encryptedSecrets": {"names": ["TEXT"], "envelope": "a"}},
+    "envelope": {"encryptedSecrets": {"names": ["A"], "envelope": "TEXT"}},
+    "server": {"mcpServers": {"TEXT": {}}},
+    "system prompt": {"appendSystemPrompt": "TEXT"},
+    "callback": {"callbackTarget": {"url": "https://a.com/TEXT"}},
+    "header": {"callbackTarget": {"url": "https://a.com", "headers": {"A": "TEXT"}}},
+    "header's name": {"callbackTarget": {"url": "https://a.com", "headers": {"TEXT": "a"}}},
+}
+
+
+@pytest.mark.parametrize("fields", TEXTS.values(), ids=TEXTS)
+def test_half_a_surrogate_and_nul_are_refused_in_words_wherever_a_text_may_be(
+    api: Api, fields: dict[str, Any]
+) -> None:
+    for character, said in [
+        ("\\ud800", "must be valid Unicode"),
+        ("\\u0000", "must not contain NUL characters"),
+    ]:
+        whole = {name: value for name, value in (VALID | fields).items() if value is not None}
+        body = json.dumps(whole).replace("TEXT", f"a{character}b")
+        errors = problem(api.call("POST", "/sessions", body.encode()), 422, "ValidationFailed")
+        assert [error["msg"] for error in errors["errors"]] == [said]
+
+
+LENGTHS = {
+    "a command": ({"setupCommands": ["x" * 501]}, "500 characters"),
+    "an empty command": ({"setupCommands": [""]}, "1 character"),
+    "a variable": ({"envVars": {"A": "x" * 4097}}, "4096 characters"),
+    "a variable's name": ({"envVars": {"A" * 129: "x"}}, "128 characters"),
+    "variables": ({"envVars": {f"A{n}": "x" * 4000 for n in range(17)}}, "65536 bytes together"),
+    "a system prompt": ({"appendSystemPrompt": "x" * 10_001}, "10000 characters"),
+    "an envelope": (
+        {"encryptedSecrets": {"names": ["A"], "envelope": "x" * 131_073}}, "131072 characters",
+    ),
+    "a callback": ({"callbackTarget": {"url": f"https://a.com/{'x' * 2000}"}}, "2000 characters"),
+    "an address": (
+        {"githubRepo": None, "gitUrl": f"https://a.com/{'x' * 2000}"}, "2000 characters",
+    ),
+    "a prompt": ({"prompt": "x" * 100_001}, "100000 bytes of UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "limit"), LENGTHS.values(), ids=LENGTHS)
+def test_the_limit_of_a_text_is_told_in_characters_or_bytes(
+    api: Api, fields: dict[str, Any], limit: str
+) -> None:
+    body = {name: value for name, value in (VALID | fields).items() if value is not None}
+    errors = problem(api.call("POST", "/sessions", body), 422, "ValidationFailed")["errors"]
+    assert [error["msg"].partition(" at ")[2].split(" ", 1)[1] for error in errors] == [limit]
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[Any]]] = {

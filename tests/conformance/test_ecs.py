@@ -203,10 +203,33 @@ def test_client_token_gives_the_same_task(probe: Probe, unique: str) -> None:
 def test_a_strategy_without_weight_places_nothing(probe: Probe) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as refused:
         probe.cloud.client("ecs").run_task(
-            cluster=probe.cloud.outputs["Cluster"],
+            cluster=probe.cloud.outputs["SpotCluster"],
             taskDefinition=probe.cloud.outputs["Task"],
             capacityProviderStrategy=[{"capacityProvider": "FARGATE"}],
         )
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
+
+
+@pytest.mark.proves("cloudformation.cluster_providers")
+def test_a_cluster_is_given_its_providers_after_it_was_made(probe: Probe) -> None:
+    name = probe.cloud.outputs["SpotCluster"]
+    [cluster] = probe.cloud.client("ecs").describe_clusters(clusters=[name])["clusters"]
+    assert cluster["capacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
+
+
+@pytest.mark.proves("ecs.associated_providers")
+def test_a_provider_is_used_by_the_clusters_that_have_it(probe: Probe) -> None:
+    def spot(cluster: str) -> list[Any]:
+        started: list[Any] = probe.cloud.client("ecs").run_task(
+            cluster=probe.cloud.outputs[cluster],
+            taskDefinition=probe.cloud.outputs["Task"],
+            capacityProviderStrategy=[{"capacityProvider": "FARGATE_SPOT", "weight": 1}],
+        )["tasks"]
+        return started
+
+    assert len(spot("SpotCluster")) == 1
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        spot("Cluster")
     assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
 
 

@@ -9,7 +9,7 @@ import pytest
 from headstart.adapters import aws
 from headstart.adapters.ecs import EcsConfig, EcsSandboxes
 from headstart.adapters.s3 import S3Objects
-from headstart.domain.errors import ServiceUnavailable
+from headstart.domain.errors import SandboxStartFailed, ServiceUnavailable
 from headstart.usecases.ports import SandboxSpec
 
 TASK = "arn:aws:ecs:eu-west-1:123456789012:task/headstart/1"
@@ -31,41 +31,87 @@ def in_region(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
-def client(service: str, **answers: list[dict[str, Any]]) -> Any:
+def client(service: str, status: int = 200, **answers: list[dict[str, Any]]) -> Any:
     """Return a client that is given its answers, one a call, and keeps what it was asked."""
     made = aws.make_client(service)
     made.asked = []
 
     def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         made.asked.append(params["body"])
-        return SimpleNamespace(status_code=200), answers[model.name].pop(0)
+        return SimpleNamespace(status_code=status), answers[model.name].pop(0)
 
     made.meta.events.register(f"before-call.{service}", answer)
     return made
 
 
-def sandboxes(ecs: Any) -> EcsSandboxes:
+def sandboxes(ecs: Any, capacity_provider: str = "FARGATE_SPOT") -> EcsSandboxes:
     config = EcsConfig(
         cluster="headstart",
         task_definition="headstart-sandbox",
         subnets=["subnet-1"],
         security_groups=["sg-1"],
         assign_public_ip=True,
-        capacity_provider="FARGATE_SPOT",
+        capacity_provider=capacity_provider,
     )
     return EcsSandboxes(ecs, config)
 
 
-def test_a_task_is_started_by_a_provider_with_a_weight_and_under_its_name(region: str) -> None:
-    ecs = client("ecs", RunTask=[{"tasks": [{"taskArn": TASK}], "failures": []}])
-    spec = SandboxSpec(
-        name="ses_1-1-1", session_id="ses_1", attempt_number=1, key="k", stream_url="wss://x"
+def spec(try_number: int) -> SandboxSpec:
+    return SandboxSpec(
+        name=f"ses_1-1-{try_number}",
+        session_id="ses_1",
+        attempt_number=1,
+        try_number=try_number,
+        key="k",
+        stream_url="wss://x",
     )
-    assert sandboxes(ecs).start(spec) == TASK
+
+
+STARTED: dict[str, Any] = {"tasks": [{"taskArn": TASK}], "failures": []}
+
+
+def test_a_task_is_started_by_a_provider_with_a_weight_and_under_its_name(region: str) -> None:
+    ecs = client("ecs", RunTask=[STARTED])
+    assert sandboxes(ecs).start(spec(1)) == TASK
     [asked] = ecs.asked
     assert b'"capacityProvider": "FARGATE_SPOT", "weight": 1' in asked
     assert b'"clientToken": "ses_1-1-1", "startedBy": "ses_1-1-1"' in asked
     assert b"launchType" not in asked
+
+
+def test_spot_without_room_is_followed_by_fargate_itself(region: str) -> None:
+    full = {"tasks": [], "failures": [{"reason": "Capacity is unavailable at this time"}]}
+    ecs = client("ecs", RunTask=[full, STARTED, STARTED])
+    with pytest.raises(SandboxStartFailed, match="Capacity is unavailable"):
+        sandboxes(ecs).start(spec(1))
+    # Who was asked twice under one name was asked for the same: else ECS sees a conflict.
+    assert [sandboxes(ecs).start(spec(2)) for _ in range(2)] == [TASK, TASK]
+    first, second, repeated = ecs.asked
+    assert b"FARGATE_SPOT" in first
+    assert b'"launchType": "FARGATE"' in second
+    assert b"capacityProviderStrategy" not in second
+    assert repeated == second
+
+
+def test_fargate_needs_no_provider_of_the_clusters(region: str) -> None:
+    ecs = client("ecs", RunTask=[STARTED])
+    sandboxes(ecs, "FARGATE").start(spec(1))
+    [asked] = ecs.asked
+    assert b'"launchType": "FARGATE"' in asked
+    assert b"capacityProviderStrategy" not in asked
+
+
+def test_the_words_of_a_refusal_are_for_the_log(
+    region: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = "Unable to assume the service linked role."
+    refusal = {"Error": {"Code": "InvalidParameterException", "Message": words}}
+    ecs = client("ecs", status=400, RunTask=[refusal])
+    with pytest.raises(SandboxStartFailed) as raised:
+        sandboxes(ecs).start(spec(1))
+    assert raised.value.reason == "ECS refused the task: InvalidParameterException"
+    [record] = caplog.records
+    assert words in record.reason  # type: ignore[attr-defined]
 
 
 def test_all_pages_of_tasks_are_looked_at_up_to_a_bound(region: str) -> None:

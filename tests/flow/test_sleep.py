@@ -143,7 +143,7 @@ def test_a_message_brings_the_work_and_the_session_back(
 
 
 def stop_task(cloud: Cloud, session_id: str) -> None:
-    """Stop a session's container as ECS does for its own reasons: SIGTERM, and 30 s."""
+    """Stop a session's container as ECS does for its own reasons: SIGTERM, and two minutes."""
     ecs = cloud.aws("ecs")
     [cluster] = ecs.list_clusters()["clusterArns"]
     tasks = ecs.list_tasks(cluster=cluster)["taskArns"]

@@ -128,6 +128,14 @@ def test_a_viewer_connects_by_its_ticket_and_subscribes() -> None:
     assert bootstrap.services().store.connections(SESSION_ID) == []
 
 
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Basic"}])
+def test_who_has_neither_ticket_nor_key_is_refused_without_a_read(headers: dict[str, str]) -> None:
+    knock = event("socket-connect") | {"headers": headers, "queryStringParameters": None}
+    assert handler("socket")(knock, Context()) == {"statusCode": 401}
+    # It is made by its first use.
+    assert "store" not in vars(bootstrap.services())
+
+
 def start_sandbox() -> None:
     make_sandboxes()
     invoke("http_api")

@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LIMITS = ("--read-only", "--cap-drop=ALL", *(f"--cap-add={name}" for name in RIGHTS))
 AS_ROOT = ("--user=root", "--security-opt=no-new-privileges")
 """How it is started where no program may raise its rights (SandboxUser of template.yaml)."""
-STOP_SECONDS = 30
+STOP_SECONDS = 120
 """When ECS kills what does not end by itself (StopTimeout of template.yaml)."""
 
 pytestmark = pytest.mark.anyio

@@ -21,6 +21,7 @@ from headstart.domain.channel import (
     Ack,
     Cancel,
     Command,
+    Heard,
     Heartbeat,
     Hello,
     Leave,
@@ -51,7 +52,9 @@ class FakeCloud:
         self.resume_key: str | None = RESUME_KEY
         self.keys_used: list[str] = []
         self.hellos: list[Hello] = []
-        self.beats: list[list[str]] = []
+        self.heartbeats: list[Heartbeat] = []
+        self.answers_heartbeats = True
+        self.on_heartbeat: Callable[[int], list[OpenModel]] = lambda _: self.heard()
         self.raw_reports: list[str] = []
         self.events: list[Json] = []
         self.results: dict[str, Json] = {}
@@ -69,6 +72,15 @@ class FakeCloud:
     def url(self) -> str:
         assert self.server is not None
         return f"ws://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    @property
+    def beats(self) -> list[list[str]]:
+        """What each heartbeat named as running."""
+        return [beat.running for beat in self.heartbeats]
+
+    def heard(self) -> list[OpenModel]:
+        """Return how a heartbeat is answered when nothing got lost."""
+        return [Heard(viewers=self.viewers)]
 
     def check(self, _: ServerConnection, request: Request) -> Response | None:
         key = request.headers["Authorization"].removeprefix("Bearer ")
@@ -97,7 +109,10 @@ class FakeCloud:
             case Hello():
                 await self._hello(connection, frame)
             case Heartbeat():
-                self.beats.append(frame.running)
+                self.heartbeats.append(frame)
+                if self.answers_heartbeats:
+                    for answer in self.on_heartbeat(len(self.heartbeats)):
+                        await self._send(connection, answer)
             case Report():
                 await self._report(connection, frame, message)
             case Leaving():
@@ -113,7 +128,11 @@ class FakeCloud:
         elif self.on_hello(connection, len(self.hellos)):
             if self.resume_key:
                 self.keys.add(self.resume_key)
-            welcome = Welcome(resume_key=self.resume_key, viewers=self.viewers)
+            welcome = Welcome(
+                resume_key=self.resume_key,
+                viewers=self.viewers,
+                answers_heartbeats=self.answers_heartbeats,
+            )
             await self._send(connection, welcome)
             self._connection = connection
         else:

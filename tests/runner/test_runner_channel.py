@@ -10,7 +10,7 @@ import pytest
 from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
 from runner_kit import Sandbox, eventually, processes, setup_args, started
 
-from headstart.domain.channel import Part, Refused, Report, Viewers
+from headstart.domain.channel import Ack, Part, Refused, Report, Viewers
 from headstart_runner.uplink import channel, reporter
 from headstart_runner.uplink.channel import EXIT_KEY_REJECTED, EXIT_OFFLINE, EXIT_REFUSED
 from headstart_runner.uplink.parts import MAX_BYTES, MAX_SETS, Parts
@@ -112,6 +112,43 @@ async def test_a_connection_without_acks_is_replaced(
 
     assert len(cloud.hellos) == 2
     assert len(set(cloud.raw_reports)) == 1
+
+
+async def test_a_batch_whose_connection_is_closed_without_an_ack_comes_again_on_the_next(
+    cloud: FakeCloud, tmp_path: Path, quick: None
+) -> None:
+    closing = []
+
+    def close_first(_: Report, count: int) -> bool | None:
+        if count == 1 and cloud._connection is not None:
+            closing.append(asyncio.create_task(cloud._connection.close()))
+            return None
+        return True
+
+    cloud.on_report = close_first
+    async with started(cloud, tmp_path):
+        await cloud.do("disk", DISK)
+
+    assert [hello.connection for hello in cloud.hellos] == [1, 2]
+    assert len(cloud.raw_reports) == 2
+    assert len(set(cloud.raw_reports)) == 1
+
+
+async def test_an_ack_of_another_batch_ends_nothing(cloud: FakeCloud, tmp_path: Path) -> None:
+    cloud.on_report = lambda report, _: True if report.seq == 1 else None
+    async with started(cloud, tmp_path, heartbeat_seconds=0.05):
+        await cloud.do("disk", DISK)
+        await cloud.start("disk", DISK, name="1.disk.2")
+        await cloud.until(lambda: len(cloud.raw_reports) == 2)
+        await cloud.send(Ack(seq=1, accepted=True))
+        seen = len(cloud.heartbeats)
+        await cloud.until(lambda: len(cloud.heartbeats) == seen + 3)
+        assert len(cloud.raw_reports) == 2
+        cloud.on_report = lambda *_: True
+        await cloud.drop()
+        await cloud.result("1.disk.2")
+
+    assert [json.loads(raw)["seq"] for raw in cloud.raw_reports] == [1, 2, 2]
 
 
 async def test_a_socket_dropped_in_the_middle_loses_and_repeats_nothing(

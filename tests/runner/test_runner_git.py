@@ -24,7 +24,7 @@ from runner_kit import (
 
 from headstart_local.git_server import GitServer
 from headstart_runner.repository.addresses import is_public
-from headstart_runner.repository.git import clone_error
+from headstart_runner.repository.git import clone_error, complaint
 from headstart_runner.repository.progress import GitProgress
 
 pytestmark = pytest.mark.anyio
@@ -263,6 +263,24 @@ def test_what_git_says_becomes_an_error_with_a_reason(said: str, code: str) -> N
 
     assert error.code == code
     assert "pw" not in error.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("error: a\nfatal: b\nwarning: c\nand retry with 'git restore'\n\n", "a; b"),
+        (
+            "remote: Counting: 1%\rremote: Counting: 9%\rfatal: \x1b[31mbad\x1b[m object",
+            "bad object",
+        ),
+        ("".join(f"error: {n}\n" for n in range(9)), "0; 1; 2"),
+        ("fatal: unable to access 'https://ada:pw@h/a/'", "unable to access 'https://h/a/'"),
+        ("hint: nothing else\n \x1b[K\n", "hint: nothing else"),
+        ("", "git said nothing"),
+    ],
+)
+def test_what_git_complains_of_is_told_and_not_its_advice(said: str, told: str) -> None:
+    assert complaint(said) == told
 
 
 _PHASES = ["Counting", "Compressing", "Receiving", "Resolving", "Updating"]

@@ -1,4 +1,4 @@
-"""SIGTERM from outside: the work is saved before the runner goes, within ECS's 30 seconds."""
+"""SIGTERM from outside: the work is saved before the runner goes, within ECS's two minutes."""
 
 import asyncio
 

@@ -1,6 +1,8 @@
 """What a deployment makes of the template, by SAM's own translator."""
 
 import copy
+import json
+import re
 from typing import Any
 
 import pytest
@@ -11,12 +13,25 @@ from headstart_local.packaging import read_template
 from tests.template.test_sandbox import ROOT
 
 LAMBDA_VERSION = "AWS::Lambda::Version"
-# Beside its own, SAM gives a role two: for logs and for X-Ray ("IAM quotas": 10 a role).
-MANAGED_POLICIES = 10 - 2
+# Beside its own, SAM gives a role two: for logs and for X-Ray ("IAM quotas": 10 a role). Two more
+# are left for what an organisation attaches to every role.
+MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
-TOO_LONG = {"ProviderConfig", "GitHubUrl"}
+TOO_LONG = {
+    "ProviderConfig",
+    "AllowedGitSources",
+    "GitHubUrl",
+    "WebSocketUrl",
+    "WebSocketManagementUrl",
+}
 """For these there is the parameter Release."""
-OF_OTHERS = {"ProviderSecretArn", "CapacityProvider", "AssignPublicIp"}
+OF_OTHERS = {
+    "ProviderSecretArn",
+    "CapacityProvider",
+    "AssignPublicIp",
+    "SubnetIds",
+    "SecurityGroupIds",
+}
 """These matter to functions without versions only."""
 
 Template = dict[str, Any]
@@ -55,17 +70,58 @@ def test_new_code_in_the_layer_is_a_new_version_of_the_http_api_function() -> No
     assert old != new
 
 
+def named_in(read: Template, value: Any) -> set[str]:
+    """Return the parameters that a value is made of, however deep, and those of its conditions."""
+    found: set[str] = set()
+    if isinstance(value, list):
+        found = set().union(*(named_in(read, item) for item in value))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            found |= named_in(read, item)
+            if key == "Ref":
+                found.add(item)
+            elif key == "Fn::Sub":
+                found |= set(re.findall(r"\$\{(\w+)\}", str(item)))
+            elif key == "Fn::If":
+                found |= named_in(read, read["Conditions"][item[0]])
+    return found & set(read["Parameters"])
+
+
+def longest(parameter: Template) -> int:
+    """Return how many characters a parameter's value has at most."""
+    if allowed := parameter.get("AllowedValues"):
+        return max(len(str(value)) for value in allowed)
+    return int(
+        parameter["MaxLength"] if "MaxLength" in parameter else len(str(parameter["MaxValue"]))
+    )
+
+
 def test_the_version_of_the_http_api_function_tells_its_parameters_apart() -> None:
     read = template()
     [version] = versions(resources := translated(read))
     description = resources[version]["Properties"]["Description"]["Fn::Sub"]
-    variables = read["Globals"]["Function"]["Environment"]["Variables"].values()
-    parameters = {value.get("Ref") for value in variables} & set(read["Parameters"])
+    configured = {
+        name: resources["HttpApiFunction"]["Properties"][name]
+        for name in ("Environment", "SnapStart", "MemorySize", "Timeout")
+    }
+    parameters = named_in(read, configured)
     told = {name for name in parameters if f"${{{name}}}" in description}
+    assert {"SnapStart", "Release"} < told
     assert parameters - told == TOO_LONG | OF_OTHERS
-    assert "${Release}" in description
-    longest = sum(int(read["Parameters"][name].get("MaxLength", 8)) + 1 for name in told)
-    assert longest + read["Parameters"]["Release"]["MaxLength"] <= DESCRIPTION_CHARACTERS
+    characters = sum(longest(read["Parameters"][name]) for name in told) + len(told) - 1
+    assert characters <= DESCRIPTION_CHARACTERS
+
+
+def test_who_needs_another_release_is_told_so() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    for text in (template()["Parameters"]["Release"]["Description"], page):
+        assert {name for name in TOO_LONG if name not in text} == set()
+
+
+def test_another_release_changes_the_function_itself_too() -> None:
+    # Else Lambda has nothing new to publish, and the deployment fails.
+    function = translated(template())["HttpApiFunction"]["Properties"]
+    assert function["Environment"]["Variables"]["HEADSTART_RELEASE"] == {"Ref": "Release"}
 
 
 def test_old_versions_are_not_kept() -> None:
@@ -76,4 +132,54 @@ def test_old_versions_are_not_kept() -> None:
 def test_no_function_has_more_policies_than_a_role_may_have() -> None:
     for name, made in template()["Resources"].items():
         if made["Type"] == "AWS::Serverless::Function":
-            assert len(made["Properties"].get("Policies", [])) <= MANAGED_POLICIES, name
+            policies = made["Properties"]["Policies"]
+            assert len([policy for policy in policies if "Ref" in policy]) <= MANAGED_POLICIES, name
+
+
+def test_nobody_can_knock_as_fast_as_the_stream_may_be() -> None:
+    stages = [
+        made["Properties"]
+        for made in translated(template()).values()
+        if made["Type"] == "AWS::ApiGatewayV2::Stage" and made["Properties"]["StageName"] == "live"
+    ]
+    [stage] = stages
+    # Anybody on the internet reaches $connect; the rest is for those who were let in.
+    knocks = stage["RouteSettings"]["$connect"]
+    assert knocks["ThrottlingRateLimit"] <= 50
+    assert knocks["ThrottlingBurstLimit"] <= 100
+
+
+def test_no_run_of_the_janitor_comes_back_when_another_is_due() -> None:
+    [config] = [
+        made["Properties"]
+        for name, made in translated(template()).items()
+        if made["Type"] == "AWS::Lambda::EventInvokeConfig" and name.startswith("Janitor")
+    ]
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+def test_throttling_of_the_sockets_function_rings() -> None:
+    alarms = [
+        made["Properties"]
+        for made in template()["Resources"].values()
+        if made["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    watched = [
+        alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["MetricName"] == "Throttles"
+    ]
+    assert watched == [{"Ref": "SocketFunction"}]
+
+
+def test_what_runs_all_the_time_is_not_traced() -> None:
+    resources = translated(template())
+    for name in ("SocketFunction", "JanitorFunction"):
+        assert resources[name]["Properties"]["TracingConfig"] == {"Mode": "PassThrough"}
+    assert resources["SocketFunction"]["Properties"]["LoggingConfig"]["SystemLogLevel"] == "WARN"
+
+
+def test_who_takes_what_all_share_can_be_found_in_the_access_log() -> None:
+    api = template()["Resources"]["HttpApi"]["Properties"]
+    line = json.loads(api["AccessLogSettings"]["Format"])
+    assert line["user"] == "$context.authorizer.claims.sub"
+    # No variable that may hold a token or a ticket.
+    assert not re.search(r"quer|header|rawPath|\$context\.path", str(line))

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -64,3 +66,16 @@ def test_trimming_leaves_our_services(tmp_path: Path) -> None:
     }
     left = json.loads((tmp_path / "endpoints.json").read_text())["partitions"][0]
     assert left == {**partition, "services": {"dynamodb": {"endpoints": {}}}}
+
+
+def test_it_is_built_for_lambdas_processor_unless_another_is_named() -> None:
+    def platform(**named: str) -> str:
+        given = ["--dry-run", "build-CoreLayer", "ARTIFACTS_DIR=out"]
+        bare = {key: text for key, text in os.environ.items() if key != "HEADSTART_LAYER_PLATFORM"}
+        shown = subprocess.run(
+            ["make", *given], check=True, capture_output=True, text=True, cwd=CORE, env=bare | named
+        ).stdout
+        return re.findall(r"--platform (\S+)", shown)[0]
+
+    assert platform() == "manylinux2014_aarch64"
+    assert platform(HEADSTART_LAYER_PLATFORM="manylinux2014_x86_64") == "manylinux2014_x86_64"

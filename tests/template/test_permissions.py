@@ -115,8 +115,8 @@ def allowed(function: str) -> set[str]:
     logical_id = "".join(part.capitalize() for part in function.split("_")) + "Function"
     actions: set[str] = set()
     for policy in RESOURCES[logical_id]["Properties"]["Policies"]:
-        document = RESOURCES[policy["Ref"]]["Properties"]["PolicyDocument"]
-        for statement in document["Statement"]:
+        shared = RESOURCES.get(policy.get("Ref"), {}).get("Properties", {})
+        for statement in shared.get("PolicyDocument", policy)["Statement"]:
             actions |= set(as_list(statement["Action"]))
     return actions
 
@@ -149,6 +149,14 @@ def test_only_who_starts_agents_may_read_their_secrets() -> None:
     readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
     assert readers == ["run_step", "socket"]
     assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_saved_work_is_read_and_written_by_those_who_hand_it_on(function: str) -> None:
+    needed = {action for call in reached(function) for action in ACTIONS[call]}
+    objects = {action for action in allowed(function) if action.startswith("s3:")}
+    # A HEAD of what is not there tells so only to who may list.
+    assert objects - needed <= {"s3:ListBucket"}
 
 
 def test_long_polls_only_read() -> None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from headstart_local.packaging import read_template
+from headstart_runner import runner
 from headstart_runner.config import RIGHTS
 
 ROOT = Path(__file__).parents[2]
@@ -50,3 +51,18 @@ def test_it_has_the_rights_that_the_runner_needs_and_no_other() -> None:
     assert options == [f"--inh-caps={names}", f"--ambient-caps={names}"]
     [of_file] = re.findall(r"setcap (\S+)=ep", IMAGE)
     assert set(of_file.split(",")) == {f"cap_{name.lower()}" for name in RIGHTS}
+
+
+def test_the_cluster_asks_for_nothing_that_a_new_account_lacks() -> None:
+    # CreateCluster with capacity providers needs ECS's service-linked role to be there already.
+    cluster = TEMPLATE["Resources"]["Cluster"]["Properties"]
+    assert not {"CapacityProviders", "DefaultCapacityProviderStrategy"} & set(cluster)
+    assert TEMPLATE["Resources"]["ClusterSpot"]["Condition"] == "UsesSpot"
+
+
+def test_it_has_all_the_time_that_fargate_gives_to_save_its_work() -> None:
+    # "The max stop timeout value is 120 seconds" (StopTimeout of a container definition); the
+    # agent's end and the last reports come after the saving.
+    assert CONTAINER["StopTimeout"] == 120
+    left = CONTAINER["StopTimeout"] - runner._SAVE_SECONDS - runner._FLUSH_SECONDS
+    assert 5 <= left <= 20

@@ -11,9 +11,9 @@ from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.requests import RetrySession, SendMessage
 from headstart.domain.session import MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases import control
+from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
-from headstart.usecases.messages import initiate, send_message
+from headstart.usecases.talk import initiate, send_message
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_sleep import idle
 
@@ -64,9 +64,9 @@ def test_a_message_whose_delivery_fails_is_accepted_and_delivered_by_the_janitor
 def test_a_retry_that_nobody_was_told_of_is_started(ports: MemoryPorts) -> None:
     session_id = created(ports)
     prepared_up_to(ports, session_id, StepName.CLONE)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     with failing(ports, "connections"):
-        control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     assert (session_id, 2) in ports.machine.started
 
 
@@ -77,7 +77,7 @@ def test_an_interrupt_reaches_the_machine_though_the_runner_can_not_be_told(
     prepared_up_to(ports, session_id, StepName.DISK)
     begin(ports, session_id, StepName.DISK)
     with failing(ports, "connection"):
-        control.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
     assert (session_id, 1) in ports.machine.stopped
     assert ports.store.session(session_id).status is Status.FAILED
 

@@ -8,11 +8,11 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.connections import Role
 from headstart.domain.errors import TicketRefused
 from headstart.domain.session import Status
-from headstart.usecases import viewers
-from headstart.usecases.deletion import delete_session
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import stream_ticket
-from headstart.usecases.viewers import MAX_VIEWERS, connect_runner, connect_viewer, disconnect
+from headstart.usecases import watch
+from headstart.usecases.delete import delete_session
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import stream_ticket
+from headstart.usecases.watch import MAX_VIEWERS, connect_runner, connect_viewer, disconnect
 from tests.unit.helpers import Runner, begin, connected, created, running
 from tests.unit.helpers import StepName as S
 from tests.unit.test_viewers import SUBSCRIBE, event_ids, frames, say

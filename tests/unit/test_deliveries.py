@@ -7,11 +7,11 @@ from headstart.domain.errors import StepTimedOut
 from headstart.domain.requests import PatchSession, RetrySession
 from headstart.domain.session import Cause, Hold, Message, MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.domain.turns import end_turn
-from headstart.domain.work import Work
-from headstart.usecases import control
-from headstart.usecases.messages import dispatch, initiate
-from headstart.usecases.preparation import fail_preparation
+from headstart.domain.life.talking import end_turn
+from headstart.domain.change import Work
+from headstart.usecases import talk
+from headstart.usecases.talk import dispatch, initiate
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.sleep import wake_if_waiting
 from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, running
@@ -134,7 +134,7 @@ def interrupting(ports: MemoryPorts, session_id: str) -> None:
     def and_then(work: Work, quota: int) -> None:
         commit(work, quota)
         ports.store.commit = commit  # type: ignore[method-assign]
-        control.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
 
     ports.store.commit = and_then  # type: ignore[method-assign]
 
@@ -175,7 +175,7 @@ def test_a_prompt_is_not_sent_once_its_sandbox_is_gone(ports: MemoryPorts) -> No
 
 def test_an_interrupted_preparation_cancels_its_prompt(ports: MemoryPorts) -> None:
     session_id, runner, prompt = preparing(ports)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     assert cancelled(runner) == [prompt]
 
 
@@ -196,7 +196,7 @@ def test_what_became_of_an_earlier_try_does_not_end_the_present_one(ports: Memor
 
 def initiate_after_retry(ports: MemoryPorts, session_id: str) -> None:
     """Begin the second attempt in the sandbox that is there, and deliver what is held."""
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     initiate(ports, "alice", session_id)
     begin(ports, session_id, S.SANDBOX, 2)
     begin(ports, session_id, S.DELIVER, 2)
@@ -221,7 +221,7 @@ def test_nothing_but_a_person_who_says_so_releases_it(ports: MemoryPorts, how: s
         case "message":
             say(ports, session_id)
         case "interrupt":
-            control.interrupt(ports, "alice", session_id)
+            talk.interrupt(ports, "alice", session_id)
         case _:
             wake_if_waiting(ports, session_id)
             dispatch(ports, session_id)
@@ -235,8 +235,8 @@ def test_neither_a_retry_nor_a_patch_releases_it(ports: MemoryPorts) -> None:
     session_id, runner, _ = preparing(ports)
     fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
     with pytest.raises(Exception, match="delivered"):
-        control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+        talk.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, 2)
     runner.new_frames()
     begin(ports, session_id, S.DELIVER, 2)

@@ -10,10 +10,10 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.session import Hold, MessageStatus, Session, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName
-from headstart.usecases import control
-from headstart.usecases.frames import receive
+from headstart.usecases import talk
+from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import sweep
-from headstart.usecases.messages import initiate
+from headstart.usecases.talk import initiate
 from tests.unit.helpers import (
     Runner,
     begin,
@@ -66,7 +66,7 @@ def test_a_lost_turn_that_was_to_go_on_goes_on(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     say(ports, session_id)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     initiate(ports, "alice", session_id)
     runner.beat()
     later(ports, session_id, 20)

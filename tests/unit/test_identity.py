@@ -7,12 +7,12 @@ from headstart.domain.errors import StepTimedOut, TicketRefused
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import SandboxStatus, Status
 from headstart.domain.steps import StepName, StepStatus
-from headstart.usecases import control
-from headstart.usecases.frames import receive
+from headstart.usecases import talk
+from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import sweep
-from headstart.usecases.preparation import fail_preparation, finish_preparation
+from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.viewers import disconnect
+from headstart.usecases.watch import disconnect
 from tests.unit.helpers import (
     Runner,
     another,
@@ -142,7 +142,7 @@ def retried(ports: MemoryPorts) -> tuple[str, Runner]:
     late = Runner(ports, session_id, connection_id="old", process="old")
     late.connect()
     fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, 2)
     return session_id, late
 
@@ -183,8 +183,8 @@ def kept(ports: MemoryPorts) -> tuple[str, Runner]:
     session_id = created(ports, setupCommands=["make"])
     runner = prepared_up_to(ports, session_id, S.SETUP)
     begin(ports, session_id, S.SETUP)
-    control.interrupt(ports, "alice", session_id)
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.interrupt(ports, "alice", session_id)
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     return session_id, runner
 
 

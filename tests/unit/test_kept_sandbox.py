@@ -9,12 +9,12 @@ from headstart.domain.errors import SandboxStartFailed, ServiceUnavailable, Setu
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import MessageStatus, SandboxStatus, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, StepName, StepStatus
-from headstart.usecases import control
+from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.ports import SandboxSpec
-from headstart.usecases.preparation import fail_preparation
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sleep import begin_sleep
+from tests.unit.helpers import begin_sleep
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_sleep import say
 
@@ -30,7 +30,7 @@ def failed(ports: MemoryPorts) -> Runner:
 
 def retried(ports: MemoryPorts, session_id: str) -> list[str]:
     """Begin attempt 2 in its first state; returns the names of all sandboxes ever started."""
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, attempt=2)
     return list(ports.sandboxes.specs)
 
@@ -182,7 +182,7 @@ def test_a_message_that_comes_as_the_janitor_looks_is_not_slept_over(
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
     monkeypatch.setattr("headstart.usecases.janitor.dispatch", lambda *_: say(ports, session_id))
-    monkeypatch.setattr("headstart.usecases.messages.dispatch", lambda *_: None)
+    monkeypatch.setattr("headstart.usecases.talk.dispatch", lambda *_: None)
     ports.clock.advance(minutes=15)
     sweep(ports)
     assert ports.store.session(session_id).status is Status.READY

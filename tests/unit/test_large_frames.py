@@ -10,10 +10,10 @@ from headstart.domain import events
 from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.fitting import fitting, size
 from headstart.domain.session import Session
-from headstart.usecases.batch import MAX_PENDING_INPUTS
+from headstart.domain.life.reporting import MAX_PENDING_INPUTS
 from headstart.usecases.change import MESSAGE_BYTES, event_frames
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import get_session
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import get_session
 from tests.unit.helpers import Runner, created, running
 from tests.unit.test_lost_frames import losing
 from tests.unit.test_viewers import SUBSCRIBE, connected, event_ids, frames

@@ -22,13 +22,13 @@ from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.requests import CreateSession, RetrySession
 from headstart.domain.session import SandboxStatus, Session, Status
 from headstart.domain.steps import StepName
-from headstart.domain.work import Waiting
-from headstart.usecases import control, deletion
+from headstart.domain.change import Waiting
+from headstart.usecases import delete, talk
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
-from headstart.usecases.preparation import fail_preparation
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sessions import get_session
+from headstart.usecases.read import get_session
 from tests.unit.helpers import Runner, begin, created
 from tests.unit.test_sleep import falling, idle, save, say
 
@@ -91,7 +91,7 @@ def test_a_place_that_frees_goes_to_the_first_in_line(waiting: MemoryPorts) -> N
     ids = in_line(waiting)
     fail_preparation(waiting, ids[0], 1, SandboxStopped("gone"))
     assert started(waiting) == ids[:2]
-    deletion.delete_session(waiting, "alice", ids[1])
+    delete.delete_session(waiting, "alice", ids[1])
     assert started(waiting) == ids
     assert waiting.store.quota["alice"] == {ids[2]}
 
@@ -100,7 +100,7 @@ def test_nobody_waits_for_another_users_sessions(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     others = [created_by(waiting, "bob") for _ in range(2)]
     assert started(waiting) == [ids[0], others[0]]
-    deletion.delete_session(waiting, "bob", others[0])
+    delete.delete_session(waiting, "bob", others[0])
     assert started(waiting) == [ids[0], *others]
 
 
@@ -115,9 +115,9 @@ def test_waiting_long_is_not_failing(waiting: MemoryPorts) -> None:
 
 def test_who_waits_can_be_cancelled_and_deleted(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
-    control.interrupt(waiting, "alice", ids[1])
+    talk.interrupt(waiting, "alice", ids[1])
     assert waiting.store.session(ids[1]).status is Status.FAILED
-    deletion.delete_session(waiting, "alice", ids[2])
+    delete.delete_session(waiting, "alice", ids[2])
     assert waiting.store.quota["alice"] == {ids[0]}
     assert started(waiting) == ids[:1]
 
@@ -125,7 +125,7 @@ def test_who_waits_can_be_cancelled_and_deleted(waiting: MemoryPorts) -> None:
 def test_a_retry_over_the_quota_waits_too(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     fail_preparation(waiting, ids[0], 1, SandboxStopped("gone"))
-    control.retry(waiting, "alice", ids[0], RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", ids[0], RetrySession(attempt_number=1))
     assert waiting.store.session(ids[0]).waiting_since
     assert (ids[0], 2) not in waiting.machine.started
 
@@ -136,7 +136,7 @@ def test_without_a_line_a_retry_over_the_quota_is_refused(ports: MemoryPorts) ->
     fail_preparation(ports, first, 1, SandboxStopped("gone"))
     created(ports)
     with pytest.raises(QuotaExceeded):
-        control.retry(ports, "alice", first, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", first, RetrySession(attempt_number=1))
     assert ports.store.session(first).status is Status.FAILED
 
 
@@ -159,11 +159,11 @@ def test_who_waits_behind_a_thousand_newer_sessions_is_admitted_first(
         newer.due_at = None
         waiting.store.sessions[newer.session_id] = newer
     last = created_by(waiting, "alice")
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
     next_minute(waiting)
-    deletion.delete_session(waiting, "alice", ids[1])
-    deletion.delete_session(waiting, "alice", ids[2])
+    delete.delete_session(waiting, "alice", ids[1])
+    delete.delete_session(waiting, "alice", ids[2])
     assert started(waiting) == [*ids, last]
 
 
@@ -217,7 +217,7 @@ def test_nobody_overtakes_where_people_are_refused(waiting: MemoryPorts) -> None
 def test_who_waited_before_the_deployment_refused_people_is_let_in(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     waiting.policy.wait_in_line = False
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
 
 
@@ -292,7 +292,7 @@ def test_sessions_that_an_earlier_version_let_wait_are_admitted_in_their_order(
     next_minute(waiting)
     next_minute(waiting)
     assert [place.session_id for place in waiting.store.line("alice")] == ids[1:]
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
 
 
@@ -303,7 +303,7 @@ def test_one_that_waits_no_more_holds_up_nobody(waiting: MemoryPorts) -> None:
         Waiting(session_id=ids[0], since=since),
         Waiting(session_id="ses_gone", since=since),
     ]
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
     assert [place.session_id for place in waiting.store.line("alice")] == ids[2:]
 
@@ -320,7 +320,7 @@ def test_one_that_can_not_be_read_holds_up_nobody_and_keeps_its_place(
         return found(session_id)
 
     monkeypatch.setattr(waiting.store, "session", unreadable)
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == [ids[0], ids[2]]
     assert [place.session_id for place in waiting.store.line("alice")] == [ids[1]]
 
@@ -352,7 +352,7 @@ def test_a_message_waits_for_a_place_where_people_are_refused(ports: MemoryPorts
     assert [message["status"] for message in view["queue"]] == ["queued"]
     assert "JanitorErrors" not in [name for name, *_ in ports.metrics.measured]
     assert not ports.sandboxes.alive
-    deletion.delete_session(ports, "alice", other)
+    delete.delete_session(ports, "alice", other)
     assert ports.machine.started[-1] == (session_id, 2)
 
 
@@ -404,7 +404,7 @@ def test_a_failed_session_keeps_sandbox_and_place_for_a_retry(ports: MemoryPorts
     failed_in_setup(ports, session_id)
     assert ports.store.quota["alice"] == {session_id}
     assert ports.sandboxes.alive
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
     assert len(ports.sandboxes.specs) == 1
     assert ports.store.quota["alice"] == {session_id}
@@ -436,7 +436,7 @@ def test_the_place_of_who_failed_first_goes_to_who_needs_it(ports: MemoryPorts) 
     with pytest.raises(QuotaExceeded):
         for _ in range(2):
             created(ports)
-            control.retry(ports, "alice", ids[1], RetrySession(attempt_number=1))
+            talk.retry(ports, "alice", ids[1], RetrySession(attempt_number=1))
     assert ports.store.session(ids[1]).status is Status.FAILED
 
 
@@ -458,7 +458,7 @@ def test_a_retry_that_waits_has_no_container(waiting: MemoryPorts) -> None:
     first = created(waiting)
     failed_in_setup(waiting, first)
     created(waiting)
-    control.retry(waiting, "alice", first, RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", first, RetrySession(attempt_number=1))
     assert waiting.store.session(first).waits_in_line
     assert not waiting.sandboxes.alive
     row = waiting.store.sandbox(first)
@@ -472,7 +472,7 @@ def test_a_container_of_before_places_went_with_it_is_stopped_when_its_retry_wai
     first = created(waiting)
     failed_in_setup(waiting, first)
     waiting.store.quota["alice"] = {created_by_other_means(waiting)}
-    control.retry(waiting, "alice", first, RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", first, RetrySession(attempt_number=1))
     assert waiting.store.session(first).waits_in_line
     assert not waiting.sandboxes.alive
     row = waiting.store.sandbox(first)
@@ -491,7 +491,7 @@ def left_by_death(ports: MemoryPorts, session_id: str) -> None:
 
 
 def left_by_deletion(ports: MemoryPorts, session_id: str) -> None:
-    deletion.delete_session(ports, "alice", session_id)
+    delete.delete_session(ports, "alice", session_id)
 
 
 @pytest.mark.parametrize("leave", [left_by_time, left_by_death, left_by_deletion])
@@ -523,7 +523,7 @@ def test_a_sandbox_that_no_retry_can_use_goes_at_once(ports: MemoryPorts, error:
     fail_preparation(ports, session_id, 1, error)
     assert not ports.sandboxes.alive
     assert ports.store.quota["alice"] == set()
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
     assert [*ports.sandboxes.specs] == [f"{session_id}-1-1", f"{session_id}-2-1"]
 
@@ -535,7 +535,7 @@ def test_a_sandbox_that_never_connected_goes_at_once(ports: MemoryPorts, how: st
     if how == "fails":
         fail_preparation(ports, session_id, 1, StepTimedOut("240 s"))
     else:
-        control.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
     assert ports.store.session(session_id).status is Status.FAILED
     assert not ports.sandboxes.alive
     assert ports.store.quota["alice"] == set()

@@ -9,9 +9,9 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain import errors
 from headstart.domain.session import Failure
 from headstart.domain.steps import StepName
-from headstart.usecases.preparation import error_of, fail_preparation
+from headstart.usecases.prepare import error_of, fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sessions import get_session
+from headstart.usecases.read import get_session
 from tests.unit.helpers import Runner, begin, created, prepared_up_to
 from tests.unit.test_sleep import falling
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headstart.domain.repository import check_branch
-from headstart.domain.requests import CreateSession, SendMessage
+from headstart.domain.requests import CreateSession, PatchSession, SendMessage
 
 VALID: dict[str, Any] = {"prompt": "Add a health check", "githubRepo": "org/name"}
 
@@ -102,6 +102,12 @@ def test_what_breaks_a_limit_is_named_by_its_field(field: str, value: object) ->
 def test_what_just_keeps_a_limit_is_taken(field: str, value: object) -> None:
     body = {**VALID, field: value}
     CreateSession.model_validate(body, strict=True, by_alias=True, by_name=False)
+
+
+def test_a_branch_is_kept_without_refs_heads() -> None:
+    body = {**VALID, "upstreamBranch": "refs/heads/main"}
+    assert CreateSession.model_validate(body).upstream_branch == "main"
+    assert PatchSession.model_validate({"upstreamBranch": "refs/heads/x"}).upstream_branch == "x"
 
 
 def test_exactly_one_repository_is_named() -> None:

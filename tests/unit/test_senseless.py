@@ -11,9 +11,9 @@ from headstart.domain.errors import ChangeRefused
 from headstart.domain.intake import MAX_DEPTH, parse
 from headstart.domain.session import Input, Session, Status
 from headstart.domain.steps import StepName
-from headstart.domain.work import Work
+from headstart.domain.change import Work
 from headstart.usecases.batch import Batch
-from headstart.usecases.frames import receive
+from headstart.usecases.inbox import receive
 from tests.unit.helpers import (
     Runner,
     another,

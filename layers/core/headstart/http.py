@@ -21,7 +21,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import SESSION_ID_PATTERN
 from headstart.domain.model import Model
-from headstart.domain.requests import BODY_BYTES
+from headstart.domain.requests import BODY_BYTES, RAW_BODY_BYTES
 
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
@@ -31,6 +31,7 @@ RETRY_AFTER_SECONDS = {429: 10, 503: 1}
 _DIGITS = 20
 _ERRORS = 20
 _NAME_CHARACTERS = 100
+_TOO_LARGE = f"The body must be at most {BODY_BYTES} bytes, needless escapes not counted"
 
 
 def new_app() -> APIGatewayHttpResolver:
@@ -146,20 +147,29 @@ def body(event: APIGatewayProxyEventV2, model: type[_M]) -> _M:
         text = event.decoded_body or ""
     except ValueError as error:
         raise MalformedBody("The body is not UTF-8") from error
-    if len(text.encode(errors="surrogatepass")) > BODY_BYTES:
-        raise BodyTooLarge(f"The body must be at most {BODY_BYTES} bytes")
+    size = _bytes(text)
+    if size > RAW_BODY_BYTES:
+        raise BodyTooLarge(_TOO_LARGE)
     try:
         found = json.loads(
             text or "null", parse_constant=_refuse_constant, object_pairs_hook=_unambiguous
         )
+        if size > BODY_BYTES:
+            size = _bytes(json.dumps(found, ensure_ascii=False, separators=(",", ":")))
     except (ValueError, RecursionError) as error:
         raise MalformedBody("The body is not valid JSON") from error
+    if size > BODY_BYTES:
+        raise BodyTooLarge(_TOO_LARGE)
     if not isinstance(found, dict):
         raise MalformedBody("The body must be a JSON object")
     try:
         return model.model_validate(found, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise ValidationFailed(_errors(error)) from None
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -39,12 +39,14 @@ PATCHES: tuple[Patch, ...] = (
     cloudformation.http_api_body,
     cloudformation.cors_configuration,
     cloudformation.api_deployments,
+    cloudformation.cluster_providers,
     cognito.username_is_sub,
     events.rules_invoke_asynchronously,
     ecs.task_processes,
     ecs.task_state_events,
     ecs.client_token,
     ecs.weighed_strategy,
+    ecs.associated_providers,
     ecs.started_by_alone,
 )
 

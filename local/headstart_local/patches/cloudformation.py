@@ -133,3 +133,24 @@ def api_deployments(context: PatchContext) -> None:
         "create": create,
         "delete": lambda physical_id, props: None,
     }
+
+
+def cluster_providers(context: PatchContext) -> None:
+    """Associate capacity providers with a cluster that is there already.
+
+    ("AWS::ECS::ClusterCapacityProviderAssociations"; it calls PutClusterCapacityProviders.)
+    """
+    ecs = context.emulator.ecs
+
+    def associate(cluster: str, providers: list[str]) -> None:
+        ecs._put_cluster_capacity_providers({"cluster": cluster, "capacityProviders": providers})
+
+    def create(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+        associate(props["Cluster"], props["CapacityProviders"])
+        return props["Cluster"], {}
+
+    kind = "AWS::ECS::ClusterCapacityProviderAssociations"
+    context.emulator.cloudformation._RESOURCE_HANDLERS[kind] = {
+        "create": create,
+        "delete": lambda physical_id, props: associate(physical_id, []),
+    }

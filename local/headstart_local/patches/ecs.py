@@ -233,6 +233,26 @@ def weighed_strategy(context: PatchContext) -> None:
     ecs._run_task = ecs._ACTION_MAP["RunTask"] = run
 
 
+def associated_providers(context: PatchContext) -> None:
+    """Refuse RunTask with a capacity provider that its cluster doesn't have.
+
+    "A capacity provider must be associated with the cluster to be used in a capacity provider
+    strategy" ("PutClusterCapacityProviders", API reference). A launch type needs none.
+    """
+    ecs, responses = context.emulator.ecs, context.emulator.responses
+    stock = ecs._run_task
+
+    def run(data: dict[str, Any]) -> Any:
+        cluster = ecs._clusters.get(ecs._resolve_cluster_name(data.get("cluster", "default")), {})
+        asked = {item["capacityProvider"] for item in data.get("capacityProviderStrategy") or []}
+        if missing := asked - set(cluster.get("capacityProviders") or []):
+            message = f"The cluster has no capacity provider {', '.join(sorted(missing))}"
+            return responses.error_response_json("InvalidParameterException", message, 400)
+        return stock(data)
+
+    ecs._run_task = ecs._ACTION_MAP["RunTask"] = run
+
+
 def started_by_alone(context: PatchContext) -> None:
     """Refuse ListTasks with startedBy and another filter.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
 from headstart_runner import wire
 from headstart_runner.redaction import RedactedStream, Redactor
+from headstart_runner.terminal import last_line
 
 LIVE_BYTES_PER_SECOND = 16 * 1024
 _TAIL_PIECE_BYTES = 8 * 1024
@@ -62,5 +63,4 @@ class StepOutput:
 
     def last_line(self) -> str:
         """Return the last line that says something."""
-        lines = self._tail.decode(errors="ignore").replace("\r", "\n").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return last_line(self._tail.decode(errors="ignore"))

@@ -7,9 +7,12 @@ from pathlib import Path
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import CloneFailed, SnapshotBaseMissing
 from headstart_runner.processes.launcher import Sink
-from headstart_runner.repository.git import Git, GitResult, clone_error
+from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, complaint, fetch_error
 
-_GONE = re.compile(r"not our ref|no such remote ref|couldn't find remote ref", re.IGNORECASE)
+_GONE = re.compile(
+    r"not our ref|no such remote ref|couldn't find remote ref|cannot obtain needed object",
+    re.IGNORECASE,
+)
 _NOT_BY_ID = "unadvertised object"
 _DEFAULT_BRANCH = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 
@@ -29,24 +32,24 @@ async def fetch_base(
     )
     tracked = ("-t", branch) if branch else ()
     await _must(git, "remote", "add", *tracked, "--", "origin", args.git_url, cwd=target)
+
+    async def fetch(*what: str) -> GitResult:
+        return await git.run(
+            *("fetch", "--progress", "--no-tags", *what), cwd=target, options=options, stderr=show
+        )
+
     depth = [f"--depth={args.depth}"] if args.depth > 0 else []
-    fetched = await git.run(
-        *("fetch", "--progress", "--no-tags", *depth, "origin", base),
-        cwd=target,
-        options=options,
-        stderr=show,
-    )
+    fetched = await fetch(*depth, "origin", base)
+    if NOT_SHALLOW in fetched.stderr:
+        fetched = await fetch("origin", base)
     if _NOT_BY_ID in fetched.stderr:
         # An older server hands out branches only: the commit is in the history of its own.
-        fetched = await git.run(
-            *("fetch", "--progress", "--no-tags", "origin"),
-            cwd=target,
-            options=options,
-            stderr=show,
-        )
+        fetched = await fetch("origin")
     known = await git.run("cat-file", "-e", f"{base}^{{commit}}", cwd=target)
     if fetched.code != 0 and not _GONE.search(fetched.stderr):
-        raise clone_error(fetched.stderr, args.git_url, branch)
+        raise await fetch_error(
+            git, fetched.stderr, args.git_url, branch, cwd=workspace, options=options
+        )
     if known.code != 0:
         raise SnapshotBaseMissing(
             f"The commit {base[:12]} that the saved work builds on is gone from the repository:"
@@ -62,7 +65,7 @@ async def _default_branch(
         "ls-remote", "--symref", "--", args.git_url, "HEAD", cwd=cwd, options=options
     )
     if listed.code != 0:
-        raise clone_error(listed.stderr, args.git_url, None)
+        raise await fetch_error(git, listed.stderr, args.git_url, None, cwd=cwd, options=options)
     found = _DEFAULT_BRANCH.search(listed.stdout)
     return found[1] if found else None
 
@@ -81,6 +84,5 @@ async def _check_out(git: Git, base: str, branch: str | None, target: Path) -> N
 async def _must(git: Git, *arguments: str, cwd: Path) -> GitResult:
     done = await git.run(*arguments, cwd=cwd)
     if done.code != 0:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.code}"]
-        raise CloneFailed(f"git {arguments[0]} failed: {said[-1]}")
+        raise CloneFailed(f"git {arguments[0]} failed: {complaint(done.stderr)}")
     return done

@@ -1,10 +1,10 @@
 """git on untrusted repositories: no prompts, no helpers, no hooks, words for its failures."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from headstart.domain.errors import (
     BranchNotFound,
@@ -17,6 +17,8 @@ from headstart.domain.errors import (
     StepError,
 )
 from headstart_runner.processes.launcher import Launcher, Sink
+from headstart_runner.terminal import last_line, plain
+from headstart_runner.wire import cut_text
 
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -36,7 +38,15 @@ _OPTIONS = (
     *("-c", "advice.detachedHead=false"),
     *("-c", "gc.auto=0"),
 )
+_TRACE = {"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1"}
 _CREDENTIALS = re.compile(r"(?<=//)[^/\s@]+@")
+_COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
+_COMPLAINTS = 3
+_REASON_BYTES = 500
+_MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
+_LOCATION = re.compile(r"<= Recv header: location: *(\S+)/info/refs(?:\?|\s|$)", re.IGNORECASE)
+NOT_SHALLOW = "does not support shallow capabilities"
+"""What git says of a server that has nothing but files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +65,12 @@ class Git:
         self._launcher = launcher
 
     async def run(
-        self, *arguments: str, cwd: Path, options: Sequence[str] = (), stderr: Sink | None = None
+        self,
+        *arguments: str,
+        cwd: Path,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stderr: Sink | None = None,
     ) -> GitResult:
         """Run one command to its end; `stderr` sees its messages as they come."""
         out, err = bytearray(), bytearray()
@@ -67,15 +82,26 @@ class Git:
 
         argv = ("git", *_OPTIONS, *options, *arguments)
         async with self._launcher.running(
-            argv, cwd=cwd, env=_ENVIRONMENT, stdout=out.extend, stderr=messages
+            argv, cwd=cwd, env={**_ENVIRONMENT, **(env or {})}, stdout=out.extend, stderr=messages
         ) as tree:
             code = await tree.finished()
         return GitResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
+def complaint(stderr: str) -> str:
+    """Return the lines in which git says what went wrong: advice may follow them."""
+    lines = [_CREDENTIALS.sub("", line.strip()) for line in plain(stderr).split("\n")]
+    found = [match[1] for line in lines if (match := _COMPLAINT.match(line))]
+    said = "; ".join(found[:_COMPLAINTS]) or last_line("\n".join(lines)) or "git said nothing"
+    return cut_text(said, _REASON_BYTES)
+
+
 _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
     (r"No space left on device|Disk quota exceeded", DiskFull,
      "The sandbox's disk is too small for {url}"),
+    # Before others: the names of files, which follow, are no words of git's.
+    (r"unable to checkout working tree", CloneFailed,
+     "The files of {url} could not be written: {said}"),
     (r"Remote branch .* not found", BranchNotFound,
      "{url} has no branch {branch}"),
     (r"repository '.*' not found|error: 404|not valid: is this a git repository",
@@ -84,7 +110,7 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
     (r"could not read Username|Authentication failed|error: 40[13]|terminal prompts disabled",
      RepositoryAccessDenied,
      "{host} asks for credentials: {url} does not exist, or is private and not shared with us"),
-    (r"error: 30\d|unable to update url base from redirection", RepositoryNotFound,
+    (_MOVED.pattern, RepositoryNotFound,
      "{url} has moved: use its new address"),
     (r"transport '.*' not allowed", RepositoryRefused,
      "{url} is not an address this deployment allows"),
@@ -93,21 +119,48 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
      r"|expected flush|protocol error|bad line length|SSL|TLS|certificate|error: (429|5\d\d)"
      r"|Recv failure|Empty reply|transfer closed",
      GitNetworkError,
-     "The connection to {host} failed: {last}"),
+     "The connection to {host} failed: {said}"),
 )  # fmt: skip
 
 
 def clone_error(stderr: str, url: str, branch: str | None) -> StepError:
     """Return the error that git's messages (in the C locale) mean, for a person to act on."""
     host = urlsplit(url).hostname or url
-    lines = [_CREDENTIALS.sub("", line.strip()) for line in stderr.splitlines() if line.strip()]
     words = {
         "url": _CREDENTIALS.sub("", url),
         "host": host,
         "branch": branch or "",
-        "last": lines[-1] if lines else "git said nothing",
+        "said": complaint(stderr),
     }
     for pattern, error, reason in _FAILURES:
         if re.search(pattern, stderr):
             return error(reason.format(**words))
-    return CloneFailed(f"git could not clone {words['url']}: {words['last']}")
+    return CloneFailed(f"git could not clone {words['url']}: {words['said']}")
+
+
+async def fetch_error(
+    git: Git, stderr: str, url: str, branch: str | None, *, cwd: Path, options: Sequence[str]
+) -> StepError:
+    """Return what clone_error does, with the new address of a repository that has moved.
+
+    Git tells it in a trace only. The address is not gone to: it may be anywhere.
+    """
+    error = clone_error(stderr, url, branch)
+    if not _MOVED.search(stderr):
+        return error
+    traced = await git.run("ls-remote", "--", url, cwd=cwd, options=options, env=_TRACE)
+    address = _location(url, traced.stderr)
+    if address is None:
+        return error
+    old, new = (_CREDENTIALS.sub("", text) for text in (url, address))
+    return RepositoryNotFound(f"{old} has moved to {cut_text(new, _REASON_BYTES)}")
+
+
+def _location(url: str, trace: str) -> str | None:
+    """Return the repository that a server redirects to, if that is what it does."""
+    found = _LOCATION.search(plain(trace))
+    try:
+        address = urljoin(url, found[1]) if found else ""
+        return address if urlsplit(address).scheme in {"http", "https"} else None
+    except ValueError:
+        return None

@@ -4,7 +4,7 @@ from typing import Any
 
 from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import DiskFull, InternalStepError
-from headstart_runner.repository.git import Git
+from headstart_runner.repository.git import Git, complaint
 from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
 
@@ -19,8 +19,8 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     if result.code != 0:
         if "No space left on device" in result.stderr:
             raise DiskFull(f"The sandbox's disk is too small to check out {args.branch}")
-        lines = result.stderr.strip().splitlines() or [f"exit status {result.code}"]
-        raise InternalStepError(f"git could not switch to the branch {args.branch}: {lines[-1]}")
+        said = complaint(result.stderr)
+        raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
     context.tools.journal.put(BRANCH, args.branch)
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
     return {"branch": args.branch, "commit": commit.stdout.strip() or None}

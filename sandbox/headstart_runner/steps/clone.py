@@ -13,7 +13,7 @@ from headstart.domain.errors import BranchNotFound
 from headstart_runner.processes.launcher import Sink
 from headstart_runner.repository.addresses import public_addresses
 from headstart_runner.repository.fetch_base import fetch_base
-from headstart_runner.repository.git import Git, GitResult, clone_error
+from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, fetch_error
 from headstart_runner.repository.progress import GitProgress
 from headstart_runner.snapshots import archive
 from headstart_runner.snapshots.archive import BASE
@@ -74,6 +74,8 @@ async def _options(args: CloneArgs) -> list[str]:
         f"protocol.{'http' if url.scheme == 'http' else 'https'}.allow": "always",
         "http.lowSpeedLimit": str(_LOW_SPEED_BYTES),
         "http.lowSpeedTime": str(_LOW_SPEED_SECONDS),
+        # This address was allowed, not whatever it leads to.
+        "http.followRedirects": "false",
     }
     if not args.allow_private:
         port = url.port or (80 if url.scheme == "http" else 443)
@@ -81,7 +83,6 @@ async def _options(args: CloneArgs) -> list[str]:
         # git must connect to what was checked, not to what the name says a moment later.
         pinned = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
         options["http.curloptResolve"] = f"{url.hostname}:{port}:{pinned}"
-        options["http.followRedirects"] = "false"
     return [piece for name, value in options.items() for piece in ("-c", f"{name}={value}")]
 
 
@@ -90,9 +91,15 @@ async def _clone(
 ) -> None:
     branch = args.upstream_branch
     result = await _try(context, git, args, options=options, target=target, branch=branch)
+    if NOT_SHALLOW in result.stderr:
+        args = args.model_copy(update={"depth": 0})
+        result = await _try(context, git, args, options=options, target=target, branch=branch)
     if result.code == 0:
         return
-    error = clone_error(result.stderr, args.git_url, branch)
+    workspace = context.tools.config.workspace
+    error = await fetch_error(
+        git, result.stderr, args.git_url, branch, cwd=workspace, options=options
+    )
     if isinstance(error, BranchNotFound) and await _is_empty(context, git, args, options):
         # Nobody can have pushed the branch to a repository that has none at all.
         result = await _try(context, git, args, options=options, target=target, branch=None)

@@ -13,9 +13,12 @@ from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import CommandNotStarted, Tree
 from headstart_runner.processes.output import StepOutput
 from headstart_runner.steps.base import Context
+from headstart_runner.terminal import plain
 from headstart_runner.wire import cut_text
 
-_REASON_BYTES = 500
+_QUOTED_BYTES = 500
+_NOT_FOUND = 127
+_SIGNALS = range(1, 65)
 _DONE = "setup.done"
 
 
@@ -129,7 +132,7 @@ async def _one(
 
     show(None)
     tree = await context.tools.launcher.start(
-        ("bash", "-c", command),
+        ("bash", "-c", "--", command),
         cwd=context.tools.config.repository,
         env=args.env,
         stdout=lambda data: show(output.feed(data, watched=reporter.viewers > 0)),
@@ -138,7 +141,7 @@ async def _one(
     try:
         code = await _limited(tree, command, args.command_timeout)
     except CommandNotStarted as error:
-        raise SetupCommandFailed(f"`{command}` could not be started: {error}") from error
+        raise SetupCommandFailed(f"{_quoted(command)} could not be started: {error}") from error
     finally:
         show(output.finish(watched=reporter.viewers > 0))
     # Before what the command says of itself: in this sandbox no retry could succeed.
@@ -155,7 +158,7 @@ async def _limited(tree: Tree, command: str, seconds: int) -> int:
     try:
         await asyncio.wait({ending, limit}, return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():
-            raise SetupCommandTimedOut(f"`{command}` was stopped after {seconds} s")
+            raise SetupCommandTimedOut(f"{_quoted(command)} was stopped after {seconds} s")
         return ending.result()
     finally:
         for task in (ending, limit):
@@ -166,16 +169,22 @@ async def _limited(tree: Tree, command: str, seconds: int) -> int:
 def _failure(command: str, code: int, last_line: str) -> str:
     how = f"exited with status {code}"
     if code < 0:
-        how = f"was ended by {_signal_name(-code)}"
-    elif code > 128:
-        how += f" ({_signal_name(code - 128)})"
-    said = f": {last_line}" if last_line else ""
-    return cut_text(f"`{command}` {how}{said}", _REASON_BYTES * 2)
+        how = f"was killed by {_signal(-code)}"
+    elif code - 128 in _SIGNALS:
+        how += f", killed by {_signal(code - 128)}"
+    elif code == _NOT_FOUND and command.lstrip().startswith("- "):
+        how += " (without the `- ` of a list in YAML it may work)"
+    said = f": {cut_text(last_line, _QUOTED_BYTES)}" if last_line else ""
+    return f"{_quoted(command)} {how}{said}"
 
 
-def _signal_name(number: int) -> str:
+def _quoted(command: str) -> str:
+    return f"`{cut_text(plain(command), _QUOTED_BYTES)}`"
+
+
+def _signal(number: int) -> str:
     try:
-        return signal.Signals(number).name
+        return f"{signal.Signals(number).name} (signal {number})"
     except ValueError:
         return f"signal {number}"
 

@@ -15,6 +15,7 @@ from headstart.domain.channel import (
     Ack,
     Cancel,
     Command,
+    Heard,
     Heartbeat,
     Hello,
     Leave,
@@ -46,7 +47,14 @@ _LAST_BACKOFF = 20.0
 _STABLE_SECONDS = 5.0
 _REJECTIONS = 3
 _MAX_FRAME = 1024 * 1024
-_USER_TIMEOUT_MS = 30_000
+_USER_TIMEOUT_MS = 15_000
+_HEARD_SECONDS = 10.0
+_EARLY_SECONDS = 1.0
+"""How long a command may run before a heartbeat of its own names it: most are over by then."""
+
+
+class CloudSilent(ConnectionError):
+    """A heartbeat was not answered on this connection, which must be dead."""
 
 
 class ChannelClosed(Exception):
@@ -90,12 +98,17 @@ class Channel:
         self._reporter = reporter
         self._commands = commands
         self._process = new_id("run")
+        self._connections = 0
         self._parts = Parts()
         self._resume_key = journal.get("resume_key")
         if self._resume_key:
             redactor.add(self._resume_key)
         self._rejections = 0
         self._welcomed = False
+        self._answers_heartbeats = False
+        self._begun = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._recounted = False
         self._leaving = asyncio.Event()
         self.dismissed = asyncio.Event()
         """Set when the cloud needs the sandbox no more."""
@@ -137,7 +150,7 @@ class Channel:
                 },
                 open_timeout=_OPEN_SECONDS,
                 close_timeout=1,
-                # Death is noticed by missing acks and the kernel; not every gateway answers pings.
+                # Missing answers and the kernel tell of death; not every gateway answers pings.
                 ping_interval=None,
                 max_size=_MAX_FRAME,
             ) as socket_:
@@ -161,9 +174,11 @@ class Channel:
         async def send(text: str) -> None:
             await socket_.send(text)
 
+        self._connections += 1
         hello = Hello(
             attempt_number=self._config.attempt,
             process=self._process,
+            connection=self._connections,
             last_seq=self._journal.last_seq,
         )
         await send(wire.dumps(hello.to_json()))
@@ -196,10 +211,41 @@ class Channel:
             self._take(message)
 
     async def _beat(self, socket_: ClientConnection) -> None:
+        """Say at each interval, and soon after a command began, what there is.
+
+        One at a time, so that what is heard is the answer to the last; raises CloudSilent.
+        """
+        loop = asyncio.get_running_loop()
         while True:
-            beat = Heartbeat(running=self._commands.running())
-            await socket_.send(wire.dumps(beat.to_json()))
-            await asyncio.sleep(self._config.heartbeat_seconds)
+            due = loop.time() + self._config.heartbeat_seconds
+            beat = Heartbeat(
+                running=self._commands.running(),
+                last_seq=self._journal.last_seq,
+                backlog=self._reporter.backlog,
+                viewers=self._reporter.viewers,
+            )
+            self._begun.clear()
+            self._heard.clear()
+            self._recounted = False
+            try:
+                async with asyncio.timeout(_HEARD_SECONDS if self._answers_heartbeats else None):
+                    await socket_.send(wire.dumps(beat.to_json()))
+                    if self._answers_heartbeats:
+                        await self._heard.wait()
+            except TimeoutError:
+                raise CloudSilent("a heartbeat was not answered") from None
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._unnamed(beat)
+
+    async def _unnamed(self, beat: Heartbeat) -> None:
+        """Wait until a command that the heartbeat does not name has run for a moment."""
+        while True:
+            await self._begun.wait()
+            self._begun.clear()
+            await awake_sleep(_EARLY_SECONDS)
+            if not set(self._commands.running()) <= set(beat.running):
+                return
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
@@ -220,10 +266,16 @@ class Channel:
                 self._reporter.acknowledge(frame)
             case Command():
                 self._commands.start(frame)
+                self._begun.set()
             case Cancel():
                 self._commands.cancel(frame.id)
             case Viewers():
+                self._recounted = True
                 self._watch(frame.count)
+            case Heard():
+                if not self._recounted:  # else a newer count overtook the answer
+                    self._watch(frame.viewers)
+                self._heard.set()
             case Leave():
                 self.dismissed.set()
             case _:
@@ -236,6 +288,7 @@ class Channel:
             self._journal.put("resume_key", welcome.resume_key)
             self._resume_key = welcome.resume_key
         self._welcomed = True
+        self._answers_heartbeats = welcome.answers_heartbeats
         self._watch(welcome.viewers)
 
     def _watch(self, count: int) -> None:
@@ -255,7 +308,7 @@ def parse(message: str | bytes) -> OpenModel | None:
 
 
 def _bound_kernel_retries(socket_: ClientConnection) -> None:
-    """Let the kernel give up on a dead peer after 30 s instead of 15 minutes (tcp(7))."""
+    """Let the kernel give up on a dead peer after 15 s instead of 15 minutes (tcp(7))."""
     raw = socket_.transport.get_extra_info("socket")
     with suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)

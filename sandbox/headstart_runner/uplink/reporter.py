@@ -1,7 +1,9 @@
 """Tells the cloud what happens: one batch at a time, the very same until it is acknowledged."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from headstart.domain.channel import (
     Ack,
@@ -17,15 +19,21 @@ from headstart.domain.channel import (
     TurnEnded,
     TurnRetrying,
 )
+from headstart.domain.model import OpenModel
 from headstart_runner import wire
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
+from headstart_runner.terminal import plain
 from headstart_runner.uplink.spool import Batch, Spool
 
 ACK_SECONDS = 10.0
 _SENDS_PER_CONNECTION = 2
 
+_OURS = {"type", "status", "kind", "outcome", "command_id", "turn_id", "message_id"}
+"""What the cloud goes by: a secret that is the same word must not change it."""
+
+_Item = TypeVar("_Item", bound=OpenModel)
 Send = Callable[[str], Awaitable[None]]
 
 
@@ -57,9 +65,16 @@ class Reporter:
         self._spool.viewers = count
         self._changed.set()
 
+    @property
+    def backlog(self) -> int:
+        """How many items wait to be acknowledged, those under way included."""
+        batch = self._journal.batch()
+        under_way = json.loads(batch[1]) if batch else {"events": [], "results": []}
+        return len(self._spool) + len(under_way["events"]) + len(under_way["results"])
+
     def report(self, event: RunnerEvent) -> None:
         """Queue an event. A turn that has ended once does not end again."""
-        clean = type(event).model_validate(self._redactor.value(event.to_json()))
+        clean = self._clean(event)
         match clean:
             case Progress() | AgentDelta() | AgentSnapshot() | TurnRetrying():
                 self._spool.add_volatile(clean)
@@ -71,8 +86,23 @@ class Reporter:
 
     def result(self, result: CommandResult) -> None:
         """Journal and queue a command's result."""
-        self._spool.add_result(CommandResult.model_validate(self._redactor.value(result.to_json())))
+        self._spool.add_result(self._clean(result))
         self._changed.set()
+
+    def _clean(self, item: _Item) -> _Item:
+        """Return what may leave: no secret is in it, and nothing that a reader stumbles over."""
+        fields = dict(item)
+        ours = {name: fields.pop(name) for name in _OURS & fields.keys()}
+        error = fields.pop("error", None)
+        if error is not None:
+            ours["error"] = error.model_copy(update={"reason": self._words(error.reason)})
+        if "reason" in fields:
+            ours["reason"] = self._words(fields.pop("reason"))
+        return type(item).model_validate(self._redactor.value(wire.readable(fields)) | ours)
+
+    def _words(self, reason: str) -> str:
+        # Redacted last: colours may have split a secret.
+        return self._redactor.text(plain(wire.readable(reason)))
 
     def repeat(self, result: dict[str, object]) -> None:
         """Queue a stored result once more: the cloud asked for it again."""

@@ -1,7 +1,8 @@
 """Sandboxes as tasks of ECS on Fargate."""
 
+import logging
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,13 +13,24 @@ from headstart.usecases.ports import SandboxSpec, StartedSandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
-    from mypy_boto3_ecs.type_defs import FailureTypeDef
+    from mypy_boto3_ecs.type_defs import CapacityProviderStrategyItemTypeDef, FailureTypeDef
+
+_log = logging.getLogger(__name__)
 
 _LIST_PAGES = 5
 """Pages of 100 tasks that are looked at ("ListTasks", ECS API reference)."""
 
 CONTAINER = "sandbox"
 """The container's name in the task definition."""
+
+_FARGATE: Literal["FARGATE"] = "FARGATE"
+
+
+class _Where(TypedDict, total=False):
+    """The part of a RunTask request that says what it runs on."""
+
+    launchType: Literal["FARGATE"]
+    capacityProviderStrategy: "list[CapacityProviderStrategyItemTypeDef]"
 
 
 class EcsConfig(Model):
@@ -54,10 +66,7 @@ class EcsSandboxes:
                 taskDefinition=config.task_definition,
                 clientToken=spec.name,
                 startedBy=spec.name,
-                # With the weight's default, 0, nothing is placed ("CapacityProviderStrategyItem").
-                capacityProviderStrategy=[
-                    {"capacityProvider": config.capacity_provider, "weight": 1}
-                ],
+                **_where(config.capacity_provider, spec.try_number),
                 networkConfiguration={
                     "awsvpcConfiguration": {
                         "subnets": config.subnets,
@@ -80,6 +89,8 @@ class EcsSandboxes:
                 enableExecuteCommand=False,
             )
         except ClientError as error:
+            # Its words name roles, quotas and subnets: for who runs this, not for who uses it.
+            _log.warning("ECS refused a task", extra={"reason": str(error)})
             raise SandboxStartFailed(f"ECS refused the task: {error_code(error)}") from error
         except BotoCoreError as error:
             raise SandboxStartFailed("ECS could not be reached") from error
@@ -124,6 +135,19 @@ class EcsSandboxes:
                 self._client.stop_task(cluster=self._config.cluster, task=handle, reason=reason)
             except self._client.exceptions.InvalidParameterException:
                 return
+
+
+def _where(provider: str, try_number: int) -> _Where:
+    """Return what a try runs on: the chosen provider first, Fargate itself from the second try on.
+
+    Spot has no way back of its own: it refuses a task that it has no capacity for, at once or by
+    stopping it. The number alone decides, so that a repeated call asks for the same.
+    """
+    if provider == _FARGATE or try_number > 1:
+        # Needs no provider to be associated with the cluster ("PutClusterCapacityProviders").
+        return {"launchType": _FARGATE}
+    # With the weight's default, 0, nothing is placed ("CapacityProviderStrategyItem").
+    return {"capacityProviderStrategy": [{"capacityProvider": provider, "weight": 1}]}
 
 
 def _why(failures: "list[FailureTypeDef]") -> str:

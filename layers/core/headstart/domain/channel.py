@@ -193,7 +193,7 @@ class Report(OpenModel):
 
 
 class Heartbeat(OpenModel):
-    """Sent every HEARTBEAT_INTERVAL seconds, and when a command begins: what the runner has.
+    """Sent every HEARTBEAT_INTERVAL seconds, and a second into a command: what the runner has.
 
     `running` are the ids of the commands being worked on, a prompt's as long as its turn; `turn`
     the turn that goes on; `last_seq` the newest batch made; `backlog` how many items, of that batch

@@ -6,13 +6,17 @@ What a name resolves to is checked again where it is used, by the runner and the
 import ipaddress
 import re
 from fnmatch import fnmatchcase
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-_GITHUB_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
+# The underscore is in the names of GitHub Enterprise's managed users.
+_GITHUB_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _URL_LIMIT = 2000
 _BRANCH_LIMIT = 250
+_PORTS = {"http": 80, "https": 443}
+_HEADS = "refs/heads/"
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)")
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?")
 
 
@@ -24,52 +28,82 @@ def github_url(base_url: str, repo: str) -> str:
     return f"{base_url.rstrip('/')}/{repo}.git"
 
 
-def check_git_url(url: str, allowed_sources: list[str]) -> str:
-    """Return the URL if it may be cloned; raises ValueError with the reason if not.
+def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
+    """Return the URL of a repository that may be cloned, scheme and host in lower case.
 
     https is always allowed except towards private addresses; anything else must match one of the
-    deployment's `allowed_sources`, patterns such as `http://127.0.0.1:*`.
+    deployment's `allowed_sources`, patterns such as `http://127.0.0.1:*`. Raises ValueError with a
+    reason that quotes nothing; `github` is the address that `githubRepo` is relative to.
     """
     if len(url) > _URL_LIMIT:
         raise ValueError(f"must be at most {_URL_LIMIT} characters")
-    if _CONTROL_OR_SPACE.search(url):
-        raise ValueError("must not contain spaces or control characters")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValueError("is not a valid URL") from error
-    if not parts.hostname or port == 0:
-        raise ValueError("must name a host")
+    parts = _split(url)
+    if parts.scheme not in _PORTS:
+        raise ValueError("must be an https URL, such as https://github.com/org/name")
     if "@" in parts.netloc:
         raise ValueError("must not contain credentials")
+    _check_host(parts)
     if parts.query or parts.fragment:
         raise ValueError("must not have a query or fragment")
-    if parts.path in {"", "/"}:
+    if not parts.path.strip("/"):
         raise ValueError("must name a repository")
-    if is_allowed_source(url, allowed_sources):
-        return url
+    if _has_dot_segments(parts.path):
+        raise ValueError("must not have . or .. in its path")
+    _refuse_page(parts, urlsplit(github))
+    clean = parts._replace(netloc=parts.netloc.lower()).geturl()
+    if is_allowed_source(clean, allowed_sources):
+        return clean
     if parts.scheme != "https":
         raise ValueError("must be an https URL")
     _refuse_private_host(parts)
-    return url
+    return clean
 
 
 def check_callback_url(url: str) -> str:
-    """Return the URL if it is https without credentials; raises ValueError.
+    """Return the URL if it is https without credentials; raises ValueError, quoting nothing."""
+    parts = _split(url)
+    if parts.scheme != "https" or "@" in parts.netloc:
+        raise ValueError("must be an https URL without credentials")
+    _check_host(parts)
+    return url
 
-    The reason never quotes the URL: urlsplit's own may, password and all.
-    """
+
+def _split(url: str) -> SplitResult:
     if _CONTROL_OR_SPACE.search(url):
         raise ValueError("must not contain spaces or control characters")
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme == "https" and parts.hostname and parts.port != 0
+        return urlsplit(url)
+    except ValueError:  # its own words may quote the URL, password and all
+        raise ValueError("is not a valid URL") from None
+
+
+def _check_host(parts: SplitResult) -> None:
+    try:
+        named = parts.hostname and parts.port != 0
     except ValueError:
         raise ValueError("is not a valid URL") from None
-    if not valid or "@" in parts.netloc:
-        raise ValueError("must be an https URL without credentials")
-    return url
+    if not named:
+        raise ValueError("must name a host")
+    # What else there is, full-width digits or %31, some resolvers take for other names.
+    if not _HOST.fullmatch(parts.hostname or ""):
+        raise ValueError("must name its host in plain ASCII, an international name as xn--…")
+
+
+def _has_dot_segments(path: str) -> bool:
+    """Say whether a server may leave the path's folders on its way, whatever it decodes."""
+    while (decoded := unquote(path)) != path:
+        path = decoded
+    return any(name.partition(";")[0] in {".", ".."} for name in re.split(r"[/\\]", path))
+
+
+def _refuse_page(parts: SplitResult, github: SplitResult) -> None:
+    """Refuse what a browser shows about a repository of GitHub: git finds nothing there."""
+    names = [name for name in parts.path.removeprefix(github.path.rstrip("/")).split("/") if name]
+    if _origin(parts) == _origin(github) and len(names) != 2:
+        raise ValueError(
+            f"must be the address of a repository, {github.geturl().rstrip('/')}/org/name; "
+            "a branch goes into upstreamBranch"
+        )
 
 
 def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
@@ -79,22 +113,24 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     to the beginning of the URL's path too.
     """
     parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    origin = f"{parts.scheme}://{_bracketed(parts.hostname or '')}:{port}"
+    if _has_dot_segments(parts.path):
+        return False
     for pattern in allowed_sources:
         allowed = urlsplit(pattern)
-        netloc = allowed.netloc
+        netloc = allowed.netloc.lower().replace("[", "[[]")
         if not re.search(r":[0-9*]+$", netloc):
-            netloc += {"http": ":80", "https": ":443"}.get(allowed.scheme, ":*")
+            netloc += f":{_PORTS.get(allowed.scheme, '*')}"
         prefix = allowed.path.removesuffix("*").rstrip("/")
         under = not prefix or parts.path == prefix or parts.path.startswith(prefix + "/")
-        if under and fnmatchcase(origin, f"{allowed.scheme}://{netloc}"):
+        if under and fnmatchcase(_origin(parts), f"{allowed.scheme}://{netloc}"):
             return True
     return False
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _origin(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{bracketed}:{parts.port or _PORTS.get(parts.scheme, 0)}"
 
 
 def _refuse_private_host(parts: SplitResult) -> None:
@@ -105,7 +141,7 @@ def _refuse_private_host(parts: SplitResult) -> None:
         address = ipaddress.ip_address(host)
     except ValueError:
         # 127.1, 0x7f000001 and 2130706433 are addresses to some resolvers and names to none.
-        if _NUMERIC_HOST.fullmatch(host.lower()):
+        if _NUMERIC_HOST.fullmatch(host):
             raise ValueError("must not be a numeric host") from None
         return
     if not address.is_global or address.is_multicast:
@@ -113,7 +149,11 @@ def _refuse_private_host(parts: SplitResult) -> None:
 
 
 def check_branch(name: str) -> str:
-    """Return the branch name if `git check-ref-format --branch` would take it, else ValueError."""
+    """Return the branch name if `git check-ref-format --branch` would take it, else ValueError.
+
+    `refs/heads/` in front of it, as git itself writes it, is left out.
+    """
+    name = name.removeprefix(_HEADS)
     if (
         not name
         or len(name.encode()) > _BRANCH_LIMIT

@@ -10,6 +10,11 @@ from headstart.domain.model import Model
 from headstart.domain.repository import check_branch, check_callback_url
 
 BODY_BYTES = 256 * 1024
+"""The most a body may be as JSON that escapes and spaces out nothing without need."""
+
+RAW_BODY_BYTES = 6 * BODY_BYTES
+"""The most that escapes can make of it: one byte, six characters (`\\u0061`)."""
+
 PROMPT_BYTES = 100_000
 ENV_VARS_BYTES = 64 * 1024
 MCP_SERVERS_BYTES = 64 * 1024
@@ -19,19 +24,25 @@ MCP_SERVERS_DEPTH = 16
 def _prompt_size(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
-    if len(text.encode(errors="surrogatepass")) > PROMPT_BYTES:
+    if len(text.encode()) > PROMPT_BYTES:
         raise ValueError(f"must be at most {PROMPT_BYTES} bytes of UTF-8")
-    return _encodable(text)
-
-
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be valid Unicode") from None
-    if "\0" in text:
-        raise ValueError("must not contain NUL characters")
     return text
+
+
+def _sound(value: object) -> object:
+    """Refuse a text that nothing after us could store or pass on."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("must be valid Unicode") from None
+        if "\0" in value:
+            raise ValueError("must not contain NUL characters")
+    return value
+
+
+_SOUND = BeforeValidator(_sound)
+"""For every text, after its limits: only on `str` itself are those told in characters."""
 
 
 def _env_size(env: dict[str, str]) -> dict[str, str]:
@@ -55,13 +66,12 @@ def _check_json(value: object, depth: int) -> None:
     """Refuse what Python reads from JSON but nothing after it can keep: 1e999, half a surrogate."""
     if depth < 0:
         raise ValueError(f"must not be nested deeper than {MCP_SERVERS_DEPTH} levels")
-    if isinstance(value, str):
-        _encodable(value)
-    elif isinstance(value, float) and not isfinite(value):
+    _sound(value)
+    if isinstance(value, float) and not isfinite(value):
         raise ValueError("must not contain numbers that are too large")
-    elif isinstance(value, dict):
+    if isinstance(value, dict):
         for key, item in value.items():
-            _encodable(key)
+            _sound(key)
             _check_json(item, depth - 1)
     elif isinstance(value, list):
         for item in value:
@@ -71,37 +81,48 @@ def _check_json(value: object, depth: int) -> None:
 Prompt = Annotated[
     str,
     AfterValidator(_prompt_size),
+    _SOUND,
     Field(
         description=f"Not blank; at most {PROMPT_BYTES} bytes of UTF-8.",
         json_schema_extra={"minLength": 1, "maxLength": PROMPT_BYTES},
     ),
 ]
-Text = Annotated[str, AfterValidator(_encodable)]
 Branch = Annotated[
-    Text,
+    str,
     AfterValidator(check_branch),
+    _SOUND,
     Field(
-        description="A branch name that git accepts.",
+        description="A branch name that git accepts; `refs/heads/` in front is left out.",
         json_schema_extra={"minLength": 1, "maxLength": 250},
     ),
 ]
-EnvKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
-EnvValue = Annotated[Text, StringConstraints(max_length=4096)]
+_KEY_CHARACTERS = 128
+_VALUE_CHARACTERS = 4096
+EnvKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=_KEY_CHARACTERS),
+    _SOUND,
+]
+EnvValue = Annotated[str, StringConstraints(max_length=_VALUE_CHARACTERS), _SOUND]
 EnvVars = Annotated[
     dict[EnvKey, EnvValue],
     Field(
         max_length=50,
-        description=f"At most {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
+        description=f"Names of at most {_KEY_CHARACTERS} characters, values of at most "
+        f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
         "Kept as they are sent: no place for secrets.",
     ),
     AfterValidator(_env_size),
 ]
-SetupCommand = Annotated[Text, StringConstraints(min_length=1, max_length=500)]
+SetupCommand = Annotated[str, StringConstraints(min_length=1, max_length=500), _SOUND]
 SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), _SOUND]
 # The length is apart from the pattern: \w up to 127 times takes 50 ms to compile, at every start.
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128)]
-ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ModelName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128), _SOUND
+]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), _SOUND]
+SystemPrompt = Annotated[str, StringConstraints(max_length=10_000), _SOUND]
 McpServers = Annotated[
     dict[ServerName, dict[str, Any]],
     Field(
@@ -120,7 +141,7 @@ class EncryptedSecrets(Model):
     """One envelope a session; only KMS can open it."""
 
     names: Annotated[list[EnvKey], Field(min_length=1, max_length=50)]
-    envelope: Annotated[Text, StringConstraints(min_length=1, max_length=128 * 1024)]
+    envelope: Annotated[str, StringConstraints(min_length=1, max_length=128 * 1024), _SOUND]
 
 
 _NO_HEADERS = "Must be empty: nothing is called yet, so nothing that opens a door is kept."
@@ -136,9 +157,10 @@ class CallbackTarget(Model):
     """Where a backend wants to be told; private addresses are refused again after DNS."""
 
     url: Annotated[
-        Text,
+        str,
         StringConstraints(max_length=2000),
         AfterValidator(check_callback_url),
+        _SOUND,
         Field(description="An https URL without credentials."),
     ]
     headers: Annotated[
@@ -152,9 +174,16 @@ class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
     prompt: Prompt
-    github_repo: Annotated[str, Field(description="`org/name`.")] | None = None
+    github_repo: Annotated[str, _SOUND, Field(description="`org/name`.")] | None = None
     git_url: (
-        Annotated[Text, Field(description="Public https, or a source the deployment allows.")]
+        Annotated[
+            str,
+            _SOUND,
+            Field(
+                description="The address of a repository, not of a page about it: public https, or "
+                "a source the deployment allows."
+            ),
+        ]
         | None
     ) = None
     upstream_branch: Branch | None = None
@@ -168,7 +197,7 @@ class CreateSession(Model):
         description="No deployment can open them yet: the preparation fails, `SecretsUnavailable`.",
     )
     mcp_servers: McpServers = Field(default_factory=dict)
-    append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
+    append_system_prompt: SystemPrompt | None = None
     auto_initiate: bool = Field(
         default=True, description="`false` holds the first message until `initiate`."
     )
@@ -215,7 +244,7 @@ class PatchSession(Model):
     env_vars: EnvVars | None = None
     encrypted_secrets: EncryptedSecrets | None = None
     mcp_servers: McpServers | None = None
-    append_system_prompt: Annotated[Text, StringConstraints(max_length=10_000)] | None = None
+    append_system_prompt: SystemPrompt | None = None
     auto_initiate: bool | None = None
     auto_commit: bool | None = None
     callback_target: CallbackTarget | None = None
@@ -236,7 +265,7 @@ class RetrySession(Model):
     encrypted_secrets: EncryptedSecrets | None = None
 
 
-_Label = Annotated[Text, StringConstraints(max_length=2000)]
+_Label = Annotated[str, StringConstraints(max_length=2000), _SOUND]
 _Labels = Annotated[list[_Label], Field(max_length=20)]
 
 

@@ -152,11 +152,15 @@ class Machine(Protocol):
 
 
 class SandboxSpec(Model):
-    """What a sandbox is started with: a name that makes starting it idempotent, and its key."""
+    """What a sandbox is started with: a name that makes starting it idempotent, and its key.
+
+    A try has a name of its own; the first of an attempt is `try_number` 1.
+    """
 
     name: str
     session_id: str
     attempt_number: int
+    try_number: int
     key: str
     stream_url: str
 

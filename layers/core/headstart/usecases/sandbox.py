@@ -61,6 +61,7 @@ def _start(ports: Ports, session_id: str, sandbox: Sandbox) -> None:
         name=sandbox.name(session_id),
         session_id=session_id,
         attempt_number=sandbox.attempt_number,
+        try_number=sandbox.try_number,
         key=sandbox.bootstrap_key or "",
         stream_url=ports.policy.stream_url,
     )

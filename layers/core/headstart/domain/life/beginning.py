@@ -83,7 +83,7 @@ def new_session(
 def _git_url(request: CreateSession, policy: Policy) -> str:
     try:
         if request.git_url is not None:
-            return check_git_url(request.git_url, policy.allowed_git_sources)
+            return check_git_url(request.git_url, policy.allowed_git_sources, policy.github_url)
         return github_url(policy.github_url, request.github_repo or "")
     except ValueError as error:
         field = "gitUrl" if request.git_url is not None else "githubRepo"

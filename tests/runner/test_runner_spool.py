@@ -1,26 +1,17 @@
-"""The small parts: redaction, wire limits, the spool, output, configuration."""
+"""The spool: what is merged, cut, dropped and kept, and in which order."""
 
-import asyncio
-import base64
 import json
-import re
 from collections import defaultdict
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
-from runner_kit import SESSION_ID
 
 from headstart.domain.channel import (
     BATCH_BYTES,
-    OUTPUT_TAIL_BYTES,
     AgentDelta,
     AgentEvent,
     AgentSnapshot,
@@ -30,142 +21,11 @@ from headstart.domain.channel import (
     TurnEnded,
     TurnRetrying,
 )
-from headstart.domain.errors import AgentStartFailed
 from headstart_client.view import Part
-from headstart_runner import clock, wire
-from headstart_runner.agents import find_agent, start_error
-from headstart_runner.config import Config
+from headstart_runner import wire
 from headstart_runner.journal import Delivery, Journal
-from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND, StepOutput
-from headstart_runner.redaction import RedactedStream, Redactor
 from headstart_runner.uplink import spool as spool_module
 from headstart_runner.uplink.spool import ITEM_BYTES, SPOOL_BYTES, Spool
-
-SECRETS = ["abcabcabd-1", "abcabcab", "pässwörd=1&2", 'quo"te\\d secret']
-
-
-@given(
-    pieces=st.lists(
-        st.one_of(st.sampled_from(SECRETS), st.text("abcd-1ps=", max_size=6)), max_size=12
-    ),
-    cuts=st.lists(st.integers(0, 150), max_size=10),
-)
-def test_a_stream_is_redacted_as_its_whole_would_be(pieces: list[str], cuts: list[int]) -> None:
-    redactor = Redactor()
-    redactor.add(*SECRETS)
-    text = "".join(pieces)
-    stream, shown, begin = RedactedStream(redactor), "", 0
-    for cut in [*sorted(cuts), len(text)]:
-        shown += stream.feed(text[begin:cut])
-        begin = max(begin, min(cut, len(text)))
-    shown += stream.finish()
-
-    assert shown == redactor.text(text)
-    assert not any(secret in shown for secret in SECRETS)
-
-
-def _lower(url: str) -> str:
-    return re.sub("%..", lambda escape: escape[0].lower(), url)
-
-
-URLS: dict[str, Callable[[str], str]] = {
-    "quote": quote,
-    "quote all": lambda secret: quote(secret, safe=""),
-    "form": quote_plus,
-    "encodeURI": lambda secret: quote(secret, safe="-_.!~*'();,/?:@&=+$#"),
-    "encodeURIComponent": lambda secret: quote(secret, safe="-_.!~*'()"),
-}
-ENCODINGS: dict[str, Callable[[str], str]] = {
-    "none": str,
-    "JSON": lambda secret: json.dumps(secret)[1:-1],
-    "JSON in UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1],
-    "JSON of PHP": lambda secret: json.dumps(secret)[1:-1].replace("/", "\\/"),
-    "JSON of PHP in UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1].replace(
-        "/", "\\/"
-    ),
-    **URLS,
-    **{f"{name}, lower": lambda secret, url=url: _lower(url(secret)) for name, url in URLS.items()},
-}
-
-
-def streamed(redactor: Redactor, *pieces: str) -> str:
-    stream = RedactedStream(redactor)
-    return "".join(map(stream.feed, pieces)) + stream.finish()
-
-
-@given(
-    secret=st.one_of(st.text(max_size=40), st.text("aB1/%\\+ü :'(\n", max_size=20)).filter(
-        lambda secret: len(secret.strip()) >= 8
-    ),
-    encoding=st.sampled_from(sorted(ENCODINGS)),
-    cuts=st.lists(st.integers(0, 300), max_size=6),
-)
-def test_every_form_of_a_secret_is_known(secret: str, encoding: str, cuts: list[int]) -> None:
-    redactor = Redactor()
-    redactor.add(secret)
-    for form in {ENCODINGS[encoding](value) for value in (secret, secret.strip())}:
-        text = f"x={form}&y"
-        assert form not in redactor.text(text)
-        ends = [0, *sorted(cuts), len(text)]
-        assert form not in streamed(redactor, *(text[one:other] for one, other in pairwise(ends)))
-
-
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_no_form_shows_wherever_it_is_split(encoding: str) -> None:
-    secret = "p/ss wörd+(=&:x"
-    redactor = Redactor()
-    redactor.add(secret)
-    form = ENCODINGS[encoding](secret)
-
-    for cut in range(len(form) + 1):
-        assert streamed(redactor, "<" + form[:cut], form[cut:] + ">") == "<[redacted]>"
-    assert streamed(redactor, *f"<{form}>") == "<[redacted]>"
-
-
-def test_a_secret_without_anything_to_escape_has_no_other_forms_but_base64() -> None:
-    redactor = Redactor()
-    redactor.add("plain-secret_1")
-
-    assert sum("plain" in form for form in redactor._forms) == 1
-
-
-@given(secret=st.text(min_size=8, max_size=40), before=st.binary(max_size=5))
-def test_a_secret_in_base64_is_known(secret: str, before: bytes) -> None:
-    redactor = Redactor()
-    redactor.add(secret)
-    raw = secret.encode("utf-8", "replace")
-    if len(secret.strip().encode("utf-8", "replace")) < 8:
-        return
-    coded = base64.b64encode(before + raw + b"after").decode()
-    assert "[redacted]" in redactor.text(coded)
-
-
-def test_short_values_and_plain_words_are_left_alone() -> None:
-    redactor = Redactor()
-    redactor.add_environment({"A": "short", "MODE": "production", "PASSWORD": "sesameopen"})
-
-    assert redactor.text("short production sesameopen") == "short production [redacted]"
-
-
-def test_only_agents_whose_programs_are_here_are_named(tmp_path: Path) -> None:
-    (tmp_path / "kilo").touch(0o755)
-    with pytest.raises(AgentStartFailed) as unknown:
-        find_agent("other", str(tmp_path))
-    missing = start_error("opencode", "it is gone", "/nonexistent")
-    broken = start_error("kilo", "Permission denied", str(tmp_path))
-
-    known = "This sandbox has no other, only demo, kilo: Headstart knows no such agent"
-    assert unknown.value.reason == known
-    assert missing.reason == "This sandbox has no opencode, only demo: it is gone"
-    assert broken.reason == "kilo could not be started: Permission denied"
-
-
-@given(st.text(max_size=3000), st.integers(40, 2000))
-def test_cut_text_fits_and_says_so(text: str, limit: int) -> None:
-    cut = wire.cut_text(text, limit)
-
-    assert wire.size(cut) - 2 <= limit
-    assert cut == text or (cut.endswith("…") and text.startswith(cut[:-1]))
 
 
 @pytest.mark.parametrize(
@@ -411,44 +271,6 @@ def test_what_an_earlier_runner_left_too_large_is_made_to_fit_too(tmp_path: Path
     assert wire.size(first) <= ITEM_BYTES
 
 
-@given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 5))
-def test_live_output_and_tail_agree_on_offsets(pieces: list[bytes], step: int) -> None:
-    now = [0.0]
-    output = StepOutput(Redactor(), lambda: now[0])
-    live = []
-    for piece in pieces:
-        now[0] += step
-        live.append(output.feed(piece, watched=True))
-    live.append(output.finish(watched=True))
-    whole = b"".join(pieces).decode("utf-8", "replace").encode()
-
-    for offset, text in [*(item for item in live if item), *output.tail()]:
-        assert whole[offset:].startswith(text.encode())
-    assert "".join(text for _, text in output.tail()).encode() == whole
-
-
-def test_a_tail_that_begins_inside_a_character_has_no_hole() -> None:
-    output = StepOutput(Redactor(), lambda: 0.0)
-    output.feed(b"x" + "漢".encode() * 30_000 + b"\x00" * 9_000, watched=False)
-    pieces = output.tail()
-
-    for (offset, text), (following, _) in pairwise(pieces):
-        assert offset + len(text.encode()) == following
-    assert pieces[0][1].startswith("漢")
-    assert sum(len(text.encode()) for _, text in pieces) >= OUTPUT_TAIL_BYTES - 2
-    assert all(wire.size(text) < ITEM_BYTES // 2 for _, text in pieces)
-
-
-def test_live_output_is_limited_and_the_rest_counted() -> None:
-    output = StepOutput(Redactor(), lambda: 0.0)
-    flood = b"x" * 100_000
-    live = output.feed(flood, watched=True)
-
-    assert live == (0, "x" * LIVE_BYTES_PER_SECOND)
-    assert output.not_shown == len(flood) - LIVE_BYTES_PER_SECOND
-    assert output.feed(b"y", watched=True) is None
-
-
 def test_a_turn_ends_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     spool = Spool(journal, lambda: 0.0)
@@ -461,91 +283,3 @@ def test_a_turn_ends_once(tmp_path: Path) -> None:
 
     assert verdicts == [False, True, False]
     assert len(spool.take().entries) == 1
-
-
-json_values = st.recursive(
-    st.none() | st.integers() | st.text(max_size=300),
-    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=9), inner),
-    max_leaves=60,
-)
-
-
-@settings(max_examples=40)
-@given(st.dictionaries(st.text(max_size=9), json_values, max_size=8), st.integers(100, 3000))
-def test_whatever_it_is_it_is_made_to_fit(value: dict[str, object], limit: int) -> None:
-    cut, was_cut = wire.fit(value, limit)
-
-    assert wire.size(cut) <= limit
-    assert was_cut == (cut != value)
-
-
-@pytest.mark.anyio
-async def test_frozen_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [0.0], [0]
-
-    async def sleep(seconds: float) -> None:
-        slept[0] += 1
-        now[0] += 3600 if slept[0] == 2 else seconds
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
-    await clock.awake_sleep(10)
-
-    assert slept[0] == 9
-
-
-@pytest.mark.anyio
-async def test_waking_up_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([0, 1, 1, 2, 2, 3600])
-
-    async def sleep(_: float) -> None:
-        pass
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    monkeypatch.setattr("time.clock_gettime", lambda _: next(times))
-    await clock.until_frozen()
-
-    assert list(times) == []
-
-
-def environment(**changes: str) -> dict[str, str]:
-    return {
-        "HEADSTART_URL": "ws://127.0.0.1:1",
-        "HEADSTART_SESSION_ID": SESSION_ID,
-        "HEADSTART_KEY": "the-key-of-the-sandbox",
-        "HEADSTART_ATTEMPT": "2",
-        **changes,
-    }
-
-
-def test_the_key_is_taken_out_of_the_environment_and_never_printed() -> None:
-    environ = environment(HEADSTART_BATCH_MS="100")
-    config = Config.take(environ)
-
-    assert "HEADSTART_KEY" not in environ
-    assert (config.attempt, config.batch_ms, config.heartbeat_seconds) == (2, 100, 20)
-    assert "the-key" not in repr(config)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"HEADSTART_URL": "http://x"},
-        {"HEADSTART_ATTEMPT": "0"},
-        {"HEADSTART_SESSION_ID": "nobody"},
-        {"HEADSTART_AGENT_UID": "0"},
-    ],
-)
-def test_a_wrong_environment_is_refused(change: dict[str, str]) -> None:
-    with pytest.raises(ValidationError):
-        Config.take(environment(**change))
-
-
-def test_another_uid_for_the_agent_is_refused_without_the_rights_to_use_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("headstart_runner.config._held", lambda: 1 << 5 | 1 << 7)
-    with pytest.raises(ValidationError, match="capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETGID"):
-        Config.take(environment(HEADSTART_AGENT_UID="10001"))
-
-    assert Config.take(environment()).agent_uid is None

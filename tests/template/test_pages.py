@@ -1,0 +1,75 @@
+"""What README and docs say of a deployment, against the template: names, numbers, order, links."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from headstart_local.packaging import read_template
+from tests.template.test_sandbox import ROOT
+
+TEMPLATE = read_template(ROOT / "template.yaml")
+README = (ROOT / "README.md").read_text()
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROLE = "aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com"
+
+
+@pytest.mark.parametrize("page", [README, DEPLOY], ids=["README", "deploy"])
+def test_the_role_of_ecs_comes_before_the_deployment(page: str) -> None:
+    assert 0 < page.index(ROLE) < page.index("sam deploy --guided")
+
+
+def test_every_step_of_the_first_deployment_has_its_row_and_what_it_looks_like() -> None:
+    steps = re.findall(r" # (\d)\b", README[README.index("## Deploy it") :])
+    rows = re.findall(r"^\| (\d)\. [^|]+\| [^|]+ \| [^|]+ \|$", DEPLOY, re.MULTILINE)
+    assert steps == rows == [str(number) for number in range(9)]
+
+
+def test_outputs_that_are_asked_for_are_there() -> None:
+    asked = set(re.findall(r"\$\(output (\w+)\)", README + DEPLOY))
+    assert asked
+    assert asked <= set(TEMPLATE["Outputs"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_parameters_that_are_set_are_the_templates(page: Path) -> None:
+    named = set(re.findall(r"[`' ]([A-Z][a-z]+[A-Z]\w*)=", page.read_text()))
+    assert named <= set(TEMPLATE["Parameters"])
+
+
+def test_the_file_of_parameters_is_one() -> None:
+    [block] = re.findall(r"```yaml\n(.+?)```", DEPLOY, re.DOTALL)
+    given = yaml.safe_load(block)
+    assert set(given) <= set(TEMPLATE["Parameters"])
+    assert json.loads(given["ProviderConfig"])
+
+
+def test_every_alarm_is_counted_and_has_its_advice() -> None:
+    alarms = [
+        name
+        for name, made in TEMPLATE["Resources"].items()
+        if made["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert f"{len(alarms)} alarms ({len(alarms) * 0.1:.2f})" in DEPLOY
+    advice = DEPLOY[DEPLOY.index("## When an alarm rings") :]
+    assert {name for name in alarms if f"`{name}`" not in advice} == set()
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what headings can be linked by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
