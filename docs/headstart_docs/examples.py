@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
+from headstart.domain.change import Work
 from headstart.domain.session import Input, Session, Status, Turn
 from headstart.domain.steps import StepName
-from headstart.domain.change import Work
 from headstart.usecases.prepare import StepTask, run_step
 from headstart_docs.in_process import Answer, Api
 

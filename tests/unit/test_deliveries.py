@@ -1,19 +1,19 @@
 """A message on its way while something stops: it reaches the agent at most once, and is kept."""
 
 import pytest
+from headstart.usecases.sleep import wake_if_waiting
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.errors import StepTimedOut
+from headstart.domain.life.talking import end_turn
 from headstart.domain.requests import PatchSession, RetrySession
 from headstart.domain.session import Cause, Hold, Message, MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.domain.life.talking import end_turn
-from headstart.domain.change import Work
 from headstart.usecases import talk
-from headstart.usecases.talk import dispatch, initiate
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sleep import wake_if_waiting
+from headstart.usecases.talk import dispatch, initiate
 from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, running
 from tests.unit.test_sleep import idle, save, say
 

@@ -14,8 +14,15 @@ from headstart.usecases.janitor import sweep
 from headstart.usecases.ports import SandboxSpec
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.helpers import begin_sleep
-from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
+from tests.unit.helpers import (
+    Runner,
+    begin,
+    begin_sleep,
+    created,
+    prepared_up_to,
+    running,
+    turn_ended,
+)
 from tests.unit.test_sleep import say
 
 S = StepName

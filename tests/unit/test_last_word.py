@@ -10,15 +10,14 @@ from headstart.domain.errors import (
     StepTimedOut,
     WorkspaceGone,
 )
+from headstart.domain.life.reporting import MAX_PENDING_INPUTS
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
 from headstart.domain.session import Cause, Hold, MessageStatus, Status
 from headstart.usecases import talk
-from headstart.domain.life.reporting import MAX_PENDING_INPUTS
-from headstart.usecases.talk import answer_input
-from headstart.usecases.talk import initiate
 from headstart.usecases.prepare import fail_preparation, finish_preparation
-from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.read import get_session
+from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.talk import answer_input, initiate
 from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_control import S, asked, say, types
 from tests.unit.test_sleep import falling, save

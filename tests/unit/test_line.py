@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Waiting
 from headstart.domain.errors import (
     QuotaExceeded,
     RowUnreadable,
@@ -22,13 +23,12 @@ from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.requests import CreateSession, RetrySession
 from headstart.domain.session import SandboxStatus, Session, Status
 from headstart.domain.steps import StepName
-from headstart.domain.change import Waiting
 from headstart.usecases import delete, talk
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
-from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.read import get_session
+from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, created
 from tests.unit.test_sleep import falling, idle, save, say
 

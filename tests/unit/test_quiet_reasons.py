@@ -10,8 +10,8 @@ from headstart.domain import errors
 from headstart.domain.session import Failure
 from headstart.domain.steps import StepName
 from headstart.usecases.prepare import error_of, fail_preparation
-from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.read import get_session
+from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, created, prepared_up_to
 from tests.unit.test_sleep import falling
 

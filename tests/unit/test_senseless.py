@@ -5,14 +5,14 @@ import logging
 from typing import Any
 
 import pytest
+from headstart.usecases.batch import Batch
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.errors import ChangeRefused
 from headstart.domain.intake import MAX_DEPTH, parse
 from headstart.domain.session import Input, Session, Status
 from headstart.domain.steps import StepName
-from headstart.domain.change import Work
-from headstart.usecases.batch import Batch
 from headstart.usecases.inbox import receive
 from tests.unit.helpers import (
     Runner,
