@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Change
 from headstart.domain.life import sleeping
 from headstart.domain.requests import CreateSession
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases.change import change
+from headstart.usecases.commit import read
 from headstart.usecases.create import create_session
 from headstart.usecases.inbox import receive
 from headstart.usecases.prepare import StepTask, finish_preparation, run_step
@@ -172,3 +174,13 @@ def types(ports: MemoryPorts, session_id: str) -> list[str]:
 def begin_sleep(ports: MemoryPorts, session_id: str) -> bool:
     """Begin to put an idle session to sleep, as the janitor does; False where it is not idle."""
     return change(ports, session_id, sleeping.begin_sleep)
+
+
+def opened(ports: MemoryPorts, session_id: str) -> Change:
+    """Return a change of a session that nothing was decided on yet."""
+    return read(ports, session_id)
+
+
+def touch(ports: MemoryPorts, session_id: str) -> None:
+    """Let a session do what its state does by itself."""
+    change(ports, session_id, lambda _: None)

@@ -115,7 +115,7 @@ def test_no_defect_in_telling_is_told_to_the_caller(
     def breaks(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("headstart.usecases.change.event_frames", breaks)
+    monkeypatch.setattr("headstart.usecases.outbox.event_frames", breaks)
     say(ports, session_id)
     initiate(ports, "alice", session_id)
     assert ports.store.session(session_id).message_count == 2

@@ -7,12 +7,12 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.connections import Role
 from headstart.domain.errors import TicketRefused
+from headstart.domain.life import watching as rules
 from headstart.domain.session import Status
-from headstart.usecases import watch
 from headstart.usecases.delete import delete_session
 from headstart.usecases.inbox import receive
 from headstart.usecases.read import stream_ticket
-from headstart.usecases.watch import MAX_VIEWERS, connect_runner, connect_viewer, disconnect
+from headstart.usecases.watch import connect_runner, connect_viewer, disconnect
 from tests.unit.helpers import Runner, begin, connected, created, running
 from tests.unit.helpers import StepName as S
 from tests.unit.test_viewers import SUBSCRIBE, event_ids, frames, say
@@ -51,7 +51,7 @@ def test_the_runner_hears_of_a_viewer_that_is_there_no_more(ports: MemoryPorts, 
             ports.store.known["r1"].expires_at += ports.policy.connection_life
             say(ports, session_id)
         case "disconnected":
-            disconnect(ports, known)
+            disconnect(ports, known.connection_id)
         case _:
             ports.sockets.gone.add("v1")
             receive(ports, "v1", SUBSCRIBE)
@@ -76,27 +76,27 @@ def test_a_welcome_counts_who_watches_now(ports: MemoryPorts) -> None:
 def test_one_viewer_too_many_is_refused_in_words(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = connected(ports, session_id)
-    watch(ports, session_id, *(f"v{number}" for number in range(MAX_VIEWERS)))
+    watch(ports, session_id, *(f"v{number}" for number in range(rules.MOST_VIEWERS)))
     counts(runner)
     close = ports.sockets.close
 
     def and_hear_of_it(connection_id: str) -> None:
         close(connection_id)
         if known := ports.store.connection(connection_id):
-            disconnect(ports, known)
+            disconnect(ports, known.connection_id)
 
     ports.sockets.close = and_hear_of_it  # type: ignore[method-assign]
     watch(ports, session_id, "more")
     [refused] = frames(ports, "more")
     assert (refused["type"], refused["code"]) == ("error", "TooManyViewers")
-    assert str(MAX_VIEWERS) in refused["message"]
+    assert str(rules.MOST_VIEWERS) in refused["message"]
     assert "more" in ports.sockets.gone
     assert ports.store.connection("more") is None
-    assert counts(runner) == [MAX_VIEWERS], "once"
+    assert counts(runner) == []
     assert "v0" not in ports.sockets.gone
     known = ports.store.connection("v0")
     assert known
-    disconnect(ports, known)
+    disconnect(ports, known.connection_id)
     watch(ports, session_id, "again")
     assert frames(ports, "again")[-1]["type"] == "replayed"
 
@@ -104,7 +104,7 @@ def test_one_viewer_too_many_is_refused_in_words(ports: MemoryPorts) -> None:
 def test_another_session_has_viewers_of_its_own(
     ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(viewers, "MAX_VIEWERS", 1)
+    monkeypatch.setattr(rules, "MOST_VIEWERS", 1)
     watch(ports, created(ports), "v1")
     watch(ports, created(ports), "v2")
     assert frames(ports, "v2")[-1]["type"] == "replayed"
@@ -159,7 +159,7 @@ def test_a_connection_that_is_sent_away_leaves_nothing_behind(
 ) -> None:
     session_id = created(ports)
     watching(ports, session_id, "v1")
-    del ports.store.sessions[session_id]
+    del ports.store.sets[session_id]
     receive(ports, "v1", first)
     assert "v1" in ports.sockets.gone
     assert ports.store.known == {}

@@ -1,10 +1,9 @@
 """A message on its way while something stops: it reaches the agent at most once, and is kept."""
 
 import pytest
-from headstart.usecases.sleep import wake_if_waiting
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
+from headstart.domain.change import Change
 from headstart.domain.errors import StepTimedOut
 from headstart.domain.life.talking import end_turn
 from headstart.domain.requests import PatchSession, RetrySession
@@ -13,8 +12,17 @@ from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.talk import dispatch, initiate
-from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, running
+from headstart.usecases.talk import initiate
+from tests.unit.helpers import (
+    Runner,
+    begin,
+    connected,
+    created,
+    opened,
+    prepared_up_to,
+    running,
+    touch,
+)
 from tests.unit.test_sleep import idle, save, say
 
 S = StepName
@@ -131,8 +139,8 @@ def interrupting(ports: MemoryPorts, session_id: str) -> None:
     """Let a person interrupt between the next commit and what follows it."""
     commit = ports.store.commit
 
-    def and_then(work: Work, quota: int) -> None:
-        commit(work, quota)
+    def and_then(work: Change) -> None:
+        commit(work)
         ports.store.commit = commit  # type: ignore[method-assign]
         talk.interrupt(ports, "alice", session_id)
 
@@ -156,13 +164,13 @@ def test_a_prompt_is_not_sent_once_its_sandbox_is_gone(ports: MemoryPorts) -> No
     sandbox = ports.store.sandbox(session_id)
     assert sandbox
 
-    def claimed(work: Work) -> bool:
+    def claimed(work: Change) -> bool:
         return any(
             isinstance(r, Message) and r.status is MessageStatus.DELIVERING for r in work.rows
         )
 
-    def and_then(work: Work, quota: int) -> None:
-        commit(work, quota)
+    def and_then(work: Change) -> None:
+        commit(work)
         if claimed(work):
             ports.store.commit = commit  # type: ignore[method-assign]
             sandbox_stopped(ports, sandbox.name(session_id), str(sandbox.task_arn), "gone")
@@ -223,8 +231,7 @@ def test_nothing_but_a_person_who_says_so_releases_it(ports: MemoryPorts, how: s
         case "interrupt":
             talk.interrupt(ports, "alice", session_id)
         case _:
-            wake_if_waiting(ports, session_id)
-            dispatch(ports, session_id)
+            touch(ports, session_id)
     runner.beat()
     assert prompts(runner) == []
     assert ports.store.session(session_id).hold is Hold.INITIATE
@@ -263,7 +270,7 @@ def test_a_turn_that_has_not_begun_does_not_end(ports: MemoryPorts) -> None:
     runner.report({"type": "turn.ended", "turnId": turn.turn_id, "messageId": turn.message_id})
     session = ports.store.session(session_id)
     assert session.active_turn == turn
-    assert not end_turn(Work(session, ports.clock()), turn.turn_id, {})
+    assert not end_turn(opened(ports, session_id), turn.turn_id, {})
 
 
 def test_no_sandbox_is_told_of_what_it_was_not_given(ports: MemoryPorts) -> None:

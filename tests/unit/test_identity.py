@@ -115,8 +115,8 @@ def test_no_connection_but_the_present_one_makes_the_runner_look_gone(ports: Mem
     newer = ports.store.connection("r2")
     assert older
     assert newer
-    disconnect(ports, older)
-    disconnect(ports, newer)
+    disconnect(ports, older.connection_id)
+    disconnect(ports, newer.connection_id)
     told = [e["type"] for f in frames(ports, "v1") for e in f.get("events", [])]
     assert told.count("runner.disconnected") == 1
 
@@ -130,7 +130,7 @@ def test_after_a_deletion_nothing_more_is_said(ports: MemoryPorts) -> None:
     known = ports.store.connection("r1")
     assert known
     seen = len(frames(ports, "v1"))
-    disconnect(ports, known)
+    disconnect(ports, known.connection_id)
     assert len(frames(ports, "v1")) == seen
 
 
@@ -275,7 +275,7 @@ def test_a_connection_of_a_session_that_is_gone_is_closed(ports: MemoryPorts) ->
     session_id = created(ports)
     runner = running(ports, session_id)
     ended = turn_ended(ports, session_id)
-    del ports.store.sessions[session_id]
+    del ports.store.sets[session_id]
     runner.report(ended)
     assert "r1" in ports.sockets.gone
 

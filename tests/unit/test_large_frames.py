@@ -11,8 +11,8 @@ from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.fitting import fitting, size
 from headstart.domain.life.reporting import MAX_PENDING_INPUTS
 from headstart.domain.session import Session
-from headstart.usecases.change import MESSAGE_BYTES, event_frames
 from headstart.usecases.inbox import receive
+from headstart.usecases.outbox import MESSAGE_BYTES, event_frames
 from headstart.usecases.read import get_session
 from tests.unit.helpers import Runner, created, running
 from tests.unit.test_lost_frames import losing

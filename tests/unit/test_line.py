@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Waiting
+from headstart.domain.change import Waiting, WorkingSet
 from headstart.domain.errors import (
     QuotaExceeded,
     RowUnreadable,
@@ -312,14 +312,14 @@ def test_one_that_can_not_be_read_holds_up_nobody_and_keeps_its_place(
     waiting: MemoryPorts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = in_line(waiting)
-    found = waiting.store.session
+    found = waiting.store.load
 
-    def unreadable(session_id: str) -> Session:
+    def unreadable(session_id: str) -> WorkingSet:
         if session_id == ids[1]:
             raise RowUnreadable
         return found(session_id)
 
-    monkeypatch.setattr(waiting.store, "session", unreadable)
+    monkeypatch.setattr(waiting.store, "load", unreadable)
     delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == [ids[0], ids[2]]
     assert [place.session_id for place in waiting.store.line("alice")] == [ids[1]]

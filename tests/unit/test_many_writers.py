@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
+from headstart.domain.change import Change, WorkingSet
 from headstart.domain.errors import Conflict
 from headstart.domain.requests import SendMessage
-from headstart.domain.session import Session
 from headstart.usecases import retry
 from headstart.usecases.talk import send_message
 from tests.unit.helpers import created
@@ -69,23 +68,23 @@ class Turns:
 
 def as_slow_as_a_table(ports: MemoryPorts, turns: Turns, patch: pytest.MonkeyPatch) -> None:
     """Have reads and transactions take their time; of two that overlap one is refused."""
-    read, commit = ports.store.session, ports.store.commit
-    at_it: list[Work] = []
+    read, commit = ports.store.load, ports.store.commit
+    at_it: list[Change] = []
 
-    def slow_read(session_id: str) -> Session:
+    def slow_read(session_id: str) -> WorkingSet:
         turns.wait(READ_SECONDS)
         return read(session_id)
 
-    def slow_commit(work: Work, quota: int) -> None:
+    def slow_commit(work: Change) -> None:
         if at_it:
             turns.wait(READ_SECONDS)
             raise Conflict()
         at_it.append(work)
         turns.wait(COMMIT_SECONDS)
         at_it.clear()
-        commit(work, quota)
+        commit(work)
 
-    patch.setattr(ports.store, "session", slow_read)
+    patch.setattr(ports.store, "load", slow_read)
     patch.setattr(ports.store, "commit", slow_commit)
     patch.setattr(retry.time, "sleep", turns.wait)
 

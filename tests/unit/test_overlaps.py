@@ -3,7 +3,7 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
+from headstart.domain.change import Change
 from headstart.domain.errors import TaskTokenGone
 from headstart.domain.session import Command, Sandbox
 from headstart.domain.steps import StepName
@@ -20,10 +20,10 @@ def overlapping(ports: MemoryPorts, step: StepName, session_id: str) -> tuple[st
     """
     commit = ports.store.commit
 
-    def let_the_second_in(work: Work, quota: int) -> None:
+    def let_the_second_in(work: Change) -> None:
         ports.store.commit = commit  # type: ignore[method-assign]
         begin(ports, session_id, step, number=2)
-        commit(work, quota)
+        commit(work)
 
     ports.store.commit = let_the_second_in  # type: ignore[method-assign]
     begin(ports, session_id, step, number=1)

@@ -5,12 +5,12 @@ import logging
 from typing import Any
 
 import pytest
-from headstart.usecases.batch import Batch
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
+from headstart.domain.change import Change
 from headstart.domain.errors import ChangeRefused
 from headstart.domain.intake import MAX_DEPTH, parse
+from headstart.domain.life import reporting
 from headstart.domain.session import Input, Session, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.inbox import receive
@@ -214,10 +214,10 @@ def test_a_batch_that_is_too_large_loses_what_is_in_the_way_and_never_a_result(
     runner.report(turn_ended(ports, session.session_id))
     commit = ports.store.commit
 
-    def refuses(work: Work, quota: int) -> None:
+    def refuses(work: Change) -> None:
         if any(isinstance(row, Input) for row in work.rows) or work.persisted_events:
             raise ChangeRefused("too large")
-        commit(work, quota)
+        commit(work)
 
     [copy] = [f["id"] for f in runner.frames() if f.get("kind") == "snapshot"]
     monkeypatch.setattr(ports.store, "commit", refuses)
@@ -235,7 +235,7 @@ def breaking(ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, method: str) -
     def breaks(*_: object) -> None:
         raise TypeError(f"a defect about {SECRET}")
 
-    monkeypatch.setattr(Batch, method, breaks)
+    monkeypatch.setattr(reporting, method, breaks)
 
 
 def test_whatever_fails_for_good_is_dropped_once_and_told(
@@ -245,7 +245,7 @@ def test_whatever_fails_for_good_is_dropped_once_and_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     session, runner = work
-    breaking(ports, monkeypatch, "result")
+    breaking(ports, monkeypatch, "_take_result")
     with caplog.at_level(logging.INFO):
         runner.complete("1.disk.1")
     assert answer(runner) == {"type": "ack", "seq": runner.seq, "accepted": False}
@@ -262,7 +262,7 @@ def test_an_event_that_breaks_us_costs_no_result(
     session_id = created(ports)
     runner = connected(ports, session_id)
     waiting = begin(ports, session_id, StepName.DISK)
-    breaking(ports, monkeypatch, "event")
+    breaking(ports, monkeypatch, "_take_event")
     runner.report(
         {"type": "progress", "commandId": "1.disk.1", "message": "m", "elapsedMs": 1},
         results=[{"commandId": "1.disk.1", "status": "completed"}],

@@ -35,7 +35,7 @@ def hostile(ports: MemoryPorts, wide: str, asked: int = 20) -> str:
         record.output = wide * 2000
     attempt.step(StepName.SETUP).status = StepStatus.FAILED
     output = Output(attempt_number=1, step=StepName.SETUP, text=wide * 16 * 1024)
-    rows: dict[str, Any] = {"ATTEMPT#0001": attempt, "OUTPUT#0001#setup": output}
+    rows: dict[str, Any] = {"OUTPUT#0001#setup": output}
     for number in range(asked):
         body = {"title": wide * 300, "metadata": {"diff": [wide * 30_000]}}
         request = Input(
@@ -48,7 +48,8 @@ def hostile(ports: MemoryPorts, wide: str, asked: int = 20) -> str:
         rows[f"INPUT#r{number}"] = request
         session.pending_inputs.append(request.request_id)
     ports.store.rows[session_id] |= rows
-    ports.store.sessions[session_id] = session
+    known = ports.store.sets[session_id]
+    known.session, known.attempt = session, attempt
     return session_id
 
 

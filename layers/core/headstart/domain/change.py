@@ -56,6 +56,18 @@ class QuotaChange(StrEnum):
     LEAVE = "leave"
 
 
+class NoPlace(StrEnum):
+    """What becomes of a change that needs a place where none is free.
+
+    It waits in line: everywhere where nobody is there to be refused, or only where the deployment
+    lets people wait; or it is not made at all.
+    """
+
+    WAIT = "wait"
+    ASK = "wait where people may, else refuse"
+    LEAVE_IT = "leave it"
+
+
 class RowKey(NamedTuple):
     """The name of a row outside of the working set: its kind, and what tells it from its like."""
 
@@ -124,7 +136,7 @@ class Change:
         self.quota: QuotaChange | None = None
         self.key: IdempotencyKey | None = None
         self.burnt: str | None = None
-        self.insists = False
+        self.no_place = NoPlace.WAIT
         self.errands: list[Errand] = []
         self.replies: list[tuple[str, OpenModel]] = []
         self.before = found.session.model_copy(deep=True)

@@ -50,11 +50,15 @@ class Tell(Errand):
 
 @dataclass(frozen=True, slots=True)
 class AnswerTask(Errand):
-    """Tell the machine that the tasks with these tokens are done, or by what error's name not."""
+    """Tell the machine that the tasks with these tokens are done, or by what error's name not.
+
+    Executions keep what they are told. What a command printed, and with it perhaps a secret, is in
+    an error's reason, which stays in the table: the machine is told its fixed sentence.
+    """
 
     tokens: tuple[str, ...]
     code: str | None = None
-    reason: str = "The session says why"
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,15 @@
 """What follows a commit, in one place: viewers are told, errands done, replies sent."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 from headstart.domain import errands
 from headstart.domain.change import Change
 from headstart.domain.connections import Role
-from headstart.domain.errors import (
-    HeadstartError,
-    ServiceUnavailable,
-    TaskTokenGone,
-)
+from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
 from headstart.domain.life import sleeping, watching
 from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
@@ -36,32 +33,38 @@ def follow(ports: Ports, work: Change) -> None:
     Whatever goes wrong with an errand is logged and counted, since somebody does it again, except
     for those in `_AWAITED`: their failure is raised, and nothing is replied.
     """
-    gone = outbox.publish(ports, work)
+    gone: list[str] = []
+    with _best_effort(ports, "publishing"):
+        gone = outbox.publish(ports, work)
     for errand in work.errands:
-        try:
+        if isinstance(errand, _AWAITED):
             _DOERS[type(errand)](ports, work, errand)
-        except Exception as error:
-            if isinstance(errand, _AWAITED):
-                raise
-            log_defect("what follows a change could not be done", error)
-            ports.metrics.count("FollowUpsFailed")
+            continue
+        with _best_effort(ports, type(errand).__name__):
+            _DOERS[type(errand)](ports, work, errand)
     for connection_id, frame in work.replies:
         outbox.post_frames(ports, connection_id, Role.RUNNER, [frame])
     if gone:
-        _forget(ports, work.session.session_id, gone)
+        with _best_effort(ports, "forgetting who is gone"):
+            change(ports, work.session.session_id, partial(watching.leave_all, connection_ids=gone))
+            for connection_id in gone:
+                ports.store.remove_connection(connection_id)
 
 
-def _forget(ports: Ports, session_id: str, connection_ids: Iterable[str]) -> None:
-    """Forget viewers that are gone, and have the runner know."""
-    names = list(connection_ids)
+@contextmanager
+def _best_effort(ports: Ports, what: str) -> Iterator[None]:
+    """Let nothing that fails after a commit make it look as if the change had not been made.
+
+    What a viewer was not told it misses and asks for; what was not done is done by whoever
+    `_DOERS` names.
+    """
     try:
-        work, _ = commit(ports, session_id, partial(watching.leave_all, connection_ids=names))
-        for errand in work.errands:
-            _DOERS[type(errand)](ports, work, errand)
-        for name in names:
-            ports.store.remove_connection(name)
-    except HeadstartError:
-        _log.info("who is gone is found to be gone again")
+        yield
+    except SessionNotFound:
+        _log.info("the session is gone: %s", what)
+    except Exception as error:
+        log_defect(f"{what} failed after a commit", error)
+        ports.metrics.count("FollowUpsFailed")
 
 
 def _send_step(ports: Ports, work: Change, errand: errands.SendStep) -> None:
@@ -90,7 +93,7 @@ def _answer_task(ports: Ports, _: Change, errand: errands.AnswerTask) -> None:
             if errand.code is None:
                 ports.machine.succeed(token)
             else:
-                ports.machine.fail(token, errand.code, errand.reason)
+                ports.machine.fail(token, errand.code, errand.title)
         except TaskTokenGone:
             _log.info("the task was answered before or is over")
 

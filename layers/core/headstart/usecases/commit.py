@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
+from headstart.domain.change import Change, NoPlace, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errors import Conflict, QuotaExceeded
 from headstart.domain.life.settling import settle
 from headstart.domain.life.waiting import wait_in_line
@@ -47,7 +47,8 @@ def commit(
                 has_looked = True
                 if _make_room(ports, change.session.owner):
                     continue
-            if change.insists and not ports.policy.wait_in_line:
+            asks = change.no_place is NoPlace.ASK and not ports.policy.wait_in_line
+            if asks or change.no_place is NoPlace.LEAVE_IT:
                 raise
             in_line = True
         else:

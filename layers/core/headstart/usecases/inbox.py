@@ -111,7 +111,7 @@ def _report(ports: Ports, session_id: str, connection_id: str, frame: dict[str, 
 
 
 def _bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
-    if connection.is_open:
+    if watch.is_open(ports, connection):
         watch.say_bad_frame(ports, connection, reason)
     else:
-        ports.sockets.close(connection.connection_id)
+        watch.hang_up(ports, connection)

@@ -35,11 +35,9 @@ def send_message(
     """
     send = partial(talking.send, owner=owner, request=request, digest=body_hash(request), key=key)
     names = [used_key(owner, key)] if key else []
-    work, message = commit(ports, session_id, send, lambda _: names)
+    work, queued = commit(ports, session_id, send, lambda _: names)
     follow(ports, work)
-    if message is None:
-        message = _message_of(ports, work, names[0])
-    return message_view(message)
+    return queued or message_view(_message_of(ports, work, names[0]))
 
 
 def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:

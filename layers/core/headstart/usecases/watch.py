@@ -99,11 +99,11 @@ def subscribe(ports: Ports, connection: Connection, after: int) -> None:
     except SessionNotFound:
         gone = events.SessionDeleted().event(connection.session_id, ports.clock(), None)
         _send(ports, connection, outbox.event_frames([gone]))
-        _hang_up(ports, connection)
+        hang_up(ports, connection)
         return
     except (TicketRefused, TooManyViewers) as error:
         _say_error(ports, connection, error)
-        _hang_up(ports, connection)
+        hang_up(ports, connection)
         return
     session = work.session
     snapshot = events.SessionSnapshot(payload=view).event(session.session_id, ports.clock(), None)
@@ -129,7 +129,7 @@ def ping(ports: Ports, connection: Connection) -> None:
         last = _watch(ports, connection).session.last_event_id
     except (SessionNotFound, TicketRefused, TooManyViewers) as error:
         _say_error(ports, connection, error)
-        _hang_up(ports, connection)
+        hang_up(ports, connection)
         return
     outbox.post(
         ports,
@@ -140,7 +140,7 @@ def ping(ports: Ports, connection: Connection) -> None:
 
 
 def disconnect(ports: Ports, connection_id: str) -> None:
-    """Forget a connection, and tell the other side."""
+    """Forget a connection that is gone, and tell the other side."""
     connection = ports.store.connection(connection_id)
     if connection is None:
         return
@@ -156,7 +156,16 @@ def disconnect(ports: Ports, connection_id: str) -> None:
     ports.store.remove_connection(connection_id)
 
 
-def _hang_up(ports: Ports, connection: Connection) -> None:
+def is_open(ports: Ports, connection: Connection) -> bool:
+    """Say whether a connection has said its first word, and so is known to its session."""
+    try:
+        return connection.connection_id in ports.store.load(connection.session_id).connections
+    except SessionNotFound:
+        return False
+
+
+def hang_up(ports: Ports, connection: Connection) -> None:
+    """Close a connection that was forgotten first: nobody asks who it was when it is closed."""
     disconnect(ports, connection.connection_id)
     ports.sockets.close(connection.connection_id)
 
@@ -173,4 +182,5 @@ def _say_error(ports: Ports, connection: Connection, error: HeadstartError) -> N
 
 
 def _send(ports: Ports, connection: Connection, frames: Iterable[str]) -> None:
-    outbox.post(ports, connection.connection_id, connection.role, frames)
+    if not outbox.post(ports, connection.connection_id, connection.role, frames):
+        disconnect(ports, connection.connection_id)

@@ -1,11 +1,13 @@
 """Heartbeats: what a runner has is compared with what it should have, and put right."""
 
+import re
 from datetime import timedelta
 
 from headstart.domain.change import Change
 from headstart.domain.channel import Cancel, Heard, Heartbeat
 from headstart.domain.errands import BeatTask, Measure, Tell
 from headstart.domain.life import hosting, sleeping, talking
+from headstart.domain.session import Session, Status
 
 FRAME_LIFE = timedelta(seconds=15)
 """How long a command may be on its way, to the runner and back, before it is taken for lost."""
@@ -13,6 +15,8 @@ FRAME_LIFE = timedelta(seconds=15)
 _ON_ITS_WAY = timedelta(minutes=1)
 """How long a command's task is kept alive before the runner says that it works on it: a frame that
 was lost is sent again 15 to 35 seconds later, when its state would be close to giving up."""
+
+_OF_A_STEP = re.compile(r"([0-9]{1,9})\.[a-z]+\.")
 
 _NAMED = 20
 """How many commands of one heartbeat are looked at; the runner works on three at most."""
@@ -46,7 +50,7 @@ def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
         named = command.command_id in frame.running
         age = change.now - command.created_at
         lost = not named and age >= FRAME_LIFE
-        if command.tokens and (named or age <= _ON_ITS_WAY):
+        if command.tokens and (named or age < _ON_ITS_WAY):
             change.then(BeatTask(tuple(command.tokens)))
         if lost:
             change.then(hosting.errand_of(command))
@@ -56,8 +60,16 @@ def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
 
 
 def _cancel_what_is_over(change: Change, frame: Heartbeat) -> None:
-    turn = change.session.active_turn
     for command_id in frame.running[:_NAMED]:
-        of_turn = turn is not None and turn.is_by(command_id)
-        if command_id not in change.commands and not of_turn:
+        if command_id not in change.commands and _is_over(change.session, command_id):
             change.then(Tell(Cancel(id=command_id)))
+
+
+def _is_over(session: Session, command_id: str) -> bool:
+    """Say whether a command, known by its id alone, is of an attempt or a turn that is over."""
+    turn = session.active_turn
+    if ".prompt." in command_id:
+        return turn is None or not turn.is_by(command_id)
+    step = _OF_A_STEP.match(command_id)
+    current = session.status is Status.PREPARING and step and step[1] == str(session.attempt_number)
+    return step is not None and not current

@@ -2,10 +2,11 @@
 
 from headstart.domain import events
 from headstart.domain.calls import Call, Effect, require
-from headstart.domain.change import SNAPSHOT, Change, QuotaChange
+from headstart.domain.change import SNAPSHOT, Change, NoPlace, QuotaChange
 from headstart.domain.channel import Cancel
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
+    AdmitNext,
     AnswerTask,
     Measure,
     SendPrompt,
@@ -44,6 +45,7 @@ from headstart.domain.session import (
     Session,
     Snapshot,
     Status,
+    StepRecord,
 )
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
@@ -175,18 +177,27 @@ def fail(change: Change, attempt_number: int, error: StepError) -> bool:
     if is_over(session, attempt_number) or attempt.status is not AttemptStatus.RUNNING:
         return False
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
-    said = record.failure
-    if said and said.code == error.code:
-        error = said.error()
+    error = _in_words(change, record, error)
+    _drop_commands(change)
     talking.lose_turn(change, error)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
     attempt.ended_at = change.now
     _failed(change, error, record.step)
-    if isinstance(error, WorkspaceGone | SandboxUnresponsive):
-        hosting.give_up(change, error.reason)
     change.then(Measure("PreparationsFailed", dimensions=(("Code", error.code),)))
     return True
+
+
+def _in_words(change: Change, record: StepRecord, error: StepError) -> StepError:
+    """Return an error with its own reason, where the machine knew no more than its name."""
+    if error.reason != error.title:
+        return error
+    reason = None
+    if isinstance(error, SandboxStopped):
+        reason = change.sandbox and change.sandbox.stopped_reason
+    elif record.failure and record.failure.code == error.code:
+        reason = record.failure.reason
+    return type(error)(reason) if reason else error
 
 
 def interrupt(change: Change, *, owner: str) -> None:
@@ -207,16 +218,15 @@ def retry(change: Change, *, owner: str, request: RetrySession) -> None:
     if session.hold is Hold.PAUSED:
         talking.release(change)
     begin_attempt(change, Cause.RETRY)
-    change.insists = True
+    change.no_place = NoPlace.ASK
 
 
 def cancel(change: Change) -> None:
     """End the attempt because a person said so: a wake-up sleeps on, anything else has failed."""
     session, attempt = change.session, change.attempt
-    for command in [c for c in change.commands.values() if not c.answered]:
-        change.then(Tell(Cancel(id=command.command_id)))
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
+    _drop_commands(change)
     talking.lose_turn(change, error)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
@@ -230,12 +240,26 @@ def cancel(change: Change) -> None:
         _failed(change, error, record.step)
 
 
+def _drop_commands(change: Change) -> None:
+    """Have what the attempt still runs killed; nobody waits for its results."""
+    for command in list(change.commands.values()):
+        if not command.answered:
+            change.then(Tell(Cancel(id=command.command_id)))
+        change.forget(command)
+
+
 def _failed(change: Change, error: StepError, step: StepName) -> None:
     session = change.session
     session.failure = Failure.of(error, step)
     session.move_to(Status.FAILED, change.now)
     change.emit(events.SessionFailed(attempt_number=change.attempt.number, failure=session.failure))
+    sandbox = change.sandbox
+    usable = not isinstance(error, WorkspaceGone | SandboxUnresponsive)
+    if not (usable and sandbox and sandbox.status is SandboxStatus.CONNECTED):
+        hosting.give_up(change, error.title)
     hosting.leave_place_without_sandbox(change)
+    # Whoever waits may have the place that a retry would have had.
+    change.then(AdmitNext(session.owner))
 
 
 def never_started(change: Change) -> bool:

@@ -200,8 +200,9 @@ def _take_result(change: Change, result: channel.CommandResult) -> None:
     elif command.kind is CommandKind.UPLOAD:
         change.then(LookForCopy(command.command_id))
     if command.tokens:
-        code = command.failure.code if command.failure else None
-        change.then(AnswerTask(tuple(command.tokens), code))
+        failure = command.failure and command.failure.error()
+        told = (failure.code, failure.title) if failure else (None, "")
+        change.then(AnswerTask(tuple(command.tokens), *told))
 
 
 def _apply(

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from headstart.domain import events
 from headstart.domain.change import SNAPSHOT, Change, QuotaChange, RowKey, WorkingSet
 from headstart.domain.channel import Leave, Leaving
@@ -109,23 +111,29 @@ def keep(change: Change, command_id: str, *, is_there: bool) -> None:
         if before and before.created_at > asked_at:
             change.then(DropObject(key))
         else:
-            skipped = args.get("skipped")
-            change.save(
-                Snapshot(
-                    key=key,
-                    bytes=int(args["bytes"]),
-                    sha256=str(args["sha256"]),
-                    base_commit=args.get("baseCommit"),
-                    head_commit=args.get("headCommit"),
-                    skipped=skipped[:50] if isinstance(skipped, list) else [],
-                    created_at=asked_at,
-                )
-            )
+            try:
+                change.save(_snapshot(args, asked_at))
+            except ValidationError:
+                saved(change, command, "the copy makes no sense")
+                return
             if before and before.key != key:
                 change.then(DropObject(before.key))
         saved(change, command, None)
     else:
         saved(change, command, error or "it was said to be sent and is not there")
+
+
+def _snapshot(args: dict[str, Any], asked_at: datetime) -> Snapshot:
+    skipped = args.get("skipped")
+    return Snapshot(
+        key=str(args["key"]),
+        bytes=int(args["bytes"]),
+        sha256=str(args["sha256"]),
+        base_commit=args.get("baseCommit"),
+        head_commit=args.get("headCommit"),
+        skipped=skipped[:50] if isinstance(skipped, list) else [],
+        created_at=asked_at,
+    )
 
 
 def beside_a_copy(_: WorkingSet) -> list[RowKey]:
@@ -228,13 +236,10 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
     if session.status is Status.PREPARING:
         # Also when it is known: who wrote it down may have died before it told the machine.
         if tokens := _waiting_tokens(change, sandbox):
-            change.then(AnswerTask(tokens, error.code, error.reason))
-    elif not known and session.status in {
-        Status.READY,
-        Status.RUNNING,
-        Status.PREPARED,
-        Status.STOPPING,
-    }:
+            change.then(AnswerTask(tokens, error.code, error.title))
+    elif session.status is Status.STOPPING and _look_for_copy(change):
+        return
+    elif not known and session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
         talking.lose_turn(change, error)
         fall_asleep(change, reason)
 
@@ -256,10 +261,15 @@ def give_up_waiting(change: Change) -> None:
     session = change.session
     if session.status is not Status.STOPPING:
         return
+    if not _look_for_copy(change):
+        fall_asleep(change, "Idle; saving the work took too long")
+
+
+def _look_for_copy(change: Change) -> bool:
+    """Have the copy looked for that may have been sent, though nobody could say so any more."""
     for command in change.commands.values():
-        sent = command.kind is CommandKind.UPLOAD and command.answered
-        if sent and command.snapshot == session.saving:
+        if command.kind is CommandKind.UPLOAD and command.snapshot == change.session.saving:
             change.then(LookForCopy(command.command_id))
-            session.due_at = change.now + LOOK_AGAIN
-            return
-    fall_asleep(change, "Idle; saving the work took too long")
+            change.session.due_at = change.now + LOOK_AGAIN
+            return True
+    return False

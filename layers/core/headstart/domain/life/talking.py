@@ -5,7 +5,15 @@ from typing import Any
 
 from headstart.domain import events
 from headstart.domain.calls import Call, Effect, require
-from headstart.domain.change import CONFIG, Change, IdempotencyKey, input_key, message_key, used_key
+from headstart.domain.change import (
+    CONFIG,
+    Change,
+    IdempotencyKey,
+    NoPlace,
+    input_key,
+    message_key,
+    used_key,
+)
 from headstart.domain.channel import Cancel, Heartbeat
 from headstart.domain.command_args import AbortArgs
 from headstart.domain.command_kinds import CommandKind
@@ -35,6 +43,7 @@ from headstart.domain.session import (
     Turn,
     title_of,
 )
+from headstart.domain.views import message_view
 
 MISSED_APART = timedelta(seconds=10)
 """How far apart two heartbeats must be that do not name a turn, before it is lost."""
@@ -45,8 +54,8 @@ MISSED_APART = timedelta(seconds=10)
 
 def send(
     change: Change, *, owner: str, request: SendMessage, digest: str, key: str | None
-) -> Message | None:
-    """Queue a message; None where the key was used for one before, which `repeated` names."""
+) -> dict[str, Any] | None:
+    """Queue a message and return how it looks; None where the key was used for one before."""
     session = change.session
     require(session, owner, Call.MESSAGE)
     used = change.get(used_key(owner, key), IdempotencyKey) if key else None
@@ -81,8 +90,8 @@ def send(
         )
     session.updated_at = change.now
     change.emit(queued_event(message, session.queue_length))
-    change.insists = True
-    return message
+    change.no_place = NoPlace.ASK
+    return message_view(message)
 
 
 def initiate(change: Change, *, owner: str) -> None:
@@ -90,7 +99,7 @@ def initiate(change: Change, *, owner: str) -> None:
     require(change.session, owner, Call.INITIATE)
     if change.session.hold is not None:
         release(change)
-    change.insists = True
+    change.no_place = NoPlace.ASK
 
 
 def patch(change: Change, *, owner: str, request: PatchSession) -> None:
@@ -119,7 +128,7 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
         change.save(message)
     configure(change, request)
     session.updated_at = change.now
-    change.insists = True
+    change.no_place = NoPlace.ASK
 
 
 def configure(change: Change, request: PatchSession | RetrySession) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from headstart.domain.change import Change, QuotaChange
+from headstart.domain.change import Change, NoPlace, QuotaChange
 from headstart.domain.errands import StartAttempt
 from headstart.domain.life import hosting
 from headstart.domain.life.progress import show
@@ -32,6 +32,7 @@ def leave_line(change: Change, place: Waiting) -> bool:
     if Waiting.of(change.session) != place:
         return False
     change.quota = QuotaChange.JOIN
+    change.no_place = NoPlace.LEAVE_IT
     change.session.waiting_since = None
     change.session.in_line = False
     change.attempt.started_at = change.attempt.progress_at = change.now
