@@ -11,24 +11,22 @@ from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.requests import RetrySession, SendMessage
 from headstart.domain.session import MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases import talk
-from headstart.usecases.janitor import sweep
+from headstart.usecases import outbox, talk
 from headstart.usecases.talk import initiate, send_message
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_sleep import idle
 
 
 @contextmanager
-def failing(ports: MemoryPorts, method: str) -> Iterator[None]:
-    """Let the table not answer one kind of call."""
+def failing(doing: str) -> Iterator[None]:
+    """Let one thing that follows a commit meet a service that does not answer."""
 
     def fails(*_: object) -> None:
-        raise ServiceUnavailable(method)
+        raise ServiceUnavailable(doing)
 
-    found = getattr(ports.store, method)
-    setattr(ports.store, method, fails)
-    yield
-    setattr(ports.store, method, found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, doing, fails)
+        yield
 
 
 def failures(ports: MemoryPorts) -> int:
@@ -41,7 +39,7 @@ def say(ports: MemoryPorts, session_id: str) -> Any:
 
 def test_a_message_that_nobody_was_told_of_is_queued_and_delivered(ports: MemoryPorts) -> None:
     session_id, runner = idle(ports)
-    with failing(ports, "connections"):
+    with failing("publish"):
         answer = say(ports, session_id)
     assert answer["status"] == "queued"
     assert ports.store.session(session_id).message_count == 2
@@ -49,15 +47,16 @@ def test_a_message_that_nobody_was_told_of_is_queued_and_delivered(ports: Memory
     assert failures(ports) == 1
 
 
-def test_a_message_whose_delivery_fails_is_accepted_and_delivered_by_the_janitor(
+def test_a_message_whose_delivery_fails_is_accepted_and_sent_by_the_next_heartbeat(
     ports: MemoryPorts,
 ) -> None:
-    session_id, _ = idle(ports)
-    with failing(ports, "sandbox"):
+    session_id, runner = idle(ports)
+    with failing("prompt_frame"):
         assert say(ports, session_id)["status"] == "queued"
     assert failures(ports) > 0
-    ports.clock.advance(seconds=31)
-    sweep(ports)
+    ports.clock.advance(seconds=15)
+    runner.send("heartbeat", running=[])
+    assert [f["kind"] for f in runner.frames() if f["type"] == "command"][-1] == "prompt"
     assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
 
 
@@ -65,7 +64,7 @@ def test_a_retry_that_nobody_was_told_of_is_started(ports: MemoryPorts) -> None:
     session_id = created(ports)
     prepared_up_to(ports, session_id, StepName.CLONE)
     talk.interrupt(ports, "alice", session_id)
-    with failing(ports, "connections"):
+    with failing("publish"):
         talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     assert (session_id, 2) in ports.machine.started
 
@@ -76,7 +75,7 @@ def test_an_interrupt_reaches_the_machine_though_the_runner_can_not_be_told(
     session_id = created(ports)
     prepared_up_to(ports, session_id, StepName.DISK)
     begin(ports, session_id, StepName.DISK)
-    with failing(ports, "connection"):
+    with failing("send"):
         talk.interrupt(ports, "alice", session_id)
     assert (session_id, 1) in ports.machine.stopped
     assert ports.store.session(session_id).status is Status.FAILED
@@ -86,7 +85,7 @@ def test_a_batch_that_nobody_was_told_of_is_acknowledged(ports: MemoryPorts) -> 
     session_id = created(ports)
     runner = running(ports, session_id)
     say(ports, session_id)
-    with failing(ports, "connections"):
+    with failing("publish"):
         runner.report(turn_ended(ports, session_id))
     assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
     assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING

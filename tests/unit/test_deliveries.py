@@ -279,4 +279,4 @@ def test_no_sandbox_is_told_of_what_it_was_not_given(ports: MemoryPorts) -> None
     runner.new_frames()
     begin(ports, session_id, S.DISK)
     fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
-    assert cancelled(runner) == []
+    assert cancelled(runner) == ["1.disk.1"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import WorkingSet
 from headstart.domain.errors import SandboxStartFailed, ServiceUnavailable, SetupCommandFailed
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import MessageStatus, SandboxStatus, Status
@@ -127,14 +128,14 @@ def is_known(ports: MemoryPorts, session_id: str) -> None:
     row = ports.store.sandbox(session_id)
     assert row
     row.task_arn = f"task:{session_id}-1-1"
-    ports.store.rows[session_id]["SANDBOX"] = row
+    ports.store.sets[session_id].sandbox = row
 
 
 def is_another(ports: MemoryPorts, session_id: str) -> None:
     row = ports.store.sandbox(session_id)
     assert row
-    row.try_number = 2
-    ports.store.rows[session_id]["SANDBOX"] = row
+    row.sandbox_id = "another"
+    ports.store.sets[session_id].sandbox = row
 
 
 @pytest.mark.parametrize("meanwhile", [connects, is_known, is_another])
@@ -188,8 +189,19 @@ def test_a_message_that_comes_as_the_janitor_looks_is_not_slept_over(
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
-    monkeypatch.setattr("headstart.usecases.janitor.dispatch", lambda *_: say(ports, session_id))
-    monkeypatch.setattr("headstart.usecases.talk.dispatch", lambda *_: None)
+    load = ports.store.load
+    reads: list[str] = []
+
+    def and_then(found: str) -> WorkingSet:
+        reads.append(found)
+        if len(reads) == 2:  # the janitor has looked, and is about to decide
+            monkeypatch.setattr(ports.store, "load", load)
+            say(ports, session_id)
+        return load(found)
+
     ports.clock.advance(minutes=15)
+    monkeypatch.setattr(ports.store, "load", and_then)
     sweep(ports)
-    assert ports.store.session(session_id).status is Status.READY
+    session = ports.store.session(session_id)
+    assert session.status is Status.READY
+    assert session.active_turn

@@ -328,32 +328,14 @@ def test_one_that_can_not_be_read_holds_up_nobody_and_keeps_its_place(
 # A message that was accepted waits for a place, too.
 
 
-def asleep_over_quota(ports: MemoryPorts) -> tuple[str, str]:
-    """Return a session that fell asleep with a message, and the one that took its place."""
+def test_a_message_that_came_as_the_session_fell_asleep_keeps_its_place(ports: MemoryPorts) -> None:
     ports.policy.active_sessions = 1
     session_id, runner = falling(ports)
     say(ports, session_id)
-    ports.policy.active_sessions = 2
-    other = created(ports)
-    ports.policy.active_sessions = 1
     save(ports, runner)
-    return session_id, other
-
-
-def test_a_message_waits_for_a_place_where_people_are_refused(ports: MemoryPorts) -> None:
-    session_id, other = asleep_over_quota(ports)
-    session = ports.store.session(session_id)
-    assert session.waits_in_line
-    ports.store.sessions[other].due_at = None
-    for _ in range(5):
-        next_minute(ports)
-    view = get_session(ports, "alice", session_id)
-    assert view["attempt"]["steps"][0]["message"].endswith("position 1 in line")
-    assert [message["status"] for message in view["queue"]] == ["queued"]
-    assert "JanitorErrors" not in [name for name, *_ in ports.metrics.measured]
-    assert not ports.sandboxes.alive
-    delete.delete_session(ports, "alice", other)
     assert ports.machine.started[-1] == (session_id, 2)
+    assert ports.store.places("alice") == {session_id}
+    assert not ports.sandboxes.alive
 
 
 def test_what_was_left_running_of_it_is_stopped_before_it_waits(ports: MemoryPorts) -> None:

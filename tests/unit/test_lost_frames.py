@@ -161,6 +161,6 @@ def test_a_new_attempts_sandbox_is_not_stopped_for_the_old_one(
     sweep(ports)
     sandbox = ports.store.sandbox(session_id)
     assert sandbox
-    assert sandbox.status is SandboxStatus.CONNECTED
+    assert sandbox.status is SandboxStatus.STARTING
     assert sandbox.task_arn in ports.sandboxes.alive
     assert token(StepName.DISK, 2) not in ports.machine.answers

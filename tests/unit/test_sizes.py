@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.fitting import size
 from headstart.domain.session import Failure, Input, Output, Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.usecases.inbox import receive
@@ -80,16 +81,16 @@ def test_what_is_asked_fits_a_viewers_message_and_is_named_whole_or_not(
     assert [asked["requestId"] for asked in snapshot["pendingInputs"]] == [
         f"r{number}" for number in range(20)
     ]
-    assert len(json.dumps(snapshot["pendingInputs"])) < MESSAGE_BYTES / 2
-    assert all(asked["cut"] for asked in snapshot["pendingInputs"])
-    assert snapshot["pendingInputs"][0]["body"]["title"] == (wide * 300)[:200]
+    assert size(snapshot["pendingInputs"]) < MESSAGE_BYTES / 2
+    assert all(asked["truncated"] for asked in snapshot["pendingInputs"])
+    assert snapshot["pendingInputs"][0]["body"]["title"].startswith(wide * 100)
 
 
 def test_what_is_asked_is_whole_where_it_fits(ports: MemoryPorts) -> None:
     session_id = hostile(ports, "x", asked=2)
     [first, second] = get_session(ports, "alice", session_id)["pendingInputs"]
     assert first["body"] == {"title": "x" * 300, "metadata": {"diff": ["x" * 30_000]}}
-    assert "cut" not in first
+    assert "truncated" not in first
     assert second["body"] == first["body"]
 
 

@@ -19,6 +19,9 @@ from headstart.usecases.ports import Ports
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+AWAITED = (errands.AnswerTask, errands.LookForCopy)
+"""What a reply waits for: the batch that is not acknowledged asks for it again."""
+
 
 def change(ports: Ports, session_id: str, decide: Decide[T], also: Also = nothing) -> T:
     """Make a change of a session, then do what must follow; raises what `commit` raises."""
@@ -27,17 +30,17 @@ def change(ports: Ports, session_id: str, decide: Decide[T], also: Also = nothin
     return result
 
 
-def follow(ports: Ports, work: Change) -> None:
+def follow(ports: Ports, work: Change, awaited: tuple[type[errands.Errand], ...] = AWAITED) -> None:
     """Tell the viewers, do the errands in order, and reply at last.
 
     Whatever goes wrong with an errand is logged and counted, since somebody does it again, except
-    for those in `_AWAITED`: their failure is raised, and nothing is replied.
+    for those that are awaited: their failure is raised, and nothing is replied.
     """
     gone: list[str] = []
     with _best_effort(ports, "publishing"):
         gone = outbox.publish(ports, work)
     for errand in work.errands:
-        if isinstance(errand, _AWAITED):
+        if isinstance(errand, awaited):
             _DOERS[type(errand)](ports, work, errand)
             continue
         with _best_effort(ports, type(errand).__name__):
@@ -72,6 +75,10 @@ def _send_step(ports: Ports, work: Change, errand: errands.SendStep) -> None:
 
 
 def _send_prompt(ports: Ports, work: Change, errand: errands.SendPrompt) -> None:
+    """Send nothing where the turn was stopped since: what was not given yet was cancelled."""
+    turn = ports.store.session(work.session.session_id).active_turn
+    if turn is None or not turn.is_by(errand.command_id):
+        return
     outbox.send(ports, work, outbox.prompt_frame(ports, work, work.commands[errand.command_id]))
 
 
@@ -175,5 +182,3 @@ _DOERS: dict[type[errands.Errand], Callable[[Ports, Change, Any], None]] = {
     errands.RememberDurations: _remember_durations,  # the next session
     errands.Measure: _measure,  # nobody
 }
-
-_AWAITED = (errands.AnswerTask, errands.LookForCopy)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from headstart.domain.change import Change
+from headstart.domain.errands import StopAttempt, StopSandbox
 from headstart.domain.life import ending
 from headstart.usecases.change import follow
 from headstart.usecases.commit import commit
@@ -54,7 +55,7 @@ def clear(ports: Ports, session_id: str, until: datetime) -> bool:
 
 def _stop(ports: Ports, work: Change) -> None:
     """Stop what a deleted session still runs, and delete what lies outside of its rows."""
-    follow(ports, work)
+    follow(ports, work, (StopAttempt, StopSandbox))
     ports.objects.delete(f"snapshots/{work.session.session_id}/")
 
 

@@ -60,8 +60,9 @@ def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
 
 
 def _cancel_what_is_over(change: Change, frame: Heartbeat) -> None:
+    wanted = {command.command_id for command in hosting.open_commands(change)}
     for command_id in frame.running[:_NAMED]:
-        if command_id not in change.commands and _is_over(change.session, command_id):
+        if command_id not in wanted and _is_over(change.session, command_id):
             change.then(Tell(Cancel(id=command_id)))
 
 

@@ -59,7 +59,7 @@ def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer)
     change.attempt.expected = change.attempt.expected or newcomer.expected
     if sandbox and sandbox.attempt_number != attempt_number:
         if sandbox.task_arn and sandbox.task_arn == newcomer.living and may_be_kept(change):
-            _keep(change, sandbox, attempt_number)
+            _keep(change, sandbox, attempt_number, token)
             change.then(AnswerTask((token,)))
             return
         if sandbox.task_arn:
@@ -84,11 +84,11 @@ def may_be_kept(change: Change) -> bool:
     )
 
 
-def _keep(change: Change, sandbox: Sandbox, attempt_number: int) -> None:
+def _keep(change: Change, sandbox: Sandbox, attempt_number: int, token: str) -> None:
     sandbox.attempt_number = attempt_number
     sandbox.try_number = 0
     # Those of its own attempt wait no more.
-    sandbox.task_token, sandbox.earlier_tokens = None, []
+    sandbox.task_token, sandbox.earlier_tokens = token, []
     change.save(sandbox)
     end_step(change, StepName.SANDBOX, StepStatus.SKIPPED, "The sandbox was still there")
     for name in KEPT_STEPS:
@@ -135,6 +135,7 @@ def not_started(change: Change, started: Sandbox, reason: str) -> None:
         sandbox
         and sandbox.sandbox_id == started.sandbox_id
         and sandbox.status is SandboxStatus.STARTING
+        and sandbox.task_arn is None
     ):
         sandbox.status = SandboxStatus.STOPPED
         sandbox.stopped_reason = reason

@@ -185,7 +185,7 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
         return
     change.then(Measure("SandboxesLeaving"))
     for command in hosting.open_commands(change):
-        if command.snapshot:
+        if command.snapshot == session.saving:
             change.then(hosting.errand_of(command))
 
 
