@@ -106,7 +106,11 @@ class PendingInput(Model):
 
 
 class Session(Model):
-    """A session as it stands."""
+    """A session as it stands.
+
+    From a list it has `queue_length` and `pending_input_count` instead of `queue` and
+    `pending_inputs`.
+    """
 
     session_id: str
     title: str
@@ -125,6 +129,8 @@ class Session(Model):
     queue: list[Message] = Field(default_factory=list)
     active_turn: Turn | None = None
     pending_inputs: list[PendingInput] = Field(default_factory=list)
+    queue_length: int | None = None
+    pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)
 
 

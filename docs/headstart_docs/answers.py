@@ -95,6 +95,11 @@ class PendingInput(Model):
     turn_id: str
     kind: str = Field(description="`permission` or `question`.")
     body: dict[str, Any] = Field(description="The agent's own words.")
+    cut: bool = Field(
+        default=False,
+        description="`true` where all that is asked is too much to show: the body has short texts "
+        "then, or is empty. All together have 1 MB, 48 KB in a `session.snapshot`.",
+    )
     created_at: Time
 
 
@@ -107,8 +112,8 @@ class Counts(Model):
     mcp_servers: int
 
 
-class SessionView(Model):
-    """A session."""
+class SessionBase(Model):
+    """What is shown of a session everywhere."""
 
     session_id: str
     title: str = Field(description="The first prompt's beginning.")
@@ -124,10 +129,22 @@ class SessionView(Model):
     model: str | None
     attempt: AttemptView
     failure: Failure | None
-    queue: list[QueuedMessage]
     active_turn: ActiveTurn | None
-    pending_inputs: list[PendingInput]
     counts: Counts
+
+
+class SessionView(SessionBase):
+    """A session. What its sandbox says has limits: see `cut` and the steps' texts."""
+
+    queue: list[QueuedMessage]
+    pending_inputs: list[PendingInput]
+
+
+class SessionSummary(SessionBase):
+    """A session in the list: no step has its output, and texts are short."""
+
+    queue_length: int = Field(description="How many messages are not delivered yet.")
+    pending_input_count: int = Field(description="How many answers the agent waits for.")
 
 
 class SessionSnapshotView(SessionView):
@@ -139,7 +156,7 @@ class SessionSnapshotView(SessionView):
 class SessionPage(Model):
     """Sessions, newest first."""
 
-    items: list[SessionView]
+    items: list[SessionSummary]
     next_cursor: str | None = Field(description="The next page's `cursor`; null on the last.")
 
 

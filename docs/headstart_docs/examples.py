@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
+from headstart.domain.change import Work
 from headstart.domain.session import Input, Session, Status, Turn
 from headstart.domain.steps import StepName
-from headstart.domain.work import Work
-from headstart.usecases.preparation import StepTask, run_step
+from headstart.usecases.prepare import StepTask, run_step
 from headstart_docs.in_process import Answer, Api
 
 KEY = "9b2f6a52-7d0c-4c53-8c5e-0f3f6f6f2c11"

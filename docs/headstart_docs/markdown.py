@@ -18,7 +18,7 @@ from headstart_docs.operations import OPERATIONS, Operation
 _WIDTH = 96
 _BEGIN, _END = "<!-- made by `make docs`: {} -->", "<!-- end -->"
 # Told once for all calls.
-_EVERYWHERE = {"Unauthorized", "ServiceUnavailable", "Conflict", "HeadstartError"}
+_EVERYWHERE = {"Unauthorized", "ServiceUnavailable", "RowUnreadable", "Conflict", "HeadstartError"}
 _SESSION = re.compile(r"ses_\w+")
 _BODIES = {"MalformedBody", "BodyTooLarge", "ValidationFailed"}
 

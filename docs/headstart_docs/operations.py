@@ -10,7 +10,7 @@ from headstart.domain import requests
 from headstart.domain.calls import EFFECTS, Call, Effect
 from headstart.domain.model import Model
 from headstart.domain.session import Status
-from headstart.usecases.sessions import PAGE_LIMIT, WAIT_LIMIT_SECONDS
+from headstart.usecases.read import PAGE_LIMIT, WAIT_LIMIT_SECONDS
 from headstart_docs import answers
 
 Error = type[e.HeadstartError]
@@ -80,6 +80,7 @@ class Operation:
             yield e.Conflict
         if not self.is_open:
             yield e.ServiceUnavailable
+            yield e.RowUnreadable
         yield e.HeadstartError
 
 
@@ -101,7 +102,9 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "list_sessions", "get", "/sessions", "List sessions",
-        "The caller's, newest first.",
+        "The caller's, newest first, and in short: what a session's sandbox printed, what waits in "
+        "its queue and what its agent asks is in the answer of `GET /sessions/{id}`; here are "
+        "`queueLength` and `pendingInputCount`.",
         200, answers.SessionPage,
         query=(
             Query("limit", "How many at most.", _number(1, PAGE_LIMIT, 20)),

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from headstart.bootstrap import Event, Services, entry
-from headstart.usecases.preparation import error_of, fail_preparation, finish_preparation
+from headstart.usecases.prepare import error_of, fail_preparation, finish_preparation
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,6 +15,7 @@ def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
     if caught := event.get("error"):
         error = error_of(caught)
         fail_preparation(services, session_id, attempt_number, error)
-        return {"code": error.code, "reason": error.reason}
+        # Executions keep what they are told; the reason is in the table.
+        return {"code": error.code, "reason": error.title}
     finish_preparation(services, session_id, attempt_number)
     return {}

@@ -22,7 +22,7 @@ from headstart.http import (
     session_id,
     whole_number,
 )
-from headstart.usecases import control, create, deletion, messages, sessions
+from headstart.usecases import create, delete, read, talk
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -41,20 +41,20 @@ def create_session() -> Response[str]:
 @app.get("/sessions")
 def list_sessions() -> Response[str]:
     event = app.current_event
-    limit = whole_number(event, "limit", 20, low=1, high=sessions.PAGE_LIMIT)
+    limit = whole_number(event, "limit", 20, low=1, high=read.PAGE_LIMIT)
     cursor = event.query_string_parameters.get("cursor")
-    return answer(sessions.list_sessions(services(), owner(event), cursor, limit))
+    return answer(read.list_sessions(services(), owner(event), cursor, limit))
 
 
 @app.get("/sessions/<id_>")
 def get_session(id_: str) -> Response[str]:
     caller = owner(app.current_event)
-    return answer(sessions.get_session(services(), caller, session_id(id_)))
+    return answer(read.get_session(services(), caller, session_id(id_)))
 
 
 @app.delete("/sessions/<id_>")
 def delete_session(id_: str) -> Response[str]:
-    deletion.delete_session(services(), owner(app.current_event), session_id(id_))
+    delete.delete_session(services(), owner(app.current_event), session_id(id_))
     return answer({}, 202)
 
 
@@ -62,7 +62,7 @@ def delete_session(id_: str) -> Response[str]:
 def list_messages(id_: str) -> Response[str]:
     event = app.current_event
     cursor = event.query_string_parameters.get("cursor")
-    return answer(sessions.list_messages(services(), owner(event), session_id(id_), cursor))
+    return answer(read.list_messages(services(), owner(event), session_id(id_), cursor))
 
 
 @app.post("/sessions/<id_>/messages")
@@ -70,7 +70,7 @@ def send_message(id_: str) -> Response[str]:
     event = app.current_event
     request = body(event, SendMessage)
     key = idempotency_key(event)
-    sent = messages.send_message(services(), owner(event), session_id(id_), request, key)
+    sent = talk.send_message(services(), owner(event), session_id(id_), request, key)
     return answer(sent, 202)
 
 
@@ -78,48 +78,48 @@ def send_message(id_: str) -> Response[str]:
 def list_events(id_: str) -> Response[str]:
     event = app.current_event
     after = whole_number(event, "after", 0, high=10**12 - 1)
-    return answer(sessions.list_events(services(), owner(event), session_id(id_), after))
+    return answer(read.list_events(services(), owner(event), session_id(id_), after))
 
 
 @app.post("/sessions/<id_>/initiate")
 def initiate(id_: str) -> Response[str]:
     caller, known = owner(app.current_event), session_id(id_)
-    messages.initiate(services(), caller, known)
-    return answer(sessions.get_session(services(), caller, known), 202)
+    talk.initiate(services(), caller, known)
+    return answer(read.get_session(services(), caller, known), 202)
 
 
 @app.patch("/sessions/<id_>")
 def patch_session(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    control.patch_session(services(), caller, known, body(event, PatchSession))
-    return answer(sessions.get_session(services(), caller, known))
+    talk.patch_session(services(), caller, known, body(event, PatchSession))
+    return answer(read.get_session(services(), caller, known))
 
 
 @app.post("/sessions/<id_>/interrupt")
 def interrupt(id_: str) -> Response[str]:
     caller, known = owner(app.current_event), session_id(id_)
-    control.interrupt(services(), caller, known)
-    return answer(sessions.get_session(services(), caller, known), 202)
+    talk.interrupt(services(), caller, known)
+    return answer(read.get_session(services(), caller, known), 202)
 
 
 @app.post("/sessions/<id_>/retry")
 def retry(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    control.retry(services(), caller, known, body(event, RetrySession))
-    return answer(sessions.get_session(services(), caller, known), 202)
+    talk.retry(services(), caller, known, body(event, RetrySession))
+    return answer(read.get_session(services(), caller, known), 202)
 
 
 @app.post("/sessions/<id_>/inputs/<request_id>")
 def answer_input(id_: str, request_id: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
     request = body(event, AnswerInput)
-    return answer(control.answer_input(services(), caller, known, request_id, request), 202)
+    return answer(talk.answer_input(services(), caller, known, request_id, request), 202)
 
 
 @app.post("/sessions/<id_>/stream-ticket")
 def stream_ticket(id_: str) -> Response[str]:
     caller = owner(app.current_event)
-    return answer(sessions.stream_ticket(services(), caller, session_id(id_)))
+    return answer(read.stream_ticket(services(), caller, session_id(id_)))
 
 
 @app.get("/health")

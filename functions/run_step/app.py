@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from headstart.bootstrap import Event, Services, entry
-from headstart.usecases.preparation import StepTask, run_step
+from headstart.usecases.prepare import StepTask, run_step
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.bootstrap import Event, Services, entry
 from headstart.domain.errors import TicketRefused
-from headstart.usecases import frames, viewers
+from headstart.usecases import inbox, watch
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -18,10 +18,9 @@ def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
         case "$connect":
             return _connect(event, connection_id, services)
         case "$disconnect":
-            if connection := services.store.connection(connection_id):
-                viewers.disconnect(services, connection)
+            watch.disconnect(services, connection_id)
         case _:
-            frames.receive(services, connection_id, event.get("body") or "")
+            inbox.receive(services, connection_id, event.get("body") or "")
     return {"statusCode": 200}
 
 
@@ -35,9 +34,9 @@ def _connect(event: Event, connection_id: str, services: Services) -> dict[str, 
     try:
         if scheme.lower() == "bearer":
             session = headers.get("x-headstart-session", "")
-            viewers.connect_runner(services, connection_id, session, key)
+            watch.connect_runner(services, connection_id, session, key)
         else:
-            viewers.connect_viewer(services, connection_id, ticket or "")
+            watch.connect_viewer(services, connection_id, ticket or "")
     except TicketRefused as error:
         return {"statusCode": error.status}
     return {"statusCode": 200}

@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler import Response
 from headstart.bootstrap import Event, Services, entry, services
 from headstart.domain.session import Status
 from headstart.http import answer, new_app, owner, session_id, whole_number
-from headstart.usecases.sessions import WAIT_LIMIT_SECONDS, check_status, wait_while
+from headstart.usecases.read import WAIT_LIMIT_SECONDS, check_status, wait_while
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

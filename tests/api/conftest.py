@@ -4,7 +4,7 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.adapters.memory_store import MemoryStore
-from headstart.domain.work import Work
+from headstart.domain.change import Work
 from headstart.usecases import retry
 from headstart_docs.in_process import Api
 

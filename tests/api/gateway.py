@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from headstart.adapters.memory import MemoryMachine, MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.session import Input, Status
-from headstart.domain.work import Work
 from headstart_docs.in_process import Answer, Api, find
 from tests.api.conftest import WritingStore, new_ports
 from tests.unit.test_calls import REACHED

@@ -252,8 +252,8 @@ WRONG: dict[str, tuple[dict[str, Any], list[Any]]] = {
         {"callbackTarget": {"url": f"https://x.com/\n{SECRET}"}}, ["callbackTarget", "url"],
     ),
     "a callback's header": (
-        {"callbackTarget": {"url": "https://x.com", "headers": {"A": f"{SECRET}\r\nB: c"}}},
-        ["callbackTarget", "headers", "A"],
+        {"callbackTarget": {"url": "https://x.com", "headers": {"Authorization": SECRET}}},
+        ["callbackTarget", "headers"],
     ),
     "a server that is too deep": (
         {"mcpServers": {"a": {"b": json.loads("[" * 300 + "]" * 300)}}}, ["mcpServers"],

@@ -18,7 +18,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from headstart.domain.session import Status
-from headstart.usecases import sessions
+from headstart.usecases import read
 from headstart_docs.in_process import Api
 from headstart_docs.operations import OPERATIONS
 from tests.api.gateway import REQUEST_ID, TOKEN, World
@@ -61,8 +61,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def _time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sessions.wait_while.__kwdefaults__
-    monkeypatch.setitem(sessions.wait_while.__kwdefaults__, "sleep", WORLD.sleep)
+    assert read.wait_while.__kwdefaults__
+    monkeypatch.setitem(read.wait_while.__kwdefaults__, "sleep", WORLD.sleep)
 
 
 def statuses(case: Case) -> list[Status]:

@@ -115,6 +115,17 @@ def test_a_refusal_by_quota_looks_for_leaked_places_and_writes_nothing(cloud: Cl
     assert calls_of(cloud, refused) == ["TransactWriteItems", "GetItem", "GetItem"]
 
 
+def test_who_waits_is_written_in_a_second_transaction(cloud: Cloud) -> None:
+    cloud.policy.active_sessions, cloud.policy.wait_in_line = 1, True
+    create_session(cloud, "alice", REQUEST, None)
+    made = calls_of(cloud, lambda: create_session(cloud, "alice", REQUEST, None))
+    assert made == ["TransactWriteItems", "GetItem", "GetItem", "TransactWriteItems"]
+    items = [write.get("Put") or write["Update"] for write in cloud.bodies[-1]["TransactItems"]]
+    keys = [item.get("Item", item.get("Key"))["sk"]["S"] for item in items]
+    assert keys[-3].startswith("LINE#")
+    assert keys[-2:] == ["QUOTA", "TICKET"]
+
+
 def test_a_failed_start_is_still_an_answer_and_the_janitor_starts_it_once(cloud: Cloud) -> None:
     cloud.broken = "StartExecution"
     made = calls_of(cloud, lambda: create_session(cloud, "alice", REQUEST, None))

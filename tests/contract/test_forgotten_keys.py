@@ -9,7 +9,7 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import IdempotencyKeyReused, SessionDeleting
 from headstart.domain.requests import CreateSession
 from headstart.usecases.create import create_session
-from headstart.usecases.deletion import delete_session
+from headstart.usecases.delete import delete_session
 from headstart.usecases.ports import Store
 from tests.contract.test_store import NOW, QUOTA, key_of, new_ticket, new_work
 

@@ -20,16 +20,16 @@ from headstart.domain.requests import CreateSession
 from headstart.domain.session import MessageStatus, Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases.create import create_session
-from headstart.usecases.frames import receive
+from headstart.usecases.inbox import receive
 from headstart.usecases.ports import SandboxSpec
-from headstart.usecases.preparation import (
+from headstart.usecases.prepare import (
     StepTask,
     error_of,
     fail_preparation,
     finish_preparation,
     run_step,
 )
-from headstart.usecases.viewers import connect_runner
+from headstart.usecases.watch import connect_runner
 from tests.contract.conftest import table_definition
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.session import Message, MessageStatus
-from headstart.domain.work import Work
 from headstart.usecases.ports import Store
-from headstart.usecases.sessions import PAGE_LIMIT, list_messages
+from headstart.usecases.read import PAGE_LIMIT, list_messages
 from tests.contract.test_store import NOW, QUOTA, created
 
 LAMBDA_ANSWER = 6 * 1024 * 1024

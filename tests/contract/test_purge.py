@@ -9,8 +9,8 @@ import pytest
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.domain import events
+from headstart.domain.change import Work
 from headstart.domain.session import Command
-from headstart.domain.work import Work
 from headstart.usecases import retry
 from tests.contract.test_store import NOW, QUOTA, created
 

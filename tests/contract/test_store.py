@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from headstart.domain import events
+from headstart.domain.change import IdempotencyKey, QuotaChange, Work
 from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
 from headstart.domain.ids import new_session_id
@@ -24,7 +25,6 @@ from headstart.domain.session import (
     Status,
 )
 from headstart.domain.steps import StepName
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,6 +106,33 @@ def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     assert store.output(session_id, 1, "setup") == output
 
 
+def test_a_command_with_its_answer_leaves_the_open_ones(store: Store) -> None:
+    session_id = created(store)
+    work = Work(store.session(session_id), NOW)
+    first, second = (
+        Command(
+            command_id=f"1.disk.{number}",
+            kind="disk",
+            attempt_number=1,
+            created_at=NOW + timedelta(seconds=number),
+        )
+        for number in (1, 2)
+    )
+    for row in (second, first):
+        work.save(row)
+    store.commit(work, QUOTA)
+    assert store.open_commands(session_id) == [first, second]
+    work = Work(store.session(session_id), NOW)
+    first.answered = True
+    work.save(first)
+    store.commit(work, QUOTA)
+    assert store.open_commands(session_id) == [second]
+    assert store.commands(session_id, "1.disk.") == [first, second]
+    assert store.command(session_id, "1.disk.1") == first
+    assert store.command(session_id, "1.disk.2") == second
+    assert store.command(session_id, "1.disk.3") is None
+
+
 def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None:
     session_id = created(store)
     first, second = (Work(store.session(session_id), NOW) for _ in range(2))
@@ -174,6 +201,119 @@ def test_the_quota_counts_who_joins_and_leaves(store: Store) -> None:
     with pytest.raises(QuotaExceeded):
         store.commit(back, QUOTA)
     assert store.session(ids[0]).title == "left"
+
+
+def changed(store: Store, session_id: str) -> Work:
+    """Return a change of a session, to be completed and committed."""
+    work = Work(store.session(session_id), NOW)
+    work.session.title += "."
+    return work
+
+
+def in_line(store: Store, session_id: str, since: datetime) -> None:
+    """Let a session leave its place and wait for one."""
+    work = changed(store, session_id)
+    work.session.waiting_since, work.session.in_line = since, True
+    work.quota = QuotaChange.LEAVE
+    store.commit(work, QUOTA)
+
+
+def out_of_line(store: Store, session_id: str, quota: int = QUOTA) -> None:
+    """Give a waiting session a place."""
+    work = changed(store, session_id)
+    work.session.waiting_since, work.session.in_line = None, False
+    work.quota = QuotaChange.JOIN
+    store.commit(work, quota)
+
+
+def waiting(store: Store, owner: str = "alice") -> list[str]:
+    return [place.session_id for place in store.line(owner)]
+
+
+def test_a_line_is_in_order_and_an_owners_own(store: Store) -> None:
+    first, second, third = (created(store) for _ in range(3))
+    other = created(store, owner="bob")
+    in_line(store, second, NOW + timedelta(seconds=2))
+    in_line(store, third, NOW + timedelta(seconds=3))
+    in_line(store, first, NOW + timedelta(seconds=1))
+    in_line(store, other, NOW)
+    assert waiting(store) == [first, second, third]
+    assert waiting(store, "bob") == [other]
+    assert store.places("alice") == set()
+    out_of_line(store, first)
+    assert waiting(store) == [second, third]
+    assert store.places("alice") == {first}
+
+
+def test_who_waits_leaves_the_line_with_whatever_ends_the_waiting(store: Store) -> None:
+    failing, deleted = created(store), created(store)
+    for session_id, status in ((failing, Status.FAILED), (deleted, Status.DELETING)):
+        in_line(store, session_id, NOW)
+        work = changed(store, session_id)
+        work.session.move_to(status, NOW)
+        work.quota = QuotaChange.LEAVE
+        store.commit(work, QUOTA)
+    assert waiting(store) == []
+    created(store)
+
+
+def test_while_somebody_waits_a_place_is_for_those_in_line_and_for_who_has_one(
+    store: Store,
+) -> None:
+    has_one, waits, newcomer = (created(store) for _ in range(3))
+    work = changed(store, newcomer)
+    work.quota = QuotaChange.LEAVE
+    store.commit(work, QUOTA)
+    in_line(store, waits, NOW)
+    with pytest.raises(QuotaExceeded):
+        created(store)
+    back = changed(store, newcomer)
+    back.quota = QuotaChange.JOIN
+    with pytest.raises(QuotaExceeded):
+        store.commit(back, QUOTA)
+    again = changed(store, has_one)
+    again.quota = QuotaChange.JOIN
+    store.commit(again, quota=1)
+    with pytest.raises(QuotaExceeded):
+        out_of_line(store, waits, quota=1)
+    out_of_line(store, waits)
+    back = changed(store, newcomer)
+    back.quota = QuotaChange.JOIN
+    store.commit(back, QUOTA)
+    assert store.places("alice") == {has_one, waits, newcomer}
+
+
+def test_a_session_may_be_created_waiting_up_to_the_lines_length(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("dynamodb", "memory_store"):
+        monkeypatch.setattr(f"headstart.adapters.{module}.LINE_LENGTH", 2)
+    ids = []
+    for number in range(3):
+        work = new_work()
+        work.quota = None
+        work.session.waiting_since, work.session.in_line = NOW + timedelta(seconds=number), True
+        ids.append(work.session.session_id)
+        if number < 2:
+            assert store.create(work, new_ticket(ids[-1]), QUOTA) is None
+    with pytest.raises(QuotaExceeded, match="wait"):
+        store.create(work, new_ticket(ids[-1]), QUOTA)
+    assert waiting(store) == ids[:2]
+    assert store.places("alice") == set()
+
+
+def test_a_place_in_line_that_nothing_stands_for_can_be_forgotten(store: Store) -> None:
+    first, second = created(store), created(store)
+    for session_id in (first, second):
+        in_line(store, session_id, NOW)
+    [place] = [place for place in store.line("alice") if place.session_id == first]
+    for _ in range(2):
+        store.forget_waiting("alice", place)
+    assert waiting(store) == [second]
+    with pytest.raises(QuotaExceeded):
+        created(store)
+    out_of_line(store, second)
+    created(store)
 
 
 def test_places_are_listed_and_can_be_freed(store: Store) -> None:
@@ -262,6 +402,14 @@ def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:
     work.session.due_at = None
     store.commit(work, QUOTA)
     assert due(NOW + timedelta(days=1)) == []
+
+
+def test_durations_are_an_owners_own(store: Store) -> None:
+    url = "https://github.com/org/name.git"
+    store.remember_durations("alice", url, {"clone": 1})
+    store.remember_durations("alice", url + "x", {"clone": 2})
+    assert store.durations("alice", url) == {"clone": 1}
+    assert store.durations("bob", url) == {}
 
 
 def viewer(session_id: str, connection_id: str = "c=/+1") -> Connection:

@@ -1,6 +1,7 @@
 """Transactions whose outcome is not known, and those that no table could ever take."""
 
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,17 +10,33 @@ import pytest
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
 from headstart.domain.requests import CreateSession, SendMessage
 from headstart.domain.session import Command, Message, MessageStatus
-from headstart.domain.work import Work
 from headstart.usecases import retry
 from headstart.usecases.create import create_session
-from headstart.usecases.messages import send_message
 from headstart.usecases.ports import Store
-from tests.contract.test_store import NOW, QUOTA, created
+from headstart.usecases.talk import send_message
+from tests.contract.test_store import NOW, QUOTA, created, new_ticket
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
+
+
+class Rival:
+    """Somebody else's transaction on the same item: writes of one item are refused meanwhile."""
+
+    def __init__(self, client: Any) -> None:
+        self.left = 0
+        for call in ("PutItem", "UpdateItem", "DeleteItem"):
+            client.meta.events.register(f"before-call.dynamodb.{call}", self._refuse)
+
+    def _refuse(self, **_: Any) -> Any:
+        if not self.left:
+            return None
+        self.left -= 1
+        error = {"Code": "TransactionConflictException", "Message": ""}
+        return SimpleNamespace(status_code=400), {"Error": error}
 
 
 class Wire:
@@ -141,3 +158,30 @@ def test_what_the_table_calls_invalid_is_refused_for_good(dynamodb: Any) -> None
     work.save(command(1))
     with pytest.raises(ChangeRefused):
         store.commit(work, QUOTA)
+
+
+WRITES: dict[str, Callable[[Store, str], object]] = {
+    "a ticket": lambda store, session_id: store.put_ticket(new_ticket(session_id, "t2")),
+    "a place": lambda store, session_id: store.free_places("alice", {session_id}),
+    "the last row": lambda store, session_id: store.purge(session_id, 100),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_write_that_meets_a_transaction_is_tried_again(
+    dynamodb: Any, write: Callable[[Store, str], object]
+) -> None:
+    store = DynamoStore(dynamodb, "headstart")
+    session_id = created(store)
+    rival = Rival(dynamodb)
+    rival.left = 3
+    write(store, session_id)
+    assert rival.left == 0
+
+
+def test_a_write_that_always_meets_one_ends_as_a_conflict(dynamodb: Any) -> None:
+    store = DynamoStore(dynamodb, "headstart")
+    session_id = created(store)
+    Rival(dynamodb).left = 999
+    with pytest.raises(Conflict):
+        store.free_places("alice", {session_id})

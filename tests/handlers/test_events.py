@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from headstart import bootstrap
+from headstart.domain import errors
 from headstart.domain.session import SandboxStatus, Session, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
@@ -154,6 +155,17 @@ def test_the_sandbox_step_starts_one_task() -> None:
     assert {item["name"]: item["value"] for item in environment}["HEADSTART_KEY"] == SECRET
 
 
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("X-Headstart-Session", "x" * 4000), ("Authorization", "Bearer schlüssel")],
+)
+def test_a_header_without_sense_is_refused(header: str, value: str) -> None:
+    start_sandbox()
+    request = event("socket-connect-runner")
+    request["headers"] |= {header: value}
+    assert handler("socket")(request, Context()) == {"statusCode": 401}
+
+
 def connect_runner() -> list[dict[str, Any]]:
     start_sandbox()
     assert invoke("socket-connect-runner") == {"statusCode": 200}
@@ -195,7 +207,8 @@ def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: s
     told = invoke(name)
     failure = session().failure
     assert failure
-    assert told == {"code": failure.code, "reason": failure.reason}
+    # What the machine is told it keeps; the reason stays in the table.
+    assert told == {"code": code, "reason": getattr(errors, code).title}
     assert failure.code == code
     assert reason in failure.reason
     assert "errorMessage" not in failure.reason

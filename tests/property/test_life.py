@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from headstart.domain.requests import RetrySession, SendMessage
-from headstart.domain.session import ACTIVE, AttemptStatus, Hold, MessageStatus, Session, Status
-from headstart.usecases import control, deletion, messages
+from headstart.domain.session import (
+    AttemptStatus,
+    Hold,
+    MessageStatus,
+    Session,
+    Status,
+    holds_a_place,
+)
+from headstart.usecases import delete, talk
 from tests.property.world import World
 
 ERRORS = ["GitNetworkError", "CloneFailed", "SetupCommandFailed", "DeliveryFailed", "AgentCrashed"]
@@ -36,7 +43,7 @@ class Life(RuleBasedStateMachine):
     @rule(crash=st.none() | st.integers(0, 8), after=st.booleans())
     def send(self, crash: int | None, after: bool) -> None:
         request = SendMessage(prompt="more")
-        self._do(crash, after, messages.send_message, request, None)
+        self._do(crash, after, talk.send_message, request, None)
 
     @rule(crash=st.none() | st.integers(0, 8), after=st.booleans())
     def initiate(self, crash: int | None, after: bool) -> None:
@@ -46,25 +53,25 @@ class Life(RuleBasedStateMachine):
             self.released_unknown[head.message_id] = (
                 self.released_unknown.get(head.message_id, 0) + 1
             )
-        self._do(crash, after, messages.initiate)
+        self._do(crash, after, talk.initiate)
 
     @rule(crash=st.none() | st.integers(0, 12), after=st.booleans())
     def interrupt(self, crash: int | None, after: bool) -> None:
-        self._do(crash, after, control.interrupt)
+        self._do(crash, after, talk.interrupt)
 
     @rule(crash=st.none() | st.integers(0, 8), after=st.booleans())
     def retry(self, crash: int | None, after: bool) -> None:
         session = self.session
         if session:
             request = RetrySession(attempt_number=session.attempt_number)
-            self._do(crash, after, control.retry, request)
+            self._do(crash, after, talk.retry, request)
 
     @precondition(lambda self: self.session is not None)
     @rule(crash=st.none() | st.integers(0, 12), after=st.booleans(), really=st.integers(0, 9))
     def delete(self, crash: int | None, after: bool, really: int) -> None:
         if really == 0:
             self.deleted = True
-            self._do(crash, after, deletion.delete_session)
+            self._do(crash, after, delete.delete_session)
 
     def _do(self, crash: int | None, after: bool, action: Any, *args: Any) -> None:
         self.world.crash_in, self.world.crash_after = crash, after
@@ -79,11 +86,11 @@ class Life(RuleBasedStateMachine):
         def act() -> None:
             match action:
                 case "send":
-                    messages.send_message(world.ports, "alice", world.session_id, request, None)
+                    talk.send_message(world.ports, "alice", world.session_id, request, None)
                 case "interrupt":
-                    control.interrupt(world.ports, "alice", world.session_id)
+                    talk.interrupt(world.ports, "alice", world.session_id)
                 case "initiate" if not self._holds_an_unknown():
-                    messages.initiate(world.ports, "alice", world.session_id)
+                    talk.initiate(world.ports, "alice", world.session_id)
                 case "die":
                     for box in world.boxes:
                         box.die("killed")
@@ -215,10 +222,11 @@ class Life(RuleBasedStateMachine):
                 assert row.message_id in self.world.told_agent
 
     @invariant()
-    def the_quota_counts_exactly_the_active(self) -> None:
+    def the_quota_counts_exactly_who_may_have_a_container(self) -> None:
         session = self.session
-        active = session is not None and session.status in ACTIVE
-        assert bool(self.world.base.store.quota["alice"]) == active
+        sandbox = self.world.base.store.sandbox(self.world.session_id)
+        counts = session is not None and holds_a_place(session, sandbox)
+        assert bool(self.world.base.store.quota["alice"]) == counts
 
     @invariant()
     def one_turn_and_its_message_belong_together(self) -> None:
@@ -255,7 +263,7 @@ class Life(RuleBasedStateMachine):
         session = self.session
         if self.deleted or session is None:
             if session is not None:
-                world.run(lambda: deletion.delete_session(world.ports, "alice", world.session_id))
+                world.run(lambda: delete.delete_session(world.ports, "alice", world.session_id))
             if self.session is None:
                 assert not world.boxes
             return

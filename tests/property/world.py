@@ -24,12 +24,12 @@ from headstart.domain.errors import (
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Status
 from headstart.domain.steps import STEPS
-from headstart.usecases import viewers
+from headstart.usecases import watch
 from headstart.usecases.create import create_session
-from headstart.usecases.frames import receive
+from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import stop_orphans, sweep
 from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox
-from headstart.usecases.preparation import (
+from headstart.usecases.prepare import (
     StepTask,
     error_of,
     fail_preparation,
@@ -188,7 +188,7 @@ class Box:
         self.drop()
         connection = f"r{next(self.world.connections)}"
         try:
-            viewers.connect_runner(self.world.ports, connection, self.spec.session_id, self.key)
+            watch.connect_runner(self.world.ports, connection, self.spec.session_id, self.key)
         except TicketRefused:
             self.die("the key was refused")
             return

@@ -1,16 +1,20 @@
 """A runner in a test: it speaks the channel, and the machine is stepped by hand."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Change
+from headstart.domain.life import sleeping
 from headstart.domain.requests import CreateSession
 from headstart.domain.steps import STEPS, StepName
+from headstart.usecases.change import change
+from headstart.usecases.commit import read
 from headstart.usecases.create import create_session
-from headstart.usecases.frames import receive
-from headstart.usecases.preparation import StepTask, finish_preparation, run_step
-from headstart.usecases.viewers import connect_runner
+from headstart.usecases.inbox import receive
+from headstart.usecases.prepare import StepTask, finish_preparation, run_step
+from headstart.usecases.watch import connect_runner
 
 
 def created(ports: MemoryPorts, **body: Any) -> str:
@@ -39,7 +43,7 @@ def begin(
 
 @dataclass
 class Runner:
-    """The far end of a runner's connection."""
+    """The far end of a runner's connection; `number` counts those of its process, 0 counts none."""
 
     ports: MemoryPorts
     session_id: str
@@ -47,6 +51,7 @@ class Runner:
     process: str = "p1"
     seq: int = 0
     key: str = ""
+    number: int = 0
     _read: int = field(default=0)
 
     def connect(self, key: str | None = None) -> None:
@@ -62,7 +67,8 @@ class Runner:
 
     def hello(self) -> None:
         """Say hello and remember the resume key."""
-        self.send("hello", attemptNumber=1, process=self.process, lastSeq=self.seq)
+        hello = {"attemptNumber": 1, "process": self.process, "lastSeq": self.seq}
+        self.send("hello", **hello, connection=self.number)
         for frame in self.frames():
             if frame["type"] == "welcome":
                 self.key = frame.get("resumeKey") or self.key
@@ -86,6 +92,12 @@ class Runner:
         """Report the present batch (again)."""
         self.send("report", seq=self.seq, events=list(events), results=results or [])
 
+    def beat(self, *running: str, **more: Any) -> list[dict[str, Any]]:
+        """Send a heartbeat that counts, and return what comes back."""
+        self.new_frames()
+        self.send("heartbeat", running=list(running), **{"lastSeq": self.seq, **more})
+        return self.new_frames()
+
     def complete(self, command_id: str, **output: Any) -> None:
         """Report that a command is done."""
         self.report(results=[{"commandId": command_id, "status": "completed", "output": output}])
@@ -94,6 +106,13 @@ class Runner:
         """Report that a command failed."""
         error = {"code": code, "reason": reason, "retryable": True}
         self.report(results=[{"commandId": command_id, "status": "failed", "error": error}])
+
+
+def another(runner: Runner, connection_id: str, number: int = 0) -> Runner:
+    """Return the same process with a further connection, not open yet."""
+    runner = replace(runner, connection_id=connection_id, number=number, _read=0)
+    runner.connect(runner.key)
+    return runner
 
 
 def connected(ports: MemoryPorts, session_id: str) -> Runner:
@@ -139,3 +158,29 @@ def turn_ended(
         "error": error,
         **more,
     }
+
+
+def statuses(ports: MemoryPorts, session_id: str) -> dict[str, str]:
+    """Return how the steps of the first attempt stand."""
+    attempt = ports.store.attempt(session_id, 1)
+    return {record.step.value: record.status.value for record in attempt.steps}
+
+
+def types(ports: MemoryPorts, session_id: str) -> list[str]:
+    """Return the types of the persisted events, in order."""
+    return [event.type for event in ports.store.event_log[session_id]]
+
+
+def begin_sleep(ports: MemoryPorts, session_id: str) -> bool:
+    """Begin to put an idle session to sleep, as the janitor does; False where it is not idle."""
+    return change(ports, session_id, sleeping.begin_sleep)
+
+
+def opened(ports: MemoryPorts, session_id: str) -> Change:
+    """Return a change of a session that nothing was decided on yet."""
+    return read(ports, session_id)
+
+
+def touch(ports: MemoryPorts, session_id: str) -> None:
+    """Let a session do what its state does by itself."""
+    change(ports, session_id, lambda _: None)

@@ -17,11 +17,18 @@ from headstart.domain.errors import (
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName
-from headstart.usecases import control, deletion, messages, sessions
-from headstart.usecases.preparation import fail_preparation, finish_preparation
+from headstart.usecases import delete, read, talk
+from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sleep import begin_sleep
-from tests.unit.helpers import begin, connected, created, prepared_up_to, running, turn_ended
+from tests.unit.helpers import (
+    begin,
+    begin_sleep,
+    connected,
+    created,
+    prepared_up_to,
+    running,
+    turn_ended,
+)
 
 
 def preparing(ports: MemoryPorts) -> str:
@@ -73,7 +80,7 @@ def deleting(ports: MemoryPorts) -> str:
     session_id = preparing(ports)
     for number in range(300):
         ports.store.rows[session_id][f"OTHER#{number}"] = ports.policy
-    deletion.delete_session(ports, "alice", session_id)
+    delete.delete_session(ports, "alice", session_id)
     return session_id
 
 
@@ -93,27 +100,27 @@ def do(ports: MemoryPorts, call: Call, session_id: str) -> None:
     number = ports.store.session(session_id).attempt_number
     match call:
         case Call.READ:
-            sessions.list_messages(ports, "alice", session_id)
-            sessions.list_events(ports, "alice", session_id, 0)
-            sessions.stream_ticket(ports, "alice", session_id)
-            sessions.get_session(ports, "alice", session_id)
+            read.list_messages(ports, "alice", session_id)
+            read.list_events(ports, "alice", session_id, 0)
+            read.stream_ticket(ports, "alice", session_id)
+            read.get_session(ports, "alice", session_id)
         case Call.PATCH:
-            control.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
+            talk.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
         case Call.INITIATE:
-            messages.initiate(ports, "alice", session_id)
+            talk.initiate(ports, "alice", session_id)
         case Call.MESSAGE:
             request = SendMessage(prompt="And then?")
-            messages.send_message(ports, "alice", session_id, request, None)
+            talk.send_message(ports, "alice", session_id, request, None)
         case Call.ANSWER:
             answer = AnswerInput(reply="once")
-            control.answer_input(ports, "alice", session_id, "req", answer)
+            talk.answer_input(ports, "alice", session_id, "req", answer)
         case Call.INTERRUPT:
-            control.interrupt(ports, "alice", session_id)
+            talk.interrupt(ports, "alice", session_id)
         case Call.RETRY:
             request_ = RetrySession(attempt_number=number)
-            control.retry(ports, "alice", session_id, request_)
+            talk.retry(ports, "alice", session_id, request_)
         case Call.DELETE:
-            deletion.delete_session(ports, "alice", session_id)
+            delete.delete_session(ports, "alice", session_id)
 
 
 @pytest.mark.parametrize("call", list(Call), ids=lambda c: c.name.lower())

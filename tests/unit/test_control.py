@@ -14,12 +14,12 @@ from headstart.domain.errors import (
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
 from headstart.domain.session import AttemptStatus, Hold, MessageStatus, Status
 from headstart.domain.steps import STEPS, StepName
-from headstart.usecases import control
-from headstart.usecases.messages import initiate, send_message
-from headstart.usecases.preparation import fail_preparation
+from headstart.usecases import talk
+from headstart.usecases.prepare import fail_preparation
+from headstart.usecases.read import get_session
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sessions import get_session
-from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
+from headstart.usecases.talk import initiate, send_message
+from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended, types
 
 S = StepName
 
@@ -32,17 +32,13 @@ def say(ports: MemoryPorts, session_id: str, text: str = "more") -> None:
     send_message(ports, "alice", session_id, SendMessage(prompt=text), None)
 
 
-def types(ports: MemoryPorts, session_id: str) -> list[str]:
-    return [event.type for event in ports.store.event_log[session_id]]
-
-
 @pytest.mark.parametrize("step", [s.name for s in STEPS[1:]], ids=str)
 def test_a_preparation_is_cancelled_in_any_step(ports: MemoryPorts, step: StepName) -> None:
     session_id = created(ports, setupCommands=["npm ci"])
     runner = prepared_up_to(ports, session_id, step)
     begin(ports, session_id, step)
     running_command = runner.frames()[-1]["id"]
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     session = ports.store.session(session_id)
     assert session.status is Status.FAILED
     assert session.failure
@@ -61,7 +57,7 @@ def test_a_cancelled_delivery_is_unknown_and_waits_for_a_person(ports: MemoryPor
     session_id = created(ports)
     prepared_up_to(ports, session_id, S.DELIVER)
     begin(ports, session_id, S.DELIVER)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     message = ports.store.message(session_id, 1)
     assert message.status is MessageStatus.HELD
     assert message.failure
@@ -74,8 +70,8 @@ def test_an_interrupted_turn_ends_once_and_the_queue_waits(ports: MemoryPorts) -
     runner = running(ports, session_id)
     say(ports, session_id)
     runner.new_frames()
-    control.interrupt(ports, "alice", session_id)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     assert commands(runner) == ["abort", "abort"]
     runner.report(turn_ended(ports, session_id, interrupted=True))
     assert types(ports, session_id).count("turn.interrupted") == 1
@@ -157,7 +153,7 @@ def failed_in_setup(ports: MemoryPorts) -> tuple[str, Runner]:
 def test_a_retry_keeps_the_sandbox_and_skips_what_succeeded(ports: MemoryPorts) -> None:
     session_id, runner = failed_in_setup(ports)
     changed = RetrySession(attempt_number=1, setup_commands=["npm install"])
-    control.retry(ports, "alice", session_id, changed)
+    talk.retry(ports, "alice", session_id, changed)
     assert (session_id, 2) in ports.machine.started
     for step in (S.SANDBOX, S.CLONE, S.BRANCH, S.RESTORE):
         waiting = begin(ports, session_id, step, attempt=2)
@@ -175,7 +171,7 @@ def test_a_retry_keeps_the_sandbox_and_skips_what_succeeded(ports: MemoryPorts) 
 def test_a_retry_without_the_sandbox_does_everything_again(ports: MemoryPorts) -> None:
     session_id, _ = failed_in_setup(ports)
     sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, attempt=2)
     assert list(ports.sandboxes.specs) == [f"{session_id}-1-1", f"{session_id}-2-1"]
     runner = Runner(ports, session_id, connection_id="r2", process="p2")
@@ -188,10 +184,10 @@ def test_a_retry_without_the_sandbox_does_everything_again(ports: MemoryPorts) -
 def test_a_retry_of_another_attempt_is_stale(ports: MemoryPorts) -> None:
     session_id, _ = failed_in_setup(ports)
     with pytest.raises(StaleAttempt):
-        control.retry(ports, "alice", session_id, RetrySession(attempt_number=2))
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", session_id, RetrySession(attempt_number=2))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     with pytest.raises(StaleAttempt):
-        control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     assert ports.store.session(session_id).attempt_number == 2
 
 
@@ -211,7 +207,7 @@ def test_what_the_agent_asks_is_shown_answered_and_resolved(ports: MemoryPorts) 
     session_id, runner, turn_id = asked(ports)
     (pending,) = get_session(ports, "alice", session_id)["pendingInputs"]
     assert (pending["requestId"], pending["kind"]) == ("per_1", "permission")
-    control.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
     (frame,) = runner.new_frames()
     assert frame["args"] == {"requestId": "per_1", "answer": {"reply": "once"}}
     runner.complete(frame["id"])
@@ -220,12 +216,12 @@ def test_what_the_agent_asks_is_shown_answered_and_resolved(ports: MemoryPorts) 
     assert get_session(ports, "alice", session_id)["pendingInputs"] == []
     assert types(ports, session_id)[-2:] == ["input.requested", "input.resolved"]
     with pytest.raises(InputNotFound):
-        control.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+        talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
 
 
 def test_an_answer_the_agent_wants_no_more_is_withdrawn(ports: MemoryPorts) -> None:
     session_id, runner, _ = asked(ports)
-    control.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
     (frame,) = runner.new_frames()
     runner.fail(frame["id"], "InputGone")
     assert ports.store.session(session_id).pending_inputs == []
@@ -241,7 +237,7 @@ def test_an_answer_of_the_wrong_kind_is_refused(
 ) -> None:
     session_id, _, _ = asked(ports, kind)
     with pytest.raises(ValidationFailed):
-        control.answer_input(ports, "alice", session_id, "per_1", answer)
+        talk.answer_input(ports, "alice", session_id, "per_1", answer)
 
 
 def test_a_change_before_the_first_delivery_is_what_is_sent(ports: MemoryPorts) -> None:
@@ -249,7 +245,7 @@ def test_a_change_before_the_first_delivery_is_what_is_sent(ports: MemoryPorts) 
     request = PatchSession.model_validate(
         {"prompt": "Something else", "model": "p/m", "setupCommands": None, "envVars": {}}
     )
-    control.patch_session(ports, "alice", session_id, request)
+    talk.patch_session(ports, "alice", session_id, request)
     assert ports.store.message(session_id, 1).text == "Something else"
     session = ports.store.session(session_id)
     assert (session.title, session.model) == ("Something else", "p/m")
@@ -260,4 +256,4 @@ def test_after_the_first_delivery_nothing_is_changed(ports: MemoryPorts) -> None
     session_id = created(ports)
     running(ports, session_id)
     with pytest.raises(AlreadyInitiated):
-        control.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
+        talk.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))

@@ -7,9 +7,9 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import SessionNotFound
 from headstart.domain.session import Status
-from headstart.usecases.deletion import delete_session
+from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import SWEEP_TIME, sweep
-from headstart.usecases.sessions import get_session, list_sessions
+from headstart.usecases.read import get_session, list_sessions
 from tests.unit.helpers import created, running, turn_ended
 
 COPY = {"bytes": 7, "sha256": "hash", "baseCommit": "b", "headCommit": "h", "skipped": []}

@@ -7,10 +7,9 @@ from headstart.domain.errors import SandboxStopped
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases.janitor import sweep
-from headstart.usecases.messages import initiate, send_message
-from headstart.usecases.preparation import finish_preparation
+from headstart.usecases.prepare import finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
+from headstart.usecases.talk import initiate, send_message
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running, turn_ended
 
 
@@ -54,17 +53,16 @@ def test_a_sandbox_that_died_after_the_last_step_fails_the_attempt(ports: Memory
 
 
 def dying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whoever wants to deliver a message die before it does."""
+    """Let whoever has claimed a message die before it is sent."""
 
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("headstart.usecases.messages.dispatch", dies)
-    monkeypatch.setattr("headstart.usecases.runner.dispatch", dies)
+    monkeypatch.setattr("headstart.usecases.outbox.prompt_frame", dies)
 
 
 @pytest.mark.parametrize("when", ["sent", "turn ended", "initiated"])
-def test_the_janitor_delivers_what_a_dead_function_left(
+def test_the_next_heartbeat_delivers_what_a_dead_function_left(
     ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     if when == "initiated":
@@ -89,8 +87,8 @@ def test_the_janitor_delivers_what_a_dead_function_left(
             initiate(ports, "alice", session_id)
     assert prompts(runner) == 0
 
-    ports.clock.advance(seconds=31)
-    sweep(ports)
+    ports.clock.advance(seconds=15)
+    runner.send("heartbeat", running=[])
 
     assert prompts(runner) == 1
     last = ports.store.session(session_id).message_count

@@ -4,9 +4,9 @@ import json
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.steps import StepName
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import stream_ticket
-from headstart.usecases.viewers import connect_viewer
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import stream_ticket
+from headstart.usecases.watch import connect_viewer
 from tests.unit.helpers import Runner, begin, created, prepared_up_to, running
 
 URL = "https://github.com/org/name.git"
@@ -35,11 +35,16 @@ def cloning(ports: MemoryPorts) -> Runner:
 def test_what_steps_took_is_remembered(ports: MemoryPorts) -> None:
     session_id = created(ports)
     running(ports, session_id)
-    assert {"sandbox", "disk", "clone", "deliver"} <= set(ports.store.durations(URL))
+    assert {"sandbox", "disk", "clone", "deliver"} <= set(ports.store.durations("alice", URL))
+
+
+def test_what_one_user_did_tells_another_nothing(ports: MemoryPorts) -> None:
+    running(ports, created(ports))
+    assert ports.store.durations("bob", URL) == {}
 
 
 def test_a_step_seen_before_has_an_eta_and_one_never_seen_has_none(ports: MemoryPorts) -> None:
-    ports.store.remember_durations(URL, {"clone": 10_000})
+    ports.store.remember_durations("alice", URL, {"clone": 10_000})
     runner = cloning(ports)
     ports.clock.advance(seconds=4)
     report = {"type": "progress", "commandId": "1.clone.1", "message": "m", "elapsedMs": 1}
@@ -49,7 +54,7 @@ def test_a_step_seen_before_has_an_eta_and_one_never_seen_has_none(ports: Memory
 
 
 def test_a_step_slower_than_usual_says_so(ports: MemoryPorts) -> None:
-    ports.store.remember_durations(URL, {"clone": 1_000})
+    ports.store.remember_durations("alice", URL, {"clone": 1_000})
     runner = cloning(ports)
     report = {"type": "progress", "commandId": "1.clone.1", "message": "m", "elapsedMs": 1}
     for seconds in (2, 3):

@@ -13,7 +13,7 @@ from headstart.domain.requests import CreateSession
 from headstart.domain.session import MessageStatus, Status
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
-from headstart.usecases.viewers import connect_viewer
+from headstart.usecases.watch import connect_viewer
 
 
 def request(**changes: object) -> CreateSession:

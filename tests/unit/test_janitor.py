@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Change
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound
+from headstart.domain.life import hosting, settling
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import Attempt, SandboxStatus, Status
+from headstart.domain.session import SandboxStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases import janitor, sandbox
-from headstart.usecases.deletion import delete_session
+from headstart.usecases import janitor
+from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import ORPHANS_TIME, SWEEP_TIME, run, stop_orphans, sweep
 from headstart.usecases.ports import StartedSandbox
 from headstart_local.packaging import read_template
@@ -56,14 +58,14 @@ def test_sessions_that_can_not_be_handled_starve_nobody(
     ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     ids = due(ports, 60)
-    attempt = ports.store.attempt
+    start_again = settling.start_again
 
-    def refuse_most(session_id: str, number: int) -> Attempt:
-        if session_id in ids[:55]:
+    def refuse_most(change: Change) -> None:
+        if change.session.session_id in ids[:55]:
             raise error
-        return attempt(session_id, number)
+        start_again(change)
 
-    monkeypatch.setattr(ports.store, "attempt", refuse_most)
+    monkeypatch.setattr(settling, "start_again", refuse_most)
     assert sweep(ports) == 60
     assert [session_id for session_id, _ in ports.machine.started] == ids[55:]
     assert errors(ports) == (0 if isinstance(error, SessionNotFound) else 55)
@@ -75,14 +77,14 @@ def test_those_that_can_not_even_be_put_off_are_passed(
     ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = due(ports, 60)
-    session = ports.store.session
+    load = ports.store.load
 
     def unreadable(session_id: str) -> object:
         if session_id in ids[:55]:
             raise ValueError("not a session")
-        return session(session_id)
+        return load(session_id)
 
-    monkeypatch.setattr(ports.store, "session", unreadable)
+    monkeypatch.setattr(ports.store, "load", unreadable)
     sweep(ports)
     assert [session_id for session_id, _ in ports.machine.started] == ids[55:]
 
@@ -212,11 +214,11 @@ def without_a_handle(ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch) -> tup
     """Return a session and the task of its accepted runner, which nobody wrote down."""
     session_id = created(ports)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ServiceUnavailable()
 
     with monkeypatch.context() as patch:
-        patch.setattr(sandbox, "_remember_handle", fail)
+        patch.setattr(hosting, "remember", fail)
         with pytest.raises(ServiceUnavailable):
             begin(ports, session_id, StepName.SANDBOX)
     runner = Runner(ports, session_id)

@@ -10,15 +10,14 @@ from headstart.domain.errors import (
     StepTimedOut,
     WorkspaceGone,
 )
+from headstart.domain.life.reporting import MAX_PENDING_INPUTS
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
 from headstart.domain.session import Cause, Hold, MessageStatus, Status
-from headstart.usecases import control
-from headstart.usecases.batch import MAX_PENDING_INPUTS
-from headstart.usecases.control import answer_input
-from headstart.usecases.messages import initiate
-from headstart.usecases.preparation import fail_preparation, finish_preparation
+from headstart.usecases import talk
+from headstart.usecases.prepare import fail_preparation, finish_preparation
+from headstart.usecases.read import get_session
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sessions import get_session
+from headstart.usecases.talk import answer_input, initiate
 from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_control import S, asked, say, types
 from tests.unit.test_sleep import falling, save
@@ -32,7 +31,7 @@ def test_who_goes_on_before_an_interrupted_turn_has_ended_is_not_forgotten(
     runner = running(ports, session_id)
     if how == "initiate":
         say(ports, session_id, "do this instead")
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     if how == "message":
         say(ports, session_id, "do this instead")
     else:
@@ -44,9 +43,9 @@ def test_who_goes_on_before_an_interrupted_turn_has_ended_is_not_forgotten(
 def test_the_last_word_before_a_turn_ends_counts(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     say(ports, session_id, "do this instead")
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     runner.report(turn_ended(ports, session_id, interrupted=True))
     assert ports.store.session(session_id).hold is Hold.PAUSED
 
@@ -55,19 +54,23 @@ def test_an_interrupt_that_did_not_help_can_be_repeated(ports: MemoryPorts) -> N
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.new_frames()
-    for _ in range(2):
-        control.interrupt(ports, "alice", session_id)
-        frame = runner.new_frames()[-1]
-        assert frame["kind"] == "abort"
-        runner.complete(frame["id"])
-    aborts = [row.command_id for row in ports.store.commands(session_id) if row.kind == "abort"]
-    assert len(set(aborts)) == 2
+    told = []
+    for _ in range(25):
+        talk.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
+        first, again = runner.new_frames()
+        assert first == again, "while it is not answered it is the same"
+        assert first["kind"] == "abort"
+        told.append(first["id"])
+        runner.complete(first["id"])
+        runner.new_frames()
+    assert len(set(told)) == 25
 
 
 def test_a_first_message_on_its_way_can_be_interrupted(ports: MemoryPorts) -> None:
     session_id = prepared(ports)
     initiate(ports, "alice", session_id)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     assert [row.kind for row in ports.store.commands(session_id)][-1] == "abort"
 
 
@@ -85,7 +88,7 @@ def test_patching_auto_initiate_delivers_and_wakes(ports: MemoryPorts) -> None:
     assert sandbox
     sandbox_stopped(ports, sandbox.name(session_id), str(sandbox.task_arn), "retired")
     assert ports.store.session(session_id).status is Status.ASLEEP
-    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
+    talk.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
     session = ports.store.session(session_id)
     assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
     assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED
@@ -100,7 +103,7 @@ def test_a_message_that_may_have_been_delivered_is_not_changed_or_released_by_pa
     fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
     assert ports.store.session(session_id).hold is Hold.INITIATE
     with pytest.raises(AlreadyInitiated):
-        control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
+        talk.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=True))
 
 
 def test_what_the_agent_asked_is_withdrawn_when_its_sandbox_dies(ports: MemoryPorts) -> None:
@@ -174,10 +177,10 @@ def test_a_batch_that_can_never_be_written_holds_nothing_up(
 
 def test_patching_auto_initiate_holds_and_clearing_it_is_its_default(ports: MemoryPorts) -> None:
     session_id = created(ports)
-    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=False))
+    talk.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=False))
     assert ports.store.session(session_id).hold is Hold.INITIATE
     assert ports.store.message(session_id, 1).status is MessageStatus.HELD
-    control.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=None))
+    talk.patch_session(ports, "alice", session_id, PatchSession(auto_initiate=None))
     assert ports.store.session(session_id).hold is None
     assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED
 
@@ -192,7 +195,7 @@ def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts)
     session_id, runner = falling(ports)
     save(ports, runner)
     say(ports, session_id)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
     assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True}
 
@@ -209,7 +212,7 @@ def test_a_work_tree_that_is_gone_is_cloned_into_a_new_sandbox(ports: MemoryPort
     session_id = created(ports, setupCommands=["rm -rf ."])
     prepared_up_to(ports, session_id, S.SETUP)
     fail_preparation(ports, session_id, 1, WorkspaceGone("The work tree is gone"))
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, S.SANDBOX, 2)
     assert len(ports.sandboxes.specs) == 2
     steps = {s.step: s.status.value for s in ports.store.attempt(session_id, 2).steps}
@@ -227,6 +230,6 @@ def test_a_prompt_that_is_changed_and_released_at_once_is_the_changed_one(
 ) -> None:
     session_id = created(ports, autoInitiate=False)
     request = PatchSession(prompt="another one", auto_initiate=True)
-    control.patch_session(ports, "alice", session_id, request)
+    talk.patch_session(ports, "alice", session_id, request)
     message = ports.store.message(session_id, 1)
     assert (message.text, message.status) == ("another one", MessageStatus.QUEUED)

@@ -5,9 +5,9 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.session import Cause, MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases.deletion import delete_session
+from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep
-from headstart.usecases.sessions import get_session
+from headstart.usecases.read import get_session
 from tests.unit.helpers import Runner, created, prepared_up_to, running, turn_ended
 from tests.unit.test_sleep import SAVED, idle, save, say
 

@@ -10,7 +10,7 @@ from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import MessageStatus, SandboxStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases import control
+from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, token
@@ -36,7 +36,9 @@ def beat(ports: MemoryPorts, runner: Runner, *running: str) -> list[str]:
     """Let a heartbeat come and return the ids of what is sent because of it."""
     runner.new_frames()
     runner.send("heartbeat", running=list(running))
-    return [f"{frame['type']} {frame['id']}" for frame in runner.new_frames()]
+    *sent, heard = runner.new_frames()
+    assert heard["type"] == "heard"
+    return [f"{frame['type']} {frame['id']}" for frame in sent]
 
 
 def test_a_prompt_is_sent_again_until_it_runs(ports: MemoryPorts) -> None:
@@ -77,7 +79,7 @@ def test_a_step_that_nobody_waits_for_is_cancelled(ports: MemoryPorts) -> None:
     runner = prepared_up_to(ports, session_id, StepName.SETUP)
     begin(ports, session_id, StepName.SETUP)
     with losing(ports, "cancel"):
-        control.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
     assert beat(ports, runner, "1.setup.1") == ["cancel 1.setup.1"]
 
 
@@ -88,7 +90,7 @@ def test_a_cancelled_preparation_is_told_to_the_sandbox_even_if_its_execution_go
     runner = prepared_up_to(ports, session_id, StepName.SETUP)
     begin(ports, session_id, StepName.SETUP)
     ports.machine.down = ServiceUnavailable("StopExecution")
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     assert runner.frames()[-1] == {"type": "cancel", "id": "1.setup.1"}
     assert ports.store.session(session_id).status is Status.FAILED
 
@@ -144,14 +146,14 @@ def test_a_new_attempts_sandbox_is_not_stopped_for_the_old_one(
     session_id = created(ports, setupCommands=["sleep 600"])
     runner = prepared_up_to(ports, session_id, StepName.SETUP)
     begin(ports, session_id, StepName.SETUP)
-    control.interrupt(ports, "alice", session_id)
+    talk.interrupt(ports, "alice", session_id)
     ports.clock.advance(minutes=10)
     runner.send("heartbeat", running=[])
     stop = ports.machine.stop
 
     def slow(*arguments: object) -> None:
         monkeypatch.setattr(ports.machine, "stop", stop)
-        control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
         begin(ports, session_id, StepName.SANDBOX, 2)
         begin(ports, session_id, StepName.DISK, 2)
 
@@ -159,6 +161,6 @@ def test_a_new_attempts_sandbox_is_not_stopped_for_the_old_one(
     sweep(ports)
     sandbox = ports.store.sandbox(session_id)
     assert sandbox
-    assert sandbox.status is SandboxStatus.CONNECTED
+    assert sandbox.status is SandboxStatus.STARTING
     assert sandbox.task_arn in ports.sandboxes.alive
     assert token(StepName.DISK, 2) not in ports.machine.answers

@@ -25,7 +25,7 @@ WHOLE: dict[str, Any] = {
     "appendSystemPrompt": "Be brief",
     "autoInitiate": False,
     "autoCommit": True,
-    "callbackTarget": {"url": "https://example.com/hook", "headers": {"X-Key": "v"}},
+    "callbackTarget": {"url": "https://example.com/hook", "headers": {}},
 }
 
 
@@ -77,8 +77,7 @@ def test_the_whole_request_of_the_documentation_is_taken() -> None:
         ("autoCommit", 1),
         ("callbackTarget", {"url": "http://example.com"}),
         ("callbackTarget", {"url": "https://u:p@example.com"}),
-        ("callbackTarget", {"url": "https://example.com", "headers": {"A b": "x"}}),
-        ("callbackTarget", {"url": "https://example.com", "headers": {"A": "x\r\nB: y"}}),
+        ("callbackTarget", {"url": "https://example.com", "headers": {"Authorization": "x"}}),
         ("unknown", 1),
         ("git_url", "https://github.com/org/name"),
     ],

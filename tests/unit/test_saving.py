@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.session import MessageStatus, Status
 from headstart.usecases.janitor import sweep
+from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, created, running, turn_ended
 from tests.unit.test_sleep import SAVED, save, say
 
@@ -95,11 +98,11 @@ def test_a_message_that_a_leaving_sandbox_never_took_waits_for_the_next(
     say(ports, runner.session_id)
     prompt = last(runner, "prompt")
     runner.new_frames()
-    runner.send("leaving")
+    runner.send("leaving", delivering=[])
     assert "leave" not in [frame["type"] for frame in runner.new_frames()]
     message = ports.store.message(runner.session_id, 2)
     assert message.status is MessageStatus.QUEUED
-    runner.fail(prompt["id"], "DeliveryFailed")
+    runner.fail(prompt["id"], "SandboxLeaving")
     save(ports, runner)
     session = ports.store.session(runner.session_id)
     assert (session.status, session.hold) == (Status.PREPARING, None)
@@ -126,29 +129,92 @@ def test_a_slow_copy_and_a_slow_upload_have_their_whole_time(ports: MemoryPorts)
     assert asleep["saved"] is True
 
 
-def test_the_end_that_a_dead_process_left_out_is_done_for_the_repeated_report(
-    ports: MemoryPorts,
-) -> None:
+class Died(BaseException):
+    """The process ended here."""
+
+
+def dying(patch: pytest.MonkeyPatch, port: object, call: str, after: int) -> None:
+    """Have the process die at a call to a port, once some were made."""
+    found, left = getattr(port, call), [after]
+
+    def dies(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Died
+        return found(*args, **kwargs)
+
+    patch.setattr(port, call, dies)
+
+
+def uploaded(ports: MemoryPorts) -> tuple[Runner, dict[str, Any]]:
+    """Return a stopping session's runner, and the result that says that its work was sent."""
     runner = running(ports, created(ports))
     runner.report(turn_ended(ports, runner.session_id))
     save(ports, runner)
     stopping(ports, runner)
     upload = sent(ports, runner, last(runner, "snapshot"), "hash")
-    stop = ports.sandboxes.stop
+    return runner, {"commandId": upload, "status": "completed", "output": {}}
 
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
 
-    ports.sandboxes.stop = dies  # type: ignore[method-assign]
-    results = [{"commandId": upload, "status": "completed", "output": {}}]
-    try:
-        runner.report(results=results)
-    except KeyboardInterrupt:
-        ports.sandboxes.stop = stop  # type: ignore[method-assign]
+def slept(ports: MemoryPorts, runner: Runner) -> dict[str, Any]:
+    """Return what was said when the session fell asleep, once."""
+    log = ports.store.event_log[runner.session_id]
+    [said] = [event.data for event in log if event.type == "session.asleep"]
+    return said
+
+
+def test_the_end_that_a_dead_process_left_out_is_done_for_the_repeated_report(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, result = uploaded(ports)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        dying(patch, ports.store, "commit", after=1)
+        runner.report(results=[result])
     assert ports.store.session(runner.session_id).status is Status.STOPPING
-    runner.repeat(results=results)
-    assert ports.store.session(runner.session_id).status is Status.ASLEEP
+    runner.repeat(results=[result])
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
     assert not ports.sandboxes.alive
+
+
+def test_work_that_was_saved_is_said_to_be_though_nobody_repeats_the_report(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, result = uploaded(ports)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        dying(patch, ports.store, "commit", after=1)
+        runner.report(results=[result])
+    ports.clock.advance(minutes=5)
+    sweep(ports)
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert not ports.sandboxes.alive
+
+
+def test_work_that_was_saved_is_said_to_be_though_its_sandbox_dies_at_that_moment(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, result = uploaded(ports)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        dying(patch, ports.store, "commit", after=1)
+        runner.report(results=[result])
+    sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "the host is gone")
+    assert slept(ports, runner) == {"reason": "the host is gone", "saved": True}
+
+
+def test_a_session_that_was_saved_sleeps_before_its_sandbox_is_stopped(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, result = uploaded(ports)
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        dying(patch, ports.sandboxes, "stop", after=0)
+        runner.report(results=[result])
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert ports.sandboxes.alive
+    ports.clock.advance(minutes=1)
+    sweep(ports)
+    assert not ports.sandboxes.alive
+    ports.clock.advance(minutes=5)
+    sweep(ports)
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
 
 
 def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> None:
@@ -156,3 +222,15 @@ def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> No
     runner.fail(first["id"], "Cancelled")
     runner.fail(second["id"], "SnapshotFailed")
     assert [name for name, *_ in ports.metrics.measured].count("SnapshotsFailed") == 1
+
+
+def test_a_copy_of_which_nonsense_is_told_is_not_kept(ports: MemoryPorts) -> None:
+    runner, _, second = asked_twice(ports)
+    runner.complete(second["id"], **{**SAVED, "baseCommit": {"not": "a commit"}})
+    upload = last(runner, "upload")
+    key = upload["args"]["url"].removeprefix("https://objects.test/")
+    ports.objects.stored[key] = (7, str(SAVED["sha256"]))
+    runner.complete(upload["id"])
+    assert ports.store.command(runner.session_id, upload["id"]) is None
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert ports.store.snapshot(runner.session_id) is None

@@ -6,14 +6,14 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.requests import SendMessage
 from headstart.domain.session import Cause, MessageStatus, Status
 from headstart.domain.steps import StepName
-from headstart.usecases.deletion import delete_session
-from headstart.usecases.frames import receive
+from headstart.usecases.delete import delete_session
+from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import stop_orphans, sweep
-from headstart.usecases.messages import send_message
 from headstart.usecases.ports import StartedSandbox
+from headstart.usecases.read import get_session, stream_ticket
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.sessions import get_session, stream_ticket
-from headstart.usecases.viewers import connect_viewer
+from headstart.usecases.talk import send_message
+from headstart.usecases.watch import connect_viewer
 from tests.unit.helpers import Runner, begin, created, running, turn_ended
 
 SAVED = {"bytes": 7, "sha256": "hash", "baseCommit": "b", "headCommit": "h", "skipped": []}

@@ -7,12 +7,12 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
+from headstart.domain.change import Change
 from headstart.domain.errors import TicketRefused
-from headstart.domain.work import Work
-from headstart.usecases.change import change, publish
-from headstart.usecases.frames import receive
-from headstart.usecases.sessions import stream_ticket
-from headstart.usecases.viewers import PAGE_EVENTS, connect_viewer, disconnect
+from headstart.usecases.change import change
+from headstart.usecases.inbox import receive
+from headstart.usecases.read import stream_ticket
+from headstart.usecases.watch import PAGE_EVENTS, connect_viewer, disconnect
 from tests.unit.helpers import created
 
 SUBSCRIBE = json.dumps({"action": "subscribe", "after": 0})
@@ -28,7 +28,7 @@ def event_ids(ports: MemoryPorts, connection_id: str) -> list[int]:
 
 
 def say(ports: MemoryPorts, session_id: str, count: int = 1) -> None:
-    def decide(work: Work) -> None:
+    def decide(work: Change) -> None:
         for number in range(count):
             work.emit(events.SessionAsleep(reason=str(number)))
 
@@ -77,7 +77,7 @@ def test_every_frame_fits_the_gateway(ports: MemoryPorts) -> None:
     connected(ports, session_id)
     receive(ports, "v1", SUBSCRIBE)
 
-    def decide(work: Work) -> None:
+    def decide(work: Change) -> None:
         for _ in range(9):
             work.emit(events.SessionAsleep(reason="ü" * 4000))
 
@@ -146,7 +146,7 @@ def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "nonsense", '{"action":"subscribe","after":-1}',
+    ["", "[]", "{}", "nonsense", "[" * 30_000, '{"action":"subscribe","after":-1}',
      '{"action":"subscribe","after":true}', '{"action":"subscribe","after":"1"}'],
 )  # fmt: skip
 def test_a_first_frame_that_is_wrong_closes_the_connection(ports: MemoryPorts, text: str) -> None:
@@ -161,8 +161,9 @@ def test_a_later_wrong_frame_is_answered_and_nothing_else(ports: MemoryPorts) ->
     session_id = created(ports)
     connected(ports, session_id)
     receive(ports, "v1", SUBSCRIBE)
-    receive(ports, "v1", '{"action":"dance"}')
-    assert frames(ports, "v1")[-1]["code"] == "BadFrame"
+    for text in ('{"action":"dance"}', "[" * 30_000, "9" * 200_000):
+        receive(ports, "v1", text)
+        assert frames(ports, "v1")[-1]["code"] == "BadFrame"
     receive(ports, "v1", '{"action":"ping"}')
     assert frames(ports, "v1")[-1] == {"type": "pong", "lastEventId": 2}
 
@@ -170,14 +171,14 @@ def test_a_later_wrong_frame_is_answered_and_nothing_else(ports: MemoryPorts) ->
 def test_a_viewer_of_a_deleted_session_is_told_and_let_go(ports: MemoryPorts) -> None:
     session_id = created(ports)
     connected(ports, session_id)
-    del ports.store.sessions[session_id]
+    del ports.store.sets[session_id]
     receive(ports, "v1", SUBSCRIBE)
     assert frames(ports, "v1")[-1]["events"][0]["type"] == "session.deleted"
     assert "v1" in ports.sockets.gone
 
 
-def test_publishing_nothing_reads_nothing(ports: MemoryPorts) -> None:
-    publish(ports, "ses_unknown", [])
+def test_who_is_not_known_disconnects_harmlessly(ports: MemoryPorts) -> None:
+    disconnect(ports, "nobody")
     disconnected = ports.store.connection("nobody")
     assert disconnected is None
 
@@ -188,7 +189,7 @@ def test_a_viewer_that_leaves_is_forgotten(ports: MemoryPorts) -> None:
     receive(ports, "v1", SUBSCRIBE)
     connection = ports.store.connection("v1")
     assert connection
-    disconnect(ports, connection)
+    disconnect(ports, connection.connection_id)
     assert ports.store.known == {}
 
 

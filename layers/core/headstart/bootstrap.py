@@ -62,7 +62,11 @@ class Services:
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.dynamodb import DynamoStore  # noqa: PLC0415
 
-        return DynamoStore(make_client("dynamodb"), self.settings.table)
+        return DynamoStore(
+            make_client("dynamodb"),
+            self.settings.table,
+            lambda count: self.metrics.count("RowsUnreadable", count),
+        )
 
     @cached_property
     def machine(self) -> Machine:

@@ -1,54 +1,117 @@
 """The store on DynamoDB: one table, one transaction a change, no scans."""
 
 import json
+import logging
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from headstart.adapters import rows
+from headstart.adapters import layout, rows
 from headstart.adapters.table import Table
 from headstart.adapters.transaction import Cancelled, Writes
-from headstart.domain.connections import Connection, Ticket
+from headstart.domain.change import Change, IdempotencyKey, QuotaChange, RowKey, WorkingSet
+from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import (
     Conflict,
     QuotaExceeded,
+    RowUnreadable,
     ServiceUnavailable,
     SessionNotFound,
+    TicketRefused,
 )
 from headstart.domain.events import Event
-from headstart.domain.model import format_time
+from headstart.domain.model import Model, RowModel, format_time
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
-    Input,
     Message,
-    Output,
     Sandbox,
     Session,
-    SessionConfig,
-    Snapshot,
+    Waiting,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_QUOTA_FULL = "ConditionalCheckFailed"
+_log = logging.getLogger(__name__)
+_M = TypeVar("_M", bound=Model)
+_REFUSED = "ConditionalCheckFailed"
+
+_CARRIED_OVER = 20
+"""Connections that move with their session to where rows lie now: each is one of its writes."""
 
 
 class DynamoStore:
     """The Store port on one table."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        count_unreadable: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._table = Table(client, table)
+        self._count_unreadable = count_unreadable
 
     # Writing sessions.
 
-    def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
+    def load(self, session_id: str) -> WorkingSet:
+        """Return what belongs to a session now, as of one moment."""
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                return layout.working_set(self._table.query(**layout.query(session_id)))
+            except layout.Torn:
+                backoff(attempt)
+            except layout.OldLayout as old:
+                return self._old_set(old.session)
+        raise Conflict(f"session {session_id} kept changing while it was read")
+
+    def _old_set(self, session: Session) -> WorkingSet:
+        """Return the set of a session that nobody has changed since rows lie as they do now.
+
+        SESSION was read first, so what was changed since then can't be committed on.
+        """
+        pk = rows.session_pk(session.session_id)
+        attempt = self._table.get(pk, rows.named_sk(Attempt, session.attempt_number))
+        if attempt is None:
+            raise SessionNotFound()
+        sandbox = self._table.get(pk, "SANDBOX")
+        commands = self._readable(self._children(session.session_id, "COMMAND#"), Command)
+        connections = self._readable(self._children(session.session_id, "CONNECTION#"), Connection)
+        # The runner's first; a viewer that is left out is told to come again.
+        connections.sort(key=lambda connection: connection.role is Role.VIEWER)
+        return WorkingSet(
+            session=session,
+            attempt=rows.decode(attempt, Attempt),
+            sandbox=rows.decode(sandbox, Sandbox) if sandbox else None,
+            commands={
+                c.command_id: c
+                for c in commands
+                if not c.answered and c.attempt_number == session.attempt_number
+            },
+            connections={c.connection_id: c for c in connections[:_CARRIED_OVER] if c.is_open},
+            receipt=layout.Receipt(None),
+        )
+
+    def named(self, session_id: str, keys: Iterable[RowKey]) -> dict[RowKey, RowModel | None]:
+        """Return rows beside the working set by their names."""
+        places = {name: rows.named_key(session_id, name.model, name.name) for name in keys}
+        items = self._table.get_all(list({str(p): p for p in places.values()}.values()))
+        found = {str(rows.key_of(item)): item for item in items}
+        read: dict[RowKey, RowModel | None] = {}
+        for name, place in places.items():
+            item = found.get(str(place))
+            read[name] = rows.decode(item, name.model) if item else None
+        return read
+
+    def create(self, change: Change, ticket: Ticket) -> IdempotencyKey | None:
         """Write a new session whole; conflicts on the owner's quota are retried with jitter."""
         writes = self._table.writes()
-        writes.put(rows.session_item(work.session), "attribute_not_exists(pk)")
-        self._add_children(writes, work, quota)
+        change.receipt = layout.Receipt({})
+        self._add_session(writes, change, "attribute_not_exists(pk)", None)
+        self._add_owned(writes, change, LINE_LENGTH)
         writes.put(rows.ticket_item(ticket))
         for attempt in range(CONFLICT_TRIES):
             try:
@@ -56,63 +119,85 @@ class DynamoStore:
             except Cancelled as cancelled:
                 if used := cancelled.item_of(writes.key_index):
                     return rows.decode(used, IdempotencyKey)
-                if cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                    raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+                if cancelled.code_of(writes.quota_index) == _REFUSED:
+                    raise _quota_exceeded(change) from None
                 backoff(attempt)
             else:
                 return None
         raise ServiceUnavailable("the table kept refusing the transaction")
 
-    def commit(self, work: Work, quota: int) -> None:
+    def commit(self, change: Change) -> None:
         """Write a change whole, on the condition that the session is as it was read."""
-        read = work.session.version
-        work.session.version = read + 1
+        read = change.session.version
+        change.session.version = read + 1
         writes = self._table.writes()
-        writes.put(
-            rows.session_item(work.session),
-            "version = :read",
-            {":read": {"N": str(read)}},
-            return_old=True,
-        )
-        self._add_children(writes, work, quota)
+        self._add_session(writes, change, "version = :read", {":read": {"N": str(read)}})
+        self._add_owned(writes, change, None)
+        if change.burnt:
+            place = rows.key(f"TICKET#{change.burnt}", "TICKET")
+            writes.ticket_index = writes.delete(place, "attribute_exists(pk)")
         try:
             self._table.transact(writes)
         except Cancelled as cancelled:
-            if cancelled.code_of(0) == "ConditionalCheckFailed" and not cancelled.item_of(0):
+            is_other = cancelled.code_of(0) == _REFUSED
+            if is_other and not cancelled.item_of(0):
                 raise SessionNotFound() from None
-            only_quota = cancelled.code_of(0) != "ConditionalCheckFailed"
-            if only_quota and cancelled.code_of(writes.quota_index) == _QUOTA_FULL:
-                raise QuotaExceeded(f"at most {quota} sessions may be active") from None
+            if not is_other and cancelled.code_of(writes.ticket_index) == _REFUSED:
+                raise TicketRefused("the ticket was used") from None
+            if not is_other and cancelled.code_of(writes.quota_index) == _REFUSED:
+                raise _quota_exceeded(change) from None
             raise Conflict("the session changed meanwhile") from None
 
-    def _add_children(self, writes: Writes, work: Work, quota: int) -> None:
-        session = work.session
-        for row in work.rows:
-            writes.put(rows.row_item(session.session_id, row))
-        if work.persisted_events:
-            writes.put(rows.events_item(session.session_id, work.persisted_events))
-        if work.key:
+    def _add_session(
+        self, writes: Writes, change: Change, condition: str, values: rows.Item | None
+    ) -> None:
+        """Add SESSION and all rows in its partition."""
+        session = change.session
+        hot, versions = layout.written(change)
+        item = layout.session_item(session, versions)
+        writes.put(item, condition, values, return_old=values is not None)
+        for row in hot:
+            writes.put(layout.hot_item(session, row))
+        for gone in change.gone:
+            writes.delete(rows.key(rows.session_pk(session.session_id), layout.hot_sk(gone)))
+        for beside in [*change.closed, *(r for r in change.rows if not layout.is_hot(r))]:
+            writes.put(rows.row_item(session.session_id, beside))
+        if change.persisted_events:
+            writes.put(rows.events_item(session.session_id, change.persisted_events))
+
+    def _add_owned(self, writes: Writes, change: Change, line_length: int | None) -> None:
+        """Add what is the owner's: the use of a key, a place, or one in line."""
+        owner = change.session.owner
+        if change.key:
             writes.key_index = writes.put(
-                rows.key_item(session.owner, work.key),
+                rows.key_item(owner, change.key),
                 "attribute_not_exists(pk) OR expires < :now",
-                {":now": rows.epoch(work.now)},
+                {":now": rows.epoch(change.now)},
                 return_old=True,
             )
-        if work.quota is QuotaChange.JOIN:
-            writes.quota_index = writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "ADD active :id",
-                {":id": {"SS": [session.session_id]}, ":limit": {"N": str(quota)}},
-                "attribute_not_exists(active) OR size(active) < :limit",
-            )
-        elif work.quota is QuotaChange.LEAVE:
-            writes.update(
-                rows.key(rows.owner_pk(session.owner), "QUOTA"),
-                "DELETE active :id",
-                {":id": {"SS": [session.session_id]}},
-            )
+        if left := change.left_line:
+            writes.delete(rows.key_of(rows.waiting_item(owner, left)))
+        if joined := change.joined_line:
+            writes.put(rows.waiting_item(owner, joined))
+        _add_place(writes, change, line_length)
 
     # Reading sessions.
+
+    def _readable(self, items: list[rows.Item], model: type[_M]) -> list[_M]:
+        """Return what can be read; one row of a newer version shall not hide all others."""
+        return [row for _, row in self._readable_with_pk(items, model)]
+
+    def _readable_with_pk(self, items: list[rows.Item], model: type[_M]) -> list[tuple[str, _M]]:
+        found: list[tuple[str, _M]] = []
+        for item in items:
+            pk = item["pk"]["S"]
+            try:
+                found.append((pk, rows.decode(item, model)))
+            except RowUnreadable:
+                _log.exception("left out a row of %s", pk)
+        if len(found) < len(items):
+            self._count_unreadable(len(items) - len(found))
+        return found
 
     def _require(self, session_id: str, sk: str) -> rows.Item:
         item = self._table.get(rows.session_pk(session_id), sk)
@@ -152,12 +237,26 @@ class DynamoStore:
             Limit=limit,
         )
         found = answer["Items"]
-        by_pk = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
-        sessions = [
-            rows.decode(by_pk[i["pk"]["S"]], Session) for i in found if i["pk"]["S"] in by_pk
-        ]
+        items = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
+        sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
         return sessions, found[-1]["created"]["S"] if more else None
+
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions, wherever their rows lie."""
+        here = {rows.session_pk(s.session_id): layout.ATTEMPT for s in sessions}
+        found = self._attempts(here)
+        old = {
+            rows.session_pk(s.session_id): rows.named_sk(Attempt, s.attempt_number)
+            for s in sessions
+            if rows.session_pk(s.session_id) not in found
+        }
+        found |= self._attempts(old)
+        return {pk.partition("#")[2]: attempt for pk, attempt in found.items()}
+
+    def _attempts(self, places: dict[str, str]) -> dict[str, Attempt]:
+        items = self._table.get_all([rows.key(pk, sk) for pk, sk in places.items()])
+        return dict(self._readable_with_pk(items, Attempt))
 
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:
         """Return ids of a shard's sessions whose time has come."""
@@ -172,59 +271,15 @@ class DynamoStore:
         )
         return [item["pk"]["S"].partition("#")[2] for item in answer["Items"]]
 
-    def attempt(self, session_id: str, number: int) -> Attempt:
-        """Return an attempt."""
-        return rows.decode(self._require(session_id, rows.attempt_sk(number)), Attempt)
-
-    def config(self, session_id: str) -> SessionConfig:
-        """Return what was asked for."""
-        return rows.decode(self._require(session_id, "CONFIG"), SessionConfig)
-
-    def message(self, session_id: str, number: int) -> Message:
-        """Return a message."""
-        return rows.decode(self._require(session_id, rows.message_sk(number)), Message)
-
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages above a number, in order."""
-        items = self._table.query(**_messages_above(session_id, after))
-        return [rows.decode(item, Message) for item in items]
+        return self._readable(self._table.query(**_messages_above(session_id, after)), Message)
 
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
         """Return one page, which DynamoDB ends after 1 MB."""
         answer = self._table.page(Limit=limit + 1, **_messages_above(session_id, after))
-        page = [rows.decode(item, Message) for item in answer["Items"][:limit]]
+        page = self._readable(answer["Items"][:limit], Message)
         return page, len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
-
-    def command(self, session_id: str, command_id: str) -> Command | None:
-        """Return a command."""
-        item = self._table.get(rows.session_pk(session_id), rows.command_sk(command_id))
-        return rows.decode(item, Command) if item else None
-
-    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
-        """Return the commands whose id begins so, oldest first."""
-        items = self._children(session_id, rows.command_sk(prefix))
-        found = [rows.decode(item, Command) for item in items]
-        return sorted(found, key=lambda row: row.created_at)
-
-    def sandbox(self, session_id: str) -> Sandbox | None:
-        """Return the session's sandbox."""
-        item = self._table.get(rows.session_pk(session_id), "SANDBOX")
-        return rows.decode(item, Sandbox) if item else None
-
-    def snapshot(self, session_id: str) -> Snapshot | None:
-        """Return the last good snapshot."""
-        item = self._table.get(rows.session_pk(session_id), "SNAPSHOT")
-        return rows.decode(item, Snapshot) if item else None
-
-    def input(self, session_id: str, request_id: str) -> Input | None:
-        """Return something the agent asked."""
-        item = self._table.get(rows.session_pk(session_id), rows.input_sk(request_id))
-        return rows.decode(item, Input) if item else None
-
-    def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
-        """Return what is kept of a step's output."""
-        item = self._table.get(rows.session_pk(session_id), rows.output_sk(attempt_number, step))
-        return rows.decode(item, Output) if item else None
 
     def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
         """Return one page, at most 1 MB; the first batch is trimmed to what was asked."""
@@ -244,12 +299,6 @@ class DynamoStore:
             page += [e for e in rows.decode_events(batches.pop(0)) if (e.event_id or 0) > after]
         return page, bool(batches or answer.get("LastEvaluatedKey"))
 
-    def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
-        """Return a key that has not expired."""
-        item = self._table.get(rows.owner_pk(owner), f"KEY#{key}")
-        used = rows.decode(item, IdempotencyKey) if item else None
-        return used if used and used.expires_at > now else None
-
     def forget_key(self, owner: str, used: IdempotencyKey) -> None:
         """Forget a key, unless it stands for another session by now."""
         self._table.delete_if(
@@ -268,15 +317,43 @@ class DynamoStore:
         ids = {":ids": {"SS": sorted(session_ids)}}
         self._table.update(rows.key(rows.owner_pk(owner), "QUOTA"), "DELETE active :ids", ids)
 
-    def durations(self, git_url: str) -> dict[str, int]:
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        answer = self._table.page(
+            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+            ExpressionAttributeValues={
+                ":pk": {"S": rows.owner_pk(owner)},
+                ":sk": {"S": rows.LINE},
+            },
+            ConsistentRead=True,
+        )
+        return self._readable(answer["Items"], Waiting)
+
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take a place out of the line, and out of the number of those who wait."""
+        writes = self._table.writes()
+        writes.delete(rows.key_of(rows.waiting_item(owner, waiting)), "attribute_exists(pk)")
+        writes.update(
+            rows.key(rows.owner_pk(owner), "QUOTA"), "ADD waiting :change", {":change": {"N": "-1"}}
+        )
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                return self._table.transact(writes)
+            except Cancelled as cancelled:
+                if "ConditionalCheckFailed" in cancelled.codes:
+                    return None
+                backoff(attempt)
+        raise Conflict("the line kept changing")
+
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""
-        item = self._table.get(rows.repository_pk(git_url), "DURATIONS")
+        item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
         found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
         return found
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository."""
-        key = rows.key(rows.repository_pk(git_url), "DURATIONS")
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of an owner's repository."""
+        key = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
         self._table.put({**key, "data": {"S": json.dumps(durations)}})
 
     # Tickets and connections.
@@ -291,47 +368,18 @@ class DynamoStore:
         return rows.decode(item, Ticket) if item else None
 
     def put_connection(self, connection: Connection) -> None:
-        """Write a connection that is opening."""
-        writes = self._table.writes()
-        for item in rows.connection_items(connection):
-            writes.put(item)
-        self._table.transact_at_last(writes)
-
-    def open_connection(self, connection: Connection) -> bool:
-        """Open a connection and burn its ticket, together or not at all."""
-        connection.is_open = True
-        writes = self._table.writes()
-        for item in rows.connection_items(connection):
-            writes.put(item)
-        if connection.role.value == "viewer":
-            writes.delete(
-                rows.key(f"TICKET#{connection.credential}", "TICKET"), "attribute_exists(pk)"
-            )
-        try:
-            self._table.transact(writes)
-        except Cancelled as cancelled:
-            connection.is_open = False
-            if "ConditionalCheckFailed" in cancelled.codes:
-                return False
-            raise Conflict("the connection is being changed") from None
-        return True
+        """Write whose a connection is."""
+        self._table.put(rows.connection_item(connection))
 
     def connection(self, connection_id: str) -> Connection | None:
-        """Return a connection."""
-        item = self._table.get(f"CONNECTION#{connection_id}", "CONNECTION")
+        """Return whose a connection is."""
+        place = rows.connection_key(connection_id)
+        item = self._table.get(place["pk"]["S"], place["sk"]["S"])
         return rows.decode(item, Connection) if item else None
 
-    def connections(self, session_id: str) -> list[Connection]:
-        """Return a session's connections."""
-        items = self._children(session_id, "CONNECTION#")
-        return [rows.decode(item, Connection) for item in items]
-
-    def remove_connection(self, connection: Connection) -> None:
-        """Forget a connection."""
-        writes = self._table.writes()
-        for key in rows.connection_keys(connection):
-            writes.delete(key)
-        self._table.transact_at_last(writes)
+    def remove_connection(self, connection_id: str) -> None:
+        """Forget whose a connection was."""
+        self._table.delete(rows.connection_key(connection_id))
 
     # Deleting.
 
@@ -361,8 +409,47 @@ def _messages_above(session_id: str, after: int) -> dict[str, Any]:
         "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
         "ExpressionAttributeValues": {
             ":pk": {"S": rows.session_pk(session_id)},
-            ":first": {"S": rows.message_sk(after + 1)},
+            ":first": {"S": rows.named_sk(Message, after + 1)},
             ":last": {"S": "MESSAGE#~"},
         },
         "ConsistentRead": True,
     }
+
+
+def _add_place(writes: Writes, change: Change, line_length: int | None) -> None:
+    """Add the one update of the owner's QUOTA row: the set of places, and how many wait.
+
+    Whoever has no place yet may not overtake: while others wait it is refused, unless it comes out
+    of the line itself. `line_length` is how many may wait, None for any number.
+    """
+    waiting = (1 if change.joined_line else 0) - (1 if change.left_line else 0)
+    own = change.session.session_id
+    verbs: dict[str, list[str]] = {}
+    values: dict[str, Any] = {}
+    condition: str | None = None
+    if change.quota:
+        verbs["ADD" if change.quota is QuotaChange.JOIN else "DELETE"] = ["active :ids"]
+        values[":ids"] = {"SS": [own]}
+    if waiting:
+        verbs.setdefault("ADD", []).append("waiting :change")
+        values[":change"] = {"N": str(waiting)}
+    if change.quota is QuotaChange.JOIN:
+        condition = "attribute_not_exists(active) OR size(active) < :limit"
+        values |= {":own": {"S": own}, ":limit": {"N": str(change.policy.active_sessions)}}
+        if not change.left_line:
+            condition = f"({condition}) AND (attribute_not_exists(waiting) OR waiting < :most)"
+            values[":most"] = {"N": "1"}
+        condition = f"contains(active, :own) OR ({condition})"
+    elif change.joined_line and line_length is not None:
+        condition = "attribute_not_exists(waiting) OR waiting < :most"
+        values[":most"] = {"N": str(line_length)}
+    if verbs:
+        expression = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in verbs.items())
+        quota_row = rows.key(rows.owner_pk(change.session.owner), "QUOTA")
+        writes.quota_index = writes.update(quota_row, expression, values, condition)
+
+
+def _quota_exceeded(change: Change) -> QuotaExceeded:
+    if change.joined_line:
+        return QuotaExceeded(f"at most {LINE_LENGTH} sessions may wait for a place")
+    return QuotaExceeded(f"at most {change.policy.active_sessions} sessions may be active")

@@ -1,27 +1,29 @@
 """The store in memory, for tests: one contract suite runs against it and the one on DynamoDB."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from headstart.adapters.rows import (
-    attempt_sk,
-    check_count,
-    command_sk,
-    input_sk,
-    message_sk,
-    output_sk,
-    row_sk,
+from headstart.adapters.rows import check_count, named_sk, row_sk
+from headstart.domain.change import (
+    Change,
+    IdempotencyKey,
+    QuotaChange,
+    RowKey,
+    WorkingSet,
 )
-from headstart.domain.connections import Connection, Role, Ticket
+from headstart.domain.connections import Connection, Ticket
 from headstart.domain.errors import (
     ChangeRefused,
     Conflict,
     QuotaExceeded,
     SessionNotFound,
+    TicketRefused,
 )
 from headstart.domain.events import Event
-from headstart.domain.model import Model
+from headstart.domain.model import RowModel
+from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
     Command,
@@ -32,10 +34,10 @@ from headstart.domain.session import (
     Session,
     SessionConfig,
     Snapshot,
+    Waiting,
 )
-from headstart.domain.work import IdempotencyKey, QuotaChange, Work
 
-_M = TypeVar("_M", bound=Model)
+_M = TypeVar("_M", bound=RowModel)
 _PAGE_BYTES = 1024 * 1024
 
 
@@ -43,65 +45,129 @@ class MemoryStore:
     """The Store port; rows are copied in and out, so nobody shares what they hold."""
 
     def __init__(self) -> None:
-        self.sessions: dict[str, Session] = {}
-        self.rows: dict[str, dict[str, Model]] = defaultdict(dict)
+        self.sets: dict[str, WorkingSet] = {}
+        self.rows: dict[str, dict[str, RowModel]] = defaultdict(dict)
         self.event_log: dict[str, list[Event]] = defaultdict(list)
         self.quota: dict[str, set[str]] = defaultdict(set)
+        self.lines: dict[str, list[Waiting]] = defaultdict(list)
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
-        self.known_durations: dict[str, dict[str, int]] = {}
+        self.known_durations: dict[tuple[str, str], dict[str, int]] = {}
         self.commits = 0
 
-    def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
+    # A session's changes.
+
+    def load(self, session_id: str) -> WorkingSet:
+        """Return what belongs to a session now."""
+        found = self._set(session_id)
+        return WorkingSet(
+            session=found.session.model_copy(deep=True),
+            attempt=found.attempt.model_copy(deep=True),
+            sandbox=found.sandbox and found.sandbox.model_copy(deep=True),
+            commands={i: c.model_copy(deep=True) for i, c in found.commands.items()},
+            connections={i: c.model_copy() for i, c in found.connections.items()},
+        )
+
+    def _set(self, session_id: str) -> WorkingSet:
+        if session_id not in self.sets:
+            raise SessionNotFound()
+        return self.sets[session_id]
+
+    def named(self, session_id: str, keys: Iterable[RowKey]) -> dict[RowKey, RowModel | None]:
+        """Return rows beside the working set."""
+        return {name: self._named(session_id, name) for name in keys}
+
+    def _named(self, session_id: str, name: RowKey) -> RowModel | None:
+        if name.model is IdempotencyKey:
+            owner, used = name.name
+            return self.keys.get((str(owner), str(used)))
+        found = self.rows[session_id].get(named_sk(name.model, *name.name))
+        return found.model_copy(deep=True) if found else None
+
+    def create(self, change: Change, ticket: Ticket) -> IdempotencyKey | None:
         """Write a new session whole."""
-        owner = work.session.owner
-        if work.key and (used := self.key(owner, work.key.key, work.now)):
+        owner = change.session.owner
+        if change.key and (used := self.key(owner, change.key.key, change.now)):
             return used
-        self._check_quota(work, quota)
-        self._write(work)
+        self._check_quota(change, LINE_LENGTH)
+        self._write(change)
         self.put_ticket(ticket)
         return None
 
-    def commit(self, work: Work, quota: int) -> None:
+    def commit(self, change: Change) -> None:
         """Write a change whole."""
-        stored = self.session(work.session.session_id)
-        if stored.version != work.session.version:
+        stored = self._set(change.session.session_id).session
+        if stored.version != change.session.version:
             raise Conflict()
-        if work.key and self.key(stored.owner, work.key.key, work.now):
+        if change.key and self.key(stored.owner, change.key.key, change.now):
             raise Conflict()
-        self._check_quota(work, quota)
-        work.session.version += 1
-        self._write(work)
+        if change.burnt and change.burnt not in self.tickets:
+            raise TicketRefused("the ticket was used")
+        self._check_quota(change)
+        change.session.version += 1
+        self._write(change)
 
-    def _check_quota(self, work: Work, quota: int) -> None:
-        active = self.quota[work.session.owner]
-        if work.quota is QuotaChange.JOIN and len(active) >= quota:
+    def _check_quota(self, change: Change, line_length: int | None = None) -> None:
+        owner, own = change.session.owner, change.session.session_id
+        active, line = self.quota[owner], self.lines[owner]
+        quota = change.policy.active_sessions
+        full = len(active) >= quota or (line and not change.left_line)
+        if change.quota is QuotaChange.JOIN and own not in active and full:
             raise QuotaExceeded(f"at most {quota} sessions may be active")
+        if change.joined_line and line_length is not None and len(line) >= line_length:
+            raise QuotaExceeded(f"at most {line_length} sessions may wait for a place")
 
-    def _write(self, work: Work) -> None:
-        session = work.session
-        parts = (session, *work.rows, work.persisted_events, work.key, work.quota)
-        check_count(sum(1 for part in parts if part))
-        if len({row_sk(row) for row in work.rows}) < len(work.rows):
+    def _write(self, change: Change) -> None:
+        session = change.session
+        left, joined = change.left_line, change.joined_line
+        place = change.quota or left or joined
+        parts = (session, *change.rows, *change.gone, *change.closed, change.persisted_events)
+        more = (change.key, change.burnt, place, left, joined)
+        check_count(sum(1 for part in (*parts, *more) if part))
+        beside = [row for row in change.rows if not isinstance(row, _HOT)]
+        if len({row_sk(row) for row in beside}) < len(beside):
             raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
-        self.sessions[session.session_id] = session.model_copy(deep=True)
-        for row in work.rows:
+        self.sets[session.session_id] = WorkingSet(
+            session=session,
+            attempt=change.attempt,
+            sandbox=change.sandbox,
+            commands=change.commands,
+            connections=change.connections,
+        )
+        self.sets[session.session_id] = self.load(session.session_id)
+        for row in [*change.closed, *beside]:
             self.rows[session.session_id][row_sk(row)] = row.model_copy(deep=True)
-        self.event_log[session.session_id] += work.persisted_events
-        if work.key:
-            self.keys[session.owner, work.key.key] = work.key
-        if work.quota is QuotaChange.JOIN:
+        self.event_log[session.session_id] += change.persisted_events
+        if change.key:
+            self.keys[session.owner, change.key.key] = change.key
+        if change.burnt:
+            self.tickets.pop(change.burnt, None)
+        if left:
+            self.lines[session.owner].remove(left)
+        if joined:
+            self.lines[session.owner].append(joined)
+        if change.quota is QuotaChange.JOIN:
             self.quota[session.owner].add(session.session_id)
-        elif work.quota is QuotaChange.LEAVE:
+        elif change.quota is QuotaChange.LEAVE:
             self.quota[session.owner].discard(session.session_id)
+
+    # What is only read.
+
+    @property
+    def sessions(self) -> dict[str, Session]:
+        """All sessions, as they are stored."""
+        return {session_id: found.session for session_id, found in self.sets.items()}
 
     def session(self, session_id: str) -> Session:
         """Return a session."""
-        if session_id not in self.sessions:
-            raise SessionNotFound()
-        return self.sessions[session_id].model_copy(deep=True)
+        return self._set(session_id).session.model_copy(deep=True)
+
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of sessions."""
+        found = {s.session_id: self.sets.get(s.session_id) for s in sessions}
+        return {i: known.attempt.model_copy(deep=True) for i, known in found.items() if known}
 
     def sessions_of(
         self, owner: str, cursor: str | None, limit: int
@@ -121,35 +187,17 @@ class MemoryStore:
         due = [s for s in self.sessions.values() if s.due_at and s.due_at <= now]
         return [s.session_id for s in due][:limit] if shard == 0 else []
 
-    def _row(self, session_id: str, sk: str, model: type[_M]) -> _M | None:
-        found = self.rows[session_id].get(sk)
-        return found.model_copy(deep=True) if isinstance(found, model) else None
-
-    def _require(self, session_id: str, sk: str, model: type[_M]) -> _M:
-        found = self._row(session_id, sk, model)
-        if found is None:
-            raise SessionNotFound()
-        return found
-
-    def _all(self, session_id: str, model: type[_M]) -> list[_M]:
-        rows = self.rows[session_id].values()
-        return [row.model_copy(deep=True) for row in rows if isinstance(row, model)]
-
-    def attempt(self, session_id: str, number: int) -> Attempt:
-        """Return an attempt."""
-        return self._require(session_id, attempt_sk(number), Attempt)
-
-    def config(self, session_id: str) -> SessionConfig:
-        """Return what was asked for."""
-        return self._require(session_id, "CONFIG", SessionConfig)
-
-    def message(self, session_id: str, number: int) -> Message:
-        """Return a message."""
-        return self._require(session_id, message_sk(number), Message)
-
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages above a number."""
-        found = [m for m in self._all(session_id, Message) if m.number > after]
+        found = [
+            m
+            for m in [
+                m.model_copy(deep=True)
+                for m in self.rows[session_id].values()
+                if isinstance(m, Message)
+            ]
+            if m.number > after
+        ]
         return sorted(found, key=lambda message: message.number)
 
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
@@ -161,32 +209,6 @@ class MemoryStore:
             page.append(rest.pop(0))
             size += len(page[-1].model_dump_json().encode())
         return page, bool(rest)
-
-    def command(self, session_id: str, command_id: str) -> Command | None:
-        """Return a command."""
-        return self._row(session_id, command_sk(command_id), Command)
-
-    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
-        """Return the commands whose id begins so."""
-        found = self._all(session_id, Command)
-        found = [row for row in found if row.command_id.startswith(prefix)]
-        return sorted(found, key=lambda row: row.created_at)
-
-    def sandbox(self, session_id: str) -> Sandbox | None:
-        """Return the sandbox."""
-        return self._row(session_id, "SANDBOX", Sandbox)
-
-    def snapshot(self, session_id: str) -> Snapshot | None:
-        """Return the last good snapshot."""
-        return self._row(session_id, "SNAPSHOT", Snapshot)
-
-    def input(self, session_id: str, request_id: str) -> Input | None:
-        """Return something the agent asked."""
-        return self._row(session_id, input_sk(request_id), Input)
-
-    def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
-        """Return what is kept of a step's output."""
-        return self._row(session_id, output_sk(attempt_number, step), Output)
 
     def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
         """Return a page of events."""
@@ -212,13 +234,22 @@ class MemoryStore:
         """Have sessions not count any more."""
         self.quota[owner] -= session_ids
 
-    def durations(self, git_url: str) -> dict[str, int]:
-        """Return how long each step took before."""
-        return dict(self.known_durations.get(git_url, {}))
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits, the first first."""
+        return sorted(self.lines[owner], key=lambda waiting: (waiting.since, waiting.session_id))
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository."""
-        self.known_durations[git_url] = dict(durations)
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for."""
+        if waiting in self.lines[owner]:
+            self.lines[owner].remove(waiting)
+
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
+        """Return how long each step took before."""
+        return dict(self.known_durations.get((owner, git_url), {}))
+
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of an owner's repository."""
+        self.known_durations[owner, git_url] = dict(durations)
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""
@@ -229,29 +260,17 @@ class MemoryStore:
         return self.tickets.get(ticket_hash)
 
     def put_connection(self, connection: Connection) -> None:
-        """Write a connection."""
+        """Write whose a connection is."""
         self.known[connection.connection_id] = connection.model_copy()
 
-    def open_connection(self, connection: Connection) -> bool:
-        """Open a connection and burn its ticket."""
-        if connection.role is Role.VIEWER and not self.tickets.pop(connection.credential, None):
-            return False
-        connection.is_open = True
-        self.put_connection(connection)
-        return True
-
     def connection(self, connection_id: str) -> Connection | None:
-        """Return a connection."""
+        """Return whose a connection is."""
         found = self.known.get(connection_id)
         return found.model_copy() if found else None
 
-    def connections(self, session_id: str) -> list[Connection]:
-        """Return a session's connections."""
-        return [c.model_copy() for c in self.known.values() if c.session_id == session_id]
-
-    def remove_connection(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self.known.pop(connection.connection_id, None)
+    def remove_connection(self, connection_id: str) -> None:
+        """Forget whose a connection was."""
+        self.known.pop(connection_id, None)
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete rows, the session last."""
@@ -261,5 +280,72 @@ class MemoryStore:
         if rows:
             return False
         self.event_log.pop(session_id, None)
-        self.sessions.pop(session_id, None)
+        self.sets.pop(session_id, None)
         return True
+
+    # What tests look at.
+
+    def _of(self, session_id: str, model: type[_M], *name: str | int) -> _M | None:
+        found = self._named(session_id, RowKey(model, name))
+        return found if isinstance(found, model) else None
+
+    def attempt(self, session_id: str, number: int) -> Attempt:
+        """Return an attempt, the present one or an earlier one."""
+        present = self._set(session_id).attempt
+        if present.number == number:
+            return present.model_copy(deep=True)
+        found = self._of(session_id, Attempt, number)
+        if found is None:
+            raise SessionNotFound()
+        return found
+
+    def config(self, session_id: str) -> SessionConfig:
+        """Return what was asked for."""
+        found = self._of(session_id, SessionConfig)
+        if found is None:
+            raise SessionNotFound()
+        return found
+
+    def message(self, session_id: str, number: int) -> Message:
+        """Return a message."""
+        found = self._of(session_id, Message, number)
+        if found is None:
+            raise SessionNotFound()
+        return found
+
+    def sandbox(self, session_id: str) -> Sandbox | None:
+        """Return the session's sandbox."""
+        return self.load(session_id).sandbox if session_id in self.sets else None
+
+    def command(self, session_id: str, command_id: str) -> Command | None:
+        """Return a command that has not gone."""
+        return self.load(session_id).commands.get(command_id)
+
+    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
+        """Return the commands that have not gone and whose id begins so, oldest first."""
+        known = self.load(session_id).commands.values()
+        found = [c for c in known if c.command_id.startswith(prefix)]
+        return sorted(found, key=lambda command: command.created_at)
+
+    def open_commands(self, session_id: str) -> list[Command]:
+        """Return the commands that are not answered."""
+        return [c for c in self.commands(session_id) if not c.answered]
+
+    def connections(self, session_id: str) -> list[Connection]:
+        """Return who is connected."""
+        return list(self.load(session_id).connections.values())
+
+    def input(self, session_id: str, request_id: str) -> Input | None:
+        """Return something the agent asked."""
+        return self._of(session_id, Input, request_id)
+
+    def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
+        """Return what is kept of a step's output."""
+        return self._of(session_id, Output, attempt_number, step)
+
+    def snapshot(self, session_id: str) -> Snapshot | None:
+        """Return the last good snapshot."""
+        return self._of(session_id, Snapshot)
+
+
+_HOT = (Attempt, Sandbox, Command, Connection)

@@ -11,27 +11,29 @@ import zlib
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
+from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
-from headstart.domain.errors import ChangeRefused
+from headstart.domain.errors import ChangeRefused, RowUnreadable
 from headstart.domain.events import Event
-from headstart.domain.model import Model, format_time
+from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import (
     Attempt,
-    Command,
     Input,
     Message,
     Output,
-    Sandbox,
     Session,
     SessionConfig,
     Snapshot,
+    Waiting,
 )
-from headstart.domain.work import IdempotencyKey, Row
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)
 
+LINE = "LINE#"
 BY_OWNER = "byOwner"
 BY_DUE = "byDue"
 
@@ -60,9 +62,9 @@ def owner_pk(owner: str) -> str:
     return f"USER#{owner}"
 
 
-def repository_pk(git_url: str) -> str:
-    """Return the partition of what is remembered of a repository."""
-    return f"REPOSITORY#{hashlib.sha256(git_url.encode()).hexdigest()}"
+def durations_sk(git_url: str) -> str:
+    """Return the sort key, under an owner, of how long a repository's steps took."""
+    return f"DURATIONS#{hashlib.sha256(git_url.encode()).hexdigest()}"
 
 
 def due_pk(shard: int) -> str:
@@ -75,84 +77,81 @@ def epoch(moment: datetime) -> dict[str, str]:
     return {"N": str(int(moment.timestamp()))}
 
 
-def _item(pk: str, sk: str, model: Model) -> Item:
+def item(pk: str, sk: str, model: Model) -> Item:
+    """Return a row."""
     data = model.model_dump_json(by_alias=True, exclude_none=True)
     return {**key(pk, sk), "data": {"S": data}}
 
 
 def decode(item: Item, model: type[_M]) -> _M:
-    """Return the model a row holds."""
-    return model.model_validate_json(item["data"]["S"])
+    """Return the model a row holds; raises RowUnreadable."""
+    try:
+        return model.model_validate_json(item["data"]["S"])
+    except ValidationError as error:
+        # Its fields only: what stands in them may be the user's secrets.
+        fields = sorted({str(wrong["loc"][0]) for wrong in error.errors() if wrong["loc"]})
+    name, where = model.__name__, ", ".join(fields) or "no JSON"
+    raise RowUnreadable(f"{name} can't be read; a newer version may have written it: {where}")
 
 
 def session_item(session: Session) -> Item:
     """Return the SESSION row, with its place in the owner's list and in the due index."""
-    item = _item(session_pk(session.session_id), "SESSION", session)
-    item["version"] = {"N": str(session.version)}
-    item["status"] = {"S": session.status.value}
-    item["owner"] = {"S": owner_pk(session.owner)}
-    item["created"] = {"S": f"{format_time(session.created_at)}#{session.session_id}"}
+    found = item(session_pk(session.session_id), "SESSION", session)
+    found["version"] = {"N": str(session.version)}
+    found["status"] = {"S": session.status.value}
+    found["owner"] = {"S": owner_pk(session.owner)}
+    found["created"] = {"S": f"{format_time(session.created_at)}#{session.session_id}"}
     if session.due_at:
         shard = zlib.crc32(session.session_id.encode()) % DUE_SHARDS
-        item["due"] = {"S": due_pk(shard)}
-        item["dueAt"] = {"S": format_time(session.due_at)}
-    return item
+        found["due"] = {"S": due_pk(shard)}
+        found["dueAt"] = {"S": format_time(session.due_at)}
+    return found
 
 
-def row_sk(row: Row) -> str:  # noqa: PLR0911  one kind a line
-    """Return the sort key of a row a session owns."""
+def row_sk(row: RowModel) -> str:
+    """Return the sort key of a row beside the working set."""
     match row:
-        case SessionConfig():
-            return "CONFIG"
-        case Attempt():
-            return attempt_sk(row.number)
-        case Message():
-            return message_sk(row.number)
-        case Command():
-            return command_sk(row.command_id)
+        case SessionConfig() | Snapshot():
+            return named_sk(type(row))
+        case Attempt() | Message():
+            return named_sk(type(row), row.number)
         case Input():
-            return input_sk(row.request_id)
-        case Sandbox():
-            return "SANDBOX"
-        case Snapshot():
-            return "SNAPSHOT"
+            return named_sk(Input, row.request_id)
         case Output():
-            return output_sk(row.attempt_number, row.step.value)
+            return named_sk(Output, row.attempt_number, row.step.value)
+        case _:
+            raise ValueError(f"{type(row).__name__} has no place beside the working set")
 
 
-def attempt_sk(number: int) -> str:
-    """Return an attempt's sort key."""
-    return f"ATTEMPT#{number:04d}"
+def named_sk(model: type[RowModel], *name: str | int) -> str:
+    """Return the sort key of a row beside the working set, by its kind and what names it."""
+    patterns: dict[type[RowModel], str] = {
+        SessionConfig: "CONFIG",
+        Snapshot: "SNAPSHOT",
+        Attempt: "ATTEMPT#{:04d}",
+        Message: "MESSAGE#{:06d}",
+        Input: "INPUT#{}",
+        Output: "OUTPUT#{:04d}#{}",
+    }
+    return patterns[model].format(*name)
 
 
-def message_sk(number: int) -> str:
-    """Return a message's sort key."""
-    return f"MESSAGE#{number:06d}"
+def named_key(session_id: str, model: type[RowModel], name: tuple[str | int, ...]) -> Item:
+    """Return the primary key of a row that is asked for by name."""
+    if model is IdempotencyKey:
+        owner, used = name
+        return key(owner_pk(str(owner)), f"KEY#{used}")
+    return key(session_pk(session_id), named_sk(model, *name))
 
 
-def command_sk(command_id: str) -> str:
-    """Return a command's sort key."""
-    return f"COMMAND#{command_id}"
-
-
-def input_sk(request_id: str) -> str:
-    """Return the sort key of something the agent asks."""
-    return f"INPUT#{request_id}"
-
-
-def output_sk(attempt_number: int, step: str) -> str:
-    """Return the sort key of what a step printed."""
-    return f"OUTPUT#{attempt_number:04d}#{step}"
+def row_item(session_id: str, row: RowModel) -> Item:
+    """Return a row beside the working set."""
+    return item(session_pk(session_id), row_sk(row), row)
 
 
 def events_sk(last_id: int) -> str:
     """Return the sort key of a batch of events, by its last id."""
     return f"EVENTS#{last_id:012d}"
-
-
-def row_item(session_id: str, row: Row) -> Item:
-    """Return a row a session owns."""
-    return _item(session_pk(session_id), row_sk(row), row)
 
 
 def events_item(session_id: str, batch: list[Event]) -> Item:
@@ -167,35 +166,43 @@ def decode_events(item: Item) -> list[Event]:
     return [Event.model_validate(event) for event in json.loads(item["data"]["S"])]
 
 
+def waiting_item(owner: str, waiting: Waiting) -> Item:
+    """Return the row of a place in line; rows of an owner's line are in its order."""
+    sk = f"{LINE}{format_time(waiting.since)}#{waiting.session_id}"
+    return item(owner_pk(owner), sk, waiting)
+
+
+def key_of(item: Item) -> Item:
+    """Return an item's primary key."""
+    return {name: item[name] for name in ("pk", "sk")}
+
+
 def key_item(owner: str, used: IdempotencyKey) -> Item:
     """Return an idempotency key's row; `expires` is compared, TTL only tidies."""
-    item = _item(owner_pk(owner), f"KEY#{used.key}", used)
-    item["expires"] = epoch(used.expires_at)
-    item["sessionId"] = {"S": used.session_id}
-    return item
+    found = item(owner_pk(owner), f"KEY#{used.key}", used)
+    found["expires"] = epoch(used.expires_at)
+    found["sessionId"] = {"S": used.session_id}
+    return found
 
 
 def ticket_item(ticket: Ticket) -> Item:
     """Return a ticket's row."""
-    item = _item(f"TICKET#{ticket.hash}", "TICKET", ticket)
-    item["expires"] = epoch(ticket.expires_at)
-    return item
+    found = item(f"TICKET#{ticket.hash}", "TICKET", ticket)
+    found["expires"] = epoch(ticket.expires_at)
+    return found
 
 
-def connection_items(connection: Connection) -> list[Item]:
-    """Return a connection's two rows: by its own id and among its session's."""
-    own = f"CONNECTION#{connection.connection_id}"
-    items = [
-        _item(own, "CONNECTION", connection),
-        _item(session_pk(connection.session_id), own, connection),
-    ]
-    for item in items:
-        item["expires"] = epoch(connection.expires_at)
-        item["open"] = {"BOOL": connection.is_open}
-    return items
+def connection_item(connection: Connection) -> Item:
+    """Return the row that says whose a connection is."""
+    found = item(*_connection_place(connection.connection_id), connection)
+    found["expires"] = epoch(connection.expires_at)
+    return found
 
 
-def connection_keys(connection: Connection) -> list[Item]:
-    """Return the keys of a connection's two rows."""
-    own = f"CONNECTION#{connection.connection_id}"
-    return [key(own, "CONNECTION"), key(session_pk(connection.session_id), own)]
+def connection_key(connection_id: str) -> Item:
+    """Return the key of that row."""
+    return key(*_connection_place(connection_id))
+
+
+def _connection_place(connection_id: str) -> tuple[str, str]:
+    return f"CONNECTION#{connection_id}", "CONNECTION"

@@ -1,5 +1,6 @@
 """One DynamoDB table: the calls the store makes, each bounded, with their errors told as ours."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -99,16 +100,17 @@ class Table:
         with translated():
             return self._client.query(TableName=self._name, **query)
 
-    def get_all(self, keys: list[rows.Item]) -> dict[str, rows.Item]:
-        """Return the items of these keys that there are, by `pk`."""
-        found: dict[str, rows.Item] = {}
-        request: Any = {self._name: {"Keys": keys}} if keys else {}
+    def get_all(self, keys: list[rows.Item]) -> list[rows.Item]:
+        """Return the items of up to 100 keys, in their order, without those that are not there."""
+        found: dict[tuple[str, str], rows.Item] = {}
+        request: Any = {self._name: {"Keys": keys, "ConsistentRead": True}} if keys else {}
         for attempt in range(CONFLICT_TRIES):
             if not request:
-                return found
+                return [found[at] for key in keys if (at := _place(key)) in found]
             with translated():
                 answer: Any = self._client.batch_get_item(RequestItems=request)
-            found |= {item["pk"]["S"]: item for item in answer["Responses"].get(self._name, [])}
+            items = answer["Responses"].get(self._name, [])
+            found |= {_place(item): item for item in items}
             request = answer.get("UnprocessedKeys")
             if request:
                 backoff(attempt)
@@ -116,32 +118,47 @@ class Table:
 
     def put(self, item: rows.Item) -> None:
         """Write an item over whatever is there."""
-        with translated():
-            self._client.put_item(TableName=self._name, Item=item)
+        self._write(self._client.put_item, Item=item)
 
     def update(self, key: rows.Item, expression: str, values: dict[str, Any]) -> None:
         """Change an item, or make it."""
+        self._write(
+            self._client.update_item,
+            Key=key,
+            UpdateExpression=expression,
+            ExpressionAttributeValues=values,
+        )
+
+    def delete(self, key: rows.Item) -> None:
+        """Delete an item; one that is not there is fine."""
         with translated():
-            self._client.update_item(
-                TableName=self._name,
-                Key=key,
-                UpdateExpression=expression,
-                ExpressionAttributeValues=values,
-            )
+            self._client.delete_item(TableName=self._name, Key=key)
 
     def delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
         """Delete a row that is as it was `:read`; False where it isn't any more."""
-        with translated():
-            try:
-                self._client.delete_item(
-                    TableName=self._name,
-                    Key=key,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues={":read": read},
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        return self._write(
+            self._client.delete_item,
+            Key=key,
+            ConditionExpression=condition,
+            ExpressionAttributeValues={":read": read},
+        )
+
+    def _write(self, call: Callable[..., Any], **parameters: Any) -> bool:
+        """Write one item, again while a transaction is in its way; False where its condition fails.
+
+        Raises Conflict after CONFLICT_TRIES.
+        """
+        for attempt in range(CONFLICT_TRIES):
+            with translated():
+                try:
+                    call(TableName=self._name, **parameters)
+                except self._client.exceptions.ConditionalCheckFailedException:
+                    return False
+                except self._client.exceptions.TransactionConflictException:
+                    backoff(attempt)
+                else:
+                    return True
+        raise Conflict("a row kept changing")
 
     def delete_all(self, keys: list[rows.Item]) -> None:
         """Delete items, 25 at a time."""
@@ -157,3 +174,7 @@ class Table:
                 return
             backoff(attempt)
         raise ServiceUnavailable("the table kept postponing a deletion")
+
+
+def _place(item: rows.Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]

@@ -20,6 +20,7 @@ class Writes:
         self.items: list[Any] = []
         self.key_index: int | None = None
         self.quota_index: int | None = None
+        self.ticket_index: int | None = None
 
     def _add(self, kind: str, body: dict[str, Any]) -> int:
         self.items.append({kind: {"TableName": self._table, **body}})

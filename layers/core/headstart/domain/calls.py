@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from headstart.domain.errors import HeadstartError, SessionNotFound, WrongStatus
-from headstart.domain.session import Status
+from headstart.domain.session import Session, Status
 
 
 class Call(StrEnum):
@@ -89,3 +89,10 @@ def effect_of(call: Call, status: Status) -> Effect:
     if refusal:
         raise refusal
     return effect
+
+
+def require(session: Session, owner: str, call: Call) -> Effect:
+    """Return what a call does to the owner's session; someone else's is SessionNotFound."""
+    if session.owner != owner:
+        raise SessionNotFound()
+    return effect_of(call, session.status)

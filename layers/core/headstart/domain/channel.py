@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError, step_error
 from headstart.domain.ids import new_id
 from headstart.domain.model import OpenModel
@@ -165,6 +166,9 @@ RunnerEvent = Annotated[
 ]
 
 
+RUNNER_EVENT: TypeAdapter[RunnerEvent] = TypeAdapter(RunnerEvent, config={"defer_build": True})
+
+
 class CommandResult(OpenModel):
     """How a command ended. `output` is what its kind answers; `error` is set when it failed."""
 
@@ -274,19 +278,7 @@ class Command(OpenModel):
 
     type: Literal["command"] = "command"
     id: str
-    kind: Literal[
-        "disk",
-        "clone",
-        "branch",
-        "restore",
-        "setup",
-        "agent",
-        "prompt",
-        "abort",
-        "input",
-        "snapshot",
-        "upload",
-    ]
+    kind: CommandKind
     timeout: int
     args: dict[str, Any]
 

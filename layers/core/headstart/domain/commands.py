@@ -15,18 +15,7 @@ from headstart.domain.model import OpenModel
 from headstart.domain.policy import Policy
 from headstart.domain.repository import is_allowed_source
 from headstart.domain.session import Session, SessionConfig
-from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, STEP_BY_NAME, StepName
-
-_MARGIN_SECONDS = 10
-"""How much sooner than the state the runner gives up, so that its own reason arrives first."""
-
-
-def step_timeout(step: StepName, setup_commands: int = 1) -> int:
-    """Return the seconds a step's command may take in the sandbox."""
-    limit = STEP_BY_NAME[step].timeout - _MARGIN_SECONDS
-    if step is StepName.SETUP:
-        return min(limit, SETUP_COMMAND_TIMEOUT * max(1, setup_commands))
-    return limit
+from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName
 
 
 @dataclass(frozen=True, slots=True)

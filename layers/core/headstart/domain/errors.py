@@ -143,6 +143,21 @@ class ServiceUnavailable(HeadstartError):
     status, title, retryable = 503, "Temporarily unavailable", True
 
 
+class RowUnreadable(ServiceUnavailable):
+    """A row can't be read: a newer version wrote it, or it is broken. It is left as it is."""
+
+    title = "Written by a newer version"
+
+
+# What is said on the stream only.
+
+
+class TooManyViewers(HeadstartError):
+    """As many connections watch the session as may."""
+
+    title, retryable = "Too many viewers", True
+
+
 # What adapters raise towards use cases.
 
 
@@ -162,6 +177,10 @@ class AttemptSuperseded(HeadstartError):
 
 class ConnectionGone(HeadstartError):
     """A WebSocket is closed; normal, and never an error of the caller."""
+
+
+class NotTheRunner(HeadstartError):
+    """A frame came over another connection than the one that has the channel."""
 
 
 class TaskTokenGone(HeadstartError):

@@ -258,7 +258,10 @@ class _Passed(EventData):
 
 
 class SessionSnapshot(_Passed):
-    """The session as GET answers it, for a viewer that subscribes."""
+    """The session as GET answers it, for a viewer that subscribes.
+
+    Long outputs and long bodies of inputs are cut, the latter with `truncated`.
+    """
 
     type = "session.snapshot"
     persisted = False

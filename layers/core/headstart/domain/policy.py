@@ -10,6 +10,9 @@ from headstart.domain.model import Model
 DUE_SHARDS = 8
 """Partitions of the due index; more than one so that no single one takes every write."""
 
+LINE_LENGTH = 1000
+"""How many of an owner's sessions may be created to wait in line."""
+
 
 class Policy(Model):
     """The deployment's choices; times are `timedelta`, sizes bytes.
@@ -36,5 +39,8 @@ class Policy(Model):
     connection_life: timedelta = timedelta(hours=3)
     key_life: timedelta = timedelta(hours=24)
     start_patience: timedelta = timedelta(minutes=10)
+    sandbox_patience: timedelta = timedelta(seconds=100)
+    """How long ago a sandbox may have been heard to be kept for a retry: two heartbeats of 20 s,
+    and the minute within which one is written down."""
     heartbeat_patience: timedelta = timedelta(minutes=3)
     progress_patience: timedelta = timedelta(minutes=15)

@@ -109,7 +109,8 @@ EnvVars = Annotated[
     Field(
         max_length=50,
         description=f"Names of at most {_KEY_CHARACTERS} characters, values of at most "
-        f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix.",
+        f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
+        "Kept as they are sent: no place for secrets.",
     ),
     AfterValidator(_env_size),
 ]
@@ -143,6 +144,15 @@ class EncryptedSecrets(Model):
     envelope: Annotated[str, StringConstraints(min_length=1, max_length=128 * 1024), _SOUND]
 
 
+_NO_HEADERS = "Must be empty: nothing is called yet, so nothing that opens a door is kept."
+
+
+def _refuse_headers(headers: dict[str, str]) -> dict[str, str]:
+    if headers:
+        raise ValueError("must be empty: nothing is called yet, so no credentials are kept for it")
+    return headers
+
+
 class CallbackTarget(Model):
     """Where a backend wants to be told; private addresses are refused again after DNS."""
 
@@ -154,11 +164,9 @@ class CallbackTarget(Model):
         Field(description="An https URL without credentials."),
     ]
     headers: Annotated[
-        dict[
-            Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,100}$"), _SOUND],
-            Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=1000), _SOUND],
-        ],
-        Field(max_length=20),
+        dict[str, str],
+        AfterValidator(_refuse_headers),
+        Field(description=_NO_HEADERS, json_schema_extra={"maxProperties": 0}),
     ] = Field(default_factory=dict)
 
 
@@ -195,7 +203,8 @@ class CreateSession(Model):
     )
     auto_commit: bool = Field(default=False, description="Kept; nothing commits by itself yet.")
     callback_target: CallbackTarget | None = Field(
-        default=None, description="Kept; nothing is called yet."
+        default=None,
+        description="Kept; nothing is called yet, and until then `headers` stay empty.",
     )
 
     @model_validator(mode="after")

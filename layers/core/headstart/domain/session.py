@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from headstart.domain.errors import StepError, WrongStatus
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.errors import StepError, WrongStatus, step_error
 from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
@@ -82,6 +83,10 @@ class Failure(RowModel):
         """Return the failure that a step's error makes."""
         return cls(step=step, code=error.code, reason=error.reason, retryable=error.retryable)
 
+    def error(self) -> StepError:
+        """Return the error that it was made of."""
+        return step_error(self.code, self.reason)
+
 
 class Hold(StrEnum):
     """Why the queue waits though nothing is active.
@@ -97,15 +102,24 @@ class Hold(StrEnum):
 class Turn(RowModel):
     """The active turn: claimed when its message is `delivering`, started once it is delivered.
 
-    `released` once someone asked, after an interrupt, for the queue to go on when it has ended.
+    `command_id` is the command that delivers it. `released` once someone asked, after an interrupt,
+    for the queue to go on when it has ended. `missing_since` the runner does not name it.
     """
 
     turn_id: str
     message_id: str
     message_number: int
+    command_id: str = ""
     claimed_at: Timestamp
     started_at: Timestamp | None = None
     released: bool = False
+    missing_since: Timestamp | None = None
+
+    def is_by(self, command_id: str) -> bool:
+        """Say whether a command is the one that delivers this turn's message."""
+        if self.command_id:
+            return command_id == self.command_id
+        return command_id.startswith(f"{self.message_id}.prompt.")  # a row of before
 
 
 class Session(RowModel):
@@ -113,7 +127,9 @@ class Session(RowModel):
 
     Every write to any row of a session goes together with this row, on the condition that
     `version` is what the writer read: so no writer can act on a state that is over. `saving` names
-    the newest snapshot that was asked for and is not done yet.
+    the newest snapshot that was asked for and is not done yet. `waiting_since` is when it began to
+    wait for a place; `in_line` is whether its owner's line knows it, as it does not of one that an
+    earlier version let wait.
     """
 
     session_id: str
@@ -143,6 +159,7 @@ class Session(RowModel):
     runner_seq: int = 0
     due_at: Timestamp | None = None
     waiting_since: Timestamp | None = None
+    in_line: bool = False
     counts: dict[str, int] = Field(default_factory=dict)
 
     def move_to(self, status: Status, now: datetime) -> None:
@@ -152,6 +169,15 @@ class Session(RowModel):
                 raise WrongStatus(f"a session can't go from {self.status} to {status}")
             self.status = status
         self.updated_at = now
+
+    def is_saved(self, snapshot: "Snapshot | None") -> bool:
+        """Say whether the copy that was asked for last is the one that is kept."""
+        return snapshot is not None and self.saving is not None and snapshot.name == self.saving
+
+    @property
+    def waits_in_line(self) -> bool:
+        """Whether it waits for a place in its owner's line."""
+        return self.in_line and self.waiting_since is not None and self.status is Status.PREPARING
 
     @property
     def queue_length(self) -> int:
@@ -197,7 +223,8 @@ class SessionConfig(RowModel):
 class StepRecord(RowModel):
     """How one step of an attempt stands.
 
-    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked.
+    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked. `tries`
+    counts its commands; `failure` is what the last one failed with.
     """
 
     step: StepName
@@ -208,6 +235,8 @@ class StepRecord(RowModel):
     percent: int | None = None
     output: str | None = None
     output_end: int | None = None
+    tries: int = 0
+    failure: Failure | None = None
 
 
 def _all_steps() -> list[StepRecord]:
@@ -217,7 +246,8 @@ def _all_steps() -> list[StepRecord]:
 class Attempt(RowModel):
     """One run of the preparation machine; `revision` grows with every change a viewer may see.
 
-    `expected` is how many milliseconds each step took before on this repository.
+    `expected` is how many milliseconds each step took before on this repository; `done_before` what
+    the attempt before had done.
     """
 
     number: int
@@ -229,6 +259,7 @@ class Attempt(RowModel):
     ended_at: Timestamp | None = None
     steps: list[StepRecord] = Field(default_factory=_all_steps)
     expected: dict[str, int] = Field(default_factory=dict)
+    done_before: list[StepName] = Field(default_factory=list)
     cloned_bytes: int | None = None
     clone_cached: bool = False
 
@@ -265,8 +296,12 @@ class Input(RowModel):
 
 
 class Snapshot(RowModel):
-    """The last good copy of the work: where it is, what it must be, and what it builds on."""
+    """The last good copy of the work: where it is, what it must be, and what it builds on.
 
+    `name` is what SESSION's `saving` called it when it was asked for.
+    """
+
+    name: str | None = None
     key: str
     bytes: int
     sha256: str
@@ -276,20 +311,46 @@ class Snapshot(RowModel):
     created_at: Timestamp
 
 
-class Command(RowModel):
+_EARLIER_TOKENS = 3
+
+
+class Awaited(RowModel):
+    """A row whose outcome Step Functions waits for.
+
+    `task_token` is the task that came last. Invocations of one state may overlap, and it is not
+    known which of them is the one that counts: the few `earlier_tokens` are answered and kept alive
+    as well, and those that no longer wait do no harm.
+    """
+
+    task_token: str | None = None
+    earlier_tokens: list[str] = Field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tasks that may wait, the newest last."""
+        return [*self.earlier_tokens, self.task_token] if self.task_token else []
+
+    def wait_with(self, task_token: str) -> None:
+        """Have one more task wait."""
+        others = [token for token in self.tokens if token != task_token]
+        self.earlier_tokens = others[-_EARLIER_TOKENS:]
+        self.task_token = task_token
+
+
+class Command(Awaited):
     """A command to the runner: a row first, a frame second.
 
-    `task_token` is the Step Functions task that waits for it (None for a prompt outside an
-    attempt); `answered` once a result was taken.
+    No task waits for a prompt outside an attempt; `snapshot` names the copy of the work that it
+    makes or sends. It is `answered` once a result was taken, and gone once the runner knows that.
     """
 
     command_id: str
-    kind: str
+    kind: CommandKind
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None
+    snapshot: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
-    task_token: str | None = None
     created_at: Timestamp
     answered: bool = False
     failure: Failure | None = None
@@ -304,8 +365,8 @@ class SandboxStatus(StrEnum):
     STOPPED = "stopped"
 
 
-class Sandbox(RowModel):
-    """The session's one accepted container task.
+class Sandbox(Awaited):
+    """The session's one accepted container task; what waits for it is answered by its hello.
 
     `sandbox_id` is random: whoever connected with the key of another sandbox is told apart by it.
     `connection_number` is the process's own count of the connection that has the channel. The
@@ -318,7 +379,6 @@ class Sandbox(RowModel):
     try_number: int
     status: SandboxStatus
     task_arn: str | None = None
-    task_token: str | None = None
     bootstrap_key: str | None = None
     resume_key_hash: str | None = None
     process: str | None = None
@@ -331,6 +391,35 @@ class Sandbox(RowModel):
     def name(self, session_id: str) -> str:
         """Return the name that makes starting it idempotent, within ECS's 36 characters."""
         return f"{session_id}-{self.attempt_number}-{self.try_number}"
+
+
+def holds_a_place(session: Session, sandbox: Sandbox | None) -> bool:
+    """Say whether a session counts against its owner's quota: it has, or is to get, a container.
+
+    A failed one has its place for as long as its sandbox is kept for a retry.
+    """
+    if session.status is Status.FAILED:
+        return sandbox is not None and sandbox.status is not SandboxStatus.STOPPED
+    return session.status in ACTIVE and session.waiting_since is None
+
+
+class Waiting(RowModel):
+    """A session's place in its owner's line; who waits longest is first."""
+
+    session_id: str
+    since: Timestamp
+
+    @classmethod
+    def of(cls, session: Session) -> "Waiting | None":
+        """Return the place in line that a session has."""
+        if not session.waits_in_line or session.waiting_since is None:
+            return None
+        return cls(session_id=session.session_id, since=session.waiting_since)
+
+
+def session_of(sandbox_name: str) -> str:
+    """Return the id of the session that a sandbox was started for, by the sandbox's name."""
+    return sandbox_name.partition("-")[0]
 
 
 class Output(RowModel):

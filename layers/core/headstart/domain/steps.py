@@ -69,4 +69,4 @@ SETUP_COMMAND_TIMEOUT = 600
 """Seconds one setup command may run."""
 
 HEARTBEAT_INTERVAL = 20
-"""Seconds between a runner's heartbeats: two may be lost before a state gives up."""
+"""Seconds between a runner's heartbeats: one may be lost before a state gives up."""

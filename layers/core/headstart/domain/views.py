@@ -1,8 +1,14 @@
-"""How a session looks from outside: the body of GET and of `session.snapshot`."""
+"""How a session looks from outside: the body of GET and of `session.snapshot`.
+
+What is shown of a session is bounded whatever its sandbox says, with every character escaped: an
+answer of Lambda's has 6 MB at most, a WebSocket message 128 KB.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.fitting import fitting
 from headstart.domain.model import format_time
 from headstart.domain.session import (
     Attempt,
@@ -19,6 +25,24 @@ SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
 """How much of an output a snapshot carries, so that it fits one frame; GET has all that is kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much is shown of what a sandbox says: characters of texts, bytes of one input and all."""
+
+    output: int
+    message: int
+    reason: int
+    input: int = 0
+    inputs: int = 0
+
+
+_WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, input=64 * 1024, inputs=1024 * 1024)
+_SNAPSHOT = _Room(
+    output=SNAPSHOT_OUTPUT_CHARACTERS, message=1000, reason=2000, input=8 * 1024, inputs=48 * 1024
+)
+_IN_LIST = _Room(output=0, message=200, reason=500)
+
+
 def session_view(
     session: Session,
     attempt: Attempt,
@@ -28,8 +52,36 @@ def session_view(
     inputs: Sequence[Input] = (),
     snapshot: bool = False,
 ) -> dict[str, Any]:
-    """Return the session as callers see it; a snapshot has a revision and shorter output."""
-    turn = session.active_turn
+    """Return the session as callers see it; a snapshot has a revision and shorter texts."""
+    room = _SNAPSHOT if snapshot else _WHOLE
+    view = _view(session, attempt, room, output)
+    if snapshot:
+        view["attempt"]["revision"] = attempt.revision
+    view["queue"] = [
+        {
+            "messageId": message.message_id,
+            "status": message.status.value,
+            "createdAt": format_time(message.created_at),
+        }
+        for message in waiting
+    ]
+    view["pendingInputs"] = _input_views(inputs, room)
+    return view
+
+
+def summary_view(session: Session, attempt: Attempt) -> dict[str, Any]:
+    """Return the session as the list has it: what one GET adds is only counted."""
+    return {
+        **_view(session, attempt, _IN_LIST),
+        "queueLength": session.queue_length,
+        "pendingInputCount": len(session.pending_inputs),
+    }
+
+
+def _view(
+    session: Session, attempt: Attempt, room: _Room, output: Output | None = None
+) -> dict[str, Any]:
+    turn, failure = session.active_turn, session.failure
     return {
         "sessionId": session.session_id,
         "title": session.title,
@@ -43,58 +95,52 @@ def session_view(
         "agent": session.agent,
         "mode": session.mode,
         "model": session.model,
-        "attempt": _attempt_view(attempt, output, snapshot=snapshot),
-        "failure": session.failure and session.failure.to_json(),
-        "queue": [
-            {
-                "messageId": message.message_id,
-                "status": message.status.value,
-                "createdAt": format_time(message.created_at),
-            }
-            for message in waiting
-        ],
+        "attempt": {
+            "number": attempt.number,
+            "cause": attempt.cause.value,
+            "status": attempt.status.value,
+            "startedAt": format_time(attempt.started_at),
+            "endedAt": attempt.ended_at and format_time(attempt.ended_at),
+            "steps": [_step_view(record, output, room) for record in attempt.steps],
+        },
+        "failure": failure and {**failure.to_json(), "reason": failure.reason[: room.reason]},
         "activeTurn": turn
         and {
             "turnId": turn.turn_id,
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
-        "pendingInputs": [
-            {
-                "requestId": asked.request_id,
-                "turnId": asked.turn_id,
-                "kind": asked.kind,
-                "body": asked.body,
-                "createdAt": format_time(asked.created_at),
-            }
-            for asked in inputs
-        ],
         "counts": session.counts,
     }
 
 
-def _attempt_view(attempt: Attempt, output: Output | None, *, snapshot: bool) -> dict[str, Any]:
-    view: dict[str, Any] = {
-        "number": attempt.number,
-        "cause": attempt.cause.value,
-        "status": attempt.status.value,
-        "startedAt": format_time(attempt.started_at),
-        "endedAt": attempt.ended_at and format_time(attempt.ended_at),
-        "steps": [_step_view(record, output, snapshot=snapshot) for record in attempt.steps],
-    }
-    if snapshot:
-        view["revision"] = attempt.revision
-    return view
-
-
-def _step_view(record: StepRecord, output: Output | None, *, snapshot: bool) -> dict[str, Any]:
+def _step_view(record: StepRecord, output: Output | None, room: _Room) -> dict[str, Any]:
     text = record.output
     if output is not None and output.step == record.step and record.status is StepStatus.FAILED:
         text = output.text
-    if snapshot and text is not None:
-        text = text[-SNAPSHOT_OUTPUT_CHARACTERS:]
-    view = {**record.to_json(), "output": text, "outputEnd": None}
+    view = {
+        **record.to_json(),
+        "message": record.message and record.message[: room.message],
+        "output": text[-room.output :] if text and room.output else None,
+        "outputEnd": None,
+    }
     return {key: value for key, value in view.items() if value is not None or key.endswith("At")}
+
+
+def _input_views(inputs: Sequence[Input], room: _Room) -> list[dict[str, Any]]:
+    limit = min(room.input, room.inputs // max(1, len(inputs)))
+    views = []
+    for asked in inputs:
+        body = fitting(asked.body, limit)
+        view = {
+            "requestId": asked.request_id,
+            "turnId": asked.turn_id,
+            "kind": asked.kind,
+            "body": body,
+            "createdAt": format_time(asked.created_at),
+        }
+        views.append(view if body is asked.body else {**view, "truncated": True})
+    return views
 
 
 def message_view(message: Message) -> dict[str, Any]:

@@ -1,107 +1,184 @@
-"""How every use case changes a session: read, decide, commit on condition, tell the viewers."""
+"""What follows a commit, in one place: viewers are told, errands done, replies sent."""
 
-import json
 import logging
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-from headstart.domain.channel import BATCH_BYTES, encode
-from headstart.domain.connections import Connection, Role
-from headstart.domain.errors import Conflict, ConnectionGone, ServiceUnavailable
-from headstart.domain.events import Event
-from headstart.domain.model import OpenModel
-from headstart.domain.work import Work
+from headstart.domain import errands
+from headstart.domain.change import Change
+from headstart.domain.connections import Role
+from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
+from headstart.domain.life import sleeping, watching
+from headstart.usecases import outbox
+from headstart.usecases.commit import Also, Decide, commit, nothing
+from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
-from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+T = TypeVar("T")
+
+AWAITED = (errands.AnswerTask, errands.LookForCopy)
+"""What a reply waits for: the batch that is not acknowledged asks for it again."""
 
 
-def change(ports: Ports, session_id: str, decide: Callable[[Work], _T]) -> tuple[Work, _T]:
-    """Run `decide` on a fresh read until its change commits; then tell the viewers.
+def change(ports: Ports, session_id: str, decide: Decide[T], also: Also = nothing) -> T:
+    """Make a change of a session, then do what must follow; raises what `commit` raises."""
+    work, result = commit(ports, session_id, decide, also)
+    follow(ports, work)
+    return result
 
-    `decide` may run several times, so it must only read and change the Work. Raises what `decide`
-    raises, SessionNotFound, QuotaExceeded, and Conflict after CONFLICT_TRIES.
+
+def follow(ports: Ports, work: Change, awaited: tuple[type[errands.Errand], ...] = AWAITED) -> None:
+    """Tell the viewers, do the errands in order, and reply at last.
+
+    Whatever goes wrong with an errand is logged and counted, since somebody does it again, except
+    for those that are awaited: their failure is raised, and nothing is replied.
     """
-    for attempt in range(CONFLICT_TRIES):
-        work = Work(ports.store.session(session_id), ports.clock())
-        result = decide(work)
-        if not work.is_empty:
-            try:
-                ports.store.commit(work, ports.policy.active_sessions)
-            except Conflict:
-                backoff(attempt)
-                continue
-        publish(ports, session_id, work.events)
-        return work, result
-    raise Conflict(f"session {session_id} kept changing; try again")
+    gone: list[str] = []
+    with _best_effort(ports, "publishing"):
+        gone = outbox.publish(ports, work)
+    for errand in work.errands:
+        if isinstance(errand, awaited):
+            _DOERS[type(errand)](ports, work, errand)
+            continue
+        with _best_effort(ports, type(errand).__name__):
+            _DOERS[type(errand)](ports, work, errand)
+    for connection_id, frame in work.replies:
+        outbox.post_frames(ports, connection_id, Role.RUNNER, [frame])
+    if gone:
+        with _best_effort(ports, "forgetting who is gone"):
+            change(ports, work.session.session_id, partial(watching.leave_all, connection_ids=gone))
+            for connection_id in gone:
+                ports.store.remove_connection(connection_id)
 
 
-def publish(ports: Ports, session_id: str, events: list[Event]) -> None:
-    """Send events to every open viewer; a gone one is forgotten and nobody else's problem."""
-    if not events:
-        return
-    frames = list(event_frames(events))
-    for connection in ports.store.connections(session_id):
-        if connection.expires_at <= ports.clock():
-            ports.store.remove_connection(connection)
-        elif connection.role is Role.VIEWER and connection.is_open:
-            post(ports, connection, frames)
+@contextmanager
+def _best_effort(ports: Ports, what: str) -> Iterator[None]:
+    """Let nothing that fails after a commit make it look as if the change had not been made.
 
-
-def event_frames(events: Iterable[Event]) -> Iterable[str]:
-    """Return the fewest `events` frames within BATCH_BYTES that carry the events in order."""
-    batch: list[str] = []
-    size = 0
-    for event in events:
-        text = json.dumps(event.to_json(), separators=(",", ":"), ensure_ascii=False)
-        length = len(text.encode())
-        if batch and size + length > BATCH_BYTES:
-            yield _events_frame(batch)
-            batch, size = [], 0
-        batch.append(text)
-        size += length + 1
-    if batch:
-        yield _events_frame(batch)
-
-
-def _events_frame(batch: list[str]) -> str:
-    return '{"type":"events","events":[' + ",".join(batch) + "]}"
-
-
-def post(ports: Ports, connection: Connection, messages: Iterable[str]) -> bool:
-    """Send messages in order; returns False, and forgets the connection, if it is gone."""
-    sent = 0
+    What a viewer was not told it misses and asks for; what was not done is done by whoever
+    `_DOERS` names.
+    """
     try:
-        for message in messages:
-            ports.sockets.post(connection.connection_id, message)
-            sent += 1
-    except ConnectionGone:
-        ports.metrics.count("GoneSockets", Role=connection.role.value)
-        if connection.is_open:
-            ports.store.remove_connection(connection)
-        return False
+        yield
+    except SessionNotFound:
+        _log.info("the session is gone: %s", what)
+    except Exception as error:
+        log_defect(f"{what} failed after a commit", error)
+        ports.metrics.count("FollowUpsFailed")
+
+
+def _send_step(ports: Ports, work: Change, errand: errands.SendStep) -> None:
+    outbox.send(ports, work, outbox.step_frame(ports, work, work.commands[errand.command_id]))
+
+
+def _send_prompt(ports: Ports, work: Change, errand: errands.SendPrompt) -> None:
+    """Send nothing where the turn was stopped since: what was not given yet was cancelled."""
+    turn = ports.store.session(work.session.session_id).active_turn
+    if turn is None or not turn.is_by(errand.command_id):
+        return
+    outbox.send(ports, work, outbox.prompt_frame(ports, work, work.commands[errand.command_id]))
+
+
+def _send_order(ports: Ports, work: Change, errand: errands.SendOrder) -> None:
+    outbox.send(ports, work, outbox.order_frame(work, work.commands[errand.command_id]))
+
+
+def _send_upload(ports: Ports, work: Change, errand: errands.SendUpload) -> None:
+    outbox.send(ports, work, outbox.upload_frame(ports, work.commands[errand.command_id]))
+
+
+def _tell(ports: Ports, work: Change, errand: errands.Tell) -> None:
+    outbox.send(ports, work, errand.frame)
+
+
+def _answer_task(ports: Ports, _: Change, errand: errands.AnswerTask) -> None:
+    for token in errand.tokens:
+        try:
+            if errand.code is None:
+                ports.machine.succeed(token)
+            else:
+                ports.machine.fail(token, errand.code, errand.title)
+        except TaskTokenGone:
+            _log.info("the task was answered before or is over")
+
+
+def _beat_task(ports: Ports, _: Change, errand: errands.BeatTask) -> None:
+    for token in errand.tokens:
+        try:
+            ports.machine.beat(token)
+        except TaskTokenGone:
+            _log.info("a heartbeat came for a task that no longer waits")
+
+
+def _start_attempt(ports: Ports, work: Change, errand: errands.StartAttempt) -> None:
+    try:
+        ports.machine.start(work.session.session_id, errand.attempt_number)
     except ServiceUnavailable:
-        # A viewer notices the gap and asks again; a runner sends its batch again.
-        _log.warning("could not post to a connection", exc_info=True)
-        ports.metrics.count("PostsFailed", Role=connection.role.value)
-        return False
-    finally:
-        if sent:
-            ports.metrics.count("Frames", sent, Role=connection.role.value)
-    return True
+        ports.metrics.count("StartFailed")
+        raise
 
 
-def tell_runner(ports: Ports, session_id: str, frames: Iterable[OpenModel]) -> bool:
-    """Send frames to the session's runner if it is connected; its next hello asks for the rest."""
-    sandbox = ports.store.sandbox(session_id)
-    if sandbox is None or sandbox.connection_id is None:
-        return False
-    connection = ports.store.connection(sandbox.connection_id)
-    if connection is None:
-        return False
-    sent = post(ports, connection, [text for frame in frames for text in encode(frame)])
-    if not sent:
-        _log.info("the runner's connection is gone; it will ask again when it reconnects")
-    return sent
+def _stop_attempt(ports: Ports, work: Change, errand: errands.StopAttempt) -> None:
+    ports.machine.stop(work.session.session_id, errand.attempt_number, errand.reason)
+
+
+def _stop_sandbox(ports: Ports, _: Change, errand: errands.StopSandbox) -> None:
+    ports.sandboxes.stop(errand.handle, errand.reason)
+
+
+def _close_connection(ports: Ports, _: Change, errand: errands.CloseConnection) -> None:
+    ports.sockets.close(errand.connection_id)
+    ports.store.remove_connection(errand.connection_id)
+
+
+def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> None:
+    """Ask the bucket between two changes, never in the middle of one."""
+    args = work.commands[errand.command_id].args
+    key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
+    is_there = ports.objects.is_there(key, size, sha256)
+    keep = partial(sleeping.keep, command_id=errand.command_id, is_there=is_there)
+    change(ports, work.session.session_id, keep, sleeping.beside_a_copy)
+
+
+def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:
+    ports.objects.delete(errand.key)
+
+
+def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:
+    from headstart.usecases.line import admit_next  # noqa: PLC0415  it changes sessions, too
+
+    admit_next(ports, errand.owner)
+
+
+def _remember_durations(ports: Ports, work: Change, errand: errands.RememberDurations) -> None:
+    session = work.session
+    ports.store.remember_durations(session.owner, session.git_url, dict(errand.milliseconds))
+
+
+def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
+    record = ports.metrics.milliseconds if errand.milliseconds else ports.metrics.count
+    record(errand.name, errand.value, **dict(errand.dimensions))
+
+
+# Who does it again, should the function die before it is done:
+_DOERS: dict[type[errands.Errand], Callable[[Ports, Change, Any], None]] = {
+    errands.SendStep: _send_step,  # the next heartbeat, the next hello
+    errands.SendPrompt: _send_prompt,  # the same
+    errands.SendOrder: _send_order,  # the same
+    errands.SendUpload: _send_upload,  # the same
+    errands.Tell: _tell,  # the next heartbeat compares what runs and who watches
+    errands.AnswerTask: _answer_task,  # the batch, which is not acknowledged; the machine's retry
+    errands.BeatTask: _beat_task,  # the next heartbeat
+    errands.StartAttempt: _start_attempt,  # the janitor
+    errands.StopAttempt: _stop_attempt,  # the janitor; its heartbeats end it
+    errands.StopSandbox: _stop_sandbox,  # the janitor, as a task that nobody needs
+    errands.CloseConnection: _close_connection,  # nobody: it is refused at its next frame
+    errands.LookForCopy: _look_for_copy,  # the batch, which is not acknowledged
+    errands.DropObject: _drop_object,  # the deletion of the session
+    errands.AdmitNext: _admit_next,  # the janitor
+    errands.RememberDurations: _remember_durations,  # the next session
+    errands.Measure: _measure,  # nobody
+}

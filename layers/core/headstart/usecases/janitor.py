@@ -3,30 +3,31 @@
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
-from headstart.domain import lifecycle
+from headstart.domain.change import Change
 from headstart.domain.errors import (
     NotStarted,
+    RowUnreadable,
+    SandboxStopped,
     SandboxUnresponsive,
     SessionNotFound,
     StepError,
     StepTimedOut,
+    TurnLost,
 )
+from headstart.domain.life import hosting, preparing, settling, sleeping, waiting
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import AttemptStatus, SandboxStatus, Session, Status
-from headstart.domain.steps import StepName, StepStatus
-from headstart.domain.work import Work
+from headstart.domain.session import AttemptStatus, SandboxStatus, Status, session_of
 from headstart.usecases.change import change
-from headstart.usecases.deletion import DELETION_CHECK, clear
-from headstart.usecases.line import admit_next, line_of, show_position
-from headstart.usecases.messages import dispatch
+from headstart.usecases.commit import read
+from headstart.usecases.delete import DELETION_CHECK, clear
+from headstart.usecases.line import admit_next
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
-from headstart.usecases.preparation import fail_preparation
-from headstart.usecases.sandbox import sandbox_stopped, stop_sandbox
-from headstart.usecases.sleep import begin_sleep, fall_asleep, wake_if_waiting
-from headstart.usecases.start import start_attempt
+from headstart.usecases.prepare import fail_preparation
 
 SWEEP_TIME = timedelta(seconds=30)
 ORPHANS_TIME = timedelta(seconds=10)
@@ -41,6 +42,14 @@ ORPHAN_AGE = timedelta(minutes=5)
 _log = logging.getLogger(__name__)
 
 _PER_SHARD = 50
+
+
+@dataclass
+class Run:
+    """A sweep: until when it may begin something new, and the lines it has moved on, by owner."""
+
+    until: datetime
+    lines: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def run(ports: Ports) -> dict[str, int]:
@@ -60,15 +69,15 @@ def sweep(ports: Ports) -> int:
     and put off, and holds up no other. What keeps a shard from being read is raised in the end,
     so that somebody hears of it.
     """
-    until = ports.clock() + SWEEP_TIME
+    this_run = Run(until=ports.clock() + SWEEP_TIME)
     begin = random.randrange(DUE_SHARDS)  # noqa: S311  a turn is no secret
     shards = [(begin + index) % DUE_SHARDS for index in range(DUE_SHARDS)]
     seen: dict[int, set[str]] = {shard: set() for shard in shards}
     failure: Exception | None = None
-    while shards and ports.clock() < until:
+    while shards and ports.clock() < this_run.until:
         for shard in tuple(shards):
             try:
-                going_on = _sweep_shard(ports, shard, seen[shard], until)
+                going_on = _sweep_shard(ports, shard, seen[shard], this_run)
             except Exception as error:
                 failure, going_on = error, False
             if not going_on:
@@ -78,17 +87,17 @@ def sweep(ports: Ports) -> int:
     return sum(len(ids) for ids in seen.values())
 
 
-def _sweep_shard(ports: Ports, shard: int, seen: set[str], until: datetime) -> bool:
+def _sweep_shard(ports: Ports, shard: int, seen: set[str], this_run: Run) -> bool:
     """Look at a shard's next sessions; False when there are no more."""
     # The index may still name those that were looked at, and those that can't be put off.
     found = ports.store.due(shard, ports.clock(), _PER_SHARD + len(seen))
     due = [session_id for session_id in found if session_id not in seen]
     for session_id in due:
-        if ports.clock() >= until:
+        if ports.clock() >= this_run.until:
             return False
         seen.add(session_id)
         with _guarded(ports, session_id):
-            look_after(ports, session_id, until)
+            look_after(ports, session_id, this_run)
     return bool(due)
 
 
@@ -100,130 +109,136 @@ def _guarded(ports: Ports, session_id: str | None = None) -> Iterator[None]:
         return
     except SessionNotFound:
         _log.info("a session is gone")
+    except RowUnreadable:
+        _log.warning("a session or a part of it can't be read", exc_info=True)
+        ports.metrics.count("RowsUnreadable")
     except Exception:
         # Nobody else comes here: what one defect ended would end each minute again.
         _log.exception("could not look after a session or a task")
         ports.metrics.count("JanitorErrors")
     if session_id is not None:
-        with _guarded(ports):
+        with _guarded(ports), suppress(RowUnreadable):
             _postpone(ports, session_id, RETRY)
 
 
-def look_after(ports: Ports, session_id: str, until: datetime) -> None:
-    """Do what is due for one session; the index is a hint, the row read here is the truth."""
+def look_after(ports: Ports, session_id: str, this_run: Run) -> None:
+    """Do what is due for one session; the index is a hint, what is read here is the truth."""
     ports.identify(session_id)
-    session = ports.store.session(session_id)
-    now = ports.clock()
-    if session.due_at is None or session.due_at > now:
+    seen = read(ports, session_id)
+    session = seen.session
+    if session.due_at is None or session.due_at > seen.now:
         return
     match session.status:
         case Status.PREPARING if session.waiting_since:
-            _in_line(ports, session)
+            _in_line(ports, seen, this_run)
         case Status.PREPARING:
-            _preparing(ports, session)
+            _preparing(ports, seen)
         case Status.RUNNING:
-            _in_turn(ports, session)
+            _in_turn(ports, seen)
         case Status.READY | Status.PREPARED if session.active_turn:
-            _in_turn(ports, session)
+            _in_turn(ports, seen)
         case Status.READY | Status.PREPARED:
-            _idle(ports, session)
+            if not _sandbox_died(ports, seen):
+                change(ports, session_id, settling.rest_is_over)
         case Status.STOPPING:
-            fall_asleep(ports, session_id, "Idle; saving the work took too long", saved=False)
+            change(ports, session_id, sleeping.give_up_waiting)
         case Status.ASLEEP:
-            # Waking comes first: what is done last here is what makes the session due no more.
-            if not wake_if_waiting(ports, session_id):
-                _nothing_runs_on(ports, session, "the session sleeps")
+            change(
+                ports, session_id, partial(settling.nothing_runs_on, reason="the session sleeps")
+            )
         case Status.FAILED:
-            _nothing_runs_on(ports, session, "the attempt failed and was not retried in time")
+            reason = "the attempt failed and was not retried in time"
+            change(ports, session_id, partial(settling.nothing_runs_on, reason=reason))
         case Status.DELETING:
-            if not clear(ports, session_id, until):
+            if not clear(ports, session_id, this_run.until):
                 _postpone(ports, session_id, DELETION_CHECK)
 
 
-def _preparing(ports: Ports, session: Session) -> None:
-    now = ports.clock()
-    attempt = ports.store.attempt(session.session_id, session.attempt_number)
-    number = session.attempt_number
+def _preparing(ports: Ports, seen: Change) -> None:
+    session, attempt = seen.session, seen.attempt
+    session_id, number = session.session_id, session.attempt_number
     if attempt.status is not AttemptStatus.RUNNING:
-        _postpone(ports, session.session_id, None)
+        _postpone(ports, session_id, None)
         return
-    if attempt.step(StepName.SANDBOX).status is StepStatus.PENDING:
-        if now - attempt.started_at > ports.policy.start_patience:
+    begun = not preparing.never_started(seen)
+    status = ports.machine.status(session_id, number) if begun else ExecutionStatus.MISSING
+    if status is ExecutionStatus.MISSING:
+        if seen.now - attempt.started_at > ports.policy.start_patience:
             _give_up(
-                ports, session, NotStarted("The preparation could not be started for ten minutes")
+                ports, seen, NotStarted("The preparation could not be started for ten minutes")
             )
-            return
-        start_attempt(ports, session)
-        _postpone(ports, session.session_id, lifecycle.START_CHECK)
-        return
-    execution = ports.machine.status(session.session_id, number)
-    if execution is not ExecutionStatus.RUNNING:
-        _give_up(ports, session, SandboxUnresponsive("The preparation ended without saying how"))
-        return
-    if _sandbox_died(ports, session):
-        return
-    patience = ports.policy.progress_patience
-    if now - attempt.progress_at > patience:
-        minutes = patience // timedelta(minutes=1)
-        _give_up(ports, session, StepTimedOut(f"No progress for {minutes} minutes"))
-        return
-    _postpone(ports, session.session_id, lifecycle.PROGRESS_CHECK)
+        else:
+            change(ports, session_id, settling.start_again)
+    elif status is not ExecutionStatus.RUNNING:
+        _give_up(ports, seen, SandboxUnresponsive("The preparation ended without saying how"))
+    elif not _sandbox_died(ports, seen):
+        patience = ports.policy.progress_patience
+        if seen.now - attempt.progress_at > patience:
+            minutes = patience // timedelta(minutes=1)
+            _give_up(ports, seen, StepTimedOut(f"No progress for {minutes} minutes"))
+        else:
+            _postpone(ports, session_id, settling.PROGRESS_CHECK)
 
 
-def _in_line(ports: Ports, session: Session) -> None:
-    """Start whoever is first in this owner's line and tell this one where it stands."""
-    admit_next(ports, session.owner)
-    line = [waiting.session_id for waiting in line_of(ports, session.owner)]
-    if session.session_id in line:
-        show_position(ports, session.session_id, line.index(session.session_id) + 1)
+def _in_line(ports: Ports, seen: Change, this_run: Run) -> None:
+    """Move this owner's line on, once a run, and tell this session where it stands."""
+    session_id, owner = seen.session.session_id, seen.session.owner
+    if not seen.session.in_line:
+        change(ports, session_id, waiting.line_up)
+    if owner not in this_run.lines:
+        left = admit_next(ports, owner)
+        this_run.lines[owner] = {waits: place for place, waits in enumerate(left, start=1)}
+    position = this_run.lines[owner].get(session_id)
+    if position:
+        change(ports, session_id, partial(waiting.show_position, position=position))
+    else:
+        _postpone(ports, session_id, RETRY)
 
 
-def _give_up(ports: Ports, session: Session, error: StepError) -> None:
+def _give_up(ports: Ports, seen: Change, error: StepError) -> None:
+    session = seen.session
     ports.machine.stop(session.session_id, session.attempt_number, error.reason)
     fail_preparation(ports, session.session_id, session.attempt_number, error)
 
 
-def _sandbox_died(ports: Ports, session: Session) -> bool:
+def _sandbox_died(ports: Ports, seen: Change) -> bool:
     """Notice a task whose end no event told us of."""
-    sandbox = ports.store.sandbox(session.session_id)
+    sandbox = seen.sandbox
     if sandbox is None or sandbox.task_arn is None or sandbox.status is SandboxStatus.STOPPED:
         return False
     if ports.sandboxes.is_alive(sandbox.task_arn):
         return False
-    reason = "The sandbox stopped and no event said why"
-    sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn, reason)
+    _stopped(ports, seen, SandboxStopped("The sandbox stopped and no event said why"))
     return True
 
 
-def _in_turn(ports: Ports, session: Session) -> None:
-    """Notice a turn, or a delivery, whose runner is gone or silent."""
-    if _sandbox_died(ports, session):
+def _stopped(ports: Ports, seen: Change, error: StepError) -> None:
+    session_id, sandbox = seen.session.session_id, seen.sandbox
+    if sandbox is not None:
+        stopped = partial(
+            sleeping.stopped,
+            name=sandbox.name(session_id),
+            handle=sandbox.task_arn or "",
+            error=error,
+        )
+        change(ports, session_id, stopped)
+
+
+def _in_turn(ports: Ports, seen: Change) -> None:
+    """Notice a turn, or a delivery, whose runner is gone or silent, or that never ends."""
+    if _sandbox_died(ports, seen):
         return
-    sandbox = ports.store.sandbox(session.session_id)
-    seen = sandbox.seen_at if sandbox else None
-    if sandbox and (seen is None or ports.clock() - seen > ports.policy.heartbeat_patience):
-        reason = "The sandbox stopped answering"
-        if sandbox.task_arn:
-            ports.sandboxes.stop(sandbox.task_arn, reason)
-        sandbox_stopped(ports, sandbox.name(session.session_id), sandbox.task_arn or "", reason)
+    error: StepError | None = None
+    if hosting.is_silent(seen, ports.policy.heartbeat_patience):
+        error = SandboxStopped("The sandbox stopped answering")
+    elif sleeping.is_overdue(seen):
+        error = TurnLost("The turn did not end within 2 hours and 10 minutes")
+    if error is None:
+        _postpone(ports, seen.session.session_id, settling.TURN_CHECK)
         return
-    _postpone(ports, session.session_id, lifecycle.TURN_CHECK)
-
-
-def _idle(ports: Ports, session: Session) -> None:
-    """Deliver what waits in the queue, else put the session to sleep."""
-    if _sandbox_died(ports, session):
-        return
-    dispatch(ports, session.session_id)
-    if not begin_sleep(ports, session.session_id):
-        _postpone(ports, session.session_id, lifecycle.DISPATCH_CHECK)
-
-
-def _nothing_runs_on(ports: Ports, session: Session, reason: str) -> None:
-    """Stop what a session that needs nothing may have left behind."""
-    ports.machine.stop(session.session_id, session.attempt_number, reason)
-    stop_sandbox(ports, session.session_id, reason)
-    _postpone(ports, session.session_id, None)
+    if seen.sandbox and seen.sandbox.task_arn:
+        ports.sandboxes.stop(seen.sandbox.task_arn, error.reason)
+    _stopped(ports, seen, error)
 
 
 def stop_orphans(ports: Ports) -> int:
@@ -244,43 +259,19 @@ def stop_orphans(ports: Ports) -> int:
 
 
 def _stop_orphan(ports: Ports, task: StartedSandbox) -> bool:
-    ports.identify(task.name.partition("-")[0])
-    if _is_owned(ports, task) or ports.clock() - task.started_at <= ORPHAN_AGE:
+    session_id = session_of(task.name)
+    ports.identify(session_id)
+    adopt = partial(hosting.adopt, name=task.name, handle=task.handle)
+    try:
+        owned = change(ports, session_id, adopt)
+    except SessionNotFound:
+        owned = False
+    if owned or ports.clock() - task.started_at <= ORPHAN_AGE:
         return False
     ports.sandboxes.stop(task.handle, "no session needs this task")
     ports.metrics.count("OrphansStopped")
     return True
 
 
-def _is_owned(ports: Ports, task: StartedSandbox) -> bool:
-    """Say whether a task is its session's own, which then knows its handle.
-
-    Who started it may have died before writing that down, and the runner is accepted all the same.
-    """
-    session_id = task.name.partition("-")[0]
-
-    def decide(work: Work) -> bool:
-        sandbox = ports.store.sandbox(session_id)
-        if (
-            work.session.status is Status.DELETING
-            or sandbox is None
-            or sandbox.status is SandboxStatus.STOPPED
-        ):
-            return False
-        if sandbox.task_arn is None and sandbox.name(session_id) == task.name:
-            sandbox.task_arn = task.handle
-            work.save(sandbox)
-        return sandbox.task_arn == task.handle
-
-    try:
-        return change(ports, session_id, decide)[1]
-    except SessionNotFound:
-        return False
-
-
 def _postpone(ports: Ports, session_id: str, delay: timedelta | None) -> None:
-    def decide(work: Work) -> None:
-        if work.session.due_at and work.session.due_at <= work.now:
-            work.session.due_at = work.now + delay if delay else None
-
-    change(ports, session_id, decide)
+    change(ports, session_id, partial(settling.postpone, delay=delay))

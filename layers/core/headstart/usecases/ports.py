@@ -1,26 +1,16 @@
 """What the use cases need from outside; adapters implement it and speak only our errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.events import Event
-from headstart.domain.model import Model, Timestamp
+from headstart.domain.model import Model, RowModel, Timestamp
 from headstart.domain.policy import Policy
-from headstart.domain.session import (
-    Attempt,
-    Command,
-    Input,
-    Message,
-    Output,
-    Sandbox,
-    Session,
-    SessionConfig,
-    Snapshot,
-)
-from headstart.domain.work import IdempotencyKey, Work
+from headstart.domain.session import Attempt, Message, Session, Waiting
 
 Clock = Callable[[], datetime]
 
@@ -31,19 +21,32 @@ class Store(Protocol):
     Every method raises ServiceUnavailable when the table can't be reached.
     """
 
-    def create(self, work: Work, ticket: Ticket, quota: int) -> IdempotencyKey | None:
+    # A session's changes.
+
+    def load(self, session_id: str) -> WorkingSet:
+        """Return what belongs to a session now, as of one moment; raises SessionNotFound."""
+
+    def named(self, session_id: str, keys: Iterable[RowKey]) -> dict[RowKey, RowModel | None]:
+        """Return up to 100 rows beside the working set by their names, in one call."""
+
+    def create(self, change: Change, ticket: Ticket) -> IdempotencyKey | None:
         """Write a new session whole, in one call.
 
-        Returns None when written, or the key's earlier use when `work.key` was used before and
-        has not expired; nothing is written then. Raises QuotaExceeded.
+        Returns None when written, or the key's earlier use when `change.key` was used before and
+        has not expired; nothing is written then. Raises QuotaExceeded as `commit` does, and when
+        LINE_LENGTH wait already.
         """
 
-    def commit(self, work: Work, quota: int) -> None:
+    def commit(self, change: Change) -> None:
         """Write a change whole, in one call.
 
         Raises Conflict when the session changed since it was read, SessionNotFound when it is
-        gone, QuotaExceeded when it may not join its owner's active sessions.
+        gone, TicketRefused when the ticket to be burnt is not there any more, and QuotaExceeded
+        when it may not join its owner's active sessions: they are as many as may be, or others
+        wait in line and it is not one of them. Who has a place keeps it.
         """
+
+    # What is only read.
 
     def session(self, session_id: str) -> Session:
         """Return a session; raises SessionNotFound."""
@@ -53,17 +56,14 @@ class Store(Protocol):
     ) -> tuple[list[Session], str | None]:
         """Return a page of an owner's sessions, newest first (eventually consistent), a cursor."""
 
+    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
+        """Return the present attempts of up to 100 sessions by session id.
+
+        One that is gone or can't be read is left out.
+        """
+
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:
         """Return ids of sessions whose `due_at` has come (eventually consistent)."""
-
-    def attempt(self, session_id: str, number: int) -> Attempt:
-        """Return an attempt; raises SessionNotFound."""
-
-    def config(self, session_id: str) -> SessionConfig:
-        """Return what was asked for; raises SessionNotFound."""
-
-    def message(self, session_id: str, number: int) -> Message:
-        """Return a message; raises SessionNotFound."""
 
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages numbered above `after`, in order."""
@@ -74,29 +74,10 @@ class Store(Protocol):
         At most `limit` of them, and about 1 MB.
         """
 
-    def command(self, session_id: str, command_id: str) -> Command | None:
-        """Return a command."""
-
-    def commands(self, session_id: str, prefix: str = "") -> list[Command]:
-        """Return the commands whose id begins so, oldest first."""
-
-    def sandbox(self, session_id: str) -> Sandbox | None:
-        """Return the session's sandbox."""
-
-    def snapshot(self, session_id: str) -> Snapshot | None:
-        """Return the last good snapshot."""
-
-    def input(self, session_id: str, request_id: str) -> Input | None:
-        """Return something the agent asked."""
-
-    def output(self, session_id: str, attempt_number: int, step: str) -> Output | None:
-        """Return what is kept of a step's output."""
-
     def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
         """Return about `limit` persisted events above `after` in order, and whether more follow."""
 
-    def key(self, owner: str, key: str, now: datetime) -> IdempotencyKey | None:
-        """Return a key that has not expired."""
+    # What is an owner's.
 
     def forget_key(self, owner: str, used: IdempotencyKey) -> None:
         """Forget a key, unless it stands for another session by now."""
@@ -107,11 +88,19 @@ class Store(Protocol):
     def free_places(self, owner: str, session_ids: set[str]) -> None:
         """Have sessions not count any more."""
 
-    def durations(self, git_url: str) -> dict[str, int]:
-        """Return how many milliseconds each step took before on a repository."""
+    def line(self, owner: str) -> list[Waiting]:
+        """Return who waits for a place, the first in line first: up to a few thousand."""
 
-    def remember_durations(self, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of a repository; the last writer wins."""
+    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
+        """Take out of the line what no session stands for; a place that is gone is fine."""
+
+    def durations(self, owner: str, git_url: str) -> dict[str, int]:
+        """Return how many milliseconds each step took an owner before on a repository."""
+
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what an owner's sessions took on a repository; the last writer wins."""
+
+    # Who may connect, and who did: what a session knows of them is in its working set.
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""
@@ -120,19 +109,13 @@ class Store(Protocol):
         """Return a ticket; its expiry is the caller's to check."""
 
     def put_connection(self, connection: Connection) -> None:
-        """Write a connection that is opening."""
-
-    def open_connection(self, connection: Connection) -> bool:
-        """Open a connection and burn the ticket it came with; False if the ticket was burnt."""
+        """Write whose a connection is."""
 
     def connection(self, connection_id: str) -> Connection | None:
-        """Return a connection."""
+        """Return whose a connection is."""
 
-    def connections(self, session_id: str) -> list[Connection]:
-        """Return a session's connections, opening ones too."""
-
-    def remove_connection(self, connection: Connection) -> None:
-        """Forget a connection; one that is not there is fine."""
+    def remove_connection(self, connection_id: str) -> None:
+        """Forget whose a connection was; one that is not there is fine."""
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete up to `limit` rows of a session, its SESSION row last; True when none is left."""

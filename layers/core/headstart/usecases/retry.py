@@ -3,9 +3,12 @@
 import random
 import time
 
-CONFLICT_TRIES = 10
-_BACKOFF_SECONDS = 0.01
-_BACKOFF_LIMIT_SECONDS = 0.3
+CONFLICT_TRIES = 30
+"""Enough for a hundred writers at once on one session, and 15 s of waiting at the very most: less
+than any function may take."""
+
+_BACKOFF_SECONDS = 0.02
+_BACKOFF_LIMIT_SECONDS = 0.5
 
 
 def backoff(attempt: int) -> None:

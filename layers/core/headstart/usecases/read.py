@@ -8,11 +8,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.errors import SessionNotFound, ValidationFailed
-from headstart.domain.session import Session, Status
+from headstart.domain.session import Input, Output, Session, Status
 from headstart.domain.steps import StepStatus
-from headstart.domain.views import is_waiting, message_view, session_view
+from headstart.domain.views import is_waiting, message_view, session_view, summary_view
+from headstart.usecases.commit import read
 from headstart.usecases.ports import Ports
 
 PAGE_LIMIT = 100
@@ -25,45 +27,60 @@ _NUMBER_DIGITS = 6
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
     """Return the owner's session; someone else's or a deleted one is SessionNotFound."""
     session = ports.store.session(session_id)
+    _require_owned(session, owner)
+    return session
+
+
+def _require_owned(session: Session, owner: str) -> None:
     if session.owner != owner or session.status is Status.DELETING:
         raise SessionNotFound()
-    return session
 
 
 def get_session(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
     """Return one session as GET answers it."""
-    return view_of(ports, owned_session(ports, owner, session_id))
+    found = read(ports, session_id, _shown)
+    _require_owned(found.session, owner)
+    return view_of(ports, found)
 
 
-def view_of(ports: Ports, session: Session, *, snapshot: bool = False) -> dict[str, Any]:
-    """Return a session with its attempt, queue and what a failed step printed."""
-    attempt = ports.store.attempt(session.session_id, session.attempt_number)
+def _shown(found: WorkingSet) -> list[RowKey]:
+    """Name what is shown of a session beside its working set."""
+    attempt = found.attempt
+    failed = next((r.step for r in attempt.steps if r.status is StepStatus.FAILED), None)
+    names = [input_key(request_id) for request_id in found.session.pending_inputs]
+    return [*names, *([output_key(attempt.number, failed.value)] if failed else [])]
+
+
+def view_of(ports: Ports, found: Change, *, snapshot: bool = False) -> dict[str, Any]:
+    """Return a session, as it was read, with its queue and what a failed step printed."""
+    session = found.session
     waiting = (
         ports.store.messages(session.session_id, after=session.next_message - 1)
         if session.queue_length
         else []
     )
-    failed = next((r.step for r in attempt.steps if r.status is StepStatus.FAILED), None)
-    output = (
-        ports.store.output(session.session_id, attempt.number, failed.value) if failed else None
-    )
-    asked = [ports.store.input(session.session_id, i) for i in session.pending_inputs]
+    names = _shown(WorkingSet(session, found.attempt))
+    missing = [name for name in names if not found.knows(name)]
+    more = ports.store.named(session.session_id, missing) if missing else {}
+    beside = [more[name] if name in more else found.get(name, name.model) for name in names]
     return session_view(
         session,
-        attempt,
+        found.attempt,
         [message for message in waiting if is_waiting(message)],
-        output,
-        inputs=[found for found in asked if found],
+        next((row for row in beside if isinstance(row, Output)), None),
+        inputs=[row for row in beside if isinstance(row, Input)],
         snapshot=snapshot,
     )
 
 
 def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:
-    """Return a page of the owner's sessions, newest first."""
+    """Return a page of the owner's sessions, newest first: three reads, however long it is."""
     sessions, following = ports.store.sessions_of(
         owner, _decode(cursor) if cursor else None, min(limit, PAGE_LIMIT)
     )
-    items = [view_of(ports, s) for s in sessions if s.status is not Status.DELETING]
+    shown = [session for session in sessions if session.status is not Status.DELETING]
+    attempts = ports.store.attempts(shown)
+    items = [summary_view(s, attempts[s.session_id]) for s in shown if s.session_id in attempts]
     return {"items": items, "nextCursor": _encode(following) if following else None}
 
 
@@ -123,7 +140,7 @@ def wait_while(
     while session.status.value == status and ports.clock() < end:
         sleep(_WAIT_POLL_SECONDS)
         session = owned_session(ports, owner, session_id)
-    return view_of(ports, session)
+    return view_of(ports, read(ports, session_id, _shown))
 
 
 def _encode(cursor: str) -> str:

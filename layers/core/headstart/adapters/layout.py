@@ -1,0 +1,171 @@
+"""Where the rows of a session lie: what each read needs under one prefix, all else beside it.
+
+SESSION and the rows under `SESSION#` are the working set: the present attempt, the sandbox, the
+commands the runner was asked and has not answered, who is connected. One consistent Query reads
+them, but not at one moment: so SESSION says at which version each of them was last written, and
+each row says it too. Where they differ, a rival was at it, and the set is read again.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.adapters import rows
+from headstart.domain.change import Change, HotRow, WorkingSet
+from headstart.domain.connections import Connection
+from headstart.domain.errors import RowUnreadable, SessionNotFound
+from headstart.domain.session import Attempt, Command, Sandbox, Session
+
+PREFIX = "SESSION"
+ATTEMPT = f"{PREFIX}#ATTEMPT"
+LAYOUT = 2
+"""How rows lie now. Before, there was no such number, and each kind lay under a name of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """At which version each row of a set was last written, by sort key; None for the old layout."""
+
+    versions: dict[str, int] | None
+
+
+class Torn(Exception):
+    """The rows that were read are not of one moment."""
+
+
+def hot_sk(row: HotRow) -> str:
+    """Return the sort key of a row of the working set."""
+    match row:
+        case Attempt():
+            return ATTEMPT
+        case Sandbox():
+            return f"{PREFIX}#SANDBOX"
+        case Command():
+            return f"{PREFIX}#COMMAND#{row.command_id}"
+        case Connection():
+            return f"{PREFIX}#CONNECTION#{row.connection_id}"
+
+
+def query(session_id: str) -> dict[str, Any]:
+    """Return the Query that reads a working set."""
+    return {
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :sk)",
+        "ExpressionAttributeValues": {
+            ":pk": {"S": rows.session_pk(session_id)},
+            ":sk": {"S": PREFIX},
+        },
+        "ConsistentRead": True,
+    }
+
+
+def receipt_of(item: rows.Item) -> Receipt:
+    """Return what SESSION says of the rows of its set; raises RowUnreadable for a later layout."""
+    layout = int(item["layout"]["N"]) if "layout" in item else 1
+    if layout > LAYOUT:
+        raise RowUnreadable(f"the session lies as a newer version keeps it (layout {layout})")
+    versions: dict[str, int] = json.loads(item["hot"]["S"]) if "hot" in item else {}
+    return Receipt(versions if layout == LAYOUT else None)
+
+
+def working_set(items: list[rows.Item]) -> WorkingSet:
+    """Return the set that a Query found; raises Torn, SessionNotFound, RowUnreadable.
+
+    A connection may be missing, since its row has a time to live. A row that SESSION does not know
+    of, and that is not newer than it, is left over from what has gone.
+    """
+    by_sk = {item["sk"]["S"]: item for item in items}
+    item = by_sk.pop(PREFIX, None)
+    if item is None:
+        raise SessionNotFound()
+    session, receipt = rows.decode(item, Session), receipt_of(item)
+    if receipt.versions is None:
+        raise OldLayout(session)
+    for sk, hot in by_sk.items():
+        if int(hot["version"]["N"]) > session.version:
+            raise Torn
+        if sk in receipt.versions and int(hot["version"]["N"]) != receipt.versions[sk]:
+            raise Torn
+    found: dict[str, HotRow] = {}
+    versions = {}
+    for sk, version in receipt.versions.items():
+        if sk in by_sk:
+            found[sk] = rows.decode(by_sk[sk], _model(sk))
+            versions[sk] = version
+        elif _model(sk) is not Connection:
+            raise Torn
+    attempt = found.pop(ATTEMPT, None)
+    if not isinstance(attempt, Attempt):
+        raise RowUnreadable("the session has no attempt")
+    sandbox = found.pop(f"{PREFIX}#SANDBOX", None)
+    return WorkingSet(
+        session=session,
+        attempt=attempt,
+        sandbox=sandbox if isinstance(sandbox, Sandbox) else None,
+        commands={r.command_id: r for r in found.values() if isinstance(r, Command)},
+        connections={r.connection_id: r for r in found.values() if isinstance(r, Connection)},
+        receipt=Receipt(versions),
+    )
+
+
+class OldLayout(Exception):
+    """A session whose rows lie as an earlier version kept them."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.session_id)
+        self.session = session
+
+
+def _model(sk: str) -> type[Attempt | Sandbox | Command | Connection]:
+    kind = sk.split("#")[1]
+    models: dict[str, type[Attempt | Sandbox | Command | Connection]] = {
+        "ATTEMPT": Attempt,
+        "SANDBOX": Sandbox,
+        "COMMAND": Command,
+        "CONNECTION": Connection,
+    }
+    return models[kind]
+
+
+def is_hot(row: object) -> bool:
+    """Say whether a row belongs to the working set."""
+    return isinstance(row, Attempt | Sandbox | Command | Connection)
+
+
+def written(change: Change) -> tuple[list[HotRow], dict[str, int]]:
+    """Return the rows of the set that a change writes, and what SESSION says of all of them then.
+
+    The change is at its new version already. What lies as an earlier version kept it moves whole.
+    """
+    version = change.session.version
+    known = change.receipt.versions if isinstance(change.receipt, Receipt) else None
+    if known is None:
+        everything: list[HotRow | None] = [
+            change.attempt,
+            change.sandbox,
+            *change.commands.values(),
+            *change.connections.values(),
+        ]
+        hot: list[HotRow] = [row for row in everything if row is not None]
+    else:
+        hot = [row for row in change.rows if is_hot(row)]  # type: ignore[misc]
+    versions = {**(known or {}), **{hot_sk(row): version for row in hot}}
+    for row in change.gone:
+        versions.pop(hot_sk(row), None)
+    return hot, versions
+
+
+def session_item(session: Session, versions: dict[str, int]) -> rows.Item:
+    """Return the SESSION row, with the versions of the rows of its set."""
+    item = rows.session_item(session)
+    item["layout"] = {"N": str(LAYOUT)}
+    item["hot"] = {"S": json.dumps(versions, separators=(",", ":"))}
+    return item
+
+
+def hot_item(session: Session, row: HotRow) -> rows.Item:
+    """Return a row of the working set, as of the session's version."""
+    item = rows.item(rows.session_pk(session.session_id), hot_sk(row), row)
+    item["version"] = {"N": str(session.version)}
+    if isinstance(row, Connection):
+        item["expires"] = rows.epoch(row.expires_at)
+    return item

@@ -1,0 +1,90 @@
+"""A new session from what was asked for: all its rows at once, before anything else happens."""
+
+from datetime import datetime
+
+from headstart.domain import events
+from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
+from headstart.domain.errands import StartAttempt
+from headstart.domain.errors import ValidationFailed
+from headstart.domain.ids import body_hash, new_id
+from headstart.domain.life.settling import START_CHECK
+from headstart.domain.life.talking import queued_event
+from headstart.domain.policy import Policy
+from headstart.domain.repository import check_git_url, github_url
+from headstart.domain.requests import CreateSession
+from headstart.domain.session import (
+    Attempt,
+    Cause,
+    Hold,
+    Message,
+    MessageStatus,
+    Session,
+    SessionConfig,
+    Status,
+    title_of,
+)
+
+
+def new_session(
+    request: CreateSession,
+    policy: Policy,
+    *,
+    session_id: str,
+    owner: str,
+    now: datetime,
+    key: str | None,
+) -> Change:
+    """Return the change that makes a session; raises ValidationFailed."""
+    config = SessionConfig.model_validate(
+        request.model_dump(include=set(SessionConfig.model_fields))
+    )
+    session = Session(
+        session_id=session_id,
+        owner=owner,
+        status=Status.PREPARING,
+        title=title_of(request.prompt),
+        created_at=now,
+        updated_at=now,
+        git_url=_git_url(request, policy),
+        branch=f"session/{session_id}",
+        agent=request.agent or policy.default_agent,
+        mode=request.mode or policy.default_mode,
+        model=request.model or policy.default_model,
+        message_count=1,
+        hold=None if request.auto_initiate else Hold.INITIATE,
+        due_at=now + START_CHECK,
+        counts=config.counts(),
+    )
+    attempt = Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now)
+    message = Message(
+        message_id=new_id("msg"),
+        number=1,
+        text=request.prompt,
+        status=MessageStatus.QUEUED if request.auto_initiate else MessageStatus.HELD,
+        created_at=now,
+    )
+    change = Change(WorkingSet(session=session, attempt=attempt), now, policy)
+    change.quota = QuotaChange.JOIN
+    for row in (config, attempt, message):
+        change.save(row)
+    change.emit(events.SessionPreparing(attempt_number=1, cause=Cause.CREATED))
+    change.emit(queued_event(message, position=1))
+    change.then(StartAttempt(1))
+    if key is not None:
+        change.key = IdempotencyKey(
+            key=key,
+            body_hash=body_hash(request),
+            session_id=session_id,
+            expires_at=now + policy.key_life,
+        )
+    return change
+
+
+def _git_url(request: CreateSession, policy: Policy) -> str:
+    try:
+        if request.git_url is not None:
+            return check_git_url(request.git_url, policy.allowed_git_sources, policy.github_url)
+        return github_url(policy.github_url, request.github_repo or "")
+    except ValueError as error:
+        field = "gitUrl" if request.git_url is not None else "githubRepo"
+        raise ValidationFailed([{"loc": [field], "msg": str(error)}]) from error

@@ -1,0 +1,340 @@
+"""One report of a runner: what its events and results change, and what must follow."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from headstart.domain import channel, events
+from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.errands import AnswerTask, LookForCopy, Measure, RememberDurations
+from headstart.domain.errors import InputGone, SandboxLeaving, SnapshotFailed, StepError
+from headstart.domain.life import hosting, preparing, sleeping, talking
+from headstart.domain.life.progress import (
+    begin_step,
+    durations,
+    end_step,
+    is_done,
+    progress_step,
+    receipt,
+)
+from headstart.domain.session import (
+    AttemptStatus,
+    Command,
+    Failure,
+    Input,
+    Output,
+    Status,
+)
+from headstart.domain.steps import StepName, StepStatus
+
+MAX_PENDING_INPUTS = 20
+
+TurnEvent = (
+    channel.AgentEvent
+    | channel.AgentDelta
+    | channel.AgentSnapshot
+    | channel.TurnRetrying
+    | channel.InputRequested
+    | channel.InputResolved
+    | channel.TurnEnded
+)
+
+
+def named_by(found: WorkingSet, report: channel.Report) -> Iterator[RowKey]:
+    """Yield the rows outside of the working set that a report rests on."""
+    for event in report.events:
+        match event:
+            case channel.Output() if step := _step_of(found.commands.get(event.command_id)):
+                yield output_key(found.attempt.number, step.value)
+            case channel.InputResolved():
+                yield input_key(event.request_id)
+    for result in report.results:
+        command = found.commands.get(result.command_id)
+        if command and command.kind is CommandKind.INPUT:
+            yield input_key(str(command.args["requestId"]))
+
+
+def _step_of(command: Command | None) -> StepName | None:
+    return command.step if command and command.kind is not CommandKind.PROMPT else None
+
+
+def take_report(change: Change, connection_id: str, report: channel.Report) -> None:
+    """Apply a batch once, repeat its answers each time, and acknowledge it.
+
+    Raises NotTheRunner for one that came over another connection than the current one.
+    """
+    hosting.require_runner(change, connection_id)
+    hosting.is_welcomed(change)
+    new = report.seq > change.session.runner_seq
+    settled = [c for c in change.commands.values() if c.answered] if new else []
+    for event in report.events if new else []:
+        _take_event(change, event)
+    for result in report.results:
+        _take_result(change, result)
+    if not change.is_empty:
+        change.session.runner_seq = max(change.session.runner_seq, report.seq)
+        for command in settled:
+            # The runner has the ack of their batch, so their answers are asked for no more.
+            change.forget(command)
+    change.reply(connection_id, channel.Ack(seq=report.seq, accepted=True))
+
+
+def _take_event(change: Change, event: channel.RunnerEvent) -> None:
+    """Apply one event; what belongs to another attempt or turn is dropped."""
+    match event:
+        case channel.Progress():
+            if step := _current_step(change, event.command_id):
+                progress_step(
+                    change,
+                    step,
+                    message=event.message,
+                    percent=event.percent,
+                    output=event.output,
+                    output_offset=event.output_offset,
+                )
+        case channel.Output():
+            if step := _current_step(change, event.command_id):
+                _keep_output(change, step, event)
+        case _:
+            turn = change.session.active_turn
+            if turn and turn.turn_id == event.turn_id:
+                _take_turn_event(change, event)
+
+
+def _current_step(change: Change, command_id: str) -> StepName | None:
+    """Return the step of an open command of the attempt that runs, None for anything stale."""
+    command = change.commands.get(command_id)
+    if command is None or command.attempt_number != change.session.attempt_number:
+        return None
+    return _step_of(command) if change.session.status is Status.PREPARING else None
+
+
+def _take_turn_event(change: Change, event: TurnEvent) -> None:
+    match event:
+        case channel.TurnEnded():
+            error = event.error.error() if event.error else None
+            if talking.end_turn(
+                change, event.turn_id, event.usage, error, interrupted=event.interrupted
+            ):
+                sleeping.ask_for_copy(change)
+        case channel.InputRequested():
+            if _ask(change, event):
+                change.emit(_passed_on(event), event.turn_id)
+        case channel.InputResolved():
+            _resolve(change, event.request_id, event.outcome)
+        case _:
+            change.emit(_passed_on(event), event.turn_id)
+
+
+def _ask(change: Change, event: channel.InputRequested) -> bool:
+    """Keep what the agent asks; False for more than a person could ever answer."""
+    pending = change.session.pending_inputs
+    if event.request_id not in pending:
+        if len(pending) >= MAX_PENDING_INPUTS:
+            return False
+        pending.append(event.request_id)
+    known = _input(change, event.request_id)
+    if known is not None and known.outcome is None:
+        known.body = event.body
+        change.save(known)
+        return True
+    change.save(
+        Input(
+            request_id=event.request_id,
+            turn_id=event.turn_id,
+            kind=event.kind,
+            body=event.body,
+            created_at=change.now,
+        )
+    )
+    return True
+
+
+def _input(change: Change, request_id: str) -> Input | None:
+    written = (row for row in change.rows if isinstance(row, Input))
+    found = next((row for row in written if row.request_id == request_id), None)
+    if found is None and change.knows(input_key(request_id)):
+        found = change.get(input_key(request_id), Input)
+    return found
+
+
+def _resolve(change: Change, request_id: str, outcome: str) -> None:
+    asked = _input(change, request_id)
+    if asked is None or asked.outcome:
+        return
+    asked.outcome = outcome
+    change.save(asked)
+    if request_id in change.session.pending_inputs:
+        change.session.pending_inputs.remove(request_id)
+    change.emit(events.InputResolved(request_id=request_id, outcome=outcome), asked.turn_id)
+
+
+def _keep_output(change: Change, step: StepName, event: channel.Output) -> None:
+    attempt_number = change.session.attempt_number
+    written = (row for row in change.rows if isinstance(row, Output) and row.step is step)
+    kept = next(written, None) or change.get(output_key(attempt_number, step.value), Output)
+    end = kept.offset + len(kept.text.encode()) if kept else None
+    if kept is None or end != event.offset:
+        if kept is not None:
+            change.rows = [row for row in change.rows if row is not kept]
+        kept = Output(attempt_number=attempt_number, step=step, offset=event.offset)
+    text = (kept.text + event.text).encode()
+    cut = max(0, len(text) - channel.OUTPUT_TAIL_BYTES)
+    kept.offset += cut
+    kept.text = text[cut:].decode(errors="ignore")
+    change.save(kept)
+
+
+def _take_result(change: Change, result: channel.CommandResult) -> None:
+    """Apply one result; one that was applied before only has its answer repeated."""
+    command = change.commands.get(result.command_id)
+    if command is None:
+        return
+    if not command.answered:
+        error = result.error.error() if result.error else None
+        command.answered = True
+        command.output = result.output
+        command.failure = Failure.of(error, command.step) if error else None
+        change.save(command)
+        _apply(change, command, result, error)
+    elif command.kind is CommandKind.UPLOAD:
+        change.then(LookForCopy(command.command_id))
+    if command.tokens:
+        failure = command.failure and command.failure.error()
+        told = (failure.code, failure.title) if failure else (None, "")
+        change.then(AnswerTask(tuple(command.tokens), *told))
+
+
+def _apply(
+    change: Change, command: Command, result: channel.CommandResult, error: StepError | None
+) -> None:
+    match command.kind:
+        case CommandKind.PROMPT:
+            _prompt_result(change, command, error)
+        case CommandKind.SNAPSHOT:
+            if error or not sleeping.ask_for_upload(change, command):
+                sleeping.saved(change, command, error or SnapshotFailed("the copy makes no sense"))
+        case CommandKind.UPLOAD if error:
+            change.forget(command)
+            sleeping.saved(change, command, error)
+        case CommandKind.UPLOAD:
+            sleeping.uploaded(change, command)
+        case CommandKind.INPUT if isinstance(error, InputGone):
+            _resolve(change, str(command.args["requestId"]), "withdrawn")
+        case _ if step := _current_step(change, command.command_id):
+            _step_result(change, step, result, error)
+
+
+def _step_result(
+    change: Change, step: StepName, result: channel.CommandResult, error: StepError | None
+) -> None:
+    record = change.attempt.step(step)
+    if is_done(record):
+        return
+    if error:
+        # Whether it failed for good is the machine's to say: it may try again.
+        record.failure = Failure.of(error, step)
+        begin_step(change, step, error.reason)
+        return
+    if step is StepName.CLONE:
+        cloned = result.output.get("bytes")
+        change.attempt.cloned_bytes = cloned if isinstance(cloned, int) else None
+        change.attempt.clone_cached = result.output.get("cached") is True
+    end_step(change, step, StepStatus(result.status), _summary(step, result.output))
+    change.then(
+        Measure(
+            "StepTime", result.elapsed_ms, milliseconds=True, dimensions=(("Step", step.value),)
+        )
+    )
+
+
+def _prompt_result(change: Change, command: Command, error: StepError | None) -> None:
+    turn = change.session.active_turn
+    if turn is None or not turn.is_by(command.command_id) or turn.started_at:
+        return
+    if isinstance(error, SandboxLeaving):
+        talking.unclaim(change)
+        if change.session.status in {Status.READY, Status.PREPARED}:
+            # It takes no messages any more: what is queued would come back for ever.
+            sleeping.begin_leaving(change)
+        return
+    message = talking.head(change)
+    if error:
+        talking.refuse(change, message, error)
+        if change.session.status is Status.PREPARING:
+            change.attempt.step(StepName.DELIVER).failure = Failure.of(error, StepName.DELIVER)
+            change.save(change.attempt)
+        return
+    talking.accept(change, message)
+    if change.session.status is Status.PREPARING:
+        done = "The agent has the message"
+        end_step(change, StepName.DELIVER, StepStatus.COMPLETED, done)
+        preparing.complete_attempt(change)
+        change.then(RememberDurations(tuple(durations(change.attempt).items())))
+        change.then(Measure("TimeToReady", preparing.took(change), milliseconds=True))
+    elif change.session.status in {Status.READY, Status.PREPARED}:
+        was_prepared = change.session.status is Status.PREPARED
+        change.session.move_to(Status.RUNNING, change.now)
+        if was_prepared and change.attempt.status is AttemptStatus.COMPLETED:
+            paid = receipt(
+                change.attempt,
+                change.attempt.ended_at or change.now,
+                change.policy.sandbox_dollars_per_hour,
+            )
+            change.emit(events.SessionReady(receipt=paid))
+
+
+def _passed_on(event: TurnEvent) -> events.EventData:
+    match event:
+        case channel.AgentEvent():
+            return events.AgentEvent(payload=event.data)
+        case channel.AgentDelta():
+            return events.AgentDelta(
+                payload={"partId": event.part_id, "offset": event.offset, "text": event.text}
+            )
+        case channel.AgentSnapshot():
+            return events.AgentSnapshot(payload={"parts": event.parts})
+        case channel.TurnRetrying():
+            return events.TurnRetrying(reason=event.reason)
+        case channel.InputRequested():
+            return events.InputRequested(
+                request_id=event.request_id, kind=event.kind, body=event.body
+            )
+        case _:
+            raise ValueError(f"{event.type} is not passed on")
+
+
+def _summary(step: StepName, output: dict[str, Any]) -> str | None:
+    """Return a sentence about a finished step, where its answer tells something worth reading."""
+    match step:
+        case StepName.DISK if isinstance(free := output.get("freeBytes"), int):
+            return f"{free / 1e9:.1f} GB free"
+        case StepName.CLONE | StepName.BRANCH:
+            return _where(output)
+        case StepName.SETUP if isinstance(failed := output.get("warnings"), list) and failed:
+            return f"Went on after {len(failed)} failed: {str(failed[-1])[:300]}"
+        case StepName.AGENT if output.get("version"):
+            return f"{output.get('agent')} {output['version']} is healthy"
+    return None
+
+
+def _where(output: dict[str, Any]) -> str | None:
+    if output.get("empty"):
+        return "The repository is empty"
+    branch = output.get("defaultBranch") or output.get("branch")
+    if output.get("commit"):
+        return f"{branch} at {str(output['commit'])[:12]}"
+    return f"{branch}, no commits yet" if output.get("branch") else None
+
+
+def fewer(report: channel.Report) -> channel.Report:
+    """Return a report without the second half of its events, but for the ends of turns."""
+    room = sum(not isinstance(event, channel.TurnEnded) for event in report.events) // 2
+    kept: list[channel.RunnerEvent] = []
+    for event in report.events:
+        if isinstance(event, channel.TurnEnded):
+            kept.append(event)
+        elif room:
+            room -= 1
+            kept.append(event)
+    return report.model_copy(update={"events": kept})

@@ -1,0 +1,132 @@
+"""What a state does by itself, and when it is looked at again: one rule after every decision."""
+
+from datetime import timedelta
+
+from headstart.domain.change import Change, QuotaChange
+from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
+from headstart.domain.life import hosting, preparing, sleeping, talking
+from headstart.domain.session import Cause, SandboxStatus, Session, Status, holds_a_place
+
+START_CHECK = timedelta(seconds=30)
+"""When the janitor first looks whether a recorded attempt was started."""
+
+DISPATCH_CHECK = timedelta(seconds=30)
+"""When the janitor delivers a message that waits, should who was to do it have died."""
+
+IDLE_LIMIT = timedelta(minutes=15)
+"""How long a sandbox waits for the next message before its session is put to sleep."""
+
+PROGRESS_CHECK = timedelta(minutes=2)
+"""How often the janitor looks at a preparing session."""
+
+TURN_CHECK = timedelta(minutes=2)
+"""How often the janitor looks whether the runner of an active turn lives."""
+
+SLEEP_LIMIT = timedelta(minutes=5)
+"""How long saving the work may take before the sandbox is stopped all the same: making a copy and
+sending it have two minutes each."""
+
+ASLEEP_CHECK = timedelta(minutes=1)
+"""When the janitor makes sure that nothing of a sleeping session runs on."""
+
+RETRY_WINDOW = timedelta(minutes=10)
+"""How long the sandbox of a failed attempt is kept for a retry."""
+
+_IDLE = {Status.READY, Status.PREPARED}
+_ONCE = {Status.STOPPING, Status.ASLEEP, Status.FAILED, Status.DELETING}
+"""Statuses whose time runs from when they began, whatever happens in them."""
+
+
+_LIMITS = {
+    Status.PREPARING: START_CHECK,
+    Status.PREPARED: TURN_CHECK,
+    Status.READY: TURN_CHECK,
+    Status.RUNNING: TURN_CHECK,
+    Status.STOPPING: SLEEP_LIMIT,
+    Status.ASLEEP: ASLEEP_CHECK,
+    Status.FAILED: RETRY_WINDOW,
+    Status.DELETING: timedelta(),
+}
+
+
+def settle(change: Change) -> None:
+    """Let the session do what its state does by itself, and make it due for the rest.
+
+    A queue that may move claims its head; a sleeping session with a message wakes; who gave a
+    place free lets the next one in.
+    """
+    session = change.session
+    if session.status is Status.ASLEEP and session.can_deliver:
+        preparing.begin_attempt(change, Cause.WAKE)
+    if session.status in _IDLE and session.can_deliver and _may_claim(change):
+        talking.claim(change)
+    if change.quota is QuotaChange.LEAVE:
+        change.then(AdmitNext(session.owner))
+    if _state(session) != _state(change.before):
+        session.due_at = change.now + _limit(change)
+
+
+def _may_claim(change: Change) -> bool:
+    sandbox = change.sandbox
+    return (
+        sandbox is not None
+        and sandbox.status is SandboxStatus.CONNECTED
+        and talking.has_head(change)
+    )
+
+
+def _state(session: Session) -> tuple[object, ...]:
+    """Return what the time until the next look depends on."""
+    if session.status in _ONCE:
+        return (session.status, session.attempt_number)
+    turn = session.active_turn
+    return (
+        session.status,
+        session.attempt_number,
+        session.waiting_since,
+        turn and (turn.turn_id, turn.started_at),
+        session.hold,
+        session.queue_length,
+    )
+
+
+def _limit(change: Change) -> timedelta:
+    session = change.session
+    if session.status in _IDLE and session.active_turn is None:
+        return DISPATCH_CHECK if session.can_deliver else IDLE_LIMIT
+    if session.status is Status.FAILED and not holds_a_place(session, change.sandbox):
+        return ASLEEP_CHECK
+    return _LIMITS[session.status]
+
+
+# What the janitor finds due.
+
+
+def postpone(change: Change, delay: timedelta | None) -> None:
+    """Have a session that is due looked at again later, or not any more."""
+    session = change.session
+    if session.due_at and session.due_at <= change.now:
+        session.due_at = change.now + delay if delay else None
+
+
+def start_again(change: Change) -> None:
+    """Have the present attempt's execution started, as was to be done at once."""
+    change.then(StartAttempt(change.session.attempt_number))
+    postpone(change, START_CHECK)
+
+
+def rest_is_over(change: Change) -> None:
+    """Put an idle session to sleep; one whose queue may move delivers instead."""
+    if not sleeping.begin_sleep(change):
+        postpone(change, DISPATCH_CHECK)
+
+
+def nothing_runs_on(change: Change, reason: str) -> None:
+    """Stop what a session that needs nothing may have left behind."""
+    session = change.session
+    if session.status not in {Status.ASLEEP, Status.FAILED}:
+        return
+    change.then(StopAttempt(session.attempt_number, reason))
+    hosting.stop(change, reason)
+    change.then(AdmitNext(session.owner))
+    postpone(change, None)

@@ -1,0 +1,211 @@
+"""What is sent over WebSockets: events to viewers, commands and frames to the runner."""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from headstart.domain import channel, command_args
+from headstart.domain.change import (
+    CONFIG,
+    SNAPSHOT,
+    Change,
+    message_key,
+)
+from headstart.domain.channel import BATCH_BYTES, encode
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.commands import SavedWork, step_args
+from headstart.domain.connections import Role
+from headstart.domain.errors import ConnectionGone, ServiceUnavailable
+from headstart.domain.events import Event
+from headstart.domain.fitting import dumps, fitting
+from headstart.domain.model import OpenModel
+from headstart.domain.session import Command, Message, SessionConfig, Snapshot, Status
+from headstart.domain.steps import StepName
+from headstart.usecases.ports import Ports
+
+_log = logging.getLogger(__name__)
+
+MESSAGE_BYTES = 128 * 1024
+"""A whole WebSocket message ("Amazon API Gateway endpoints and quotas")."""
+
+_ENVELOPE = 1024
+"""What an event and its frame add to an event's data, and more."""
+
+MAX_FILE_BYTES = 50 * 1024 * 1024
+MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
+_CONFIGURED = {StepName.CLONE, StepName.SETUP, StepName.AGENT}
+_RESTORING = {StepName.CLONE, StepName.RESTORE}
+
+
+# To viewers.
+
+
+def publish(ports: Ports, work: Change) -> list[str]:
+    """Send a change's events to every open viewer; returns the connections found to be gone.
+
+    Nobody's trouble is anybody else's: the change is made, and a viewer asks for what it missed.
+    """
+    if not work.events:
+        return []
+    frames = list(event_frames(work.events))
+    gone = []
+    for connection in work.connections.values():
+        if connection.role is Role.VIEWER and connection.is_open:
+            expired = connection.expires_at <= work.now
+            if expired or not post(ports, connection.connection_id, connection.role, frames):
+                gone.append(connection.connection_id)
+    return gone
+
+
+def event_frames(events: Iterable[Event]) -> Iterator[str]:
+    """Return the fewest `events` frames within BATCH_BYTES that carry the events in order.
+
+    An event too large for any frame is cut, and says so in its data: so every frame can be sent.
+    """
+    batch: list[str] = []
+    taken = 0
+    for event in events:
+        text = dumps(event.to_json())
+        length = len(text.encode())
+        if length > MESSAGE_BYTES - _ENVELOPE:
+            cut = fitting(event.data, MESSAGE_BYTES - _ENVELOPE)
+            text = dumps(event.model_copy(update={"data": {**cut, "truncated": True}}).to_json())
+            length = len(text.encode())
+        if batch and taken + length > BATCH_BYTES:
+            yield _events_frame(batch)
+            batch, taken = [], 0
+        batch.append(text)
+        taken += length + 1
+    if batch:
+        yield _events_frame(batch)
+
+
+def _events_frame(batch: list[str]) -> str:
+    return '{"type":"events","events":[' + ",".join(batch) + "]}"
+
+
+def post(ports: Ports, connection_id: str, role: Role, messages: Iterable[str]) -> bool:
+    """Send messages in order, each only after the one before; False if the connection is gone."""
+    sent = 0
+    try:
+        for message in messages:
+            ports.sockets.post(connection_id, message)
+            sent += 1
+    except ConnectionGone:
+        ports.metrics.count("GoneSockets", Role=role.value)
+        return False
+    except ServiceUnavailable:
+        # A viewer notices the gap and asks again; a runner sends its batch again.
+        _log.warning("could not post to a connection", exc_info=True)
+        ports.metrics.count("PostsFailed", Role=role.value)
+    finally:
+        if sent:
+            ports.metrics.count("Frames", sent, Role=role.value)
+    return True
+
+
+def post_frames(ports: Ports, connection_id: str, role: Role, frames: Iterable[OpenModel]) -> bool:
+    """Send downward frames, the larger ones in parts."""
+    return post(ports, connection_id, role, [text for frame in frames for text in encode(frame)])
+
+
+# To the runner.
+
+
+def send(ports: Ports, work: Change, frame: OpenModel | None) -> None:
+    """Send a frame to the session's runner if it is connected; its next hello asks for the rest."""
+    sandbox = work.sandbox
+    connection_id = sandbox.connection_id if sandbox else None
+    if frame is not None and connection_id is not None:
+        post_frames(ports, connection_id, Role.RUNNER, [frame])
+
+
+def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
+    """Return a step's command; apart, because only who may send it may read the agents' secrets."""
+    session = work.session
+    if session.status is not Status.PREPARING or command.step is None:
+        return None
+    step = command.step
+    names = [*([CONFIG] if step in _CONFIGURED else [])]
+    # A first attempt has nothing to go back to.
+    names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
+    found = ports.store.named(session.session_id, names) if names else {}
+    config, snapshot = found.get(CONFIG), found.get(SNAPSHOT)
+    args = step_args(
+        step,
+        session,
+        config if isinstance(config, SessionConfig) else SessionConfig(),
+        ports.policy,
+        _saved_work(ports, snapshot) if isinstance(snapshot, Snapshot) else None,
+        secrets=ports.secrets.read() if step is StepName.AGENT else None,
+    )
+    return _frame(command, args, session.counts.get("setupCommands", 1))
+
+
+def _saved_work(ports: Ports, snapshot: Snapshot) -> SavedWork:
+    url = ports.objects.presign_get(snapshot.key)
+    ref = command_args.SnapshotRef(url=url, bytes=snapshot.bytes, sha256=snapshot.sha256)
+    return SavedWork(ref, snapshot.base_commit)
+
+
+def prompt_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
+    """Return the command that delivers a message, None where its turn is not the active one."""
+    session, turn = work.session, work.session.active_turn
+    if turn is None or turn.command_id != command.command_id:
+        return None
+    message = _message(ports, work, turn.message_number)
+    args = command_args.PromptArgs(
+        session_id=session.session_id,
+        message_id=turn.message_id,
+        turn_id=turn.turn_id,
+        text=message.text,
+        mode=session.mode,
+        model=session.model,
+    )
+    return _frame(command, args)
+
+
+def _message(ports: Ports, work: Change, number: int) -> Message:
+    written = (row for row in work.rows if isinstance(row, Message))
+    found = next((row for row in written if row.number == number), None)
+    name = message_key(number)
+    if found is None and work.knows(name):
+        found = work.get(name, Message)
+    if found is None:
+        read = ports.store.named(work.session.session_id, [name])[name]
+        if not isinstance(read, Message):
+            raise LookupError(f"message {number} is not there")
+        found = read
+    return found
+
+
+def order_frame(work: Change, command: Command) -> channel.Command:
+    """Return a command that needs nothing else: an abort, an answer, a copy to be made."""
+    match command.kind:
+        case CommandKind.ABORT:
+            return _frame(command, command_args.AbortArgs.model_validate(command.args))
+        case CommandKind.INPUT:
+            return _frame(command, command_args.InputArgs.model_validate(command.args))
+        case _:
+            args = command_args.SnapshotArgs(
+                agent=work.session.agent,
+                session_id=work.session.session_id,
+                max_file_bytes=MAX_FILE_BYTES,
+                max_bytes=MAX_SNAPSHOT_BYTES,
+            )
+            return _frame(command, args)
+
+
+def upload_frame(ports: Ports, command: Command) -> channel.Command:
+    """Return the command that uploads a copy; the address takes exactly that content, once."""
+    size, sha256 = int(command.args["bytes"]), str(command.args["sha256"])
+    url, headers = ports.objects.presign_put(str(command.args["key"]), size, sha256)
+    return _frame(command, command_args.UploadArgs(sha256=sha256, url=url, headers=headers))
+
+
+def _frame(command: Command, args: OpenModel, setup_commands: int = 1) -> channel.Command:
+    return channel.Command(
+        id=command.command_id,
+        kind=command.kind,
+        timeout=command.kind.timeout(setup_commands),
+        args=args.to_json(),
+    )

@@ -1,0 +1,97 @@
+"""What people say to a session: messages, changes, releases, interrupts, answers, retries."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from headstart.domain.change import (
+    CONFIG,
+    SNAPSHOT,
+    Change,
+    IdempotencyKey,
+    RowKey,
+    WorkingSet,
+    input_key,
+    used_key,
+)
+from headstart.domain.errors import IdempotencyKeyReused
+from headstart.domain.ids import body_hash
+from headstart.domain.life import preparing, talking
+from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
+from headstart.domain.session import Message
+from headstart.domain.views import message_view
+from headstart.usecases.change import change, follow
+from headstart.usecases.commit import commit
+from headstart.usecases.ports import Ports
+
+
+def send_message(
+    ports: Ports, owner: str, session_id: str, request: SendMessage, key: str | None
+) -> dict[str, Any]:
+    """Queue a message and deliver it as soon as it can be; wakes a sleeping session.
+
+    Raises SessionBusy (only when asked to), QueueFull, QuotaExceeded (a wake over the quota),
+    IdempotencyKeyReused, SessionNotFound.
+    """
+    send = partial(talking.send, owner=owner, request=request, digest=body_hash(request), key=key)
+    names = [used_key(owner, key)] if key else []
+    work, queued = commit(ports, session_id, send, lambda _: names)
+    follow(ports, work)
+    return queued or message_view(_message_of(ports, work, names[0]))
+
+
+def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:
+    """Return the message that a key was used for; IdempotencyKeyReused where it made a session."""
+    used = work.get(name, IdempotencyKey)
+    for message in ports.store.messages(work.session.session_id):
+        if used and message.message_id == used.message_id:
+            return message
+    raise IdempotencyKeyReused()
+
+
+def initiate(ports: Ports, owner: str, session_id: str) -> None:
+    """Release the held queue; twice is harmless. Raises WrongStatus, SessionNotFound."""
+    change(ports, session_id, partial(talking.initiate, owner=owner))
+
+
+def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSession) -> None:
+    """Change what was asked for, before the first message is on its way.
+
+    What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound, and where
+    `autoInitiate` wakes the session QuotaExceeded.
+    """
+    patch = partial(talking.patch, owner=owner, request=request)
+    change(ports, session_id, patch, lambda _: [CONFIG])
+
+
+def interrupt(ports: Ports, owner: str, session_id: str) -> None:
+    """Stop the active turn, or cancel the preparation; harmless where nothing is active.
+
+    The queue then waits for the next message or for initiate. Raises SessionNotFound.
+    """
+    change(ports, session_id, partial(preparing.interrupt, owner=owner), lambda _: [SNAPSHOT])
+
+
+def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:
+    """Begin a new attempt of a failed session; what succeeded in a living sandbox is kept.
+
+    Raises StaleAttempt, WrongStatus, QuotaExceeded, SessionNotFound.
+    """
+    again = partial(preparing.retry, owner=owner, request=request)
+    change(ports, session_id, again, lambda _: [CONFIG])
+
+
+def answer_input(
+    ports: Ports, owner: str, session_id: str, request_id: str, request: AnswerInput
+) -> dict[str, Any]:
+    """Pass a person's answer to the agent; `input.resolved` tells when it has it.
+
+    Raises InputNotFound, WrongStatus, SessionNotFound.
+    """
+    answer = partial(talking.answer, owner=owner, request_id=request_id, request=request)
+
+    def asked(found: WorkingSet) -> Iterable[RowKey]:
+        return [input_key(request_id)] if request_id in found.session.pending_inputs else []
+
+    change(ports, session_id, answer, asked)
+    return {"requestId": request_id, "status": "sent"}

@@ -1,0 +1,53 @@
+"""How many calls reading sessions takes, counted where botocore sends them."""
+
+from typing import Any
+
+from headstart.adapters.dynamodb import DynamoStore
+from headstart.adapters.memory import MemoryPorts
+from headstart.domain.change import Work
+from headstart.domain.requests import CreateSession
+from headstart.domain.session import Input
+from headstart.usecases.create import create_session
+from headstart.usecases.read import get_session, list_sessions
+from tests.contract.test_store import NOW
+
+REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
+
+
+def seen(client: Any) -> list[str]:
+    """Return the calls that the client makes from now on."""
+    made: list[str] = []
+    client.meta.events.register("before-call.*.*", lambda model, **_: made.append(model.name))
+    return made
+
+
+def test_a_page_is_three_calls_however_many_sessions_are_on_it(dynamodb: Any) -> None:
+    store: Any = DynamoStore(dynamodb, "headstart")
+    ports = MemoryPorts(store=store)
+    ports.policy.active_sessions = 1000
+    ids = []
+    for _ in range(100):
+        ports.clock.advance(seconds=1)
+        ids.append(create_session(ports, "alice", REQUEST, None)["sessionId"])
+    made = seen(dynamodb)
+    items = list_sessions(ports, "alice", None, limit=100)["items"]
+    assert made == ["Query", "BatchGetItem", "BatchGetItem"]
+    assert [item["sessionId"] for item in items] == ids[::-1]
+    assert {item["attempt"]["number"] for item in items} == {1}
+
+
+def test_all_that_is_asked_is_one_call(dynamodb: Any) -> None:
+    store: Any = DynamoStore(dynamodb, "headstart")
+    ports = MemoryPorts(store=store)
+    session_id = create_session(ports, "alice", REQUEST, None)["sessionId"]
+    work = Work(store.session(session_id), NOW)
+    names = [f"r{number}" for number in (2, 0, 1)]
+    for name in names:
+        asked = Input(request_id=name, turn_id="t", kind="question", body={}, created_at=NOW)
+        work.save(asked)
+    work.session.pending_inputs = [*names, "gone"]
+    store.commit(work, 10)
+    made = seen(dynamodb)
+    view = get_session(ports, "alice", session_id)
+    assert made.count("BatchGetItem") == 1
+    assert [asked["requestId"] for asked in view["pendingInputs"]] == names
