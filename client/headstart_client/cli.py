@@ -72,12 +72,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog="HEADSTART_URL and HEADSTART_TOKEN name the API and its user.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("up", help="start an embedded cloud on this machine", add_help=False)
+    commands.add_parser(
+        "up",
+        help="start an embedded cloud on this machine; sessions run as you, isolated by nothing",
+        add_help=False,
+    )
     token = commands.add_parser("token", help="print a token for an embedded cloud")
     token.add_argument("--sub", default="demo", type=_name, help="the user's name")
 
-    demo = commands.add_parser("demo", help="embedded cloud, one session, and away again")
-    demo.add_argument("--repo", default="", help="repository (default: the sample)")
+    demo = commands.add_parser(
+        "demo",
+        help="embedded cloud, one session, and away again",
+        description="Start an embedded cloud, run one session in it and stop it again. What the "
+        "repository brings (code, configuration of its agent) runs as you, isolated by nothing.",
+    )
+    demo.add_argument("--repo", default="", help="a repository you trust (default: the sample)")
     demo.add_argument("--prompt", default="", help="what the agent is asked")
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 

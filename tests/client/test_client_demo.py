@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart_client import cli
+
 HERE = Path(__file__).parent
 
 
@@ -116,3 +118,10 @@ def test_a_signal_in_the_middle_stops_the_cloud_too(demo, number, code):
     assert (process.returncode, err) == (code, "")
     assert "goes on" not in out
     assert not is_running(noted()["pid"])
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_the_help_says_that_sessions_run_as_who_runs_it(capsys, command):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "runs as you" in " ".join(capsys.readouterr().out.split())
