@@ -1,9 +1,11 @@
 // The page: forms, the list of sessions, and one session followed live.
 
 import { Api } from "./api.js";
+import { newCard } from "./asked.js";
+import { drawPart, newItem } from "./conversation.js";
+import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
-import { permission, questions } from "./inputs.js";
-import { render as renderMarkdown } from "./markdown.js";
+import { plain } from "./text.js";
 import { View } from "./view.js";
 
 const LIST_EVERY = 5000;
@@ -12,15 +14,6 @@ const GITHUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
 
 const $ = (id) => document.getElementById(id);
-const element = (tag, className = "", text = "") => {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-};
-const setText = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
-};
 const duration = (ms) => {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
@@ -138,7 +131,7 @@ function open(id) {
 }
 
 function draw({ view, nodes, lost }) {
-  document.title = view.session ? `${view.session.title} · Headstart` : "Headstart";
+  document.title = view.session ? plain(`${view.session.title} · Headstart`) : "Headstart";
   setText($("title"), view.session?.title ?? "…");
   const repository = view.session?.repository;
   setText($("where"), repository ? `${repository.gitUrl} · ${repository.branch}` : "");
@@ -217,125 +210,11 @@ function drawConversation(view, nodes) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
-function newItem(item) {
-  if (item.kind === "user") return element("div", "user", item.text);
-  if (item.kind === "note") return element("p", item.bad ? "note bad" : "note", item.text);
-  return element("div", "part");
-}
-
-function drawPart(node, part) {
-  part.changed = false;
-  if (part.kind === "text") {
-    node.className = "text";
-    node.replaceChildren(...renderMarkdown(part.text));
-  } else if (part.kind === "tool") {
-    drawTool(node, part.data);
-  } else if (part.kind === "reasoning" && part.text) {
-    const open = node.querySelector("details")?.open ?? false;
-    node.className = "tool";
-    node.replaceChildren(disclosure(["Thoughts"], part.text, open));
-  } else if (part.kind === "error") {
-    node.className = "note bad";
-    node.textContent = part.text || part.data.message || "The agent reported an error.";
-  } else if (part.kind === "patch") {
-    node.className = "note";
-    node.textContent = `Changed ${(part.data.files ?? []).join(", ")}`;
-  } else {
-    node.hidden = true;
-  }
-}
-
-function drawTool(node, data) {
-  const open = node.querySelector("details")?.open ?? false;
-  node.className = "tool";
-  node.dataset.status = data.status ?? "";
-  const head = [element("b", "", data.tool ?? "tool"), ` ${data.title ?? ""}`];
-  if (data.status === "running") head.push(" …");
-  node.replaceChildren(disclosure(head, data.output ?? "", open));
-}
-
-function disclosure(head, body, open) {
-  const details = element("details");
-  details.open = open;
-  const summary = element("summary");
-  summary.append(...head);
-  details.append(summary, element("pre", "", typeof body === "string" ? body : JSON.stringify(body, null, 2)));
-  return details;
-}
-
 // A request's card is made once and taken away once, so that a choice half made stays.
 function drawAsked(view) {
   const shown = new Map([...$("asked").children].map((card) => [card.dataset.request, card]));
   for (const [id, card] of shown) if (!view.inputs.open.has(id)) card.remove();
-  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked));
-}
-
-function newCard(asked) {
-  const card = element("div", "ask");
-  card.dataset.request = asked.requestId;
-  const fields = element("fieldset");
-  fields.append(...(asked.kind === "permission" ? permissionFields(asked, card) : questionFields(asked, card)));
-  card.append(fields);
-  return card;
-}
-
-function button(text, onclick, className = "") {
-  const node = element("button", className, text);
-  node.type = "button";
-  node.onclick = onclick;
-  return node;
-}
-
-function choices(...nodes) {
-  const row = element("div", "choices");
-  row.append(...nodes);
-  return row;
-}
-
-function permissionFields(asked, card) {
-  const reply = (text, value, className) => button(text, () => answer(card, { reply: value }), className);
-  return [
-    element("p", "", `May the agent do this? ${permission(asked)}`),
-    choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
-  ];
-}
-
-// The options of a lone question answer it at once; those of several are chosen, then sent.
-function questionFields(asked, card) {
-  const all = questions(asked);
-  const chosen = all.map(() => new Set());
-  const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
-  const choose = (at, label) => {
-    if (atOnce) return answer(card, { answers: [[label]] });
-    const had = chosen[at].delete(label);
-    if (!all[at].multiple) chosen[at].clear();
-    if (!had) chosen[at].add(label);
-    card.querySelectorAll("[data-at]").forEach((node) => {
-      node.ariaPressed = String(chosen[node.dataset.at].has(node.textContent));
-    });
-  };
-  const option = (at, label) => {
-    const node = button(label, () => choose(at, label));
-    if (!atOnce) Object.assign(node, { ariaPressed: "false" }).dataset.at = at;
-    return node;
-  };
-  const words = (at, text) => {
-    const node = element("input");
-    node.ariaLabel = text;
-    node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
-    return node;
-  };
-  const last = [button("Reject", () => answer(card, { reject: true }))];
-  if (all.length && !atOnce) {
-    last.unshift(button("Answer", () => answer(card, { answers: chosen.map((labels) => [...labels]) }), "primary"));
-  }
-  return [
-    ...all.flatMap(({ text, labels }, at) => [
-      element("p", "", text),
-      labels.length ? choices(...labels.map((label) => option(at, label))) : words(at, text),
-    ]),
-    choices(...last),
-  ];
+  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked, answer));
 }
 
 // The card stays locked until the cloud says what became of the answer, and takes the card away.

@@ -13,10 +13,12 @@ import pytest
 from fake_headstart import SESSION_ID, FakeSession
 from rich.console import Console
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
+from test_client_reducer import VECTORS
 
 from headstart_client import Event, cli
 from headstart_client.screen import LiveScreen
-from headstart_client.view import View, last_line, plain
+from headstart_client.text import last_line, plain, visible
+from headstart_client.view import View
 
 RUN = ["run", "--repo", "https://example.com/r.git", "--prompt", "Say hello"]
 FAILURE = {
@@ -391,6 +393,33 @@ def test_untrusted_text_can_not_drive_the_terminal():
     assert plain("a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08\te\nf") == "abc31md\te\nf"
     assert last_line("one\n 50%\r100%\n\n\x1b[0m\n") == "100%"
     assert last_line("\n \n") == ""
+
+
+@pytest.mark.parametrize("vector", VECTORS["texts"], ids=lambda v: v["name"])
+def test_what_can_not_be_seen_is_left_out_or_spelled_out(vector):
+    assert plain(vector["text"]) == vector["plain"]
+    assert visible(vector["text"]) == vector["visible"]
+
+
+def test_no_name_of_an_agent_can_look_like_a_line_of_ours(cloud, capsys):
+    forged = "x\n\u202eready in 0.1 s\u2028ready in 0.1 s" + " " * 200 + "\nready in 0.1 s"
+    cloud.next_session.script = [
+        ("message.queued", {"messageId": "msg_1", "position": 1, "text": "one\ntwo"}),
+        preparing(1, "clone", "failed", 0, message=forged),
+        ("session.ready", receipt()),
+        *good_turn()[:2],
+        ("agent.event", {"kind": "tool", "partId": "a", "tool": forged, "title": forged}),
+        ("agent.event", {"kind": "patch", "partId": "b", "files": [forged]}),
+        ("input.requested", {"requestId": "p", "kind": "permission", "body": {"title": forged}}),
+        ("input.resolved", {"requestId": "p", "outcome": forged}),
+        ("turn.failed", {"messageId": "msg_1", "code": "X", "reason": forged}),
+    ]
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("ready in")] == ["ready in 1.2 s"]
+    assert [line for line in out.splitlines() if line.startswith(">")] == ["> one", "> two"]
+    assert len(err.splitlines()) == 1
+    assert "\u202e" not in out + err
 
 
 def test_other_commands_are_not_loaded_before_they_are_needed():
