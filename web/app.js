@@ -1,7 +1,8 @@
 // The page: forms, the list of sessions, and one session followed live.
 
-import { Api } from "./api.js";
+import { Api, HIDDEN } from "./api.js";
 import { newCard } from "./asked.js";
+import { connect, connection, takeLink } from "./connection.js";
 import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
@@ -23,19 +24,15 @@ const duration = (ms) => {
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
 
-// Where the API is: from the address once, then from this tab's storage.
+// Where the API is: from a link once, then from this tab's storage.
 
 function readAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  if (given.has("api")) {
-    for (const name of ["api", "token", "repo"]) {
-      if (given.has(name)) sessionStorage.setItem(name, given.get(name));
-    }
+  if (takeLink(location.hash, sessionStorage)) {
     // A token must not stay in the address, where it is seen, copied and remembered.
     history.replaceState(null, "", location.pathname + location.search);
   }
-  const [url, token] = [sessionStorage.getItem("api"), sessionStorage.getItem("token")];
-  api = url && token ? new Api(url, token) : null;
+  const known = connection(sessionStorage);
+  api = known && new Api(known.api, known.token);
 }
 
 function show(id) {
@@ -47,29 +44,36 @@ function notice(text = "") {
   setText($("notice"), text);
 }
 
-// What may fail, said where a person looks; a refused token leads back to the first form.
+// What may fail, said where a person looks.
 async function attempt(action) {
   notice();
   try {
     return await action();
   } catch (error) {
-    if (error.status === 401) {
-      leave();
-      show("connect");
-      notice("The API refused the token: it may have expired.");
-    } else {
-      notice(`${error.message.replace(/\.$/, "")}.`);
-    }
+    if (!refused(error)) notice(`${error.message.replace(/\.$/, "")}.`);
     return undefined;
   }
+}
+
+// A refused token leads back to the first form; nothing is asked any more before there is another.
+function refused(error) {
+  if (error.status !== 401 && error.code !== HIDDEN) return false;
+  leave();
+  api = null;
+  show("connect");
+  notice(error.code === HIDDEN ? `${error.message}.` : "The API refused the token: it may have expired.");
+  return true;
 }
 
 // The list.
 
 async function refreshList() {
   if (!api || document.hidden) return;
-  const page = await api.call("GET", "/sessions").catch(() => null);
-  if (!page) return;
+  const asked = api;
+  const page = await api.call("GET", "/sessions").catch((error) => {
+    if (api === asked) refused(error);
+  });
+  if (!page || api !== asked) return;
   $("sessions").replaceChildren(...page.items.map(listItem));
 }
 
@@ -264,8 +268,7 @@ async function submitted(event, action) {
 $("connect").onsubmit = (event) =>
   submitted(event, async () => {
     const form = event.target.elements;
-    sessionStorage.setItem("api", form.api.value);
-    sessionStorage.setItem("token", form.token.value);
+    connect(sessionStorage, form.api.value, form.token.value);
     route();
   });
 

@@ -1,4 +1,4 @@
-"""What the page makes of hostile input: odd events, long answers."""
+"""What the page makes of hostile input: odd events, long answers, links, hidden answers."""
 
 import random
 from typing import Any
@@ -9,6 +9,9 @@ from web_page import needs_node
 from headstart_client.shapes import DATA, PERMISSION, QUESTIONS, Shape
 
 pytestmark = needs_node
+
+EVIL = "#api=https%3A%2F%2Fevil"
+MINE = {"api": "https://mine", "token": "my token"}
 
 
 def odd(chance: random.Random, depth: int = 3) -> Any:
@@ -138,3 +141,43 @@ def test_of_an_open_part_the_beginning_is_drawn_and_once(page):
     drawn = page(grown=[[sixty, sixty, sixty, "x"], ["short", "er"]])["grown"]
     assert drawn[0] == [[60_000, True], [cut, True], [cut, False], [cut, False], [180_001, True]]
     assert drawn[1] == [[5, True], [7, True], [7, True]]
+
+
+def test_an_address_alone_changes_nothing(page):
+    assert page(links=[EVIL])["links"] == [[True, MINE, "o/n"]]
+
+
+def test_a_token_alone_is_not_for_the_address_that_is_stored(page):
+    assert page(links=["#token=theirs", "#ses_1", ""])["links"] == [
+        [True, MINE, "o/n"],
+        [False, MINE, "o/n"],
+        [False, MINE, "o/n"],
+    ]
+
+
+def test_a_link_with_both_clears_what_was_stored(page):
+    both = {"api": "https://evil", "token": "theirs"}
+    links = [f"{EVIL}&token=theirs", "#api=https%3A%2F%2Fother&token=x&repo=a%2Fb"]
+    assert page(links=links)["links"] == [
+        [True, both, None],
+        [True, {"api": "https://other", "token": "x"}, "a/b"],
+    ]
+
+
+def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
+    answer = page(unreadable={"healthy": True, "giveUpAfter": 3})["unreadable"]
+    assert (answer["code"], answer["lost"]) == ("Hidden", 0)
+    asked = [url for url, _, _ in answer["requests"]]
+    assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
+
+
+def test_where_nobody_is_it_goes_on_trying(page):
+    answer = page(unreadable={"healthy": False, "giveUpAfter": 3})["unreadable"]
+    assert (answer["code"], answer["lost"]) == (None, 3)
+
+
+def test_a_token_goes_to_its_own_address_and_follows_no_redirect(page):
+    requests = page(unreadable={"healthy": True, "giveUpAfter": 1})["unreadable"]["requests"]
+    for url, authorization, redirect in requests:
+        assert redirect == "error"
+        assert authorization == (None if url.endswith("/health") else "Bearer token")

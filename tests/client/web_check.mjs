@@ -43,11 +43,13 @@ const { Part } = await load("parts.js");
 const { parse } = await load("markdown.js");
 const { Inputs, permission, questions } = await load("inputs.js");
 const { Api } = await load("api.js");
+const { follow } = await load("follow.js");
 const { dataOf } = await load("shapes.js");
 const { plain, visible } = await load("text.js");
 const { View } = await load("view.js");
 const { drawPart, newItem } = await load("conversation.js");
 const { newCard } = await load("asked.js");
+const { connect, connection, takeLink } = await load("connection.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -138,6 +140,39 @@ async function keys(sends) {
   return used.map((key) => used.indexOf(key));
 }
 
+// What is left of stored pairs after some links, and whether each link must go from the address.
+function links(hashes) {
+  const stored = new Map([["repo", "o/n"]]);
+  const storage = {
+    getItem: (name) => stored.get(name) ?? null,
+    setItem: (name, value) => stored.set(name, value),
+    clear: () => stored.clear(),
+  };
+  connect(storage, "https://mine", "my token");
+  return hashes.map((hash) => [takeLink(hash, storage), connection(storage), stored.get("repo") ?? null]);
+}
+
+// How a session is followed where each call with a token gets no answer that a page may read:
+// the error's code if it ends, how often it was said that the connection is lost, and the requests.
+async function unreadable({ healthy, giveUpAfter }) {
+  const requests = [];
+  const stop = new AbortController();
+  globalThis.setTimeout = (action) => queueMicrotask(action);
+  globalThis.fetch = async (url, { headers, redirect }) => {
+    requests.push([url, headers?.authorization ?? null, redirect]);
+    if (healthy && url.endsWith("/health")) return new Response("{}");
+    throw new TypeError("Failed to fetch");
+  };
+  let lost = 0;
+  const onLost = () => {
+    lost += 1;
+    if (lost === giveUpAfter) stop.abort();
+  };
+  const options = { signal: stop.signal, onEvent() {}, onLost };
+  const code = await follow(new Api("https://api", "token"), "ses_1", options).then(() => null, (error) => error.code);
+  return { code, lost, requests };
+}
+
 const CHECKS = {
   reducer: (all) => all.map(reduce),
   parts: (all) => all.map(assemble),
@@ -148,7 +183,9 @@ const CHECKS = {
   shapes: (all) => all.map((event) => dataOf(event)),
   texts: (all) => all.map(({ text }) => [plain(text), visible(text)]),
   read: (all) => all.map(read),
+  links,
   keys,
+  unreadable,
 };
 const answers = {};
 for (const [name, given] of Object.entries(checks)) answers[name] = await CHECKS[name](given);
