@@ -68,7 +68,10 @@ def demo(args: Namespace) -> int:
 
 
 def _allowed_source(repo: str) -> list[str]:
-    parts = urlsplit(repo)
+    try:
+        parts = urlsplit(repo)
+    except ValueError:
+        return []  # for the cloud to refuse, in words
     if not parts.scheme or parts.scheme == "https":
         return []
     return ["--allow-git", f"{parts.scheme}://{parts.netloc}"]

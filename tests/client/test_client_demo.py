@@ -76,6 +76,14 @@ def test_a_repository_beside_https_is_allowed_by_its_origin(demo):
     assert (note["body"]["gitUrl"], note["body"]["prompt"]) == (repo, "Do it")
 
 
+def test_what_is_no_address_is_the_clouds_to_refuse(demo):
+    start, noted = demo
+    process = start("good", "--repo", "http://[")
+    _, err = process.communicate(timeout=20)
+    assert "Traceback" not in err
+    assert noted()["body"]["gitUrl"] == "http://["
+
+
 def test_a_failing_repository_is_1_and_a_sentence_that_can_be_followed(demo):
     start, noted = demo
     process = start("failing")
