@@ -14,7 +14,8 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The main job: an embedded cloud, a session on a real repository, its answer. REPO= and PROMPT= choose.
+# The main job: an embedded cloud, a session on a real repository, its answer. REPO= and PROMPT= choose; what REPO
+# brings runs as you.
 .PHONY: demo
 demo: $(SETUP)
 	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart demo --repo "$(REPO)" --prompt "$(PROMPT)"

@@ -5,6 +5,9 @@ const RETRY_BASE = 0.5;
 const RETRY_CAP = 8;
 const RETRY_AFTER_LIMIT = 30;
 
+// The code of an error whose answer the browser doesn't let the page read.
+export const HIDDEN = "Hidden";
+
 export const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 export function backoff(failures, base = RETRY_BASE, cap = RETRY_CAP) {
@@ -60,13 +63,24 @@ export class Api {
   async #send(method, path, headers, body) {
     let response;
     try {
-      response = await fetch(this.url + path, { method, headers, body: JSON.stringify(body) });
+      // A redirect would take the token to an address that it was not given with.
+      const options = { method, headers, body: JSON.stringify(body), redirect: "error" };
+      response = await fetch(this.url + path, options);
     } catch {
-      throw new ApiError(0, { detail: `${this.url} can't be reached` });
+      throw await this.#unanswered();
     }
     const answer = await response.json().catch(() => null);
     if (response.ok) return answer;
     const wait = Number(response.headers.get("retry-after")) || 0;
     throw new ApiError(response.status, answer ?? {}, wait);
+  }
+
+  // API Gateway's own refusals (401, 429, 503) may lack the headers that let a page read them, and
+  // then look as if nobody were there. What needs no token tells whether somebody is.
+  async #unanswered() {
+    const there = await fetch(`${this.url}/health`, { redirect: "error" }).then(({ ok }) => ok, () => false);
+    if (!there) return new ApiError(0, { detail: `${this.url} can't be reached` });
+    const detail = "The API is there but refuses the token's requests: the token may have expired";
+    return new ApiError(0, { code: HIDDEN, detail });
   }
 }

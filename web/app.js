@@ -1,9 +1,12 @@
 // The page: forms, the list of sessions, and one session followed live.
 
-import { Api } from "./api.js";
+import { Api, HIDDEN } from "./api.js";
+import { newCard } from "./asked.js";
+import { connect, connection, takeLink } from "./connection.js";
+import { drawPart, newItem } from "./conversation.js";
+import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
-import { permission, questions } from "./inputs.js";
-import { render as renderMarkdown } from "./markdown.js";
+import { plain } from "./text.js";
 import { View } from "./view.js";
 
 const LIST_EVERY = 5000;
@@ -12,15 +15,6 @@ const GITHUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
 
 const $ = (id) => document.getElementById(id);
-const element = (tag, className = "", text = "") => {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-};
-const setText = (node, text) => {
-  if (node.textContent !== text) node.textContent = text;
-};
 const duration = (ms) => {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
@@ -30,19 +24,15 @@ const duration = (ms) => {
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
 
-// Where the API is: from the address once, then from this tab's storage.
+// Where the API is: from a link once, then from this tab's storage.
 
 function readAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  if (given.has("api")) {
-    for (const name of ["api", "token", "repo"]) {
-      if (given.has(name)) sessionStorage.setItem(name, given.get(name));
-    }
+  if (takeLink(location.hash, sessionStorage)) {
     // A token must not stay in the address, where it is seen, copied and remembered.
     history.replaceState(null, "", location.pathname + location.search);
   }
-  const [url, token] = [sessionStorage.getItem("api"), sessionStorage.getItem("token")];
-  api = url && token ? new Api(url, token) : null;
+  const known = connection(sessionStorage);
+  api = known && new Api(known.api, known.token);
 }
 
 function show(id) {
@@ -54,29 +44,36 @@ function notice(text = "") {
   setText($("notice"), text);
 }
 
-// What may fail, said where a person looks; a refused token leads back to the first form.
+// What may fail, said where a person looks.
 async function attempt(action) {
   notice();
   try {
     return await action();
   } catch (error) {
-    if (error.status === 401) {
-      leave();
-      show("connect");
-      notice("The API refused the token: it may have expired.");
-    } else {
-      notice(`${error.message.replace(/\.$/, "")}.`);
-    }
+    if (!refused(error)) notice(`${error.message.replace(/\.$/, "")}.`);
     return undefined;
   }
+}
+
+// A refused token leads back to the first form; nothing is asked any more before there is another.
+function refused(error) {
+  if (error.status !== 401 && error.code !== HIDDEN) return false;
+  leave();
+  api = null;
+  show("connect");
+  notice(error.code === HIDDEN ? `${error.message}.` : "The API refused the token: it may have expired.");
+  return true;
 }
 
 // The list.
 
 async function refreshList() {
   if (!api || document.hidden) return;
-  const page = await api.call("GET", "/sessions").catch(() => null);
-  if (!page) return;
+  const asked = api;
+  const page = await api.call("GET", "/sessions").catch((error) => {
+    if (api === asked) refused(error);
+  });
+  if (!page || api !== asked) return;
   $("sessions").replaceChildren(...page.items.map(listItem));
 }
 
@@ -138,7 +135,7 @@ function open(id) {
 }
 
 function draw({ view, nodes, lost }) {
-  document.title = view.session ? `${view.session.title} · Headstart` : "Headstart";
+  document.title = view.session ? plain(`${view.session.title} · Headstart`) : "Headstart";
   setText($("title"), view.session?.title ?? "…");
   const repository = view.session?.repository;
   setText($("where"), repository ? `${repository.gitUrl} · ${repository.branch}` : "");
@@ -217,125 +214,11 @@ function drawConversation(view, nodes) {
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
-function newItem(item) {
-  if (item.kind === "user") return element("div", "user", item.text);
-  if (item.kind === "note") return element("p", item.bad ? "note bad" : "note", item.text);
-  return element("div", "part");
-}
-
-function drawPart(node, part) {
-  part.changed = false;
-  if (part.kind === "text") {
-    node.className = "text";
-    node.replaceChildren(...renderMarkdown(part.text));
-  } else if (part.kind === "tool") {
-    drawTool(node, part.data);
-  } else if (part.kind === "reasoning" && part.text) {
-    const open = node.querySelector("details")?.open ?? false;
-    node.className = "tool";
-    node.replaceChildren(disclosure(["Thoughts"], part.text, open));
-  } else if (part.kind === "error") {
-    node.className = "note bad";
-    node.textContent = part.text || part.data.message || "The agent reported an error.";
-  } else if (part.kind === "patch") {
-    node.className = "note";
-    node.textContent = `Changed ${(part.data.files ?? []).join(", ")}`;
-  } else {
-    node.hidden = true;
-  }
-}
-
-function drawTool(node, data) {
-  const open = node.querySelector("details")?.open ?? false;
-  node.className = "tool";
-  node.dataset.status = data.status ?? "";
-  const head = [element("b", "", data.tool ?? "tool"), ` ${data.title ?? ""}`];
-  if (data.status === "running") head.push(" …");
-  node.replaceChildren(disclosure(head, data.output ?? "", open));
-}
-
-function disclosure(head, body, open) {
-  const details = element("details");
-  details.open = open;
-  const summary = element("summary");
-  summary.append(...head);
-  details.append(summary, element("pre", "", typeof body === "string" ? body : JSON.stringify(body, null, 2)));
-  return details;
-}
-
 // A request's card is made once and taken away once, so that a choice half made stays.
 function drawAsked(view) {
   const shown = new Map([...$("asked").children].map((card) => [card.dataset.request, card]));
   for (const [id, card] of shown) if (!view.inputs.open.has(id)) card.remove();
-  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked));
-}
-
-function newCard(asked) {
-  const card = element("div", "ask");
-  card.dataset.request = asked.requestId;
-  const fields = element("fieldset");
-  fields.append(...(asked.kind === "permission" ? permissionFields(asked, card) : questionFields(asked, card)));
-  card.append(fields);
-  return card;
-}
-
-function button(text, onclick, className = "") {
-  const node = element("button", className, text);
-  node.type = "button";
-  node.onclick = onclick;
-  return node;
-}
-
-function choices(...nodes) {
-  const row = element("div", "choices");
-  row.append(...nodes);
-  return row;
-}
-
-function permissionFields(asked, card) {
-  const reply = (text, value, className) => button(text, () => answer(card, { reply: value }), className);
-  return [
-    element("p", "", `May the agent do this? ${permission(asked)}`),
-    choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
-  ];
-}
-
-// The options of a lone question answer it at once; those of several are chosen, then sent.
-function questionFields(asked, card) {
-  const all = questions(asked);
-  const chosen = all.map(() => new Set());
-  const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
-  const choose = (at, label) => {
-    if (atOnce) return answer(card, { answers: [[label]] });
-    const had = chosen[at].delete(label);
-    if (!all[at].multiple) chosen[at].clear();
-    if (!had) chosen[at].add(label);
-    card.querySelectorAll("[data-at]").forEach((node) => {
-      node.ariaPressed = String(chosen[node.dataset.at].has(node.textContent));
-    });
-  };
-  const option = (at, label) => {
-    const node = button(label, () => choose(at, label));
-    if (!atOnce) Object.assign(node, { ariaPressed: "false" }).dataset.at = at;
-    return node;
-  };
-  const words = (at, text) => {
-    const node = element("input");
-    node.ariaLabel = text;
-    node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
-    return node;
-  };
-  const last = [button("Reject", () => answer(card, { reject: true }))];
-  if (all.length && !atOnce) {
-    last.unshift(button("Answer", () => answer(card, { answers: chosen.map((labels) => [...labels]) }), "primary"));
-  }
-  return [
-    ...all.flatMap(({ text, labels }, at) => [
-      element("p", "", text),
-      labels.length ? choices(...labels.map((label) => option(at, label))) : words(at, text),
-    ]),
-    choices(...last),
-  ];
+  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked, answer));
 }
 
 // The card stays locked until the cloud says what became of the answer, and takes the card away.
@@ -385,8 +268,7 @@ async function submitted(event, action) {
 $("connect").onsubmit = (event) =>
   submitted(event, async () => {
     const form = event.target.elements;
-    sessionStorage.setItem("api", form.api.value);
-    sessionStorage.setItem("token", form.token.value);
+    connect(sessionStorage, form.api.value, form.token.value);
     route();
   });
 

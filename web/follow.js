@@ -1,14 +1,16 @@
 // Follows one session for ever: tickets, sockets and timers around the reducer.
 
-import { backoff, sleep } from "./api.js";
+import { backoff, HIDDEN, sleep } from "./api.js";
 import { CAUGHT_UP, Reducer } from "./reducer.js";
+import { words } from "./shapes.js";
 
 const PING_EVERY = 30;
 const PONG_WITHIN = 10;
 const RECONNECT_CAP = 20;
 
 // Calls `onEvent` for each event and `onLost` with a reason when the connection broke. Ends when
-// the session was deleted or `signal` aborts; throws what the ticket call says for good (401, 404).
+// the session was deleted or `signal` aborts; throws what the ticket call says for good (401, 404), and
+// an answer that the browser hides: trying for ever would only hide it from people, too.
 export async function follow(api, sessionId, { onEvent, onLost, signal }) {
   const reducer = new Reducer();
   let failures = 0;
@@ -21,9 +23,9 @@ export async function follow(api, sessionId, { onEvent, onLost, signal }) {
         if (!signal.aborted) onEvent(event);
       });
     } catch (error) {
-      if (error.retryable === false) throw error;
-      failures += 1;
       if (signal.aborted) return;
+      if (error.retryable === false || error.code === HIDDEN) throw error;
+      failures += 1;
       onLost(error.message);
       await sleep(backoff(failures, 0.5, RECONNECT_CAP));
     }
@@ -69,9 +71,9 @@ function watch(stream, reducer, signal, onEvent) {
     };
     socket.onclose = () => broken("the connection was closed");
     socket.onmessage = ({ data }) => {
-      const frame = JSON.parse(data);
+      const frame = parsed(data);
       // API Gateway's own failures carry a message and no type.
-      if ((frame.type ?? "error") === "error") return broken(frame.message ?? "the cloud failed");
+      if ((frame?.type ?? "error") === "error") return broken(words(frame?.message) || "the cloud failed");
       if (frame.type === "pong") clearTimeout(timers.pong);
       const { events, again } = reducer.feed(frame);
       if (again === 0 || (again !== null && timers.subscribe === undefined)) {
@@ -84,4 +86,12 @@ function watch(stream, reducer, signal, onEvent) {
       if (reducer.deleted) leave();
     };
   });
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }

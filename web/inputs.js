@@ -1,6 +1,8 @@
 // What the agent asks people and waits for, kept up to date event by event. The same as
 // client/headstart_client/inputs.py, and tested with the same events.
 
+import { dataOf, PERMISSION, QUESTIONS, shaped } from "./shapes.js";
+
 const ENDS = new Set(["turn.completed", "turn.failed", "turn.interrupted", "session.failed", "session.asleep"]);
 
 export class Inputs {
@@ -8,7 +10,9 @@ export class Inputs {
   #through = 0;
 
   // A replay of what the last snapshot includes changes nothing.
-  apply({ eventId, type, data }) {
+  apply(event) {
+    const { eventId, type } = event;
+    const data = dataOf(event);
     if (type === "session.snapshot") {
       this.#through = data.lastEventId;
       this.open = new Map(data.pendingInputs.map((asked) => [asked.requestId, asked]));
@@ -24,19 +28,18 @@ export class Inputs {
   }
 }
 
+// What a permission is for.
 export function permission({ body }) {
-  const named = Array.isArray(body.patterns) ? body.patterns.join(", ") : "";
-  const title = body.title || "permission";
-  return named ? `${title}: ${named}` : title;
+  const { title, patterns } = shaped(PERMISSION, body);
+  const named = patterns.join(", ");
+  return named ? `${title || "permission"}: ${named}` : title || "permission";
 }
 
-// Each question and the labels it offers, whatever the agent wrote.
+// Each question and the labels it offers, as the agent wrote them.
 export function questions({ body }) {
-  return objects(body.questions).map(({ question, options, multiple }) => ({
-    text: String(question || ""),
-    labels: objects(options).map(({ label }) => String(label || "")),
-    multiple: multiple === true,
+  return shaped(QUESTIONS, body).questions.map(({ question, options, multiple }) => ({
+    text: question,
+    labels: options.map(({ label }) => label),
+    multiple,
   }));
 }
-
-const objects = (value) => (Array.isArray(value) ? value.filter((one) => one && typeof one === "object") : []);

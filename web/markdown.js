@@ -2,13 +2,16 @@
 // emphasis. Everything else, HTML and links included, stays the text it is: what an agent writes
 // is not to be trusted.
 
+import { element } from "./dom.js";
+
 const INLINE = /`(?<code>[^`]+)`|\*\*(?<strong>[^*]+)\*\*|(?<!\w)_(?<em>[^_]+)_(?!\w)/g;
 const FENCE = /^\s*```/;
-const HEADING = /^#{1,6}\s+(.*)$/;
-const QUOTE = /^>\s?(.*)$/;
-const ROW = /^\s*\|(.*)\|\s*$/;
+// With the flag s, for `.` else stops at \r and U+2028, and each space before is tried as the last.
+const HEADING = /^#{1,6}\s+(.*)$/s;
+const QUOTE = /^>\s?(.*)$/s;
+const ROW = /^\s*\|(.*)\|\s*$/s;
 const RULE = /^[\s|:-]+$/;
-const ITEM = { ul: /^\s*[-*+]\s+(.*)$/, ol: /^\s*\d+[.)]\s+(.*)$/ };
+const ITEM = { ul: /^\s*[-*+]\s+(.*)$/s, ol: /^\s*\d+[.)]\s+(.*)$/s };
 
 function spans(text) {
   const found = [];
@@ -38,14 +41,14 @@ export function parse(text) {
     ended = false;
   };
   const lines = text.split("\n");
-  while (lines.length) {
-    const line = lines.shift();
+  for (let at = 0; at < lines.length; at += 1) {
+    const line = lines[at];
     if (FENCE.test(line)) {
       endParagraph();
-      const close = lines.findIndex((candidate) => FENCE.test(candidate));
-      const code = lines.splice(0, close < 0 ? lines.length : close);
-      lines.shift();
-      blocks.push({ type: "code", text: code.join("\n") });
+      const begin = at + 1;
+      do at += 1;
+      while (at < lines.length && !FENCE.test(lines[at]));
+      blocks.push({ type: "code", text: lines.slice(begin, at).join("\n") });
     } else if (HEADING.test(line)) {
       endParagraph();
       blocks.push({ type: "heading", spans: spans(line.match(HEADING)[1]) });
@@ -68,31 +71,25 @@ export function parse(text) {
   return blocks;
 }
 
-// DOM nodes whose text is set as text: nothing here is ever parsed as HTML.
+// DOM nodes; nothing here is ever parsed as HTML.
 export function render(text) {
   return parse(text).map((block) => {
-    if (block.type === "code") return element("pre", element("code", block.text));
-    if (block.type === "table") return element("table", ...block.items.map(row));
+    if (block.type === "code") return element("pre", "", element("code", "", block.text));
+    if (block.type === "table") return element("table", "", ...block.items.map(row));
     if (block.type === "quote") {
-      return element("blockquote", ...block.items.map((item) => element("p", ...inline(item))));
+      return element("blockquote", "", ...block.items.map((item) => element("p", "", ...inline(item))));
     }
     if (block.items) {
-      return element(block.type, ...block.items.map((item) => element("li", ...inline(item))));
+      return element(block.type, "", ...block.items.map((item) => element("li", "", ...inline(item))));
     }
-    return element(block.type === "heading" ? "h3" : "p", ...inline(block.spans));
+    return element(block.type === "heading" ? "h3" : "p", "", ...inline(block.spans));
   });
 }
 
 function row(cells, index) {
-  return element("tr", ...cells.map((cell) => element(index ? "td" : "th", ...inline(cell))));
+  return element("tr", "", ...cells.map((cell) => element(index ? "td" : "th", "", ...inline(cell))));
 }
 
 function inline(parts) {
-  return parts.map(([tag, text]) => (tag ? element(tag, text) : text));
-}
-
-function element(tag, ...children) {
-  const node = document.createElement(tag);
-  node.append(...children);
-  return node;
+  return parts.map(([tag, text]) => (tag ? element(tag, "", text) : text));
 }

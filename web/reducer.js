@@ -4,6 +4,8 @@
 // are numbered without gaps, so each is applied exactly when it is the next one, whether a replay
 // or a live frame brought it. What is known to exist but has not come is asked for again.
 
+import { dataOf, eventsOf, frameOf } from "./shapes.js";
+
 export const CAUGHT_UP = "client.caught_up";
 
 const GAP_WAIT = 1;
@@ -40,10 +42,11 @@ export class Reducer {
 
   // The events to apply now, and in how many seconds to subscribe again (null: not at all). When
   // the time has come, `incomplete` says whether it is still needed.
-  feed(frame) {
+  feed(raw) {
+    const frame = frameOf(raw);
     switch (frame.type) {
       case "events": {
-        const events = frame.events.flatMap((event) => this.#take(event));
+        const events = frame.events.flatMap(eventsOf).flatMap((event) => this.#take(event));
         return { events, again: this.#replaying ? null : this.#gap() };
       }
       case "replayed":
@@ -72,7 +75,7 @@ export class Reducer {
   }
 
   #take(event) {
-    if (event.eventId === null || event.eventId === undefined) {
+    if (event.eventId === null) {
       return this.#isNews(event) ? [event] : [];
     }
     if (event.eventId > this.after) {
@@ -91,14 +94,16 @@ export class Reducer {
     return applied;
   }
 
-  #isNews({ type, data }) {
+  #isNews(event) {
+    const { type } = event;
+    const data = dataOf(event);
     if (type === "preparing") {
       const at = [data.attemptNumber, data.revision];
       if (isLower(at, this.#progress)) return false;
       this.#progress = at;
     } else if (type === "session.snapshot") {
       this.#known = Math.max(this.#known, data.lastEventId);
-      const revision = data.status === "preparing" ? (data.attempt.revision ?? 0) : Infinity;
+      const revision = data.status === "preparing" ? data.attempt.revision : Infinity;
       this.#progress = later(this.#progress, [data.attempt.number, revision]);
     } else if (type === "session.deleted") {
       this.deleted = true;
@@ -107,7 +112,9 @@ export class Reducer {
   }
 
   // No progress of an attempt may be shown once its end has been.
-  #endProgress({ type, data }) {
+  #endProgress(event) {
+    const { type } = event;
+    const data = dataOf(event);
     let at = this.#progress;
     if (ATTEMPT_ENDS.has(type)) at = [(data.receipt ?? data).attemptNumber, Infinity];
     else if (type === "session.asleep") at = [at[0], Infinity];

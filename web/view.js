@@ -2,6 +2,7 @@
 
 import { Inputs } from "./inputs.js";
 import { Part } from "./parts.js";
+import { dataOf } from "./shapes.js";
 
 export const STEPS = {
   sandbox: "Starting the sandbox",
@@ -41,7 +42,7 @@ export class View {
 
   apply(event) {
     this.inputs.apply(event);
-    HANDLERS[event.type]?.call(this, event.data, event);
+    HANDLERS[event.type]?.call(this, dataOf(event), event);
   }
 
   snapshot(session, event) {
@@ -56,9 +57,9 @@ export class View {
       if (step.revision > session.attempt.revision) continue;
       const { status, message, percent } = state;
       Object.assign(step, { status, message, percent, revision: session.attempt.revision });
-      step.output = state.output ?? step.output;
+      step.output = state.output || step.output;
       if (state.startedAt) {
-        const end = Date.parse(state.endedAt ?? event.timestamp);
+        const end = Date.parse(state.endedAt ?? event.timestamp ?? state.startedAt);
         this.#clock(step, Math.max(0, end - Date.parse(state.startedAt)));
       }
     }
@@ -76,7 +77,7 @@ export class View {
     step.revision = data.revision;
     step.message = data.message ?? step.message;
     step.percent = data.percent ?? step.percent;
-    step.output = (step.output + (data.output ?? "")).slice(-OUTPUT_TAIL);
+    step.output = (step.output + data.output).slice(-OUTPUT_TAIL);
     this.#clock(step, data.elapsedMs);
   }
 
@@ -113,7 +114,7 @@ export class View {
   }
 
   message({ messageId, text }) {
-    this.items.push({ kind: "user", key: messageId, text });
+    this.items.push({ kind: "user", key: `user ${messageId}`, text });
   }
 
   note(text, bad = false) {
@@ -125,7 +126,7 @@ export class View {
     if (!part) {
       part = new Part();
       this.#parts.set(partId, part);
-      this.items.push({ kind: "part", key: partId, part });
+      this.items.push({ kind: "part", key: `part ${partId}`, part });
     }
     part.kind = kind ?? part.kind;
     part.changed = true;
@@ -155,6 +156,7 @@ export class View {
 }
 
 const HANDLERS = {
+  __proto__: null,
   "session.snapshot"(data, event) { this.snapshot(data, event); },
   preparing(data) { this.preparing(data); },
   "session.preparing"(data) { this.attemptBegan(data); },
@@ -171,5 +173,5 @@ const HANDLERS = {
   "turn.interrupted"() { this.turnEnded("The turn was stopped."); },
   "agent.event"(data) { this.part(data).settle(data); },
   "agent.delta"(data) { this.part(data).grow(data.offset, data.text); },
-  "agent.snapshot"(data) { for (const open of data.parts) this.part(open).grow(0, open.text ?? ""); },
+  "agent.snapshot"(data) { for (const open of data.parts) this.part(open).grow(0, open.text); },
 };

@@ -9,7 +9,7 @@ from headstart_client.errors import (
     Unauthorized,
 )
 from headstart_client.models import Failure
-from headstart_client.view import STEP_TITLES, plain
+from headstart_client.view import STEP_TITLES
 
 _NEXT = {
     "RepositoryNotFound": "check the address, and that the deployment may see a private one",
@@ -86,4 +86,4 @@ def _sentence(what: str, failure: Failure, session_id: str | None, fallback: str
 
 
 def _stem(text: str) -> str:
-    return plain(text).strip().rstrip(".")
+    return text.strip().rstrip(".")

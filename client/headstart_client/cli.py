@@ -2,20 +2,25 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from types import ModuleType
 from urllib.parse import urlsplit
 
+_UNDECODED = re.compile("[\ud800-\udfff]")
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What the terminal's encoding lacks is shown as "?"; a session is not left for it.
+        sys.stdout.reconfigure(errors="replace")
+    arguments = _texts(sys.argv[1:] if argv is None else argv)
     match arguments:
         case ["up", *rest]:
             return int(_embedded("up").main(rest))
@@ -41,8 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return commands.execute(getattr(commands, args.command), terminal, args, url, token)
 
 
+def _texts(arguments: Sequence[str]) -> list[str]:
+    """Return arguments as UTF-8, also where the locale's encoding is less than that."""
+    try:
+        # What Python could not decode it has put away as halves of characters.
+        return [os.fsencode(one).decode() if _UNDECODED.search(one) else one for one in arguments]
+    except UnicodeError:
+        sys.exit("headstart: An argument is not valid UTF-8, so nothing was done.")
+
+
 def _local_token(url: str) -> str:
-    if urlsplit(url).hostname not in _LOCAL_HOSTS:
+    try:
+        local = urlsplit(url).hostname in _LOCAL_HOSTS
+    except ValueError:
+        local = False
+    if not local:
         return ""
     with redirect_stdout(StringIO()) as printed:
         _embedded("tokens").main(["--sub", "demo"])
@@ -72,12 +90,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog="HEADSTART_URL and HEADSTART_TOKEN name the API and its user.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("up", help="start an embedded cloud on this machine", add_help=False)
+    commands.add_parser(
+        "up",
+        help="start an embedded cloud on this machine; sessions run as you, isolated by nothing",
+        add_help=False,
+    )
     token = commands.add_parser("token", help="print a token for an embedded cloud")
     token.add_argument("--sub", default="demo", type=_name, help="the user's name")
 
-    demo = commands.add_parser("demo", help="embedded cloud, one session, and away again")
-    demo.add_argument("--repo", default="", help="repository (default: the sample)")
+    demo = commands.add_parser(
+        "demo",
+        help="embedded cloud, one session, and away again",
+        description="Start an embedded cloud, run one session in it and stop it again. What the "
+        "repository brings (code, configuration of its agent) runs as you, isolated by nothing.",
+    )
+    demo.add_argument("--repo", default="", help="a repository you trust (default: the sample)")
     demo.add_argument("--prompt", default="", help="what the agent is asked")
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 

@@ -19,6 +19,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 Token = str | Callable[[], str]
 """A bearer token, or what returns the current one: asked before each request, as tokens expire."""
 
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 _TIMEOUT = httpx.Timeout(10.0, read=ops.WAIT_SECONDS + 10.0)
 
 
@@ -55,8 +56,8 @@ class _Http:
         return ops.Reply(response.status_code, body, float(wait) if wait.isdigit() else None)
 
     @staticmethod
-    def _failure(error: httpx.TransportError) -> TransportFailed:
-        sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
+        sent = not isinstance(error, _NOT_SENT)
         return TransportFailed(str(error) or type(error).__name__, sent=sent)
 
 
@@ -133,7 +134,7 @@ class Headstart(_Http):
                     self._sleep(request.delay)
                 try:
                     response = self._client.request(**self._arguments(request))
-                except httpx.TransportError as error:
+                except (httpx.TransportError, httpx.InvalidURL) as error:
                     request = operation.throw(self._failure(error))
                 else:
                     request = operation.send(self._reply(response))
@@ -230,7 +231,7 @@ class AsyncHeadstart(_Http):
                     await self._sleep(request.delay)
                 try:
                     response = await self._client.request(**self._arguments(request))
-                except httpx.TransportError as error:
+                except (httpx.TransportError, httpx.InvalidURL) as error:
                     request = operation.throw(self._failure(error))
                 else:
                     request = operation.send(self._reply(response))

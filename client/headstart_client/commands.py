@@ -20,7 +20,8 @@ from headstart_client.inputs import questions
 from headstart_client.models import Stream
 from headstart_client.operations import SessionOptions
 from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
-from headstart_client.view import Outcome, View, plain
+from headstart_client.text import flat, plain
+from headstart_client.view import Outcome, View
 
 _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TAIL_LINES = 20
@@ -54,11 +55,11 @@ class Terminal:
     def say(self, text: str) -> None:
         """Write a line for people: beside the data when that is JSON."""
         console = self.err if self.json_lines else self.out
-        console.print(Text(text), soft_wrap=True)
+        console.print(Text(flat(text)), soft_wrap=True)
 
     def fail(self, sentence: str) -> int:
         """Write the one sentence about a failure and return the exit code."""
-        self.err.print(Text(f"headstart: {sentence}", "red"), soft_wrap=True)
+        self.err.print(Text(f"headstart: {flat(sentence)}", "red"), soft_wrap=True)
         return 1
 
 
@@ -157,7 +158,8 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:
         table.add_column(heading, no_wrap=heading != "title")
     async for session in client.list():
         created = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        table.add_row(session.session_id, session.status, created, Text(plain(session.title)))
+        row = (session.session_id, session.status, created, session.title)
+        table.add_row(*(Text(flat(cell)) for cell in row))
     terminal.out.print(table)
     return 0
 

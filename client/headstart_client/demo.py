@@ -20,6 +20,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from headstart_client import commands
+from headstart_client.text import plain
 
 PROMPT = "Look around in this repository and add a short health check."
 
@@ -67,7 +68,10 @@ def demo(args: Namespace) -> int:
 
 
 def _allowed_source(repo: str) -> list[str]:
-    parts = urlsplit(repo)
+    try:
+        parts = urlsplit(repo)
+    except ValueError:
+        return []  # for the cloud to refuse, in words
     if not parts.scheme or parts.scheme == "https":
         return []
     return ["--allow-git", f"{parts.scheme}://{parts.netloc}"]
@@ -94,7 +98,7 @@ def _stop(cloud: subprocess.Popen[bytes]) -> None:
 def _show_log(console: Console, log: IO[bytes]) -> None:
     log.seek(0)
     for line in log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]:
-        console.print(Text(f"  │ {line}"), soft_wrap=True)
+        console.print(Text(f"  │ {plain(line)}"), soft_wrap=True)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from headstart_client.errors import ApiError, TransportFailed
 from headstart_client.models import Event, Stream
 from headstart_client.operations import backoff
 from headstart_client.reducer import CAUGHT_UP, Reducer
+from headstart_client.shapes import words
 
 RECONNECTING = "client.reconnecting"
 
@@ -104,11 +105,11 @@ class _Connection:
                 async with asyncio.timeout_at(
                     min(self._subscribe_at, self._ping_at, self._pong_by)
                 ):
-                    frame = json.loads(await self._socket.recv())
+                    text = await self._socket.recv()
             except TimeoutError:
                 await self._do_what_is_due()
             else:
-                return self._take(frame)
+                return self._take(_frame(text))
 
     async def _do_what_is_due(self) -> None:
         now = self._now()
@@ -124,9 +125,6 @@ class _Connection:
             await self._send({"action": "ping"})
 
     def _take(self, frame: dict[str, Any]) -> list[Event]:
-        # API Gateway's own failures carry a message and no type.
-        if frame.get("type", "error") == "error":
-            raise _StreamBroken(frame.get("message", "the cloud reported an error"))
         if frame["type"] == "pong":
             self._pong_by = inf
         events, seconds = self._reducer.feed(frame)
@@ -136,3 +134,17 @@ class _Connection:
 
     async def _send(self, frame: dict[str, Any]) -> None:
         await self._socket.send(json.dumps(frame))
+
+
+def _frame(text: str | bytes) -> dict[str, Any]:
+    """Read a frame that is news; anything else means that the connection is of no use any more."""
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _StreamBroken("the cloud sent what is no frame") from error
+    if not isinstance(frame, dict):
+        raise _StreamBroken("the cloud sent what is no frame")
+    # API Gateway's own failures carry a message and no type.
+    if frame.get("type", "error") == "error":
+        raise _StreamBroken(words(frame.get("message")) or "the cloud reported an error")
+    return frame

@@ -3,11 +3,10 @@
 web/inputs.js is the same in JavaScript; the tests drive both with the same events.
 """
 
-from collections.abc import Mapping
 from math import inf
-from typing import Any
 
 from headstart_client.models import Event, PendingInput
+from headstart_client.shapes import PERMISSION, QUESTIONS, data_of, shaped
 
 _ENDS = {"turn.completed", "turn.failed", "turn.interrupted", "session.failed", "session.asleep"}
 
@@ -21,7 +20,7 @@ class Inputs:
 
     def apply(self, event: Event) -> None:
         """Take in an event; a replay of what the last snapshot includes changes nothing."""
-        data = event.data
+        data = data_of(event)
         if event.type == "session.snapshot":
             self._through = data["lastEventId"]
             asked = [PendingInput.model_validate(asked) for asked in data["pendingInputs"]]
@@ -38,22 +37,14 @@ class Inputs:
 
 def permission(asked: PendingInput) -> str:
     """Return what a permission is for."""
-    patterns = asked.body.get("patterns")
-    named = ", ".join(map(str, patterns)) if isinstance(patterns, list) else ""
-    title = str(asked.body.get("title") or "permission")
+    body = shaped(PERMISSION, asked.body)
+    title, named = body["title"] or "permission", ", ".join(body["patterns"])
     return f"{title}: {named}" if named else title
 
 
 def questions(asked: PendingInput) -> list[tuple[str, list[str]]]:
     """Return each question and the labels it offers, whatever the agent wrote."""
     return [
-        (
-            str(question.get("question") or ""),
-            [str(option.get("label") or "") for option in _objects(question.get("options"))],
-        )
-        for question in _objects(asked.body.get("questions"))
+        (question["question"], [option["label"] for option in question["options"]])
+        for question in shaped(QUESTIONS, asked.body)["questions"]
     ]
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -146,11 +146,16 @@ class Event(Model):
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as the cloud sent it, its time in UTC with milliseconds."""
-        body = self.model_dump(by_alias=True, exclude={"turn_id"} if self.turn_id is None else None)
-        if self.timestamp:
-            utc = self.timestamp.astimezone(UTC).isoformat(timespec="milliseconds")
-            body["timestamp"] = utc.replace("+00:00", "Z")
-        return body
+        utc = self.timestamp and self.timestamp.astimezone(UTC).isoformat(timespec="milliseconds")
+        turn = {} if self.turn_id is None else {"turnId": self.turn_id}
+        return {
+            "eventId": self.event_id,
+            "sessionId": self.session_id,
+            "type": self.type,
+            "timestamp": utc and utc.replace("+00:00", "Z"),
+            **turn,
+            "data": self.data,
+        }
 
 
 class Page(Model, Generic[T]):

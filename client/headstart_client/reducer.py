@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from headstart_client.models import Event
+from headstart_client.shapes import FRAMES, data_of, event_of, shaped
 
 CAUGHT_UP = "client.caught_up"
 """Type of the volatile event that says: everything that had happened is applied."""
@@ -48,18 +49,17 @@ class Reducer:
 
         None is not at all. When the time has come, `incomplete` says whether it is needed.
         """
-        match frame.get("type"):
+        kind = frame.get("type")
+        given = shaped(FRAMES.get(kind, {}), frame) if isinstance(kind, str) else {}
+        match kind:
             case "events":
-                events = [
-                    applied
-                    for raw in frame["events"]
-                    for applied in self._take(Event.model_validate(raw))
-                ]
+                taken = [event for raw in given["events"] if (event := event_of(raw))]
+                events = [applied for event in taken for applied in self._take(event)]
                 return events, None if self._replaying else self._gap()
             case "replayed":
-                return self._replayed(frame["through"], more=frame["more"])
+                return self._replayed(given["through"], more=given["more"])
             case "pong":
-                self._known = max(self._known, frame["lastEventId"])
+                self._known = max(self._known, given["lastEventId"])
                 return [], 0.0 if self.incomplete else None
         return [], None
 
@@ -92,7 +92,7 @@ class Reducer:
             yield following
 
     def _is_news(self, event: Event) -> bool:
-        data = event.data
+        data = data_of(event)
         match event.type:
             case "preparing":
                 if (at := (data["attemptNumber"], data["revision"])) < self._progress:
@@ -101,7 +101,7 @@ class Reducer:
             case "session.snapshot":
                 self._known = max(self._known, data["lastEventId"])
                 attempt = data["attempt"]
-                revision = attempt.get("revision", 0) if data["status"] == "preparing" else inf
+                revision = attempt["revision"] if data["status"] == "preparing" else inf
                 self._progress = max(self._progress, (attempt["number"], revision))
             case "session.deleted":
                 self.deleted = True
@@ -109,12 +109,11 @@ class Reducer:
 
     def _end_progress(self, event: Event) -> None:
         """Let no progress of an attempt be shown once its end has been."""
-        at = self._progress
+        at, data = self._progress, data_of(event)
         if event.type in _ATTEMPT_ENDS:
-            receipt = event.data.get("receipt") or event.data
-            at = (receipt["attemptNumber"], inf)
+            at = (data.get("receipt", data)["attemptNumber"], inf)
         elif event.type == "session.asleep":
             at = (at[0], inf)
         elif event.type == "session.preparing":
-            at = (event.data["attemptNumber"], 0)
+            at = (data["attemptNumber"], 0)
         self._progress = max(self._progress, at)

@@ -17,7 +17,9 @@ from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.reducer import CAUGHT_UP
-from headstart_client.view import Part, Step, View, last_line, plain
+from headstart_client.shapes import data_of
+from headstart_client.text import flat, last_line, plain, visible
+from headstart_client.view import Data, Part, Step, View
 
 _MARKS = {
     "pending": ("·", "dim"),
@@ -75,9 +77,11 @@ class LineScreen:
 
     def show(self, event: Event, view: View) -> None:
         """Write what is new."""
+        data = data_of(event)
         match event.type:
             case "message.queued":
-                self._line(f"> {plain(event.data['text'])}", "bold")
+                for line in plain(data["text"]).split("\n"):
+                    self._write(f"> {line}", "bold")
             # The snapshot comes before the replay of what led to it, so it is shown after that,
             # and the steps of a preparation that is over are no news.
             case "session.snapshot" if view.status != "preparing":
@@ -87,12 +91,11 @@ class LineScreen:
             case "session.ready" | "session.prepared":
                 self._progress(view)
                 word = event.type.removeprefix("session.")
-                self._line(f"{word} in {_time(event.data['receipt']['totalMs'] / 1000)}", "green")
+                self._line(f"{word} in {_time(data['receipt']['totalMs'] / 1000)}", "green")
             case "session.asleep":
                 self._line("asleep; the next message wakes it", "dim")
             case "agent.event" | "agent.delta":
-                part_id = event.data.get("partId", "")
-                self._part(part_id, view.parts[part_id])
+                self._part(data["partId"], view.parts[data["partId"]])
             case "agent.snapshot":
                 for part_id, part in view.parts.items():
                     self._part(part_id, part)
@@ -101,8 +104,8 @@ class LineScreen:
             case "runner.disconnected":
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
-                self._line(f"connection lost ({event.data['reason']}); reconnecting", "yellow")
-        self._inputs(event, view)
+                self._line(f"connection lost ({data['reason']}); reconnecting", "yellow")
+        self._inputs(event.type, data, view)
 
     def close(self) -> None:
         """End an unfinished line."""
@@ -137,30 +140,35 @@ class LineScreen:
             self._shown_notes.add((part_id, note))
             self._line(note, "cyan")
 
-    def _inputs(self, event: Event, view: View) -> None:
+    def _inputs(self, kind: str, data: Data, view: View) -> None:
         """Write what is asked and how that ended; of what was over before, neither."""
-        request_id = event.data.get("requestId")
-        if event.type in {"input.requested", CAUGHT_UP}:
+        request_id = data.get("requestId")
+        if kind in {"input.requested", CAUGHT_UP}:
             for asked in view.inputs.open.values():
                 new = asked.request_id not in self._shown_inputs
                 if new and request_id in {None, asked.request_id}:
                     self._ask(asked, view.session_id)
-        elif event.type == "input.resolved" and request_id in self._shown_inputs:
-            self._line(f"  {plain(event.data['outcome'])}", "dim")
+        elif kind == "input.resolved" and request_id in self._shown_inputs:
+            self._line(data["outcome"], "dim", indent="  ")
 
     def _ask(self, asked: PendingInput, session_id: str) -> None:
         self._shown_inputs.add(asked.request_id)
         lines, answer = _request(asked)
         for line in lines:
-            self._line(f"? {line}", "bold yellow")
-        self._line(f"  {self._command} answer {session_id} {_word(asked.request_id)} {answer}")
+            self._write(line, "bold yellow")
+        command = f"{self._command} answer {session_id} {_word(asked.request_id)} {answer}"
+        self._line(command, indent="  ")
 
     def _text(self, text: str) -> None:
         if text := plain(text):
             self._console.print(text, end="", soft_wrap=True, markup=False, highlight=False)
             self._mid_line = not text.endswith("\n")
 
-    def _line(self, text: str, style: str = "") -> None:
+    def _line(self, text: str, style: str = "", indent: str = "") -> None:
+        """Write what is one line whatever is in it, so that nobody else can write one like it."""
+        self._write(indent + flat(text), style)
+
+    def _write(self, text: str, style: str) -> None:
         self._end_line()
         self._console.print(Text(text, style), soft_wrap=True, highlight=False)
 
@@ -255,9 +263,9 @@ def receipt(console: Console, view: View, answer_ms: float, first_word: float | 
     table.add_row("answer to the POST", f"{answer_ms:.0f} ms")
     for line in view.receipt["steps"]:
         if line["status"] == "skipped":
-            table.add_row(line["step"], "skipped")
+            table.add_row(Text(flat(line["step"])), "skipped")
         else:
-            table.add_row(line["step"], _time(line["elapsedMs"] / 1000))
+            table.add_row(Text(flat(line["step"])), _time(line["elapsedMs"] / 1000))
     table.add_row("ready, in all", _time(view.receipt["totalMs"] / 1000))
     if first_word is not None:
         table.add_row("first word of the answer", _time(first_word), "after the POST")
@@ -273,7 +281,7 @@ def _step_row(step: Step, now: float) -> list[RenderableType]:
     detail: RenderableType = Text("")
     if step.status == "running":
         icon = Spinner("dots")
-        line = plain(last_line(step.output) or step.message or "")
+        line = flat(last_line(step.output) or step.message or "")
         detail = Text(line, "dim", no_wrap=True, overflow="ellipsis")
         if step.percent is not None:
             grid = Table.grid(padding=(0, 1))
@@ -281,15 +289,16 @@ def _step_row(step: Step, now: float) -> list[RenderableType]:
             grid.add_row(bar, f"{step.percent:3d}%", detail)
             detail = grid
     elif step.status in {"failed", "skipped", "cancelled"}:
-        detail = Text(plain(step.message or step.status), style, no_wrap=True, overflow="ellipsis")
-    return [icon, Text(step.title, "dim" if step.status == "pending" else ""), elapsed, detail]
+        detail = Text(flat(step.message or step.status), style, no_wrap=True, overflow="ellipsis")
+    title = Text(flat(step.title), "dim" if step.status == "pending" else "")
+    return [icon, title, elapsed, detail]
 
 
 def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
     if step.status == "running":
         again = before is not None and before[:2] == now[:2]
         return f"{step.name}: {now[2]}%" if again else f"{step.name}: {step.title.lower()}"
-    message = f": {plain(step.message)}" if step.message and step.status != "completed" else ""
+    message = f": {step.message}" if step.message and step.status != "completed" else ""
     if step.status == "skipped":
         return f"{step.name}: skipped{message}"
     return f"{step.name}: {step.status} after {_time(step.elapsed)}{message}"
@@ -298,31 +307,32 @@ def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
 def _request(asked: PendingInput) -> tuple[list[str], str]:
     """Return what is asked, a line a question, and the options of the command that answers it."""
     if asked.kind == "permission":
-        return [_flat(f"May the agent do this? {permission(asked)}")], "--reply once"
+        first, *more = _told(f"May the agent do this? {permission(asked)}")
+        return [f"? {first}", *(f"?   {line}" for line in more)], "--reply once"
     lines, choices = [], []
     for text, labels in questions(asked):
-        lines.append(_flat(f"{text} ({' / '.join(labels)})" if labels else text))
+        question = f"{text} ({' / '.join(labels)})" if labels else text
+        lines.append(f"? {' '.join(_told(question))}")
         choices.append(f"--choose {_word(labels[0]) if labels else 'TEXT'}")
-    return lines or ["The agent asks something"], " ".join(choices) or "--reject"
+    return lines or ["? The agent asks something"], " ".join(choices) or "--reject"
+
+
+def _told(text: str) -> list[str]:
+    """Return the lines of what an agent asks, with nothing hidden in them."""
+    return [flat(line) for line in visible(text).split("\n") if line.strip()]
 
 
 def _word(text: str) -> str:
-    return shlex.quote(_flat(text))
-
-
-def _flat(text: str) -> str:
-    return " ".join(plain(text).split())
+    return shlex.quote(flat(text))
 
 
 def _note(part: Part) -> str:
     data = part.data
     if part.kind == "tool":
-        what = _flat(str(data.get("title") or ""))
-        name = plain(str(data.get("tool", "tool")))
         mark = "✗" if data.get("status") in {"error", "failed"} else "▸"
-        return f"{mark} {name} {what}".rstrip()
+        return f"{mark} {data.get('tool') or 'tool'} {data.get('title', '')}"
     if part.kind == "patch":
-        return "▸ changed " + plain(", ".join(str(file) for file in data.get("files", [])))
+        return f"▸ changed {', '.join(data.get('files', []))}"
     return ""
 
 

@@ -1,16 +1,15 @@
 """What a person sees of a session, kept up to date event by event; knows nothing of terminals."""
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
-from headstart_client.models import Event, Failure, Session
+from headstart_client.models import Event, Failure
 from headstart_client.reducer import CAUGHT_UP
+from headstart_client.shapes import data_of
 
 STEP_TITLES = {
     "sandbox": "Starting the sandbox",
@@ -27,22 +26,8 @@ STEP_TITLES = {
 OUTPUT_TAIL = 8 * 1024
 """Characters of a step's output that are kept for the screen."""
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles, links, clipboard
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
-
-
-def plain(text: str) -> str:
-    """Return text without anything that could drive a terminal: sandboxes run untrusted code."""
-    return _CONTROL.sub("", text)
-
-
-def last_line(output: str) -> str:
-    """Return the last line with something in it, as a terminal would show it after any \\r."""
-    lines = [line for line in re.split(r"[\r\n]+", output) if plain(line).strip()]
-    return plain(lines[-1]).strip() if lines else ""
+Data: TypeAlias = Mapping[str, Any]
+"""What `data_of` returns."""
 
 
 @dataclass
@@ -90,8 +75,8 @@ class Part:
     def settle(self, data: Mapping[str, Any]) -> None:
         """Take in an `agent.event`: for text the whole and final state."""
         self.data = data
-        if "text" in data:
-            self.text, self.final = data["text"], True
+        if (text := data.get("text")) is not None:
+            self.text, self.final = text, True
             self._early.clear()
 
 
@@ -146,30 +131,30 @@ class View:
         self.inputs.apply(event)
         handler = _HANDLERS.get(event.type)
         if handler:
-            handler(self, event)
+            handler(self, event, data_of(event))
 
-    def _snapshot(self, event: Event) -> None:
-        session = Session.model_validate(event.data)
+    def _snapshot(self, event: Event, data: Data) -> None:
         self._caught_up = False
-        self.status, self.failure = session.status, session.failure
-        self._turn = session.active_turn.turn_id if session.active_turn else None
-        self._pending |= {m.message_id for m in session.queue if m.status != "held"}
-        if session.attempt is None or session.attempt.number < self.attempt_number:
+        self.status, self.failure = data["status"], _failure(data["failure"])
+        self._turn = data["activeTurn"]["turnId"] if data["activeTurn"] else None
+        self._pending |= {m["messageId"] for m in data["queue"] if m["status"] != "held"}
+        attempt = data["attempt"]
+        if attempt["number"] < self.attempt_number:
             return
-        self._begin_attempt(session.attempt.number)
-        for state in session.attempt.steps:
-            step = self._step(state.step)
-            if step.revision > session.attempt.revision:
+        self._begin_attempt(attempt["number"])
+        for state in attempt["steps"]:
+            step = self._step(state["step"])
+            if step.revision > attempt["revision"]:
                 continue
-            step.revision = session.attempt.revision
-            step.status, step.message, step.percent = state.status, state.message, state.percent
-            step.output = state.output or step.output
-            if state.started_at:
-                end = state.ended_at or event.timestamp or state.started_at
-                self._clock_step(step, _seconds(state.started_at, end))
+            step.revision = attempt["revision"]
+            step.status, step.message = state["status"], state["message"]
+            step.percent = state["percent"]
+            step.output = state["output"] or step.output
+            if began := state["startedAt"]:
+                end = state["endedAt"] or event.timestamp or began
+                self._clock_step(step, max(0.0, (end - began).total_seconds()))
 
-    def _preparing(self, event: Event) -> None:
-        data = event.data
+    def _preparing(self, _: Event, data: Data) -> None:
         self._begin_attempt(data["attemptNumber"])
         step = self._step(data["step"])
         # A frame that was overtaken is dropped, so a later step's start also ends the earlier ones.
@@ -177,78 +162,78 @@ class View:
             if earlier.status == "running":
                 earlier.elapsed, earlier.status = earlier.seconds(self._clock()), "completed"
         step.status, step.revision = data["status"], data["revision"]
-        step.message = data.get("message") or step.message
-        step.percent = data.get("percent", step.percent)
-        step.output = (step.output + data.get("output", ""))[-OUTPUT_TAIL:]
+        step.message = data["message"] or step.message
+        step.percent = step.percent if data["percent"] is None else data["percent"]
+        step.output = (step.output + data["output"])[-OUTPUT_TAIL:]
         self._clock_step(step, data["elapsedMs"] / 1000)
 
-    def _attempt_began(self, event: Event) -> None:
+    def _attempt_began(self, _: Event, data: Data) -> None:
         self.status, self.failure, self._ended_badly = "preparing", None, None
-        self._begin_attempt(event.data["attemptNumber"])
+        self._begin_attempt(data["attemptNumber"])
 
-    def _attempt_done(self, event: Event) -> None:
+    def _attempt_done(self, event: Event, data: Data) -> None:
         self.status = "prepared" if event.type == "session.prepared" else "ready"
-        self.receipt = event.data["receipt"]
-        for line in event.data["receipt"]["steps"]:
+        self.receipt = data["receipt"]
+        for line in data["receipt"]["steps"]:
             step = self._step(line["step"])
             step.status, step.elapsed = line["status"], line["elapsedMs"] / 1000
 
-    def _attempt_failed(self, event: Event) -> None:
+    def _attempt_failed(self, _: Event, data: Data) -> None:
         self.status, self._turn = "failed", None
-        self.failure = Failure.model_validate(event.data["failure"])
-        if self.failure.step:
-            step = self._step(self.failure.step)
+        self.failure = _failure(data["failure"])
+        if name := data["failure"]["step"]:
+            step = self._step(name)
             step.elapsed, step.status = step.seconds(self._clock()), "failed"
 
-    def _asleep(self, event: Event) -> None:
+    def _asleep(self, _: Event, data: Data) -> None:
         if self.status == "preparing" or self._turn:
-            self._ended_badly = Failure(code="Asleep", reason=event.data.get("reason", "asleep"))
+            self._ended_badly = Failure(code="Asleep", reason=data["reason"] or "asleep")
         self.status, self._turn = "asleep", None
 
-    def _message_queued(self, event: Event) -> None:
-        self._pending.add(event.data["messageId"])
+    def _message_queued(self, _: Event, data: Data) -> None:
+        self._pending.add(data["messageId"])
         self._ended_badly = None
 
-    def _message_failed(self, event: Event) -> None:
-        self._pending.discard(event.data["messageId"])
+    def _message_failed(self, _: Event, data: Data) -> None:
+        self._pending.discard(data["messageId"])
         self._turn = None
-        self._ended_badly = Failure.model_validate(event.data)
+        self._ended_badly = _failure(data)
 
-    def _turn_started(self, event: Event) -> None:
-        self._turn, self._ended_badly = event.data["turnId"], None
+    def _turn_started(self, _: Event, data: Data) -> None:
+        self._turn, self._ended_badly = data["turnId"], None
         if self.status != "preparing":
             self.status = "running"
 
-    def _turn_ended(self, event: Event) -> None:
+    def _turn_ended(self, event: Event, data: Data) -> None:
         self._turn = None
-        self._pending.discard(event.data["messageId"])
+        self._pending.discard(data["messageId"])
         if self.status == "running":
             self.status = "ready"
         if event.type == "turn.failed":
-            self._ended_badly = Failure.model_validate(event.data)
+            self._ended_badly = _failure(data)
         elif event.type == "turn.interrupted":
             self._ended_badly = Failure(code="Interrupted", reason="The turn was interrupted")
 
-    def _agent_event(self, event: Event) -> None:
-        self._part(event.data).settle(event.data)
-        self._note_answer(event.data)
+    def _agent_event(self, _: Event, data: Data) -> None:
+        self._part(data).settle(data)
+        self._note_answer(data)
 
-    def _agent_delta(self, event: Event) -> None:
-        self._part(event.data).grow(event.data["offset"], event.data["text"])
-        self._note_answer(event.data)
+    def _agent_delta(self, _: Event, data: Data) -> None:
+        self._part(data).grow(data["offset"], data["text"])
+        self._note_answer(data)
 
-    def _agent_snapshot(self, event: Event) -> None:
-        for data in event.data.get("parts", []):
-            self._part(data).grow(0, data.get("text", ""))
+    def _agent_snapshot(self, _: Event, data: Data) -> None:
+        for part in data["parts"]:
+            self._part(part).grow(0, part["text"])
 
-    def _note_answer(self, data: Mapping[str, Any]) -> None:
+    def _note_answer(self, data: Data) -> None:
         part = self._part(data)
         if self.answered_at is None and part.kind == "text" and part.text:
             self.answered_at = self._clock()
 
-    def _part(self, data: Mapping[str, Any]) -> Part:
-        part = self.parts.setdefault(data.get("partId", ""), Part())
-        part.kind = data.get("kind", part.kind)
+    def _part(self, data: Data) -> Part:
+        part = self.parts.setdefault(data["partId"], Part())
+        part.kind = data["kind"] or part.kind
         return part
 
     def _step(self, name: str) -> Step:
@@ -267,21 +252,21 @@ class View:
             for step in self.steps.values():
                 self.steps[step.name] = Step(step.name, step.title)
 
-    def _was_deleted(self, _: Event) -> None:
+    def _was_deleted(self, *_: Any) -> None:
         self._deleted = True
 
-    def _all_there(self, _: Event) -> None:
+    def _all_there(self, *_: Any) -> None:
         self._caught_up = True
 
-    def _lost(self, _: Event) -> None:
+    def _lost(self, *_: Any) -> None:
         self._caught_up = False
 
 
-def _seconds(start: datetime, end: datetime) -> float:
-    return max(0.0, (end - start).total_seconds())
+def _failure(data: Data | None) -> Failure | None:
+    return Failure.model_validate(data) if data else None
 
 
-_HANDLERS: dict[str, Callable[[View, Event], None]] = {
+_HANDLERS: dict[str, Callable[[View, Event, Data], None]] = {
     "session.snapshot": View._snapshot,
     "preparing": View._preparing,
     "session.preparing": View._attempt_began,

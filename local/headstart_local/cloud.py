@@ -48,13 +48,14 @@ class Cloud:
         images: Mapping[str, Sequence[str]] | None = None,
         max_workers: int = MAX_WORKERS,
         on_log: Callable[[str, str], None] = lambda function, line: None,
+        origins: Sequence[str] = (),
         patches: Sequence[Patch] = PATCHES,
     ) -> None:
         """Describe a cloud.
 
         `port` 0 takes a free one; `images` maps container images to commands; `max_workers` is
         the limit for functions without reserved concurrency; `on_log` gets each line of a
-        function's log as it is written.
+        function's log as it is written; `origins` are those whose pages may call the two APIs.
         """
         self.outputs: dict[str, str] = {}
         self._template_path = template
@@ -63,6 +64,7 @@ class Cloud:
         self._images = images or {SANDBOX_IMAGE: [sys.executable, "-m", "headstart_runner"]}
         self._max_workers = max_workers
         self._on_log = on_log
+        self._origins = origins
         self._patches = patches
         self._template: dict[str, Any] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -114,10 +116,10 @@ class Cloud:
             context = PatchContext(loaded, self._workers, self.containers, self._max_workers)
             for patch in self._patches:
                 patch(context)
-            self._server = Server(loaded.app.app, listener)
+            self._server = Server(loaded.app.app, listener, self._origins)
             self._server.start()
             base = self._template_path.parent
-            parameters = {**self._addresses(), **self._parameters}
+            parameters = {**self._own_parameters(), **self._parameters}
             self.outputs = deploy(
                 session(),
                 self.endpoint,
@@ -167,9 +169,10 @@ class Cloud:
         logical_id = next(packaging.resources(self._template, resource_type))
         return api_id(STACK, logical_id)
 
-    def _addresses(self) -> dict[str, str]:
+    def _own_parameters(self) -> dict[str, str]:
         """Return the parameters that stand for what has another shape here than on AWS."""
         return {
+            "AllowedOrigins": ",".join(self._origins),
             "WebSocketUrl": f"ws://{self._websocket_address}",
             "WebSocketManagementUrl": f"http://{self._websocket_address}",
             "SandboxImage": SANDBOX_IMAGE,

@@ -35,12 +35,16 @@ def deploy(
         s3.put_object(Bucket=ARTIFACTS, Key=name, Body=archive)
         return {"Bucket": ARTIFACTS, "Key": name}
 
+    declared = template.get("Parameters", {})
+    given = {key: value for key, value in parameters.items() if key in declared}
+    # The emulator's SAM transform sees defaults only, AWS's sees the values.
+    for key, value in given.items():
+        declared[key]["Default"] = value
     try:
         body = packaging.package(template, base, upload)
     except (FileNotFoundError, KeyError) as error:
         raise DeploymentError(f"packaging: {error}") from error
     upload("template.json", body.encode())
-    declared = template.get("Parameters", {})
     cloudformation: Any = session.client("cloudformation", endpoint_url=endpoint)
     try:
         # By URL, for a template in the body may have 51 200 bytes at most.
@@ -49,9 +53,7 @@ def deploy(
             TemplateURL=f"{endpoint}/{ARTIFACTS}/template.json",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[
-                {"ParameterKey": key, "ParameterValue": value}
-                for key, value in parameters.items()
-                if key in declared
+                {"ParameterKey": key, "ParameterValue": value} for key, value in given.items()
             ],
         )
         attempts = int(DEPLOY_SECONDS / _POLL_SECONDS)

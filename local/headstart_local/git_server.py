@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 from urllib.parse import unquote, urlsplit
+
+from headstart_local.guard import GuardedHandler
 
 _CHUNK = 16 * 1024
 _JOIN_SECONDS = 5.0
@@ -119,7 +121,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(_JOIN_SECONDS)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(GuardedHandler):
     """Translates one HTTP request to CGI and back, streaming both ways."""
 
     protocol_version = "HTTP/1.1"

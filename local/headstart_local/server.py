@@ -3,15 +3,21 @@
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
+from headstart_local.guard import foreign_host, foreign_page, from_browser
+
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 # API Gateway's limit of a WebSocket message ("Amazon API Gateway quotas").
 MAX_WEBSOCKET_MESSAGE_BYTES = 128 * 1024
+# What is deployed has its URLs below this; all else is AWS's own API, which is not for pages.
+_DEPLOYED_PATH = "/_aws/execute-api/"
+_MANAGEMENT_PATH = "/@connections/"
 
 
 class PortInUseError(OSError):
@@ -35,11 +41,13 @@ def listen(port: int) -> socket.socket:
 
 
 class Server:
-    """Serves one ASGI application until stopped."""
+    """Serves one ASGI application until stopped, to programs and to pages of some origins."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, listener: socket.socket, origins: Sequence[str] = ()) -> None:
         self._app = app
         self._listener = listener
+        self._port = listener.getsockname()[1]
+        self._origins = origins
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,7 +85,22 @@ class Server:
         config.loglevel = "WARNING"
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        await serve(self._watch_start, config, shutdown_trigger=self._stop.wait)
+        await serve(self._answer, config, shutdown_trigger=self._stop.wait)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._watch_start(scope, receive, send)
+            return
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        ]
+        path = scope["path"]
+        open_to_pages = path.startswith(_DEPLOYED_PATH) and _MANAGEMENT_PATH not in path
+        origins = self._origins if open_to_pages else ()
+        if reason := foreign_host(headers, self._port) or foreign_page(headers, origins):
+            await _refuse(scope["type"], reason, send)
+        else:
+            await self._app(scope, receive, send if from_browser(headers) else _without_cors(send))
 
     async def _watch_start(self, scope: Any, receive: Any, send: Any) -> None:
         async def report(message: Any) -> None:
@@ -85,4 +108,24 @@ class Server:
             if message["type"] == "lifespan.startup.complete":
                 self._ready.set()
 
-        await self._app(scope, receive, report if scope["type"] == "lifespan" else send)
+        await self._app(scope, receive, report)
+
+
+async def _refuse(kind: str, reason: str, send: Any) -> None:
+    prefix = "websocket.http" if kind == "websocket" else "http"
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": f"{prefix}.response.start", "status": 403, "headers": headers})
+    await send({"type": f"{prefix}.response.body", "body": f"{reason}\n".encode()})
+
+
+def _without_cors(send: Any) -> Any:
+    """Drop what the emulator says to browsers with every answer: that each of them may read it."""
+
+    async def filtered(message: Any) -> None:
+        if message["type"].endswith("response.start"):
+            headers = message.get("headers", [])
+            kept = [pair for pair in headers if not pair[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return filtered

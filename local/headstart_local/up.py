@@ -1,4 +1,7 @@
-"""`headstart up`: runs the whole of Headstart on this machine until it is told to stop."""
+"""`headstart up`: runs the whole of Headstart on this machine until it is told to stop.
+
+What sessions run (repositories, setup commands, agents) runs as you, isolated by nothing.
+"""
 
 import argparse
 import json
@@ -6,13 +9,10 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
 from headstart_local import processes, sample_repo, tokens
@@ -20,35 +20,12 @@ from headstart_local.cloud import DEFAULT_PORT, Cloud
 from headstart_local.deploy import DeploymentError
 from headstart_local.emulator import EmulatorError
 from headstart_local.git_server import GitServer
+from headstart_local.page_server import PageServer
 from headstart_local.server import PortInUseError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 CLEAN_UP_SECONDS = 10.0
-
-
-class _Page(SimpleHTTPRequestHandler):
-    """Serves the web folder, uncached and silently."""
-
-    def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")
-        super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
-        """Say nothing: standard output is for the one line."""
-
-
-@contextmanager
-def _page_server(folder: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Page, directory=str(folder))) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            thread.join(CLEAN_UP_SECONDS)
 
 
 class _Log:
@@ -80,6 +57,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
     sample_repo.create(folder / "sample.git")
     git = stack.enter_context(GitServer(folder))
     sources = ",".join([f"{git.base_url}/*", *arguments.allow_git])
+    page = stack.enter_context(PageServer(REPOSITORY / "web"))
 
     log = _Log(arguments.verbose)
     cloud = Cloud(
@@ -87,15 +65,16 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
         port=arguments.port,
         parameters={"AllowedGitSources": sources, **dict(arguments.parameter)},
         on_log=log,
+        origins=[page.origin, *arguments.allow_origin],
     )
     stack.enter_context(cloud)
     _check_health(f"{cloud.http_url}/health", log)
     token = tokens.issue(cloud.endpoint, "demo")
-    page = stack.enter_context(_page_server(REPOSITORY / "web"))
+    stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url]))
     return {
         "httpUrl": cloud.http_url,
         "wsUrl": cloud.websocket_url,
-        "pageUrl": f"{page}#{urlencode({'api': cloud.http_url, 'token': token})}",
+        "pageUrl": f"{page.origin}/#{urlencode({'api': cloud.http_url, 'token': token})}",
         "token": token,
         "gitUrl": git.url("sample.git"),
     }
@@ -123,6 +102,13 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        raise argparse.ArgumentTypeError(f"{text} is not an origin such as http://localhost:5173")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="headstart up", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
@@ -133,6 +119,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         default=[],
         metavar="PATTERN",
         help="allow git sources beside https, such as 'http://127.0.0.1:*' (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        type=_origin,
+        metavar="ORIGIN",
+        help="allow pages of another origin, such as http://localhost:5173 (repeatable)",
     )
     parser.add_argument(
         "--parameter",

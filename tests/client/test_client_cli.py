@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 from fake_headstart import SESSION_ID, FakeSession
 from rich.console import Console
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
+from test_client_reducer import VECTORS
 
 from headstart_client import Event, cli
 from headstart_client.screen import LiveScreen
-from headstart_client.view import View, last_line, plain
+from headstart_client.text import last_line, plain, visible
+from headstart_client.view import View
 
 RUN = ["run", "--repo", "https://example.com/r.git", "--prompt", "Say hello"]
 FAILURE = {
@@ -391,6 +394,87 @@ def test_untrusted_text_can_not_drive_the_terminal():
     assert plain("a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08\te\nf") == "abc31md\te\nf"
     assert last_line("one\n 50%\r100%\n\n\x1b[0m\n") == "100%"
     assert last_line("\n \n") == ""
+
+
+@pytest.mark.parametrize("vector", VECTORS["texts"], ids=lambda v: v["name"])
+def test_what_can_not_be_seen_is_left_out_or_spelled_out(vector):
+    assert plain(vector["text"]) == vector["plain"]
+    assert visible(vector["text"]) == vector["visible"]
+
+
+def test_no_name_of_an_agent_can_look_like_a_line_of_ours(cloud, capsys):
+    forged = "x\n\u202eready in 0.1 s\u2028ready in 0.1 s" + " " * 200 + "\nready in 0.1 s"
+    cloud.next_session.script = [
+        ("message.queued", {"messageId": "msg_1", "position": 1, "text": "one\ntwo"}),
+        preparing(1, "clone", "failed", 0, message=forged),
+        ("session.ready", receipt()),
+        *good_turn()[:2],
+        ("agent.event", {"kind": "tool", "partId": "a", "tool": forged, "title": forged}),
+        ("agent.event", {"kind": "patch", "partId": "b", "files": [forged]}),
+        ("input.requested", {"requestId": "p", "kind": "permission", "body": {"title": forged}}),
+        ("input.resolved", {"requestId": "p", "outcome": forged}),
+        ("turn.failed", {"messageId": "msg_1", "code": "X", "reason": forged}),
+    ]
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("ready in")] == ["ready in 1.2 s"]
+    assert [line for line in out.splitlines() if line.startswith(">")] == ["> one", "> two"]
+    assert len(err.splitlines()) == 1
+    assert "\u202e" not in out + err
+
+
+def command_line(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "headstart_client.cli", *arguments],
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1252:strict"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_a_narrow_encoding_loses_no_session_and_no_event(cloud, encoding):
+    cloud.next_session.script = good_session()
+    done = command_line(*RUN[:-1], "Grüße 漢字", **encoding)
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert b"Hello, world.\n" in done.stdout
+    assert b"ready, in all" in done.stdout
+    assert cloud.requests("POST", "/sessions")[0].body["prompt"] == "Grüße 漢字"
+
+
+@pytest.mark.parametrize("command", [RUN, ["send", SESSION_ID, ""], ["demo", "--prompt", ""]])
+def test_what_is_not_utf_8_is_refused_in_a_sentence_before_anything_is_done(cloud, command):
+    done = command_line(*command[:-1], b"caf\xe9")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"headstart: An argument is not valid UTF-8, so nothing was done.\n"
+    assert cloud.seen == []
+
+
+@pytest.mark.parametrize("url", ["http://\udce9", "foo", "http://"])
+def test_what_is_no_address_is_one_sentence(capsys, monkeypatch, url):
+    monkeypatch.setenv("HEADSTART_URL", url)
+    monkeypatch.setattr("headstart_client.operations.RETRY_BASE", 0.0)
+    assert cli.main(["ls"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "can't be reached" in err
+
+
+def test_what_is_no_address_has_no_token_of_its_own(capsys, monkeypatch):
+    monkeypatch.delenv("HEADSTART_TOKEN")
+    monkeypatch.setenv("HEADSTART_URL", "http://[")
+    assert cli.main(["ls"]) == 1
+    assert "HEADSTART_TOKEN" in capsys.readouterr().err
 
 
 def test_other_commands_are_not_loaded_before_they_are_needed():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart_client import cli
+
 HERE = Path(__file__).parent
 
 
@@ -74,6 +76,14 @@ def test_a_repository_beside_https_is_allowed_by_its_origin(demo):
     assert (note["body"]["gitUrl"], note["body"]["prompt"]) == (repo, "Do it")
 
 
+def test_what_is_no_address_is_the_clouds_to_refuse(demo):
+    start, noted = demo
+    process = start("good", "--repo", "http://[")
+    _, err = process.communicate(timeout=20)
+    assert "Traceback" not in err
+    assert noted()["body"]["gitUrl"] == "http://["
+
+
 def test_a_failing_repository_is_1_and_a_sentence_that_can_be_followed(demo):
     start, noted = demo
     process = start("failing")
@@ -116,3 +126,10 @@ def test_a_signal_in_the_middle_stops_the_cloud_too(demo, number, code):
     assert (process.returncode, err) == (code, "")
     assert "goes on" not in out
     assert not is_running(noted()["pid"])
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_the_help_says_that_sessions_run_as_who_runs_it(capsys, command):
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert "runs as you" in " ".join(capsys.readouterr().out.split())

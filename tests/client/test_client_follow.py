@@ -96,6 +96,20 @@ def unheard(cloud: FakeHeadstart, session: FakeSession, script: Script) -> None:
     session.viewers = viewers
 
 
+@pytest.mark.parametrize("text", ["[]", "5", "null", "{", "[" * 30_000, '{"type": []}'])
+def test_what_is_no_frame_does_no_harm(cloud, text):
+    session = cloud.add(FakeSession())
+
+    def garble() -> None:
+        if not session.events:
+            for viewer in session.viewers:
+                viewer.connection.send(text)
+            cloud.emit(session, "turn.completed", {"turnId": "t", "messageId": "m"})
+
+    events = watch(cloud, on_caught_up=garble)
+    assert persisted(events) == [(1, "turn.completed")]
+
+
 def test_a_gap_is_asked_for_again(cloud, monkeypatch):
     monkeypatch.setattr("headstart_client.reducer.GAP_WAIT", 0.01)
     session = cloud.add(FakeSession())

@@ -68,13 +68,29 @@ def test_run_says_what_is_asked_how_to_answer_and_what_came_of_it(cloud, capsys)
     assert cli.main(["run", "--repo", "o/n", "--prompt", "Say hello"]) == 0
     assert (
         "▸ bash ls -l\n"
-        "? May the agent do this? bash: git log\n"
+        "? May the agent do this? bash: git log\\u001b[2J\n"
         f"  headstart answer {SESSION_ID} per_1 --reply once\n"
         "? Where to begin? (The code / Tests)\n"
         f"  headstart answer {SESSION_ID} que_1 --choose 'The code'\n"
         "  answered\n"
         "Hello, world.\n"
     ) in capsys.readouterr().out
+
+
+def test_a_permission_shows_all_of_what_will_be_done(cloud, capsys):
+    """Neither sequences nor order of reading may hide a part, nor a line look like another."""
+    hidden = "ls\x1b]0;x; rm -rf ~\x07 #\u202e txt.\nrm -rf /\n\n? May the agent do this? ls"
+    body = {"title": "bash", "patterns": hidden}
+    question = {"questions": [{"question": "Sure\u200b\n? no", "options": [{"label": "y\u2066"}]}]}
+    cloud.next_session.script = asking(
+        {**PERMISSION, "body": body}, {**QUESTION, "body": question}, resolved=("per_1", "que_1")
+    )
+    assert cli.main(["run", "--repo", "o/n", "--prompt", "Say hello"]) == 0
+    assert (
+        r"? May the agent do this? bash: ls\u001b]0;x; rm -rf ~\u0007 #\u202e txt."
+        "\n?   rm -rf /\n?   ? May the agent do this? ls\n"
+    ) in (out := capsys.readouterr().out)
+    assert "? Sure\\u200b ? no (y\\u2066)\n" in out
 
 
 def test_follow_tells_what_is_still_asked_and_not_what_was(cloud, capsys):

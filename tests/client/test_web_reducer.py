@@ -1,20 +1,12 @@
 """The page's JavaScript does as the Python client does; node is optional on a user's machine."""
 
-import json
 import random
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
-import pytest
 from test_client_reducer import VECTORS, Cloud, reduce
+from web_page import needs_node
 
-NODE = shutil.which("node")
-HERE = Path(__file__).parent
-WEB = HERE.parents[1] / "web"
-
-pytestmark = pytest.mark.skipif(NODE is None, reason="node is not installed")
+pytestmark = needs_node
 
 
 class Recorder(Cloud):
@@ -53,31 +45,21 @@ def random_script(seed: int) -> list[dict[str, Any]]:
     return cloud.steps
 
 
-def test_the_pages_modules_answer_as_the_python_ones():
+def test_the_pages_modules_answer_as_the_python_ones(page):
     scripts = [(v["after"], v["steps"]) for v in VECTORS["reducer"]]
     scripts += [(0, random_script(seed)) for seed in range(100)]
-    cases = {
-        "web": str(WEB),
-        "reducer": [{"after": after, "steps": steps} for after, steps in scripts],
-        "parts": VECTORS["parts"],
-        "markdown": VECTORS["markdown"],
-        "inputs": VECTORS["inputs"],
-        "keys": [["a", 500], ["a", 200], ["a", 200], ["a", 500], ["b", 500], ["b", 200]],
-    }
-    done = subprocess.run(
-        [NODE, HERE / "web_check.mjs"],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
+    answers = page(
+        reducer=[{"after": after, "steps": steps} for after, steps in scripts],
+        parts=VECTORS["parts"],
+        markdown=VECTORS["markdown"],
+        inputs=VECTORS["inputs"],
+        shapes=VECTORS["shapes"],
+        texts=VECTORS["texts"],
     )
-    assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)
     for (after, steps), answer in zip(scripts, answers["reducer"], strict=True):
         assert answer == reduce(after, steps)
     assert answers["parts"] == [vector["text"] for vector in VECTORS["parts"]]
     assert answers["inputs"] == [vector["open"] for vector in VECTORS["inputs"]]
-    # One key until it succeeds or the text changes.
-    assert answers["keys"] == [0, 0, 2, 3, 4, 4]
     assert answers["markdown"] == [vector["blocks"] for vector in VECTORS["markdown"]]
+    assert answers["shapes"] == [vector["shaped"] for vector in VECTORS["shapes"]]
+    assert answers["texts"] == [[v["plain"], v["visible"]] for v in VECTORS["texts"]]

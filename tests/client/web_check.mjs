@@ -1,15 +1,55 @@
-// Runs the page's own modules on cases from standard input: {web, reducer, …}.
+// Runs the page's own modules on cases from standard input: {web, checks: {reducer: […], …}}.
 import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 
-const cases = JSON.parse(readFileSync(0, "utf8"));
-// As data: URLs, because the page's folder has no package.json to call them modules for node.
-const load = (name) =>
-  import(`data:text/javascript,${encodeURIComponent(readFileSync(`${cases.web}/${name}`, "utf8"))}`);
+const { web, checks } = JSON.parse(readFileSync(0, "utf8"));
+
+// As much of a document as drawing takes.
+class Element {
+  className = "";
+  dataset = {};
+  children = [];
+
+  constructor(tag) {
+    this.tag = tag;
+  }
+
+  append(...children) {
+    this.children.push(...children);
+  }
+
+  replaceChildren(...children) {
+    this.children = children;
+  }
+
+  querySelector(tag) {
+    const below = this.children.filter((child) => typeof child !== "string");
+    return below.find((child) => child.tag === tag) ?? below.map((child) => child.querySelector(tag)).find(Boolean);
+  }
+
+  get textContent() {
+    return this.children.map((child) => child.textContent ?? child).join("");
+  }
+
+  set textContent(text) {
+    this.children = [text];
+  }
+}
+globalThis.document = { createElement: (tag) => new Element(tag) };
+
+const load = (name) => import(pathToFileURL(`${web}/${name}`));
 const { Reducer } = await load("reducer.js");
 const { Part } = await load("parts.js");
 const { parse } = await load("markdown.js");
 const { Inputs, permission, questions } = await load("inputs.js");
 const { Api } = await load("api.js");
+const { follow } = await load("follow.js");
+const { dataOf } = await load("shapes.js");
+const { plain, visible } = await load("text.js");
+const { View } = await load("view.js");
+const { drawPart, newItem } = await load("conversation.js");
+const { newCard } = await load("asked.js");
+const { connect, connection, takeLink } = await load("connection.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -37,6 +77,56 @@ function asked({ events }) {
   ]);
 }
 
+// What a person reads after some frames: the conversation, and what is asked.
+function read(frames) {
+  const [reducer, view] = [new Reducer(), new View()];
+  const nodes = new Map();
+  for (const frame of frames) {
+    for (const event of reducer.feed(frame).events) {
+      view.apply(event);
+      for (const item of view.items) {
+        if (!nodes.has(item.key)) nodes.set(item.key, newItem(item));
+        if (item.part?.changed) drawPart(nodes.get(item.key), item.part);
+      }
+    }
+  }
+  const cards = [...view.inputs.open.values()].map((one) => newCard(one, () => {}));
+  const texts = (all) => all.map((node) => (node.hidden ? "" : node.textContent));
+  return { items: texts([...nodes.values()]), cards: texts(cards), steps: [...view.steps], receipt: view.receipt };
+}
+
+// How many elements of arrays are moved or looked at by the calls that do so to all of them.
+function elementsTouched(action) {
+  let touched = 0;
+  const stock = {};
+  for (const name of ["shift", "unshift", "splice", "slice", "findIndex", "indexOf", "concat"]) {
+    stock[name] = Array.prototype[name];
+    Array.prototype[name] = function counted(...given) {
+      const [before, result] = [this.length, stock[name].apply(this, given)];
+      touched += name === "slice" ? result.length : before;
+      return result;
+    };
+  }
+  action();
+  Object.assign(Array.prototype, stock);
+  return touched;
+}
+
+// What is drawn of a part that grows by some texts, and what when it ends.
+function grown(texts) {
+  const [part, node] = [new Part(), new Element("div")];
+  const drawn = [];
+  for (const text of texts) {
+    const before = node.children;
+    part.grow(part.text.length, text);
+    drawPart(node, part);
+    drawn.push([node.textContent.length, node.children !== before]);
+  }
+  part.settle(dataOf({ type: "agent.event", data: { text: part.text } }));
+  drawPart(node, part);
+  return [...drawn, [node.textContent.length, true]];
+}
+
 // Which sends [text, the answer's status] had the Idempotency-Key of an earlier one, by its place.
 async function keys(sends) {
   const used = [];
@@ -50,12 +140,53 @@ async function keys(sends) {
   return used.map((key) => used.indexOf(key));
 }
 
-process.stdout.write(
-  JSON.stringify({
-    reducer: cases.reducer.map(reduce),
-    parts: cases.parts.map(assemble),
-    markdown: cases.markdown.map(({ text }) => parse(text)),
-    inputs: cases.inputs.map(asked),
-    keys: await keys(cases.keys),
-  }),
-);
+// What is left of stored pairs after some links, and whether each link must go from the address.
+function links(hashes) {
+  const stored = new Map([["repo", "o/n"]]);
+  const storage = {
+    getItem: (name) => stored.get(name) ?? null,
+    setItem: (name, value) => stored.set(name, value),
+    clear: () => stored.clear(),
+  };
+  connect(storage, "https://mine", "my token");
+  return hashes.map((hash) => [takeLink(hash, storage), connection(storage), stored.get("repo") ?? null]);
+}
+
+// How a session is followed where each call with a token gets no answer that a page may read:
+// the error's code if it ends, how often it was said that the connection is lost, and the requests.
+async function unreadable({ healthy, giveUpAfter }) {
+  const requests = [];
+  const stop = new AbortController();
+  globalThis.setTimeout = (action) => queueMicrotask(action);
+  globalThis.fetch = async (url, { headers, redirect }) => {
+    requests.push([url, headers?.authorization ?? null, redirect]);
+    if (healthy && url.endsWith("/health")) return new Response("{}");
+    throw new TypeError("Failed to fetch");
+  };
+  let lost = 0;
+  const onLost = () => {
+    lost += 1;
+    if (lost === giveUpAfter) stop.abort();
+  };
+  const options = { signal: stop.signal, onEvent() {}, onLost };
+  const code = await follow(new Api("https://api", "token"), "ses_1", options).then(() => null, (error) => error.code);
+  return { code, lost, requests };
+}
+
+const CHECKS = {
+  reducer: (all) => all.map(reduce),
+  parts: (all) => all.map(assemble),
+  markdown: (all) => all.map(({ text }) => parse(text)),
+  touched: (all) => all.map((text) => elementsTouched(() => parse(text))),
+  grown: (all) => all.map(grown),
+  inputs: (all) => all.map(asked),
+  shapes: (all) => all.map((event) => dataOf(event)),
+  texts: (all) => all.map(({ text }) => [plain(text), visible(text)]),
+  read: (all) => all.map(read),
+  links,
+  keys,
+  unreadable,
+};
+const answers = {};
+for (const [name, given] of Object.entries(checks)) answers[name] = await CHECKS[name](given);
+process.stdout.write(JSON.stringify(answers));

@@ -19,6 +19,8 @@ from headstart_local.patches import PATCHES, patch_name
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
+ORIGIN = "http://127.0.0.1:3000"
+OTHER_ORIGIN = "http://localhost:5173"
 # Set by prove_patches.py, to see that the tests of a patch fail without it.
 WITHOUT = os.environ.get("CONFORMANCE_WITHOUT_PATCH", "")
 
@@ -143,6 +145,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
             HERE / "template.yaml",
             parameters={"Word": "given", "NotDeclared": "not passed on"},
             images={"conformance:1": [sys.executable, "-u", str(container)]},
+            origins=[ORIGIN, OTHER_ORIGIN],
             patches=[patch for patch in PATCHES if patch_name(patch) != WITHOUT],
         )
         with cloud:

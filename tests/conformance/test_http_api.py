@@ -6,9 +6,7 @@ import json
 import httpx
 import pytest
 
-from tests.conformance.conftest import Probe
-
-ORIGIN = "http://localhost:3000"
+from tests.conformance.conftest import ORIGIN, OTHER_ORIGIN, Probe
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -95,13 +93,15 @@ def test_preflight_needs_no_token(probe: Probe) -> None:
     asked = {"origin": ORIGIN, "access-control-request-method": "GET"}
     response = httpx.options(f"{probe.cloud.http_url}/items/1", headers=asked)
     assert response.status_code == 204
-    assert response.headers["access-control-allow-origin"] == "*"
+    assert response.headers["access-control-allow-origin"] == ORIGIN
     assert "authorization" in response.headers["access-control-allow-headers"]
 
 
-def test_answers_carry_cors_headers(probe: Probe) -> None:
-    response = httpx.get(f"{probe.cloud.http_url}/health", headers={"origin": ORIGIN})
-    assert response.headers["access-control-allow-origin"] == "*"
+@pytest.mark.proves("cloudformation.http_api_body")
+@pytest.mark.parametrize("origin", [ORIGIN, OTHER_ORIGIN])
+def test_answers_carry_cors_headers(probe: Probe, origin: str) -> None:
+    response = httpx.get(f"{probe.cloud.http_url}/health", headers={"origin": origin})
+    assert response.headers["access-control-allow-origin"] == origin
 
 
 @pytest.mark.proves("cloudformation.cors_configuration")

@@ -18,6 +18,7 @@ from tests.conformance.conftest import eventually
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 SECONDS = 30
+OWN_PAGE = "http://localhost:5173"
 
 
 def up(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -37,7 +38,7 @@ def line_of(stream: IO[str] | None) -> str:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = up(tmp_path, "--json", "--template", str(TEMPLATE))
+    process = up(tmp_path, "--json", "--template", str(TEMPLATE), "--allow-origin", f"{OWN_PAGE}/")
     try:
         yield process
     finally:
@@ -73,6 +74,27 @@ def test_up_prints_one_line_and_leaves_nothing(
     assert (running.returncode, output, errors) == (0, "", "")
     assert not [process for process in family if Path(f"/proc/{process}").exists()]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_page_and_those_allowed_may_call_the_api(running: subprocess.Popen[str]) -> None:
+    addresses = json.loads(line_of(running.stdout))
+    page = "{0.scheme}://{0.netloc}".format(urlsplit(addresses["pageUrl"]))
+    health = f"{addresses['httpUrl']}/health"
+    for origin in (page, OWN_PAGE):
+        answer = httpx.get(health, headers={"origin": origin})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == origin
+    assert httpx.get(health, headers={"origin": "http://localhost:5174"}).status_code == 403
+    policy = httpx.get(page).headers["content-security-policy"]
+    assert f"connect-src {addresses['httpUrl']}/ {addresses['wsUrl']};" in policy
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "http://", "http://a/b", "localhost:5173"])
+def test_what_is_no_origin_is_refused(tmp_path: Path, origin: str) -> None:
+    process = up(tmp_path, "--allow-origin", origin)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 2
+    assert "is not an origin" in errors
 
 
 def test_token_for_another_user(running: subprocess.Popen[str]) -> None:

@@ -48,7 +48,9 @@ def http_api_body(context: PatchContext) -> None:
         body = props.get("Body") or {}
         cors = body.get("x-amazon-apigateway-cors")
         if cors:
-            props = {**props, "CorsConfiguration": cors}
+            # Of a list parameter the transform makes one string here, a list on AWS.
+            lists = {k: v.split(",") if isinstance(v, str) else v for k, v in cors.items()}
+            props = {**props, "CorsConfiguration": lists}
         created, attributes = stock(logical_id, props, stack)
         authorizers = {
             name: _authorizer(gateway, created, name, scheme["x-amazon-apigateway-authorizer"])

@@ -1,0 +1,60 @@
+"""The web server of the page: the files of one folder, on a loopback port of its own."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from headstart_local.guard import GuardedHandler, foreign_host
+
+_STOP_SECONDS = 10.0
+
+
+class _Handler(GuardedHandler, SimpleHTTPRequestHandler):
+    """Serves the folder, uncached and silently."""
+
+    server: "PageServer"
+
+    def refusal(self, port: int) -> str | None:
+        """Refuse other names only: anybody may read these files, and nothing happens by it."""
+        return foreign_host(self.headers.items(), port)
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", self.server.policy)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
+        """Say nothing: standard output is for the one line."""
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves a folder from `serving` on; its port is taken before, so that others can name it."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+        self.policy = ""
+
+    @property
+    def origin(self) -> str:
+        """The page's origin, as browsers send it."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @contextmanager
+    def serving(self, connects: Sequence[str]) -> Iterator[None]:
+        """Serve while entered; the page may connect to these URLs' origins and nowhere else.
+
+        The page's own policy holds as well, so this can only narrow it.
+        """
+        self.policy = f"connect-src {' '.join(connects)}; frame-ancestors 'none'"
+        thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            thread.join(_STOP_SECONDS)

@@ -1,0 +1,183 @@
+"""What the page makes of hostile input: odd events, long answers, links, hidden answers."""
+
+import random
+from typing import Any
+
+from test_client_reducer import reduce
+from web_page import needs_node
+
+from headstart_client.shapes import DATA, PERMISSION, QUESTIONS, Shape
+
+pytestmark = needs_node
+
+EVIL = "#api=https%3A%2F%2Fevil"
+MINE = {"api": "https://mine", "token": "my token"}
+
+
+def odd(chance: random.Random, depth: int = 3) -> Any:
+    """Anything that JSON can say and each language reads alike."""
+    names = ["partId", "__proto__", "toString", "steps", "length", ""]
+    leaves = [None, True, False, -1, 0, 2, 10**15, 1.5, "", "text", "\u202e", "__proto__"]
+    if depth == 0 or chance.random() < 0.5:
+        return chance.choice(leaves)
+    inner = [odd(chance, depth - 1) for _ in range(chance.randrange(3))]
+    return inner if chance.random() < 0.5 else {chance.choice(names): one for one in inner}
+
+
+def nearly(chance: random.Random, shape: Shape) -> Any:
+    """A value as a shape wants it, but for anything in some places."""
+    if chance.random() < 0.2:
+        return odd(chance)
+    if isinstance(shape, dict):
+        return {name: nearly(chance, s) for name, s in shape.items() if chance.random() < 0.8}
+    if isinstance(shape, list):
+        return [nearly(chance, shape[0]) for _ in range(chance.randrange(3))]
+    return chance.choice(["running", "permission", "question", "text", "tool", "patch", "a", 1, 2])
+
+
+def frames(seed: int) -> list[dict[str, Any]]:
+    """Frames with events of all types, some out of order, some of none."""
+    chance = random.Random(seed)
+    kinds = [*DATA, "new.in.2027", "__proto__", "constructor", "toString"]
+    made: list[Any] = [odd(chance)]
+    for event_id, kind in enumerate(chance.sample(kinds, len(kinds)), start=1):
+        data = nearly(chance, DATA.get(kind, {}))
+        if kind == "input.requested" and isinstance(data, dict):
+            data["body"] = nearly(chance, chance.choice([PERMISSION, QUESTIONS]))
+        identity = chance.choice([event_id, event_id, None, odd(chance)])
+        made.append({"eventId": identity, "type": kind, "data": data, "timestamp": odd(chance)})
+    others = [
+        {"type": kind, "through": odd(chance), "more": odd(chance), "lastEventId": odd(chance)}
+        for kind in ("replayed", "pong", "__proto__", odd(chance))
+    ]
+    return [{"type": "events", "events": [event]} for event in made] + others
+
+
+def test_no_event_can_stop_the_page_and_both_viewers_apply_the_same(page):
+    seeds = [frames(seed) for seed in range(150)]
+    steps = [{"after": 0, "steps": [{"frame": frame} for frame in all_of]} for all_of in seeds]
+    answers = page(read=seeds, reducer=steps)
+    assert len(answers["read"]) == len(seeds)
+    for step, answer in zip(steps, answers["reducer"], strict=True):
+        assert answer == reduce(0, step["steps"])
+
+
+def events(*of: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    made = [{"eventId": n, "type": kind, "data": data} for n, (kind, data) in enumerate(of, 1)]
+    return [{"type": "events", "events": made}]
+
+
+def test_odd_tools_and_patches_are_shown_with_what_they_have(page):
+    odd_ones = events(
+        ("agent.event", {"kind": "tool", "partId": "a", "tool": None, "title": {"x": 1}}),
+        ("agent.event", {"kind": "patch", "partId": "b", "files": 5}),
+        ("agent.event", {"kind": "error"}),
+    )
+    opened = [{"eventId": None, "type": "agent.snapshot", "data": {"parts": [{"kind": "patch"}]}}]
+    answer = page(read=[odd_ones, [{"type": "events", "events": opened}]])["read"]
+    assert answer[0]["items"] == ['tool {"x":1}', "Changed 5", "The agent reported an error."]
+    assert answer[1]["items"] == ["Changed "]
+
+
+def test_a_part_can_not_take_the_place_of_what_a_person_wrote(page):
+    shown = page(
+        read=[
+            events(
+                ("message.queued", {"messageId": "msg_1", "text": "mine"}),
+                ("agent.event", {"kind": "text", "partId": "msg_1", "text": "theirs"}),
+            )
+        ]
+    )["read"][0]
+    assert shown["items"] == ["mine", "theirs"]
+
+
+def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_a_person_decides(page):
+    command = "rm -rf ~ #\u202e txt.\nls\x1b[8m"
+    option = {"label": "yes\u200b"}
+    shown = page(
+        read=[
+            events(
+                ("message.queued", {"messageId": "m", "text": "a\u202eb"}),
+                ("agent.event", {"kind": "text", "partId": "a", "text": "c `d\u2066` e\u2028f"}),
+                ("agent.event", {"kind": "tool", "partId": "b", "tool": "\u200bbash"}),
+                ("agent.event", {"kind": "patch", "partId": "c", "files": ["a\u202e"]}),
+                ("input.requested", {
+                    "requestId": "p", "kind": "permission",
+                    "body": {"title": "bash", "patterns": [command]},
+                }),
+                ("input.requested", {
+                    "requestId": "q", "kind": "question",
+                    "body": {"questions": [{"question": "Sure\u061c?", "options": [option]}]},
+                }),
+            )
+        ]
+    )["read"][0]  # fmt: skip
+    assert shown["items"] == ["ab", "c d ef", "bash ", "Changed a"]
+    assert r"bash: rm -rf ~ #\u202e txt." + "\nls" + r"\u001b[8m" in shown["cards"][0]
+    assert r"Sure\u061c?" in shown["cards"][1]
+    assert r"yes\u200b" in shown["cards"][1]
+
+
+def test_markdown_takes_steps_in_proportion_to_its_length(page):
+    kinds = ["a\n", "- a\n", "```\na\n```\n", "# a\n", "| a |\n", "> a\n\n"]
+    sizes = [1000, 2000]
+    touched = page(touched=[kind * size for kind in kinds for size in sizes])["touched"]
+    for once, twice in zip(touched[::2], touched[1::2], strict=True):
+        assert twice <= 2 * once + 10
+
+
+def test_no_line_makes_markdown_go_back_again_and_again(page):
+    """Squares of these lengths would be steps for hours; node has 20 seconds."""
+    spaces = " " * 300_000
+    begins = ["# ", "- ", "1. ", "| ", ">"]
+    lines = [f"{begin}{spaces}x{end}x" for begin in begins for end in ("\r", "\u2028")]
+    signs = ["`a" * 100_001, "**a" * 100_001, "_a" * 100_001, " _a" * 100_001, "*" * 300_000]
+    assert len(page(markdown=[{"text": text} for text in lines + signs])["markdown"]) == 15
+
+
+def test_of_an_open_part_the_beginning_is_drawn_and_once(page):
+    sixty, limit, end = "x" * 60_000, 100_000, " …"
+    cut = limit + len(end)
+    drawn = page(grown=[[sixty, sixty, sixty, "x"], ["short", "er"]])["grown"]
+    assert drawn[0] == [[60_000, True], [cut, True], [cut, False], [cut, False], [180_001, True]]
+    assert drawn[1] == [[5, True], [7, True], [7, True]]
+
+
+def test_an_address_alone_changes_nothing(page):
+    assert page(links=[EVIL])["links"] == [[True, MINE, "o/n"]]
+
+
+def test_a_token_alone_is_not_for_the_address_that_is_stored(page):
+    assert page(links=["#token=theirs", "#ses_1", ""])["links"] == [
+        [True, MINE, "o/n"],
+        [False, MINE, "o/n"],
+        [False, MINE, "o/n"],
+    ]
+
+
+def test_a_link_with_both_clears_what_was_stored(page):
+    both = {"api": "https://evil", "token": "theirs"}
+    links = [f"{EVIL}&token=theirs", "#api=https%3A%2F%2Fother&token=x&repo=a%2Fb"]
+    assert page(links=links)["links"] == [
+        [True, both, None],
+        [True, {"api": "https://other", "token": "x"}, "a/b"],
+    ]
+
+
+def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
+    answer = page(unreadable={"healthy": True, "giveUpAfter": 3})["unreadable"]
+    assert (answer["code"], answer["lost"]) == ("Hidden", 0)
+    asked = [url for url, _, _ in answer["requests"]]
+    assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
+
+
+def test_where_nobody_is_it_goes_on_trying(page):
+    answer = page(unreadable={"healthy": False, "giveUpAfter": 3})["unreadable"]
+    assert (answer["code"], answer["lost"]) == (None, 3)
+
+
+def test_a_token_goes_to_its_own_address_and_follows_no_redirect(page):
+    requests = page(unreadable={"healthy": True, "giveUpAfter": 1})["unreadable"]["requests"]
+    for url, authorization, redirect in requests:
+        assert redirect == "error"
+        assert authorization == (None if url.endswith("/health") else "Bearer token")

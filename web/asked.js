@@ -1,0 +1,72 @@
+// The cards of what the agent asks. All of it is the agent's words, so what can't be seen is spelled out.
+
+import { element } from "./dom.js";
+import { permission, questions } from "./inputs.js";
+import { visible } from "./text.js";
+
+// `answer(card, body)` is called with what a person chose.
+export function newCard(asked, answer) {
+  const card = element("div", "ask");
+  card.dataset.request = asked.requestId;
+  const fields = asked.kind === "permission" ? permissionFields : questionFields;
+  card.append(element("fieldset", "", ...fields(asked, (body) => answer(card, body))));
+  return card;
+}
+
+function button(text, onclick, className = "") {
+  const node = element("button", className, text);
+  node.type = "button";
+  node.onclick = onclick;
+  return node;
+}
+
+const choices = (...nodes) => element("div", "choices", ...nodes);
+
+function permissionFields(asked, answer) {
+  const reply = (text, value, className) => button(text, () => answer({ reply: value }), className);
+  return [
+    element("p", "", visible(`May the agent do this? ${permission(asked)}`)),
+    choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
+  ];
+}
+
+// The options of a lone question answer it at once; those of several are chosen, then sent.
+function questionFields(asked, answer) {
+  const all = questions(asked);
+  const chosen = all.map(() => new Set());
+  const options = [];
+  const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
+  const choose = (at, label) => {
+    if (atOnce) {
+      answer({ answers: [[label]] });
+      return;
+    }
+    const had = chosen[at].delete(label);
+    if (!all[at].multiple) chosen[at].clear();
+    if (!had) chosen[at].add(label);
+    for (const one of options) one.node.ariaPressed = String(chosen[one.at].has(one.label));
+  };
+  const option = (at, label) => {
+    const node = button(visible(label), () => choose(at, label));
+    if (!atOnce) node.ariaPressed = "false";
+    options.push({ node, at, label });
+    return node;
+  };
+  const words = (at, text) => {
+    const node = element("input");
+    node.ariaLabel = text;
+    node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
+    return node;
+  };
+  const last = [button("Reject", () => answer({ reject: true }))];
+  if (all.length && !atOnce) {
+    last.unshift(button("Answer", () => answer({ answers: chosen.map((labels) => [...labels]) }), "primary"));
+  }
+  return [
+    ...all.flatMap(({ text, labels }, at) => [
+      element("p", "", visible(text)),
+      labels.length ? choices(...labels.map((label) => option(at, label))) : words(at, visible(text)),
+    ]),
+    choices(...last),
+  ];
+}

@@ -1,0 +1,16 @@
+// The one place where text becomes part of the page: always as text, and without what isn't seen.
+
+import { plain } from "./text.js";
+
+// Children are nodes or texts.
+export function element(tag, className = "", ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children.map((child) => (typeof child === "string" ? plain(child) : child)));
+  return node;
+}
+
+export function setText(node, text) {
+  const shown = plain(text);
+  if (node.textContent !== shown) node.textContent = shown;
+}

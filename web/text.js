@@ -1,0 +1,18 @@
+// Untrusted text for people: what is shown of it. client/headstart_client/text.py is the same for
+// terminals, and both are tested with the same texts.
+
+// What is not seen and changes what is: order of reading, width, line ends, hidden letters.
+const UNSEEN = "\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e007f}";
+const NOT_PLAIN = new RegExp(`[${UNSEEN}]`, "gu");
+const NOT_VISIBLE = new RegExp(`[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f${UNSEEN}]`, "gu");
+
+// For the page as a whole: without it.
+export const plain = (text) => text.replace(NOT_PLAIN, "");
+
+// For what a person is to allow: spelled out, so that nothing of it is missing.
+export const visible = (text) => text.replace(NOT_VISIBLE, spelled);
+
+function spelled(character) {
+  const code = character.codePointAt(0).toString(16);
+  return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+}
