@@ -247,14 +247,13 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
         sandbox = ports.store.sandbox(session_id)
         if sandbox is None or (handle != sandbox.task_arn and name != sandbox.name(session_id)):
             return None
-        known = sandbox.status is SandboxStatus.STOPPED
-        if not known:
+        if sandbox.status is not SandboxStatus.STOPPED:
             sandbox.connection_id = None
             give_up(work, sandbox, reason)
         if session.status is Status.PREPARING:
             # Also when it is known: who wrote it down may have died before it told the machine.
             return _waiting_token(ports, session, sandbox)
-        if not known and session.status in {
+        if session.status in {
             Status.READY,
             Status.RUNNING,
             Status.PREPARED,
