@@ -133,6 +133,25 @@ def test_a_container_of_before_places_went_with_it_is_stopped_when_its_retry_wai
     assert row.status is SandboxStatus.STOPPED
 
 
+def test_a_deleted_sessions_container_is_stopped_before_the_next_one_starts(
+    waiting: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = created(waiting)
+    connected_alone(waiting, first)
+    second = created(waiting)
+    alive: list[set[str]] = []
+    start = waiting.machine.start
+
+    def look(session_id: str, attempt_number: int) -> str:
+        alive.append(set(waiting.sandboxes.alive))
+        return start(session_id, attempt_number)
+
+    monkeypatch.setattr(waiting.machine, "start", look)
+    deletion.delete_session(waiting, "alice", first)
+    assert started(waiting)[-1] == second
+    assert alive == [set()]
+
+
 def left_by_time(ports: MemoryPorts, session_id: str) -> None:
     ports.clock.advance(minutes=10)
     sweep(ports)

@@ -45,8 +45,8 @@ def delete_session(ports: Ports, owner: str, session_id: str) -> None:
         work.emit(events.SessionDeleted())
 
     change(ports, session_id, decide)
-    admit_next(ports, owner)
     _stop(ports, session_id)
+    admit_next(ports, owner)
     if not _is_uploading(ports, session_id):
         ports.store.purge(session_id, _SLICE_ROWS)
 
