@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from headstart.domain.change import QuotaChange, Work
 from headstart.domain.errors import QuotaExceeded
 from headstart.domain.session import Status
-from headstart.domain.work import QuotaChange, Work
 from headstart.usecases.ports import Store
 from tests.contract.test_store import NOW, QUOTA, created, new_ticket, new_work
 

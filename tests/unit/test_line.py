@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import WorkingSet
+from headstart.domain.change import Waiting, WorkingSet
 from headstart.domain.errors import (
     QuotaExceeded,
     RowUnreadable,
@@ -15,13 +15,12 @@ from headstart.domain.errors import (
 )
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.requests import CreateSession, RetrySession
-from headstart.domain.session import Session, Status
-from headstart.domain.work import Waiting
-from headstart.usecases import control, deletion
+from headstart.domain.session import Status
+from headstart.usecases import delete, talk
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
-from headstart.usecases.preparation import fail_preparation
-from headstart.usecases.sessions import get_session
+from headstart.usecases.prepare import fail_preparation
+from headstart.usecases.read import get_session
 from tests.unit.helpers import created
 from tests.unit.test_places import created_by_other_means, started
 from tests.unit.test_sleep import falling, idle, save, say
@@ -74,7 +73,7 @@ def test_a_place_that_frees_goes_to_the_first_in_line(waiting: MemoryPorts) -> N
     ids = in_line(waiting)
     fail_preparation(waiting, ids[0], 1, SandboxStopped("gone"))
     assert started(waiting) == ids[:2]
-    deletion.delete_session(waiting, "alice", ids[1])
+    delete.delete_session(waiting, "alice", ids[1])
     assert started(waiting) == ids
     assert waiting.store.quota["alice"] == {ids[2]}
 
@@ -83,7 +82,7 @@ def test_nobody_waits_for_another_users_sessions(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     others = [created_by(waiting, "bob") for _ in range(2)]
     assert started(waiting) == [ids[0], others[0]]
-    deletion.delete_session(waiting, "bob", others[0])
+    delete.delete_session(waiting, "bob", others[0])
     assert started(waiting) == [ids[0], *others]
 
 
@@ -98,9 +97,9 @@ def test_waiting_long_is_not_failing(waiting: MemoryPorts) -> None:
 
 def test_who_waits_can_be_cancelled_and_deleted(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
-    control.interrupt(waiting, "alice", ids[1])
+    talk.interrupt(waiting, "alice", ids[1])
     assert waiting.store.session(ids[1]).status is Status.FAILED
-    deletion.delete_session(waiting, "alice", ids[2])
+    delete.delete_session(waiting, "alice", ids[2])
     assert waiting.store.quota["alice"] == {ids[0]}
     assert started(waiting) == ids[:1]
 
@@ -108,7 +107,7 @@ def test_who_waits_can_be_cancelled_and_deleted(waiting: MemoryPorts) -> None:
 def test_a_retry_over_the_quota_waits_too(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     fail_preparation(waiting, ids[0], 1, SandboxStopped("gone"))
-    control.retry(waiting, "alice", ids[0], RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", ids[0], RetrySession(attempt_number=1))
     assert waiting.store.session(ids[0]).waiting_since
     assert (ids[0], 2) not in waiting.machine.started
 
@@ -119,7 +118,7 @@ def test_without_a_line_a_retry_over_the_quota_is_refused(ports: MemoryPorts) ->
     fail_preparation(ports, first, 1, SandboxStopped("gone"))
     created(ports)
     with pytest.raises(QuotaExceeded):
-        control.retry(ports, "alice", first, RetrySession(attempt_number=1))
+        talk.retry(ports, "alice", first, RetrySession(attempt_number=1))
     assert ports.store.session(first).status is Status.FAILED
 
 
@@ -142,11 +141,11 @@ def test_who_waits_behind_a_thousand_newer_sessions_is_admitted_first(
         newer.due_at = None
         waiting.store.sessions[newer.session_id] = newer
     last = created_by(waiting, "alice")
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
     next_minute(waiting)
-    deletion.delete_session(waiting, "alice", ids[1])
-    deletion.delete_session(waiting, "alice", ids[2])
+    delete.delete_session(waiting, "alice", ids[1])
+    delete.delete_session(waiting, "alice", ids[2])
     assert started(waiting) == [*ids, last]
 
 
@@ -200,7 +199,7 @@ def test_nobody_overtakes_where_people_are_refused(waiting: MemoryPorts) -> None
 def test_who_waited_before_the_deployment_refused_people_is_let_in(waiting: MemoryPorts) -> None:
     ids = in_line(waiting)
     waiting.policy.wait_in_line = False
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
 
 
@@ -275,7 +274,7 @@ def test_sessions_that_an_earlier_version_let_wait_are_admitted_in_their_order(
     next_minute(waiting)
     next_minute(waiting)
     assert [place.session_id for place in waiting.store.line("alice")] == ids[1:]
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
 
 
@@ -286,7 +285,7 @@ def test_one_that_waits_no_more_holds_up_nobody(waiting: MemoryPorts) -> None:
         Waiting(session_id=ids[0], since=since),
         Waiting(session_id="ses_gone", since=since),
     ]
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == ids[:2]
     assert [place.session_id for place in waiting.store.line("alice")] == ids[2:]
 
@@ -303,7 +302,7 @@ def test_one_that_can_not_be_read_holds_up_nobody_and_keeps_its_place(
         return found(session_id)
 
     monkeypatch.setattr(waiting.store, "load", unreadable)
-    deletion.delete_session(waiting, "alice", ids[0])
+    delete.delete_session(waiting, "alice", ids[0])
     assert started(waiting) == [ids[0], ids[2]]
     assert [place.session_id for place in waiting.store.line("alice")] == [ids[1]]
 

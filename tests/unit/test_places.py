@@ -16,9 +16,9 @@ from headstart.domain.errors import (
 from headstart.domain.requests import RetrySession
 from headstart.domain.session import SandboxStatus, Session, Status
 from headstart.domain.steps import StepName
-from headstart.usecases import control, deletion
+from headstart.usecases import delete, talk
 from headstart.usecases.janitor import sweep
-from headstart.usecases.preparation import fail_preparation
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, created
 from tests.unit.test_sleep import falling, save, say
@@ -57,7 +57,7 @@ def test_a_failed_session_keeps_sandbox_and_place_for_a_retry(ports: MemoryPorts
     failed_in_setup(ports, session_id)
     assert ports.store.quota["alice"] == {session_id}
     assert ports.sandboxes.alive
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
     assert len(ports.sandboxes.specs) == 1
     assert ports.store.quota["alice"] == {session_id}
@@ -89,7 +89,7 @@ def test_the_place_of_who_failed_first_goes_to_who_needs_it(ports: MemoryPorts) 
     with pytest.raises(QuotaExceeded):
         for _ in range(2):
             created(ports)
-            control.retry(ports, "alice", ids[1], RetrySession(attempt_number=1))
+            talk.retry(ports, "alice", ids[1], RetrySession(attempt_number=1))
     assert ports.store.session(ids[1]).status is Status.FAILED
 
 
@@ -111,7 +111,7 @@ def test_a_retry_that_waits_has_no_container(waiting: MemoryPorts) -> None:
     first = created(waiting)
     failed_in_setup(waiting, first)
     created(waiting)
-    control.retry(waiting, "alice", first, RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", first, RetrySession(attempt_number=1))
     assert waiting.store.session(first).waits_in_line
     assert not waiting.sandboxes.alive
     row = waiting.store.sandbox(first)
@@ -125,7 +125,7 @@ def test_a_container_of_before_places_went_with_it_is_stopped_when_its_retry_wai
     first = created(waiting)
     failed_in_setup(waiting, first)
     waiting.store.quota["alice"] = {created_by_other_means(waiting)}
-    control.retry(waiting, "alice", first, RetrySession(attempt_number=1))
+    talk.retry(waiting, "alice", first, RetrySession(attempt_number=1))
     assert waiting.store.session(first).waits_in_line
     assert not waiting.sandboxes.alive
     row = waiting.store.sandbox(first)
@@ -147,7 +147,7 @@ def test_a_deleted_sessions_container_is_stopped_before_the_next_one_starts(
         return start(session_id, attempt_number)
 
     monkeypatch.setattr(waiting.machine, "start", look)
-    deletion.delete_session(waiting, "alice", first)
+    delete.delete_session(waiting, "alice", first)
     assert started(waiting)[-1] == second
     assert alive == [set()]
 
@@ -163,7 +163,7 @@ def left_by_death(ports: MemoryPorts, session_id: str) -> None:
 
 
 def left_by_deletion(ports: MemoryPorts, session_id: str) -> None:
-    deletion.delete_session(ports, "alice", session_id)
+    delete.delete_session(ports, "alice", session_id)
 
 
 @pytest.mark.parametrize("leave", [left_by_time, left_by_death, left_by_deletion])
@@ -195,7 +195,7 @@ def test_a_sandbox_that_no_retry_can_use_goes_at_once(ports: MemoryPorts, error:
     fail_preparation(ports, session_id, 1, error)
     assert not ports.sandboxes.alive
     assert ports.store.quota["alice"] == set()
-    control.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
     assert [*ports.sandboxes.specs] == [f"{session_id}-1-1", f"{session_id}-2-1"]
 
@@ -207,7 +207,7 @@ def test_a_sandbox_that_never_connected_goes_at_once(ports: MemoryPorts, how: st
     if how == "fails":
         fail_preparation(ports, session_id, 1, StepTimedOut("240 s"))
     else:
-        control.interrupt(ports, "alice", session_id)
+        talk.interrupt(ports, "alice", session_id)
     assert ports.store.session(session_id).status is Status.FAILED
     assert not ports.sandboxes.alive
     assert ports.store.quota["alice"] == set()

@@ -1,22 +1,18 @@
 """The store on DynamoDB: one table, one transaction a change, no scans."""
 
-import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.adapters import layout, rows
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
-from headstart.adapters.table import Table
 from headstart.adapters.transaction import Cancelled, Writes
-from headstart.domain.change import Change, IdempotencyKey, QuotaChange, RowKey, WorkingSet
+from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import (
     Conflict,
-    QuotaExceeded,
-    RowUnreadable,
     ServiceUnavailable,
     SessionNotFound,
     TicketRefused,
@@ -30,12 +26,11 @@ from headstart.domain.session import (
     Message,
     Sandbox,
     Session,
-    Waiting,
 )
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
