@@ -50,9 +50,11 @@ class StepView(Model):
     status: StepStatus
     started_at: Time | None
     ended_at: Time | None
-    message: str = Field(default="", description="What it does just now, or why it failed.")
+    message: str = Field(
+        default="", description="What it does just now, or why it failed: 4000 characters."
+    )
     percent: int = Field(default=0, ge=0, le=100)
-    output: str = Field(default="", description="The end of what a failed step printed.")
+    output: str = Field(default="", description="The end of what it printed: 64 KB if it failed.")
 
 
 class AttemptView(Model):

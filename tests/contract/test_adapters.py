@@ -1,5 +1,8 @@
 """What the adapters ask of AWS, where no emulator would notice a mistake."""
 
+import json
+from datetime import UTC, datetime
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -120,6 +123,49 @@ def test_all_pages_of_tasks_are_looked_at_up_to_a_bound(region: str) -> None:
     assert sandboxes(ecs).started() == []
     assert b"nextToken" not in ecs.asked[0]
     assert [b'"nextToken": "%d"' % n in body for n, body in enumerate(ecs.asked)][1:] == [True] * 4
+
+
+def listed(pages: int, *, more: bool = False) -> Any:
+    """Return an ECS with pages of a hundred tasks, the last of them followed by more or not."""
+    arns = [[f"{page}-{number}" for number in range(100)] for page in range(pages)]
+    answers: list[dict[str, Any]] = [
+        {"taskArns": page, "nextToken": str(index)} for index, page in enumerate(arns, start=1)
+    ]
+    if not more:
+        del answers[-1]["nextToken"]
+    ecs = client("ecs", ListTasks=answers)
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def describe(params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
+        tasks = json.loads(params["body"])["tasks"]
+        ecs.described.append(len(tasks))
+        known = [{"taskArn": arn, "lastStatus": "RUNNING", "createdAt": born} for arn in tasks]
+        return SimpleNamespace(status_code=200), {"tasks": known}
+
+    ecs.described = []
+    ecs.meta.events.register_first("before-call.ecs.DescribeTasks", describe)
+    return ecs
+
+
+def test_all_pages_of_tasks_are_looked_at(region: str) -> None:
+    ecs = listed(12)
+    found = [task.handle for task in sandboxes(ecs).started()]
+    assert sorted(found) == sorted(f"{p}-{n}" for p in range(12) for n in range(100))
+    assert ecs.described == [100] * 12
+
+
+def test_whoever_looks_at_a_few_of_them_gets_to_all_in_time(region: str) -> None:
+    seen: set[str] = set()
+    for _ in range(60):
+        ecs = listed(12)
+        seen |= {task.handle for task in islice(sandboxes(ecs).started(), 150)}
+        assert ecs.described == [100, 100]
+    assert len(seen) > 1150
+
+
+def test_listing_tasks_has_an_end(region: str) -> None:
+    ecs = listed(101, more=True)
+    assert sum(1 for _ in sandboxes(ecs).started()) == 10_000
 
 
 @pytest.mark.parametrize(

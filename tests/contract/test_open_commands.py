@@ -86,8 +86,8 @@ def test_what_nobody_answers_any_more_is_open_no_longer_with_the_next_sandbox(
     runner.complete(commanded(runner, "prompt"), agentMessageId="m")
     runner.report(turn_ended(ports, session_id))
     sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
-    left = [row.kind for row in ports.store.open_commands(session_id)]
-    assert left == ["upload", "snapshot"]
+    left = sorted(row.kind for row in ports.store.open_commands(session_id))
+    assert left == ["snapshot", "upload"]
     send_message(ports, "alice", session_id, SendMessage(prompt="again"), None)
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
     [upload] = ports.store.open_commands(session_id)

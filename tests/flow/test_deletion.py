@@ -1,9 +1,16 @@
 """A session deleted while its work is saved leaves nothing either, once its sandbox has stopped."""
 
-import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from headstart.adapters.dynamodb import DynamoStore
+from headstart.domain.change import Change
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.errors import Conflict
+from headstart.domain.policy import Policy
+from headstart.domain.session import Command
+from headstart.usecases.retry import CONFLICT_TRIES
 from tests.flow.conftest import PATIENCE, Cloud
 from tests.flow.test_faults import gone, rows_of
 from tests.flow.test_sleep import first_turn, sweep
@@ -13,10 +20,21 @@ def begin_upload(cloud: Cloud, session_id: str) -> None:
     """Have an upload under way that nobody reports the end of."""
     dynamodb = cloud.aws("dynamodb")
     [table] = [name for name in dynamodb.list_tables()["TableNames"] if "Table" in name]
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    row = {"commandId": "snap_1.upload", "kind": "upload", "attemptNumber": 1, "createdAt": now}
-    key = {"pk": {"S": f"SESSION#{session_id}"}, "sk": {"S": "COMMAND#snap_1.upload"}}
-    dynamodb.put_item(TableName=table, Item={**key, "data": {"S": json.dumps(row)}})
+    store, now = DynamoStore(dynamodb, table), datetime.now(UTC)
+    for _ in range(CONFLICT_TRIES):
+        change = Change(store.load(session_id), now, Policy(stream_url="wss://none"))
+        change.save(
+            Command(
+                command_id="snap_1.upload",
+                kind=CommandKind.UPLOAD,
+                attempt_number=1,
+                created_at=now,
+            )
+        )
+        with suppress(Conflict):
+            store.commit(change)
+            return
+    raise AssertionError("the session kept changing")
 
 
 def test_an_upload_under_way_is_deleted_with_all_the_rest(cloud: Cloud) -> None:

@@ -29,17 +29,19 @@ def make_due(cloud: Cloud, session_id: str) -> None:
     row = dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
     past = datetime.now(UTC) - timedelta(seconds=5)
     due = past.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    data = json.loads(row["data"]["S"]) | {"dueAt": due}
+    version = int(row["version"]["N"])
+    data = json.loads(row["data"]["S"]) | {"dueAt": due, "version": version + 1}
     dynamodb.update_item(
         TableName=table,
         Key=key,
-        UpdateExpression="SET #data = :data, dueAt = :due",
+        UpdateExpression="SET #data = :data, dueAt = :due, version = :next",
         ConditionExpression="version = :version",
         ExpressionAttributeNames={"#data": "data"},
         ExpressionAttributeValues={
             ":data": {"S": json.dumps(data)},
             ":due": {"S": due},
             ":version": row["version"],
+            ":next": {"N": str(version + 1)},
         },
     )
 

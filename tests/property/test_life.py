@@ -17,6 +17,7 @@ from headstart.domain.session import (
     AttemptStatus,
     Hold,
     MessageStatus,
+    SandboxStatus,
     Session,
     Status,
     holds_a_place,
@@ -227,6 +228,18 @@ class Life(RuleBasedStateMachine):
         sandbox = self.world.base.store.sandbox(self.world.session_id)
         counts = session is not None and holds_a_place(session, sandbox)
         assert bool(self.world.base.store.quota["alice"]) == counts
+
+    @invariant()
+    def a_sandbox_that_is_stopped_serves_nobody(self) -> None:
+        session = self.session
+        sandbox = self.world.base.store.sandbox(self.world.session_id)
+        if session and sandbox and sandbox.status is SandboxStatus.STOPPED:
+            assert session.status in {
+                Status.PREPARING,
+                Status.ASLEEP,
+                Status.FAILED,
+                Status.DELETING,
+            }
 
     @invariant()
     def one_turn_and_its_message_belong_together(self) -> None:

@@ -14,3 +14,11 @@ def _no_network_no_waiting(socket_disabled: None, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def ports() -> MemoryPorts:
     return MemoryPorts()
+
+
+@pytest.fixture
+def waiting(ports: MemoryPorts) -> MemoryPorts:
+    """Return ports of a deployment where each user has one place, and waits for it in line."""
+    ports.policy.active_sessions = 1
+    ports.policy.wait_in_line = True
+    return ports

@@ -171,7 +171,7 @@ def test_rows_of_before_have_no_ids_and_are_borne(ports: MemoryPorts, which: str
     assert sandbox
     assert sandbox.sandbox_id
     if which == "sandbox":
-        ports.store.rows[session_id]["SANDBOX"] = sandbox.model_copy(update={"sandbox_id": ""})
+        ports.store.sets[session_id].sandbox = sandbox.model_copy(update={"sandbox_id": ""})
     else:
         ports.store.known["r1"].sandbox_id = None
     runner.hello()

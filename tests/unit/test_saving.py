@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.session import MessageStatus, Status
+from headstart.domain.session import MessageStatus, SandboxStatus, Status
 from headstart.usecases.janitor import sweep
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, created, running, turn_ended
@@ -198,6 +198,18 @@ def test_work_that_was_saved_is_said_to_be_though_its_sandbox_dies_at_that_momen
         runner.report(results=[result])
     sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "the host is gone")
     assert slept(ports, runner) == {"reason": "the host is gone", "saved": True}
+
+
+def test_a_session_that_an_earlier_version_left_stopping_sleeps_when_its_task_ends(
+    ports: MemoryPorts,
+) -> None:
+    runner, _ = uploaded(ports)
+    row = ports.store.sandbox(runner.session_id)
+    assert row
+    row.status = SandboxStatus.STOPPED
+    ports.store.rows[runner.session_id]["SANDBOX"] = row
+    sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "told to go")
+    assert ports.store.session(runner.session_id).status is Status.ASLEEP
 
 
 def test_a_session_that_was_saved_sleeps_before_its_sandbox_is_stopped(

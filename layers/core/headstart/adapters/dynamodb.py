@@ -1,20 +1,18 @@
 """The store on DynamoDB: one table, one transaction a change, no scans."""
 
-import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headstart.adapters import layout, rows
-from headstart.adapters.table import Table
+from headstart.adapters.dynamodb_connections import StoredConnections
+from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
 from headstart.adapters.transaction import Cancelled, Writes
-from headstart.domain.change import Change, IdempotencyKey, QuotaChange, RowKey, WorkingSet
+from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.errors import (
     Conflict,
-    QuotaExceeded,
-    RowUnreadable,
     ServiceUnavailable,
     SessionNotFound,
     TicketRefused,
@@ -28,12 +26,11 @@ from headstart.domain.session import (
     Message,
     Sandbox,
     Session,
-    Waiting,
 )
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
@@ -43,17 +40,8 @@ _CARRIED_OVER = 20
 """Connections that move with their session to where rows lie now: each is one of its writes."""
 
 
-class DynamoStore:
+class DynamoStore(StoredConnections, StoredOwners):
     """The Store port on one table."""
-
-    def __init__(
-        self,
-        client: "DynamoDBClient",
-        table: str,
-        count_unreadable: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        self._table = Table(client, table)
-        self._count_unreadable = count_unreadable
 
     # Writing sessions.
 
@@ -120,7 +108,7 @@ class DynamoStore:
                 if used := cancelled.item_of(writes.key_index):
                     return rows.decode(used, IdempotencyKey)
                 if cancelled.code_of(writes.quota_index) == _REFUSED:
-                    raise _quota_exceeded(change) from None
+                    raise quota_exceeded(change) from None
                 backoff(attempt)
             else:
                 return None
@@ -145,7 +133,7 @@ class DynamoStore:
             if not is_other and cancelled.code_of(writes.ticket_index) == _REFUSED:
                 raise TicketRefused("the ticket was used") from None
             if not is_other and cancelled.code_of(writes.quota_index) == _REFUSED:
-                raise _quota_exceeded(change) from None
+                raise quota_exceeded(change) from None
             raise Conflict("the session changed meanwhile") from None
 
     def _add_session(
@@ -179,41 +167,15 @@ class DynamoStore:
             writes.delete(rows.key_of(rows.waiting_item(owner, left)))
         if joined := change.joined_line:
             writes.put(rows.waiting_item(owner, joined))
-        _add_place(writes, change, line_length)
+        add_place(writes, change, line_length)
 
     # Reading sessions.
-
-    def _readable(self, items: list[rows.Item], model: type[_M]) -> list[_M]:
-        """Return what can be read; one row of a newer version shall not hide all others."""
-        return [row for _, row in self._readable_with_pk(items, model)]
-
-    def _readable_with_pk(self, items: list[rows.Item], model: type[_M]) -> list[tuple[str, _M]]:
-        found: list[tuple[str, _M]] = []
-        for item in items:
-            pk = item["pk"]["S"]
-            try:
-                found.append((pk, rows.decode(item, model)))
-            except RowUnreadable:
-                _log.exception("left out a row of %s", pk)
-        if len(found) < len(items):
-            self._count_unreadable(len(items) - len(found))
-        return found
 
     def _require(self, session_id: str, sk: str) -> rows.Item:
         item = self._table.get(rows.session_pk(session_id), sk)
         if item is None:
             raise SessionNotFound()
         return item
-
-    def _children(self, session_id: str, prefix: str) -> list[rows.Item]:
-        return self._table.query(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues={
-                ":pk": {"S": rows.session_pk(session_id)},
-                ":sk": {"S": prefix},
-            },
-            ConsistentRead=True,
-        )
 
     def session(self, session_id: str) -> Session:
         """Return a session; raises SessionNotFound."""
@@ -299,87 +261,7 @@ class DynamoStore:
             page += [e for e in rows.decode_events(batches.pop(0)) if (e.event_id or 0) > after]
         return page, bool(batches or answer.get("LastEvaluatedKey"))
 
-    def forget_key(self, owner: str, used: IdempotencyKey) -> None:
-        """Forget a key, unless it stands for another session by now."""
-        self._table.delete_if(
-            rows.key(rows.owner_pk(owner), f"KEY#{used.key}"),
-            "sessionId = :read",
-            {"S": used.session_id},
-        )
-
-    def places(self, owner: str) -> set[str]:
-        """Return the ids that count against an owner's quota."""
-        item = self._table.get(rows.owner_pk(owner), "QUOTA")
-        return set(item["active"]["SS"]) if item and "active" in item else set()
-
-    def free_places(self, owner: str, session_ids: set[str]) -> None:
-        """Have sessions not count any more."""
-        ids = {":ids": {"SS": sorted(session_ids)}}
-        self._table.update(rows.key(rows.owner_pk(owner), "QUOTA"), "DELETE active :ids", ids)
-
-    def line(self, owner: str) -> list[Waiting]:
-        """Return who waits, the first first."""
-        answer = self._table.page(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues={
-                ":pk": {"S": rows.owner_pk(owner)},
-                ":sk": {"S": rows.LINE},
-            },
-            ConsistentRead=True,
-        )
-        return self._readable(answer["Items"], Waiting)
-
-    def forget_waiting(self, owner: str, waiting: Waiting) -> None:
-        """Take a place out of the line, and out of the number of those who wait."""
-        writes = self._table.writes()
-        writes.delete(rows.key_of(rows.waiting_item(owner, waiting)), "attribute_exists(pk)")
-        writes.update(
-            rows.key(rows.owner_pk(owner), "QUOTA"), "ADD waiting :change", {":change": {"N": "-1"}}
-        )
-        for attempt in range(CONFLICT_TRIES):
-            try:
-                return self._table.transact(writes)
-            except Cancelled as cancelled:
-                if "ConditionalCheckFailed" in cancelled.codes:
-                    return None
-                backoff(attempt)
-        raise Conflict("the line kept changing")
-
-    def durations(self, owner: str, git_url: str) -> dict[str, int]:
-        """Return how long each step took before."""
-        item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
-        found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
-        return found
-
-    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of an owner's repository."""
-        key = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
-        self._table.put({**key, "data": {"S": json.dumps(durations)}})
-
     # Tickets and connections.
-
-    def put_ticket(self, ticket: Ticket) -> None:
-        """Write a ticket."""
-        self._table.put(rows.ticket_item(ticket))
-
-    def ticket(self, ticket_hash: str) -> Ticket | None:
-        """Return a ticket."""
-        item = self._table.get(f"TICKET#{ticket_hash}", "TICKET")
-        return rows.decode(item, Ticket) if item else None
-
-    def put_connection(self, connection: Connection) -> None:
-        """Write whose a connection is."""
-        self._table.put(rows.connection_item(connection))
-
-    def connection(self, connection_id: str) -> Connection | None:
-        """Return whose a connection is."""
-        place = rows.connection_key(connection_id)
-        item = self._table.get(place["pk"]["S"], place["sk"]["S"])
-        return rows.decode(item, Connection) if item else None
-
-    def remove_connection(self, connection_id: str) -> None:
-        """Forget whose a connection was."""
-        self._table.delete(rows.connection_key(connection_id))
 
     # Deleting.
 
@@ -414,42 +296,3 @@ def _messages_above(session_id: str, after: int) -> dict[str, Any]:
         },
         "ConsistentRead": True,
     }
-
-
-def _add_place(writes: Writes, change: Change, line_length: int | None) -> None:
-    """Add the one update of the owner's QUOTA row: the set of places, and how many wait.
-
-    Whoever has no place yet may not overtake: while others wait it is refused, unless it comes out
-    of the line itself. `line_length` is how many may wait, None for any number.
-    """
-    waiting = (1 if change.joined_line else 0) - (1 if change.left_line else 0)
-    own = change.session.session_id
-    verbs: dict[str, list[str]] = {}
-    values: dict[str, Any] = {}
-    condition: str | None = None
-    if change.quota:
-        verbs["ADD" if change.quota is QuotaChange.JOIN else "DELETE"] = ["active :ids"]
-        values[":ids"] = {"SS": [own]}
-    if waiting:
-        verbs.setdefault("ADD", []).append("waiting :change")
-        values[":change"] = {"N": str(waiting)}
-    if change.quota is QuotaChange.JOIN:
-        condition = "attribute_not_exists(active) OR size(active) < :limit"
-        values |= {":own": {"S": own}, ":limit": {"N": str(change.policy.active_sessions)}}
-        if not change.left_line:
-            condition = f"({condition}) AND (attribute_not_exists(waiting) OR waiting < :most)"
-            values[":most"] = {"N": "1"}
-        condition = f"contains(active, :own) OR ({condition})"
-    elif change.joined_line and line_length is not None:
-        condition = "attribute_not_exists(waiting) OR waiting < :most"
-        values[":most"] = {"N": str(line_length)}
-    if verbs:
-        expression = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in verbs.items())
-        quota_row = rows.key(rows.owner_pk(change.session.owner), "QUOTA")
-        writes.quota_index = writes.update(quota_row, expression, values, condition)
-
-
-def _quota_exceeded(change: Change) -> QuotaExceeded:
-    if change.joined_line:
-        return QuotaExceeded(f"at most {LINE_LENGTH} sessions may wait for a place")
-    return QuotaExceeded(f"at most {change.policy.active_sessions} sessions may be active")

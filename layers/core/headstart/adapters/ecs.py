@@ -1,6 +1,8 @@
 """Sandboxes as tasks of ECS on Fargate."""
 
 import logging
+import random
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LIST_PAGES = 5
-"""Pages of 100 tasks that are looked at ("ListTasks", ECS API reference)."""
+_LIST_PAGES = 100
+"""Pages of 100 tasks that are listed ("ListTasks", ECS API reference)."""
+
+_DESCRIBE_AT_ONCE = 100
+"""DescribeTasks takes 100 tasks ("DescribeTasks", ECS API reference)."""
 
 CONTAINER = "sandbox"
 """The container's name in the task definition."""
@@ -104,29 +109,34 @@ class EcsSandboxes:
             answer = self._client.describe_tasks(cluster=self._config.cluster, tasks=[handle])
         return any(task["lastStatus"] != "STOPPED" for task in answer["tasks"])
 
-    def started(self) -> list[StartedSandbox]:
-        """Return the tasks of our family that have not stopped: the first 500."""
-        found: list[StartedSandbox] = []
+    def started(self) -> Iterator[StartedSandbox]:
+        """Yield the tasks of our family that have not stopped, in no order, as they are asked for.
+
+        Names are listed first, all of them up to 10 000, and cost little; what is known of a task
+        is asked a hundred at a time, so who takes only some learns of others the next time.
+        """
+        arns = self._running()
+        random.shuffle(arns)
+        for begin in range(0, len(arns), _DESCRIBE_AT_ONCE):
+            with translated():
+                answer = self._client.describe_tasks(
+                    cluster=self._config.cluster, tasks=arns[begin : begin + _DESCRIBE_AT_ONCE]
+                )
+            for task in answer["tasks"]:
+                if task["lastStatus"] != "STOPPED":
+                    yield StartedSandbox(
+                        handle=task["taskArn"],
+                        name=task.get("startedBy", ""),
+                        started_at=task["createdAt"],
+                    )
+
+    def _running(self) -> list[str]:
         family = self._config.task_definition.rpartition("/")[2].partition(":")[0]
         with translated():
             pages = self._client.get_paginator("list_tasks").paginate(
                 cluster=self._config.cluster, family=family, desiredStatus="RUNNING"
             )
-            for page in islice(pages, _LIST_PAGES):
-                if page["taskArns"]:
-                    answer = self._client.describe_tasks(
-                        cluster=self._config.cluster, tasks=page["taskArns"]
-                    )
-                    found += [
-                        StartedSandbox(
-                            handle=task["taskArn"],
-                            name=task.get("startedBy", ""),
-                            started_at=task["createdAt"],
-                        )
-                        for task in answer["tasks"]
-                        if task["lastStatus"] != "STOPPED"
-                    ]
-        return found
+            return [arn for page in islice(pages, _LIST_PAGES) for arn in page["taskArns"]]
 
     def stop(self, handle: str, reason: str) -> None:
         """Stop a task; one that ECS forgot is fine."""

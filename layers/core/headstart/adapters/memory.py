@@ -1,5 +1,6 @@
 """The ports in memory: what unit tests and property tests run on."""
 
+import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,8 +89,9 @@ class MemorySandboxes:
     listed: list[StartedSandbox] = field(default_factory=list)
 
     def started(self) -> list[StartedSandbox]:
-        """Return what the test listed."""
-        return [task for task in self.listed if task.handle in self.alive]
+        """Return what the test listed, in no order."""
+        living = [task for task in self.listed if task.handle in self.alive]
+        return random.sample(living, len(living))
 
     def start(self, spec: SandboxSpec) -> str:
         """Start a sandbox once."""

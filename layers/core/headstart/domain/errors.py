@@ -132,7 +132,7 @@ class QueueFull(HeadstartError):
 
 
 class QuotaExceeded(HeadstartError):
-    """The user has as many active sessions as the deployment allows."""
+    """The user has as many active sessions as the deployment allows, or others wait for a place."""
 
     status, title, retryable = 429, "Too many active sessions", True
 

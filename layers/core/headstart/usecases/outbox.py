@@ -13,7 +13,7 @@ from headstart.domain.change import (
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.commands import SavedWork, step_args
-from headstart.domain.connections import Role
+from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.fitting import dumps, fitting
@@ -42,13 +42,15 @@ _RESTORING = {StepName.CLONE, StepName.RESTORE}
 def publish(ports: Ports, work: Change) -> list[str]:
     """Send a change's events to every open viewer; returns the connections found to be gone.
 
-    Nobody's trouble is anybody else's: the change is made, and a viewer asks for what it missed.
+    Those that the change sends away are told, too. Nobody's trouble is anybody else's: the change
+    is made, and a viewer asks for what it missed.
     """
     if not work.events:
         return []
     frames = list(event_frames(work.events))
     gone = []
-    for connection in work.connections.values():
+    sent_away = [row for row in work.gone if isinstance(row, Connection)]
+    for connection in [*work.connections.values(), *sent_away]:
         if connection.role is Role.VIEWER and connection.is_open:
             expired = connection.expires_at <= work.now
             if expired or not post(ports, connection.connection_id, connection.role, frames):

@@ -185,8 +185,11 @@ class SandboxProvider(Protocol):
     def stop(self, handle: str, reason: str) -> None:
         """Stop a sandbox; one that is gone is fine."""
 
-    def started(self) -> list[StartedSandbox]:
-        """Return sandboxes that have not stopped, at most a few hundred."""
+    def started(self) -> Iterable[StartedSandbox]:
+        """Yield all sandboxes that have not stopped, in another order each time.
+
+        Asked for as they are taken: who stops early has asked for few.
+        """
 
 
 class Objects(Protocol):

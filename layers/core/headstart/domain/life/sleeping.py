@@ -239,7 +239,7 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
             change.then(AnswerTask(tokens, error.code, error.title))
     elif session.status is Status.STOPPING and _look_for_copy(change):
         return
-    elif not known and session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
+    elif session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
         talking.lose_turn(change, error)
         fall_asleep(change, reason)
 

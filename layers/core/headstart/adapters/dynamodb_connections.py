@@ -1,0 +1,32 @@
+"""Tickets on DynamoDB, and whose a connection is."""
+
+from headstart.adapters import rows
+from headstart.adapters.dynamodb_rows import StoredRows
+from headstart.domain.connections import Connection, Ticket
+
+
+class StoredConnections(StoredRows):
+    """The part of the Store port that is about who connects."""
+
+    def put_ticket(self, ticket: Ticket) -> None:
+        """Write a ticket."""
+        self._table.put(rows.ticket_item(ticket))
+
+    def ticket(self, ticket_hash: str) -> Ticket | None:
+        """Return a ticket."""
+        item = self._table.get(f"TICKET#{ticket_hash}", "TICKET")
+        return rows.decode(item, Ticket) if item else None
+
+    def put_connection(self, connection: Connection) -> None:
+        """Write whose a connection is."""
+        self._table.put(rows.connection_item(connection))
+
+    def connection(self, connection_id: str) -> Connection | None:
+        """Return whose a connection is."""
+        place = rows.connection_key(connection_id)
+        item = self._table.get(place["pk"]["S"], place["sk"]["S"])
+        return rows.decode(item, Connection) if item else None
+
+    def remove_connection(self, connection_id: str) -> None:
+        """Forget whose a connection was."""
+        self._table.delete(rows.connection_key(connection_id))
