@@ -34,7 +34,7 @@ def test_another_session_is_not_ours() -> None:
     tracked = tracker()
     other = answer(finish="stop")
     other["properties"]["sessionID"] = "ses_2"
-    assert tracked.feed(other) == []
+    assert tracked.feed(other) is None
     tracked.feed(event("session.idle"))
     assert not tracked.over
 

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from fake_cloud import FakeCloud
 from runner_kit import Sandbox, prepare, prompt_args
-from talk_kit import Posts, answer, event
+from talk_kit import Posts, answer, event, released
 
 from headstart.domain.channel import RunnerEvent
-from headstart.domain.command_args import PromptArgs
-from headstart_runner.agents.http import AgentClient, AgentSilent
+from headstart_runner.agents.http import AgentClient
 from headstart_runner.conversation import turn
-from headstart_runner.redaction import Redactor
+from headstart_runner.conversation.courier import Courier
 
 pytestmark = pytest.mark.anyio
 
@@ -74,13 +73,20 @@ async def test_a_turn_is_stopped_whose_message_is_still_on_its_way(
 
 
 async def test_a_viewer_who_joins_in_the_middle_gets_the_open_parts(
-    cloud: FakeCloud, sandbox: Sandbox, sample: str
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.4")
+    speaking, real = asyncio.Event(), Courier.agent_event
+
+    def heard(self: Courier, told: dict[str, Any]) -> None:
+        real(self, told)
+        if told["type"] == "message.part.delta":
+            speaking.set()
+
+    monkeypatch.setattr(Courier, "agent_event", heard)
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="2")
     await cloud.watch(0)
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-    await cloud.until(lambda: [e for e in cloud.of("agent.event") if e["data"]["kind"] == "tool"])
-    await asyncio.sleep(0.2)
+    await speaking.wait()
     await cloud.watch(1)
     [snapshot] = await cloud.until(lambda: cloud.of("agent.snapshot"))
     await cloud.turn_ended("trn_1")
@@ -98,19 +104,7 @@ async def test_a_viewer_who_joins_in_the_middle_gets_the_open_parts(
 async def test_events_that_trail_the_idle_still_belong_to_the_turn() -> None:
     reported: list[RunnerEvent] = []
 
-    async def connect() -> AgentClient:
-        raise AgentSilent("nobody")
-
-    args = PromptArgs.model_validate(prompt_args() | {"sessionId": "ses_1"})
-    followed = turn.Turn(
-        args,
-        agent_message_id="msg_u",
-        command_id="c",
-        redactor=Redactor(),
-        report=reported.append,
-        connect=connect,
-    )
-    followed.release()
+    followed = released(reported)
     following = asyncio.create_task(followed.follow())
     followed.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
     followed.feed(answer(finish="stop"))
@@ -121,6 +115,144 @@ async def test_events_that_trail_the_idle_still_belong_to_the_turn() -> None:
     await following
 
     assert [item.type for item in reported] == ["agent.event", "turn.ended"]
+
+
+def done(followed: turn.Turn) -> None:
+    """Let the agent finish its answer."""
+    for told in (
+        event("message.updated", info={"id": "msg_u"}),
+        answer(finish="stop"),
+        event("session.idle"),
+    ):
+        followed.feed(told)
+
+
+async def flooded(followed: turn.Turn, *events: dict[str, Any]) -> None:
+    """Let the agent say these events over and over until the turn ends, 5 s at most."""
+    following = asyncio.create_task(followed.follow())
+    async with asyncio.timeout(5):
+        while not following.done():
+            for told in events:
+                followed.feed(told)
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("told", [event("session.idle"), answer(finish="stop")])
+async def test_an_agent_that_never_falls_silent_has_ended_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(turn, "_TRAILING_SECONDS", 0.3)
+    reported: list[RunnerEvent] = []
+    followed = released(reported)
+    done(followed)
+    await flooded(followed, told)
+
+    ended = reported[-1].to_json()
+    assert (ended["type"], ended["error"]) == ("turn.ended", None)
+
+
+async def test_what_is_no_event_of_the_turn_does_not_put_off_its_end() -> None:
+    reported: list[RunnerEvent] = []
+    followed = released(reported)
+    done(followed)
+    others = event("session.idle")
+    others["properties"]["sessionID"] = "ses_2"
+    await flooded(followed, others, event("todo.updated"), {"type": "server.heartbeat"})
+
+    assert reported[-1].to_json()["error"] is None
+
+
+async def test_an_agent_that_is_idle_over_and_over_does_not_hold_the_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn, "_STALLED_SECONDS", 0.2)
+    reported: list[RunnerEvent] = []
+    await flooded(released(reported), answer(), event("session.idle"))
+
+    assert reported[-1].to_json()["error"]["code"] == "InternalStepError"  # type: ignore[index]
+
+
+async def test_a_provider_that_fails_between_two_tries_keeps_failing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn, "RETRYING_SECONDS", 0.3)
+    reported: list[RunnerEvent] = []
+    followed = released(reported, Told())
+    followed.feed(event("message.updated", info={"id": "msg_u"}))
+    retry = event("session.status", status={"type": "retry", "message": "overloaded"})
+    busy = event("session.status", status={"type": "busy"})
+    start = {"id": "p0", "messageID": "msg_a", "type": "step-start"}
+    monkeypatch.setattr(turn, "_ABORT_SECONDS", 0.1)
+    await flooded(followed, answer(), retry, busy, event("message.part.updated", part=start))
+
+    assert reported[-1].to_json()["error"]["code"] == "ProviderUnavailable"  # type: ignore[index]
+    assert [item.type for item in reported] == ["turn.retrying", "turn.ended"]
+
+
+async def test_an_answer_between_two_failures_is_progress() -> None:
+    reported: list[RunnerEvent] = []
+    followed = released(reported)
+    for told in (
+        event("message.updated", info={"id": "msg_u"}),
+        answer(),
+        event("session.status", status={"type": "retry", "message": "overloaded"}),
+        event("message.part.delta", messageID="msg_a", partID="p", field="text", delta="word"),
+        event("session.status", status={"type": "retry", "message": "overloaded"}),
+    ):
+        followed.feed(told)
+
+    told_of = [item.type for item in reported]
+    assert told_of == ["turn.retrying", "agent.delta", "turn.retrying"]
+
+
+class Hanging(AgentClient):
+    """An agent's client that never hears an answer."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def busy(self, _: str) -> bool:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return True
+
+    async def abort(self, _: str) -> None:
+        return
+
+
+async def test_an_agent_that_does_not_answer_does_not_hold_up_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn, "_STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(turn, "_ABORT_SECONDS", 0.1)
+    reported: list[RunnerEvent] = []
+    client = Hanging()
+    followed = released(reported, client)
+    following = asyncio.create_task(followed.follow())
+    for told in (answer(), event("session.idle")):
+        followed.feed(told)
+    await client.asked.wait()
+    followed.cancel()
+    async with asyncio.timeout(5):
+        await following
+
+    assert reported[-1].to_json()["interrupted"] is True
+
+
+async def test_an_end_that_the_stream_did_not_tell_is_found_by_looking(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "_SILENT_SECONDS", 0.3)
+    real = Courier.agent_event
+
+    def deaf(self: Courier, told: dict[str, Any]) -> None:
+        if not told["type"].startswith("session."):
+            real(self, told)
+
+    monkeypatch.setattr(Courier, "agent_event", deaf)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
 
 
 class Told(AgentClient):
@@ -137,19 +269,7 @@ class Told(AgentClient):
 async def test_an_agent_is_told_to_stop_once_it_has_begun(begins: bool) -> None:
     reported: list[RunnerEvent] = []
     client = Told()
-
-    async def connect() -> AgentClient:
-        return client
-
-    stopped = turn.Turn(
-        PromptArgs.model_validate(prompt_args() | {"sessionId": "ses_1"}),
-        agent_message_id="msg_u",
-        command_id="c",
-        redactor=Redactor(),
-        report=reported.append,
-        connect=connect,
-    )
-    stopped.release()
+    stopped = released(reported, client)
     stopped.cancel()
     following = asyncio.create_task(stopped.follow())
     stopped.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
