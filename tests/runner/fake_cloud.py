@@ -52,6 +52,7 @@ class FakeCloud:
         self.keys_used: list[str] = []
         self.hellos: list[Hello] = []
         self.beats: list[list[str]] = []
+        self.turns: list[str | None] = []
         self.raw_reports: list[str] = []
         self.events: list[Json] = []
         self.results: dict[str, Json] = {}
@@ -59,6 +60,7 @@ class FakeCloud:
         self.rejected = 0
         self.on_hello: Callable[[ServerConnection, int], bool] = lambda *_: True
         self.leavings = 0
+        self.named: list[list[str] | None] = []
         self.on_leaving: Callable[[int], bool] = lambda _: True
         self.on_report: Callable[[Report, int], bool | None] = lambda *_: True
         self._last_seq = 0
@@ -98,10 +100,12 @@ class FakeCloud:
                 await self._hello(connection, frame)
             case Heartbeat():
                 self.beats.append(frame.running)
+                self.turns.append(frame.turn)
             case Report():
                 await self._report(connection, frame, message)
             case Leaving():
                 self.leavings += 1
+                self.named.append(frame.delivering)
                 if self.on_leaving(self.leavings):
                     await self._send(connection, Leave())
         await self._notify()

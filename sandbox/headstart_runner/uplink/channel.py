@@ -69,6 +69,12 @@ class CommandHandler(Protocol):
     def running(self) -> list[str]:
         """Return the ids of the commands being worked on."""
 
+    def turn(self) -> str | None:
+        """Return the turn that goes on."""
+
+    def delivering(self) -> list[str]:
+        """Return the prompts whose outcome stayed open when the sandbox began to leave."""
+
     def viewers_changed(self, before: int, now: int) -> None:
         """Take note of who watches."""
 
@@ -197,13 +203,14 @@ class Channel:
 
     async def _beat(self, socket_: ClientConnection) -> None:
         while True:
-            beat = Heartbeat(running=self._commands.running())
+            beat = Heartbeat(running=self._commands.running(), turn=self._commands.turn())
             await socket_.send(wire.dumps(beat.to_json()))
             await asyncio.sleep(self._config.heartbeat_seconds)
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
-        await socket_.send(wire.dumps(Leaving().to_json()))
+        leaving = Leaving(delivering=self._commands.delivering())
+        await socket_.send(wire.dumps(leaving.to_json()))
         await asyncio.Event().wait()  # the connection goes on
 
     def _take(self, message: str | bytes) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
 from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
 
 from headstart.domain.command_args import AgentArgs
+from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.processes.nanny import descendants
 
@@ -39,6 +41,30 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
     await cloud.cancel("msg_2.prompt")
     interrupted = await cloud.turn_ended("trn_2")
     assert (interrupted["error"], interrupted["interrupted"]) == (None, True)
+
+
+async def test_an_agent_that_died_before_it_was_given_the_message_fails_no_turn(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pid] = agents()
+    real = AgentClient.prompt
+    tries = []
+
+    async def prompt(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            os.kill(pid, signal.SIGKILL)
+            await eventually(lambda: agents() != [pid])
+        await real(self, session_id, body)
+
+    monkeypatch.setattr(AgentClient, "prompt", prompt)
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    ended = await cloud.turn_ended("trn_1")
+
+    assert done["status"] == "completed"
+    assert ended["error"] is None
+    assert [e for e in cloud.of("agent.event", turnId="trn_1") if e["data"]["kind"] == "text"]
+    assert len(tries) == 2
 
 
 async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
