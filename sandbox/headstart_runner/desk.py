@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from headstart.domain.channel import Command, CommandResult, ErrorInfo
 from headstart.domain.errors import (
     Cancelled,
-    DeliveryFailed,
     InternalStepError,
+    SandboxLeaving,
     SandboxStopped,
     StepError,
     StepTimedOut,
@@ -23,6 +23,10 @@ SNAPSHOT_SECONDS = 10.0
 """How long a prompt waits for a snapshot: the agent should not write while it is made."""
 
 _DELIVERY_SECONDS = 3.0
+"""How long a sandbox that must stop waits for what the agent may have, before it says so."""
+
+_CANCELLED = "cancelled_commands"
+_MOST_CANCELLED = 64
 
 
 class Desk:
@@ -34,6 +38,7 @@ class Desk:
         self._slots: dict[str, Slot] = {}
         self._accepting = True
         self._leaving = False
+        self._unknown: list[str] = []
 
     def recover(self) -> None:
         """Take up what an earlier runner left: repeatable commands are done again."""
@@ -56,8 +61,10 @@ class Desk:
                 self._tools.reporter.repeat(known.result)
         elif self._accepting:
             self._tools.journal.begin_command(command.id, command.model_dump_json(by_alias=True))
-            if self._leaving and command.kind == _PROMPT:
-                self._failed(command.id, DeliveryFailed("The sandbox is about to stop"), 0)
+            if command.id in self._tools.journal.remembered(_CANCELLED):
+                self._failed(command.id, Cancelled("The command was cancelled before it came"), 0)
+            elif self._leaving and command.kind == _PROMPT:
+                self._failed(command.id, _leaving(), 0)
             else:
                 self._begin(command)
 
@@ -78,11 +85,17 @@ class Desk:
         self._slots.pop(command_id, None)
 
     def cancel(self, command_id: str) -> None:
-        """Kill what a command runs; nobody waits for its result. A turn ends as cancelled."""
+        """Kill what a command runs; nobody waits for its result. A turn ends as cancelled.
+
+        One that is not known yet will not begin, should it come.
+        """
         if self._tools.courier.cancel(command_id):
             return
         task = self._tasks.get(command_id)
-        if task is not None and not task.cancelling():
+        if task is None:
+            if self._tools.journal.command(command_id) is None:
+                self._tools.journal.remember(_CANCELLED, command_id, _MOST_CANCELLED)
+        elif not task.cancelling():
             error = Cancelled("The command was cancelled")
             self._tools.journal.cancel_command(command_id, _failure(command_id, error, 0).to_json())
             self._tools.reporter.forget(command_id)
@@ -93,33 +106,60 @@ class Desk:
         turn = self._tools.courier.active_command
         return sorted({*self._tasks, *([turn] if turn else [])})
 
+    def turn(self) -> str | None:
+        """Return the turn that goes on."""
+        return self._tools.courier.active_turn
+
+    def delivering(self) -> list[str]:
+        """Return the prompts whose outcome stayed open when `settle` gave up on them.
+
+        They are named even when it is known by now: the cloud may not have heard of it yet.
+        """
+        return self._unknown
+
     def viewers_changed(self, before: int, now: int) -> None:
         """Show an open answer to viewers who join in the middle."""
         if now > before:
             self._tools.courier.snapshot()
 
     async def settle(self) -> None:
-        """Take no more prompts and end the turn, so that the work can be saved."""
+        """Take no more prompts, post nothing more to the agent and end the turn.
+
+        What the agent certainly does not have goes back to the cloud. What it may have is waited
+        for a while, and then named by `delivering`.
+        """
         self._leaving = True
-        delivering = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.PROMPT]
-        if delivering:
-            await asyncio.wait(delivering, timeout=_DELIVERY_SECONDS)
-        await self._tools.courier.finish_turn(SandboxStopped("The sandbox had to stop"))
+        courier = self._tools.courier
+        courier.close()
+        for command_id, task in self._deliveries().items():
+            if not courier.may_have(command_id):
+                self._failed(command_id, _leaving(), 0)
+                task.cancel()
+        if posted := self._deliveries():
+            await asyncio.wait(posted.values(), timeout=_DELIVERY_SECONDS)
+        self._unknown = sorted(self._deliveries())
+        await courier.finish_turn(SandboxStopped("The sandbox had to stop"))
+
+    def _deliveries(self) -> dict[str, asyncio.Task[None]]:
+        prompts = {i: self._tasks[i] for i, slot in self._slots.items() if slot is Slot.PROMPT}
+        return {i: t for i, t in prompts.items() if not t.done() and not t.cancelling()}
 
     async def stop(self) -> None:
         """Accept nothing more, and end everything."""
         self._accepting = False
-        tasks = list(self._tasks.values())
-        for command_id in list(self._tasks):
+        tasks = dict(self._tasks)
+        for command_id, task in tasks.items():
             self.cancel(command_id)
+            if not task.cancelling():
+                # A delivery in the middle: the agent may take longer than there is time.
+                task.cancel()
         await self._tools.courier.finish_turn()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def _run(self, command: Command, older: list[asyncio.Task[None]]) -> None:
         if older:
             await asyncio.wait(older)
         if command.kind == _PROMPT:
-            await self._tools.courier.finish_turn()
             await self._saved()
         context = Context(self._tools, command.id)
         logger.info("%s begins", command.id)
@@ -168,9 +208,8 @@ class Desk:
             context.expired.set()
         finally:
             limit.cancel()
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
         if not work.cancelled():
             return work.result()
         raise StepTimedOut(f"The step was stopped after {command.timeout} s")
@@ -178,6 +217,10 @@ class Desk:
     def _failed(self, command_id: str, error: StepError, elapsed_ms: int) -> None:
         logger.info("%s failed: %s: %s", command_id, error.code, error.reason)
         self._tools.reporter.result(_failure(command_id, error, elapsed_ms))
+
+
+def _leaving() -> StepError:
+    return SandboxLeaving("The sandbox is about to stop")
 
 
 def _failure(command_id: str, error: StepError, elapsed_ms: int) -> CommandResult:

@@ -44,8 +44,9 @@ class KnownCommand:
 class Delivery:
     """The pair of a message's id and the agent's own id for it, and how far its delivery got.
 
-    `minted`: certainly not posted; `posting`: perhaps; `shown`: the agent has it and its turn
-    runs; `ended`: nothing more will come of it.
+    `minted`: certainly not posted; `posting`: perhaps; `shown`: the agent has it and the turn
+    runs; `ended`: nothing more will come of it. Turn and command are those that asked for the
+    message last: it may be released again while the agent has it.
     """
 
     message_id: str
@@ -89,6 +90,15 @@ class Journal:
     def put(self, key: str, value: str) -> None:
         """Keep a single value."""
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def remember(self, key: str, value: str, most: int) -> None:
+        """Keep a value among the newest so many of its key."""
+        self.put(key, json.dumps([*self.remembered(key), value][-most:]))
+
+    def remembered(self, key: str) -> list[str]:
+        """Return the values kept of a key, oldest first."""
+        found: list[str] = json.loads(self.get(key) or "[]")
+        return found
 
     def command(self, command_id: str) -> KnownCommand | None:
         """Return a command we know."""
@@ -179,8 +189,8 @@ class Journal:
         )
         return [Delivery(*row) for row in rows]
 
-    def mint(self, delivery: Delivery) -> None:
-        """Note the pair of ids before anything is posted."""
+    def put_delivery(self, delivery: Delivery) -> None:
+        """Note how far a message's delivery got, and for which turn, in place of what was known."""
         self._db.execute(
             "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?)",
             (
@@ -192,18 +202,12 @@ class Journal:
             ),
         )
 
-    def set_delivery(self, message_id: str, state: DeliveryState) -> None:
-        """Note how far a delivery got."""
-        self._db.execute(
-            "UPDATE deliveries SET state = ? WHERE message_id = ?", (state, message_id)
-        )
-
-    def end_turn(self, message_id: str, entry: Entry) -> int | None:
+    def end_turn(self, turn_id: str, entry: Entry) -> int | None:
         """Note a turn's end and spool it, in one; None if it had ended before."""
         with self._transaction() as db:
             changed = db.execute(
-                "UPDATE deliveries SET state = 'ended' WHERE message_id = ? AND state = 'shown'",
-                (message_id,),
+                "UPDATE deliveries SET state = 'ended' WHERE turn_id = ? AND state = 'shown'",
+                (turn_id,),
             )
             return _spool(db, entry) if changed.rowcount else None
 

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud, fake_cloud
 from object_store import ObjectStore
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
+from talk_kit import Posts
 
 from headstart_local.git_server import GitServer
+from headstart_runner.agents.http import AgentClient
 from headstart_runner.conversation import turn
 
 
@@ -75,3 +78,17 @@ def store() -> Iterator[ObjectStore]:
     """Return a bucket of our own."""
     with ObjectStore().running() as running:
         yield running
+
+
+@pytest.fixture
+def posts(monkeypatch: pytest.MonkeyPatch) -> Posts:
+    """Record what is posted to the agent."""
+    posted: Posts = []
+    real = AgentClient.prompt
+
+    async def prompt(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        posted.append(body)
+        await real(self, session_id, body)
+
+    monkeypatch.setattr(AgentClient, "prompt", prompt)
+    return posted

@@ -1,14 +1,18 @@
 """SIGTERM from outside: the work is saved before the runner goes, within ECS's two minutes."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
 from object_store import ObjectStore
 from runner_kit import Sandbox, clone_args, prepare, prompt_args, setup_args
-from work_kit import begin, done, save
+from talk_kit import Posts, hold
+from work_kit import begin, done, save, snapshot_args
 
-from headstart_runner import runner
+from headstart_runner import desk, runner
+from headstart_runner.agents.http import AgentClient, AgentUnreachable
+from headstart_runner.conversation.courier import Courier
 
 pytestmark = pytest.mark.anyio
 
@@ -51,17 +55,140 @@ async def test_a_turn_ends_first_and_says_why(
 
 
 async def test_a_message_is_refused_when_it_is_about_to_go(
-    cloud: FakeCloud, prepared: Sandbox
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hold(monkeypatch, "messages")  # nobody needs to ask the agent for that
     cloud.on_leaving = lambda _: False
     stopping = asyncio.create_task(prepared.stop())
     await cloud.until(lambda: cloud.leavings)
 
     refused = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-    assert refused["error"]["code"] == "DeliveryFailed"
+    assert refused["error"]["code"] == "SandboxLeaving"
+    assert refused["error"]["retryable"] is True
     assert cloud.of("agent.event") == []
     await cloud.let_go()
     assert await stopping == 0
+
+
+@pytest.mark.parametrize("where", ["it looks at the agent", "it waits for a snapshot"])
+async def test_a_message_that_the_agent_does_not_have_goes_back(
+    cloud: FakeCloud,
+    prepared: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    posts: Posts,
+    where: str,
+) -> None:
+    looks = where == "it looks at the agent"
+    door = hold(monkeypatch, "messages" if looks else "export")
+    cloud.on_leaving = lambda _: False
+    if not looks:
+        await cloud.start("snapshot", snapshot_args())
+        await door.reached.wait()
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.start("disk", {"minFreeBytes": 1})
+    await cloud.result("1.disk.1")
+    if looks:
+        await door.reached.wait()
+    stopping = asyncio.create_task(prepared.stop())
+    await cloud.until(lambda: cloud.leavings)
+
+    back = cloud.results["msg_1.prompt"]
+    assert back["error"]["code"] == "SandboxLeaving"
+    assert cloud.named == [[]]
+    door.opened.set()
+    again = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    assert again == back
+    await cloud.let_go()
+    assert await stopping == 0
+    assert posts == []
+
+
+async def test_a_message_that_the_agent_may_have_is_named_until_the_end(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch, posts: Posts
+) -> None:
+    monkeypatch.setattr(desk, "_DELIVERY_SECONDS", 0.1)
+    door = hold(monkeypatch, "prompt", answered=True)
+    cloud.on_leaving = lambda _: False
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await door.reached.wait()
+    stopping = asyncio.create_task(prepared.stop())
+    await cloud.until(lambda: cloud.leavings)
+    assert "msg_1.prompt" not in cloud.results
+
+    door.opened.set()
+    late = await cloud.result("msg_1.prompt")
+    ended = await cloud.turn_ended("trn_1")
+    await cloud.drop()
+    await cloud.until(lambda: cloud.leavings == 2)
+
+    assert cloud.named == [["msg_1.prompt"], ["msg_1.prompt"]]
+    assert late["status"] == "completed"
+    assert ended["error"]["code"] == "SandboxStopped"
+    await cloud.let_go()
+    assert await stopping == 0
+    assert len(posts) == 1
+
+
+async def test_a_delivery_that_is_nearly_done_is_waited_for(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = hold(monkeypatch, "prompt", answered=True)
+    told: list[list[str]] = []
+    cloud.on_leaving = lambda _: told.append([*cloud.results]) or True
+    real = Courier.close
+
+    def close(self: Courier) -> None:
+        real(self)
+        door.opened.set()
+
+    monkeypatch.setattr(Courier, "close", close)
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await door.reached.wait()
+    stopping = asyncio.create_task(prepared.stop())
+
+    assert await stopping == 0
+    assert "msg_1.prompt" in told[0]
+    assert cloud.named == [[]]
+    assert (await cloud.turn_ended("trn_1"))["error"]["code"] == "SandboxStopped"
+
+
+async def test_nothing_is_posted_once_it_leaves(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message could not be handed over before the signal, and would be tried again after it."""
+    monkeypatch.setattr(desk, "_DELIVERY_SECONDS", 0.1)
+    tries = []
+
+    async def unreachable(*_: Any) -> None:
+        tries.append(1)
+        raise AgentUnreachable("connection refused")
+
+    monkeypatch.setattr(AgentClient, "prompt", unreachable)
+    door = hold(monkeypatch, "prompt")
+    cloud.on_leaving = lambda _: False
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await door.reached.wait()
+    stopping = asyncio.create_task(prepared.stop())
+    await cloud.until(lambda: cloud.leavings)
+    door.opened.set()
+
+    assert (await cloud.result("msg_1.prompt"))["error"]["code"] == "SandboxLeaving"
+    assert tries == [1]
+    await cloud.let_go()
+    assert await stopping == 0
+
+
+async def test_an_agent_that_does_not_answer_does_not_hold_up_the_end(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "_DELIVERY_SECONDS", 0.1)
+    door = hold(monkeypatch, "prompt")
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await door.reached.wait()
+
+    assert await prepared.stop() == 0
+    assert cloud.named == [["msg_1.prompt"]]
+    assert "msg_1.prompt" not in cloud.results
 
 
 async def test_it_asks_again_on_a_new_connection(cloud: FakeCloud, prepared: Sandbox) -> None:

@@ -217,7 +217,7 @@ async def test_a_delivery_that_was_interrupted_is_settled_by_looking(
     args = prompt_args()
     frame = {"type": "command", "id": "msg_1.prompt", "kind": "prompt", "timeout": 60, "args": args}
     journal.begin_command("msg_1.prompt", json.dumps(frame))
-    journal.mint(Delivery("msg_1", agent_message_id, "trn_1", "msg_1.prompt", state))
+    journal.put_delivery(Delivery("msg_1", agent_message_id, "trn_1", "msg_1.prompt", state))
     journal.close()
     runner.start()
 
@@ -227,6 +227,29 @@ async def test_a_delivery_that_was_interrupted_is_settled_by_looking(
         await cloud.until(lambda: cloud.of("turn.ended", turnId="trn_1"))
     users = [message for message in _messages(runner) if message["info"]["role"] == "user"]
     assert len(users) == (0 if outcome == "DeliveryUnknown" else 1)
+
+
+async def test_a_message_that_was_released_again_is_found_by_the_next_runner(
+    cloud: FakeCloud, runner: Process, sample: str
+) -> None:
+    """The journal is put into the state in which a kill in the middle would have left it."""
+    await prepare(cloud, sample)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    await cloud.turn_ended("trn_1")
+    await runner.kill()
+    args = {**prompt_args(), "turnId": "trn_again"}
+    frame = {
+        "type": "command", "id": "msg_1.prompt.2", "kind": "prompt", "timeout": 60, "args": args
+    }  # fmt: skip
+    journal = runner.journal()
+    journal.begin_command("msg_1.prompt.2", json.dumps(frame))
+    journal.close()
+    runner.start()
+
+    assert (await cloud.result("msg_1.prompt.2"))["status"] == "completed"
+    assert (await cloud.turn_ended("trn_again"))["error"] is None
+    users = [message for message in _messages(runner) if message["info"]["role"] == "user"]
+    assert len(users) == 1
 
 
 def _messages(runner: Process) -> list[dict[str, Any]]:

@@ -274,12 +274,16 @@ def test_what_an_earlier_runner_left_too_large_is_made_to_fit_too(tmp_path: Path
 def test_a_turn_ends_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     spool = Spool(journal, lambda: 0.0)
-    journal.mint(Delivery("msg_1", "msg_a", "trn_1", "c", "posting"))
+    journal.put_delivery(Delivery("msg_1", "msg_a", "trn_1", "c", "posting"))
     ended = TurnEnded(turn_id="trn_1", message_id="msg_1")
     verdicts = [spool.add_turn_end(ended)]
-    journal.set_delivery("msg_1", "shown")
+    journal.put_delivery(Delivery("msg_1", "msg_a", "trn_1", "c", "shown"))
     verdicts += [spool.add_turn_end(ended), spool.add_turn_end(ended)]
+    # Released again: what is still said of the first turn is not the second's end.
+    journal.put_delivery(Delivery("msg_1", "msg_a", "trn_2", "c2", "shown"))
+    second = TurnEnded(turn_id="trn_2", message_id="msg_1")
+    verdicts += [spool.add_turn_end(ended), spool.add_turn_end(second)]
     journal.close()
 
-    assert verdicts == [False, True, False]
-    assert len(spool.take().entries) == 1
+    assert verdicts == [False, True, False, False, True]
+    assert len(spool.take().entries) == 2

@@ -160,10 +160,14 @@ async def test_heartbeats_name_the_running_commands_and_the_turn(
     async with started(cloud, tmp_path, heartbeat_seconds=0.05):
         await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.2")
         await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-        await cloud.until(lambda: ["msg_1.prompt"] in cloud.beats)
+        await cloud.until(lambda: (["msg_1.prompt"], "trn_1") in beats(cloud))
         await cloud.turn_ended("trn_1")
         seen = len(cloud.beats)
-        await cloud.until(lambda: [] in cloud.beats[seen + 1 :])
+        await cloud.until(lambda: ([], None) in beats(cloud)[seen + 1 :])
+
+
+def beats(cloud: FakeCloud) -> list[tuple[list[str], str | None]]:
+    return list(zip(cloud.beats, cloud.turns, strict=True))
 
 
 async def test_the_resume_key_replaces_the_bootstrap_key(

@@ -1,6 +1,6 @@
 """The HTTP and SSE API that opencode, Kilo and the demo agent share, as far as we use it."""
 
-import json
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,9 +10,19 @@ from urllib.parse import quote
 import httpx
 
 from headstart.domain.command_args import AgentArgs, PromptArgs
+from headstart_runner.agents import said
+from headstart_runner.log import Oddities
 
 _HEALTH_SECONDS = 1.0
 _CALL_SECONDS = 20.0
+_ANSWER_SECONDS = 60.0
+"""How long the answer to a question may take as a whole: a long session has a long history."""
+
+_MOST_BYTES = 128 * 1024 * 1024
+"""The longest answer that is read: all of it has to be in memory at once."""
+
+_SHOWN_BYTES = 300
+_STREAM = httpx.Timeout(None, connect=_CALL_SECONDS)
 
 
 class HttpAgent:
@@ -77,22 +87,23 @@ class HttpAgent:
         return body
 
 
-class AgentUnreachable(Exception):
-    """The request certainly did not reach the agent."""
-
-
 class AgentRefused(Exception):
     """The agent answered that it won't."""
 
 
 class AgentSilent(Exception):
-    """The request may have reached the agent; there is no answer to tell."""
+    """The request may have reached the agent; there is no answer to tell, or none with sense."""
+
+
+class AgentUnreachable(AgentSilent):
+    """The request certainly did not reach the agent."""
 
 
 class AgentClient:
-    """Calls one running server."""
+    """Calls one running server, whose answers may be anything."""
 
-    def __init__(self, port: int, user: str, password: str) -> None:
+    def __init__(self, port: int, user: str, password: str, oddities: Oddities) -> None:
+        self._oddities = oddities
         self._http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             auth=(user, password),
@@ -107,12 +118,10 @@ class AgentClient:
     async def health(self) -> str | None:
         """Return the version of a healthy server, None for one that is not (yet)."""
         try:
-            answer = await self._http.get("/global/health", timeout=_HEALTH_SECONDS)
-        except httpx.HTTPError:
+            answer = await self._get("/global/health", seconds=_HEALTH_SECONDS)
+        except AgentSilent:
             return None
-        if answer.status_code != 200:
-            return None
-        return str(answer.json().get("version", ""))
+        return str(answer.get("version", "")) if isinstance(answer, dict) else None
 
     async def knows(self, session_id: str) -> None:
         """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
@@ -120,47 +129,39 @@ class AgentClient:
         The first request about a session makes the server read its configuration and the work
         tree: what is wrong with those is said here, and the first prompt does not wait for it.
         """
-        try:
-            answer = await self._http.get(f"/session/{session_id}")
-        except httpx.HTTPError as error:
-            raise AgentSilent(str(error) or type(error).__name__) from error
-        if answer.status_code != 200:
-            raise AgentRefused(f"status {answer.status_code}: {answer.text[:300]}")
+        status, answer = await self._call("GET", f"/session/{session_id}")
+        if status != 200:
+            raise _refused(status, answer)
 
     async def modes(self) -> list[str]:
         """Return the modes a user can choose; AgentSilent if that fails."""
-        agents: list[dict[str, Any]] = await self._get("/agent")
-        return [str(agent["name"]) for agent in agents if agent.get("mode") != "subagent"]
+        agents = await self._list("/agent")
+        return [str(agent.get("name")) for agent in agents if agent.get("mode") != "subagent"]
 
     async def prompt(self, session_id: str, body: dict[str, Any]) -> None:
         """Hand a message over; raise AgentUnreachable, AgentRefused or AgentSilent."""
-        try:
-            answer = await self._http.post(f"/session/{session_id}/prompt_async", json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise AgentUnreachable(str(error)) from error
-        except httpx.HTTPError as error:
-            raise AgentSilent(str(error) or type(error).__name__) from error
-        if 400 <= answer.status_code < 500:
-            raise AgentRefused(f"status {answer.status_code}: {answer.text[:300]}")
-        if answer.status_code >= 300:
-            raise AgentSilent(f"status {answer.status_code}: {answer.text[:300]}")
+        await self._post(f"/session/{session_id}/prompt_async", body)
 
     async def messages(self, session_id: str) -> list[dict[str, Any]]:
         """Return the session's messages as `{info, parts}`; AgentSilent if that fails."""
-        found: list[dict[str, Any]] = await self._get(f"/session/{session_id}/message")
-        return found
+        listed = await self._list(f"/session/{session_id}/message")
+        return [
+            message
+            for message in listed
+            if isinstance(info := message.get("info"), dict) and isinstance(info.get("id"), str)
+        ]
 
     async def busy(self, session_id: str) -> bool:
         """Return whether the session is being worked on; AgentSilent if that fails."""
-        statuses: dict[str, dict[str, Any]] = await self._get("/session/status")
-        return bool(statuses.get(session_id, {}).get("type", "idle") != "idle")
+        statuses = await self._get("/session/status")
+        if not isinstance(statuses, dict):
+            raise AgentSilent("it tells no statuses")
+        status = statuses.get(session_id)
+        return isinstance(status, dict) and status.get("type", "idle") != "idle"
 
     async def abort(self, session_id: str) -> None:
         """Stop the session's present work; AgentSilent if that fails."""
-        try:
-            await self._http.post(f"/session/{session_id}/abort")
-        except httpx.HTTPError as error:
-            raise AgentSilent(str(error)) from error
+        await self._call("POST", f"/session/{session_id}/abort")
 
     async def export(self, session_id: str, write: Callable[[bytes], object]) -> None:
         """Write the session as the agent's `export` prints it; AgentSilent if that fails.
@@ -168,16 +169,21 @@ class AgentClient:
         Through the API, because a command line that exits may leave the end of a pipe unwritten.
         """
         write(b'{"info":')
-        await self._copy(f"/session/{session_id}", write)
+        await self._copy(f"/session/{session_id}", b"{", write)
         write(b',"messages":')
-        await self._copy(f"/session/{session_id}/message", write)
+        await self._copy(f"/session/{session_id}/message", b"[", write)
         write(b"}")
 
-    async def _copy(self, path: str, write: Callable[[bytes], object]) -> None:
+    async def _copy(self, path: str, begins: bytes, write: Callable[[bytes], object]) -> None:
+        """Copy an answer that begins as it has to: nobody could put back another one."""
+        begun = False
         try:
             async with self._http.stream("GET", path) as answer:
                 answer.raise_for_status()
                 async for piece in answer.aiter_bytes():
+                    if not begun and not piece.lstrip().startswith(begins):
+                        raise AgentSilent(f"its answer to {path} is not what can be saved")
+                    begun = True
                     write(piece)
         except httpx.HTTPError as error:
             raise AgentSilent(str(error) or type(error).__name__) from error
@@ -187,7 +193,7 @@ class AgentClient:
         return [
             {"type": f"{kind}.asked", "properties": request}
             for kind in ("permission", "question")
-            for request in await self._get(f"/{kind}")
+            for request in await self._list(f"/{kind}")
         ]
 
     async def answer(self, kind: str, request_id: str, answer: dict[str, Any]) -> None:
@@ -196,31 +202,90 @@ class AgentClient:
         `answer` is the channel's: `{reply}` for a permission, `{answers}` or `{reject}`.
         """
         call = "reject" if answer.get("reject") else "reply"
-        body = None if call == "reject" else answer
-        try:
-            path = f"/{kind}/{quote(request_id, safe='')}/{call}"
-            replied = await self._http.post(path, json=body)
-        except httpx.HTTPError as error:
-            raise AgentSilent(str(error) or type(error).__name__) from error
-        if 400 <= replied.status_code < 500:
-            raise AgentRefused(f"status {replied.status_code}: {replied.text[:300]}")
-        if replied.status_code >= 300:
-            raise AgentSilent(f"status {replied.status_code}: {replied.text[:300]}")
+        path = f"/{kind}/{quote(request_id, safe='', errors='replace')}/{call}"
+        await self._post(path, None if call == "reject" else answer)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the server's events from now on, until the stream breaks off."""
+        """Yield the server's events from now on, until the stream breaks off.
+
+        What is no event is counted and passed over.
+        """
         try:
-            async with self._http.stream("GET", "/event", timeout=None) as answer:
-                async for line in answer.aiter_lines():
-                    if line.startswith("data:"):
-                        yield json.loads(line[5:])
-        except (httpx.HTTPError, ValueError):
+            async with self._http.stream("GET", "/event", timeout=_STREAM) as answer:
+                async for line in said.lines(answer.aiter_bytes()):
+                    if line is None:
+                        self._oddities.note("a line of the event stream is too long")
+                    elif line.startswith(b"data:") and (event := self._event(line[5:])):
+                        yield event
+        except httpx.HTTPError:
             return
 
-    async def _get(self, path: str) -> Any:
+    def _event(self, line: bytes) -> dict[str, Any] | None:
         try:
-            answer = await self._http.get(path)
-            answer.raise_for_status()
-            return answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+            event = said.read(line)
+        except said.Unreadable:
+            event = None
+        if event and isinstance(event, dict):
+            return event
+        self._oddities.note("a line of the event stream is no event")
+        return None
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
+        listed = await self._get(path)
+        if not isinstance(listed, list):
+            raise AgentSilent(f"its answer to {path} is no list")
+        return [item for item in listed if isinstance(item, dict)]
+
+    async def _get(self, path: str, *, seconds: float = _ANSWER_SECONDS) -> Any:
+        status, answer = await self._call("GET", path, seconds=seconds, most=_MOST_BYTES)
+        if status != 200:
+            raise AgentSilent(f"status {status}: {_shown(answer)}")
+        if len(answer) > _MOST_BYTES:
+            raise AgentSilent(f"its answer to {path} is over {_MOST_BYTES >> 20} MB")
+        try:
+            return said.read(answer)
+        except said.Unreadable as error:
+            raise AgentSilent(str(error)) from error
+
+    async def _post(self, path: str, body: dict[str, Any] | None) -> None:
+        status, answer = await self._call("POST", path, body)
+        if 400 <= status < 500:
+            raise _refused(status, answer)
+        if status >= 300:
+            raise AgentSilent(f"status {status}: {_shown(answer)}")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        seconds: float = _CALL_SECONDS,
+        most: int = _SHOWN_BYTES,
+    ) -> tuple[int, bytes]:
+        """Return the status and what of the answer is wanted, a little more where there is more."""
+        read = bytearray()
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._http.stream(method, path, json=body) as answer,
+            ):
+                async for piece in answer.aiter_bytes():
+                    read += piece
+                    if len(read) > most:
+                        break
+                return answer.status_code, bytes(read)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise AgentUnreachable(str(error)) from error
+        except (httpx.HTTPError, TimeoutError) as error:
             raise AgentSilent(str(error) or type(error).__name__) from error
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise AgentRefused(f"it can't be asked that: {error}"[:_SHOWN_BYTES]) from error
+
+
+def _shown(answer: bytes) -> str:
+    return answer[:_SHOWN_BYTES].decode(errors="replace")
+
+
+def _refused(status: int, answer: bytes) -> AgentRefused:
+    return AgentRefused(f"status {status}: {_shown(answer)}")

@@ -11,6 +11,7 @@ from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
+from headstart_runner.log import Oddities
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.output import StepOutput
 from headstart_runner.redaction import Redactor
@@ -30,7 +31,8 @@ class AgentServer:
         self._password = password
         self._port = _free_port()
         self.output = StepOutput(redactor, asyncio.get_running_loop().time)
-        self.client = AgentClient(self._port, adapter.user, password)
+        self.oddities = Oddities()
+        self.client = AgentClient(self._port, adapter.user, password, self.oddities)
         self.stopping = False
 
     async def start(self, launcher: Launcher, args: AgentArgs) -> str:

@@ -13,6 +13,7 @@ from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent, start_error
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
@@ -24,6 +25,7 @@ _RESTARTS = 3
 _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.2
+_KIND_CHARACTERS = 40
 _AGENT = "agent"
 
 
@@ -31,7 +33,7 @@ class AgentListener(Protocol):
     """Who wants to know what the agent does."""
 
     def agent_event(self, event: dict[str, Any]) -> None:
-        """Take one event of the agent's stream."""
+        """Take one event of the agent's stream; OddEvent for one that makes no sense."""
 
     def agent_reconnected(self) -> None:
         """Take note that events may have been missed."""
@@ -185,16 +187,35 @@ class Supervisor:
             raise AgentStartFailed(f"{args.agent} did not become healthy again") from None
 
     async def _listen(self, server: AgentServer, listening: asyncio.Event) -> None:
-        """Pass on the server's events; a stream that breaks off is opened again."""
+        """Pass on the server's events; a stream that breaks off is opened again, whatever broke it.
+
+        No event, and nothing that a listener makes of it, ends that before the server is stopped.
+        """
         while not server.stopping:
-            async for event in server.client.events():
-                if not listening.is_set():
+            try:
+                async for event in server.client.events():
+                    self._pass_on(server, event, again=listening.is_set())
                     listening.set()
-                elif event.get("type") == "server.connected" and self.listener:
-                    self.listener.agent_reconnected()
-                if self.listener:
-                    self.listener.agent_event(event)
+            except Exception as error:
+                self._odd(server, "the event stream", error)
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _pass_on(self, server: AgentServer, event: dict[str, Any], *, again: bool) -> None:
+        if self.listener is None:
+            return
+        kind = event.get("type")
+        try:
+            if again and kind == "server.connected":
+                self.listener.agent_reconnected()
+            self.listener.agent_event(event)
+        except Exception as error:
+            self._odd(server, f"an event {str(kind)[:_KIND_CHARACTERS]}", error)
+
+    def _odd(self, server: AgentServer, where: str, error: Exception) -> None:
+        if isinstance(error, OddEvent):
+            server.oddities.note(f"{where}: {error}")
+        else:
+            server.oddities.note(f"{where}: {type(error).__name__}", error)
 
     async def _watch(self, server: AgentServer) -> None:
         reason = await server.end()

@@ -1,19 +1,23 @@
 """Hands messages to the agent, each at most once, and follows their turns."""
 
 import asyncio
-import json
 import secrets
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from headstart.domain.channel import ErrorInfo, TurnEnded
 from headstart.domain.command_args import PromptArgs
 from headstart.domain.errors import (
     AgentCrashed,
     AgentStartFailed,
+    Cancelled,
     DeliveryFailed,
     DeliveryUnknown,
     InputGone,
+    SandboxLeaving,
+    SandboxStopped,
     StepError,
 )
 from headstart_runner.agents.http import AgentRefused, AgentSilent, AgentUnreachable
@@ -30,6 +34,8 @@ _LAST_LOOK_SECONDS = 5.0
 _CONNECT_TRIES = 3
 _ABORTED = "aborted_turns"
 _MOST_ABORTED = 16
+
+Answer = TypeVar("Answer")
 
 
 def mint_message_id(messages: list[dict[str, Any]]) -> str:
@@ -51,7 +57,7 @@ def _ticks(message_id: str) -> int:
 
 
 class Courier:
-    """One delivery and one turn at a time."""
+    """One delivery at a time, and the turn of the last one that succeeded."""
 
     def __init__(
         self, journal: Journal, redactor: Redactor, reporter: Reporter, supervisor: Supervisor
@@ -60,54 +66,59 @@ class Courier:
         self._redactor = redactor
         self._reporter = reporter
         self._supervisor = supervisor
+        self._coming: Turn | None = None
+        """The turn of the message that is being delivered."""
         self._turn: Turn | None = None
         self._following: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
+        self._at_stake: str | None = None
+        self._closed = False
         supervisor.listener = self
 
     @property
     def active_command(self) -> str | None:
         """The command whose turn goes on."""
-        return self._turn.command_id if self._turn and self._following else None
+        return self._turn.command_id if self._turn else None
+
+    @property
+    def active_turn(self) -> str | None:
+        """The turn that goes on."""
+        return self._turn.args.turn_id if self._turn else None
+
+    def may_have(self, command_id: str) -> bool:
+        """Return whether the agent may have the message that a command is delivering."""
+        return self._at_stake == command_id
+
+    def close(self) -> None:
+        """Post nothing to the agent from now on; a turn that still begins is stopped at once."""
+        self._closed = True
 
     async def deliver(self, args: PromptArgs, command_id: str) -> str:
         """Give the message to the agent and return the agent's id of it once the agent shows it.
 
-        DeliveryFailed when the agent certainly does not have it, DeliveryUnknown when it may.
+        DeliveryFailed or SandboxLeaving when the agent certainly does not have it, DeliveryUnknown
+        when it may.
         """
+        if self._turn is not None and self._turn.args.message_id != args.message_id:
+            await self.finish_turn()
+        known = self._journal.delivery(args.message_id)
+        if known is not None and (known.state, known.turn_id) == ("ended", args.turn_id):
+            return known.agent_message_id
         try:
-            known = self._journal.delivery(args.message_id)
             if known is None or known.state == "minted":
-                known = await self._mint(args, command_id)
-        except (AgentStartFailed, AgentSilent) as error:
-            raise self._not_delivered(args.message_id, error) from error
-        turn = Turn(
-            args,
-            agent_message_id=known.agent_message_id,
-            command_id=command_id,
-            redactor=self._redactor,
-            report=self._reporter.report,
-            connect=self._supervisor.client,
-        )
-        self._turn = turn
-        if args.turn_id in self._aborted():
-            turn.cancel()
-        try:
-            if known.state == "minted":
-                await self._post(args, known.agent_message_id, turn)
-            elif not await self._shows(turn, seconds=0):
-                raise DeliveryUnknown(
-                    "The sandbox's runner was interrupted while handing the message to the agent"
-                )
+                given = await self._give(args, command_id)
             else:
-                # The agent's server has not lived through whatever made us look.
-                turn.crashed("it was restarted in the middle of the turn")
-        except BaseException:
-            self._turn = None
+                given = await self._find(known, args, command_id)
+        except BaseException as error:
+            self._drop_coming()
+            if isinstance(error, AgentStartFailed | AgentSilent):
+                raise self._not_delivered(args.message_id, error) from error
             raise
-        if known.state != "ended":
-            self._journal.set_delivery(args.message_id, "shown")
-        return known.agent_message_id
+        # Before anybody is told: what ends from now on is the turn that asked for it last.
+        self._journal.put_delivery(
+            replace(given, turn_id=args.turn_id, command_id=command_id, state="shown")
+        )
+        return given.agent_message_id
 
     def interrupted(self, message_id: str) -> StepError:
         """Return what a delivery that ran out of time must be called."""
@@ -119,64 +130,128 @@ class Courier:
             return DeliveryFailed(f"The agent is not there: {error}")
         return DeliveryUnknown(f"The agent can't be asked whether it has the message: {error}")
 
-    async def _mint(self, args: PromptArgs, command_id: str) -> Delivery:
-        """Journal a new pair of ids; nothing was posted under an older one."""
-        minted = Delivery(
-            args.message_id,
-            mint_message_id(await self._known_messages(args.session_id)),
-            args.turn_id,
-            command_id,
-            "minted",
+    def _begin(self, args: PromptArgs, command_id: str, agent_message_id: str) -> Turn:
+        self._coming = Turn(
+            args,
+            agent_message_id=agent_message_id,
+            command_id=command_id,
+            redactor=self._redactor,
+            report=self._reporter.report,
+            connect=self._supervisor.client,
         )
-        self._journal.mint(minted)
+        if args.turn_id in self._journal.remembered(_ABORTED):
+            self._coming.cancel()
+        return self._coming
+
+    def _drop_coming(self) -> None:
+        if self._coming is not None:
+            self._coming.abandon()
+        self._coming = None
+
+    async def _give(self, args: PromptArgs, command_id: str) -> Delivery:
+        """Post a message under an id that is minted for it: nothing can come of an older one."""
+        await self.finish_turn()
+        messages = await self._patiently(self._messages, args.session_id)
+        agent_message_id = mint_message_id(messages)
+        minted = Delivery(args.message_id, agent_message_id, args.turn_id, command_id, "minted")
+        self._journal.put_delivery(minted)
+        turn = self._begin(args, command_id, agent_message_id)
+        await self._post(args, minted, turn)
+        if not await self._shows(turn):
+            raise DeliveryUnknown("The agent took the message, or not: it does not show it")
         return minted
 
-    async def _known_messages(self, session_id: str) -> list[dict[str, Any]]:
-        for attempt in range(1, _CONNECT_TRIES):
-            try:
-                return await (await self._supervisor.client()).messages(session_id)
-            except AgentSilent:
-                # Perhaps it has just died, and is about to be started again.
-                await asyncio.sleep(_LOOK_SECONDS * attempt)
+    async def _find(self, known: Delivery, args: PromptArgs, command_id: str) -> Delivery:
+        """Look for a message that was posted before, perhaps.
+
+        Not shown, it is posted once more if another command asks for it: that is a person's word.
+        """
+        self._at_stake = command_id
+        turn = self._begin(args, command_id, known.agent_message_id)
+        await self._patiently(turn.look)
+        if not turn.shown:
+            if known.command_id == command_id:
+                raise DeliveryUnknown(
+                    "The sandbox's runner was interrupted while handing the message to the agent"
+                )
+            self._at_stake = None
+            if turn.cancelled:
+                raise Cancelled("The message was cancelled before it was posted again")
+            self._drop_coming()
+            return await self._give(args, command_id)
+        if turn.stands_still:
+            turn.crashed("it was restarted in the middle of the turn")
+        return known
+
+    async def _messages(self, session_id: str) -> list[dict[str, Any]]:
         return await (await self._supervisor.client()).messages(session_id)
 
-    async def _post(self, args: PromptArgs, agent_message_id: str, turn: Turn) -> None:
-        body = self._supervisor.prompt_body(args, agent_message_id)
+    async def _patiently(self, ask: Callable[..., Awaitable[Answer]], *arguments: Any) -> Answer:
+        """Return what the agent answers; it may have just died, and is then started again."""
+        for attempt in range(1, _CONNECT_TRIES):
+            try:
+                return await ask(*arguments)
+            except AgentSilent:
+                await asyncio.sleep(_LOOK_SECONDS * attempt)
+        return await ask(*arguments)
+
+    async def _post(self, args: PromptArgs, minted: Delivery, turn: Turn) -> None:
+        body = self._supervisor.prompt_body(args, minted.agent_message_id)
         for attempt in range(1, _CONNECT_TRIES + 1):
-            self._journal.set_delivery(args.message_id, "posting")
             try:
                 client = await self._supervisor.client()
+                self._may_post(turn.command_id)
+                # Whatever died before this moment did not have the message.
+                turn.survived()
+                self._at_stake = turn.command_id
+                self._journal.put_delivery(replace(minted, state="posting"))
                 await client.prompt(args.session_id, body)
-            except (AgentUnreachable, AgentStartFailed) as error:
-                self._journal.set_delivery(args.message_id, "minted")
+            except (AgentUnreachable, AgentRefused, AgentStartFailed) as error:
+                self._at_stake = None
+                self._journal.put_delivery(minted)
+                if isinstance(error, AgentRefused):
+                    raise DeliveryFailed(f"The agent refused the message: {error}") from error
                 if attempt == _CONNECT_TRIES:
                     raise DeliveryFailed(f"The agent could not be reached: {error}") from error
                 await asyncio.sleep(_LOOK_SECONDS * attempt)
-                continue
-            except AgentRefused as error:
-                self._journal.set_delivery(args.message_id, "minted")
-                raise DeliveryFailed(f"The agent refused the message: {error}") from error
             except AgentSilent as error:
                 logger.warning("no answer to a message: %s", error)
-            break
-        if not await self._shows(turn, _LAST_LOOK_SECONDS):
-            raise DeliveryUnknown("The agent took the message, or not: it does not show it")
+                return
+            else:
+                return
 
-    async def _shows(self, turn: Turn, seconds: float) -> bool:
+    def _may_post(self, command_id: str) -> None:
+        """Raise what keeps a message from the agent at the last moment."""
+        if self._closed:
+            raise SandboxLeaving("The sandbox is about to stop")
+        known = self._journal.command(command_id)
+        if known is not None and known.result is not None:
+            raise Cancelled("The command was answered before the message was posted")
+
+    async def _shows(self, turn: Turn) -> bool:
         """Return whether the agent shows the message within some seconds."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        deadline = loop.time() + _LAST_LOOK_SECONDS
         while not await turn.seen(_LOOK_SECONDS):
             await self._look(turn)
             if loop.time() >= deadline:
-                return await turn.seen(0)
+                return turn.shown
         return True
 
     def delivered(self) -> None:
         """Let the turn be seen: the delivery's result is on its way."""
-        if self._turn is not None:
-            self._turn.release()
-            self._following = asyncio.create_task(self._follow(self._turn))
+        turn, self._coming = self._coming, None
+        if turn is None:
+            return
+        if self._turn is not None and self._following is not None:
+            # The same message's, asked for before: what becomes of it is told as the new turn.
+            self._turn.abandon()
+            self._following.cancel()
+        if self._closed:
+            turn.cancel(SandboxStopped("The sandbox had to stop"))
+        self._turn = turn
+        turn.release()
+        self._following = asyncio.create_task(self._follow(turn))
 
     async def _follow(self, turn: Turn) -> None:
         try:
@@ -186,11 +261,12 @@ class Courier:
                 self._turn, self._following = None, None
 
     def cancel(self, command_id: str) -> bool:
-        """Stop the turn of a command, also one whose message is being posted; False without one."""
-        if self._turn is None or self._turn.command_id != command_id:
-            return False
-        self._turn.cancel()
-        return True
+        """Stop the turn of a command, also one whose message the agent may have; else False."""
+        for turn in self._turns():
+            if turn.command_id == command_id and (turn is self._turn or self.may_have(command_id)):
+                turn.cancel()
+                return True
+        return False
 
     def abort(self, turn_id: str) -> None:
         """Stop a turn; one still on its way to the agent is stopped once it is accepted.
@@ -198,14 +274,10 @@ class Courier:
         One that is over or never was needs nothing.
         """
         # Its delivery may be waiting for something, or for the runner that comes after us.
-        self._journal.put(_ABORTED, json.dumps([*self._aborted(), turn_id][-_MOST_ABORTED:]))
-        if self._turn is not None and self._turn.args.turn_id == turn_id:
-            self._turn.cancel()
-
-    def _aborted(self) -> list[str]:
-        """Return the turns that were to be stopped, whatever became of them."""
-        found: list[str] = json.loads(self._journal.get(_ABORTED) or "[]")
-        return found
+        self._journal.remember(_ABORTED, turn_id, _MOST_ABORTED)
+        for turn in self._turns():
+            if turn.args.turn_id == turn_id:
+                turn.cancel()
 
     async def answer(self, request_id: str, answer: dict[str, Any]) -> None:
         """Pass a person's answer to the agent; InputGone when it asks that no more."""
@@ -238,15 +310,20 @@ class Courier:
         if self._turn is not None:
             self._turn.snapshot()
 
+    def _turns(self) -> list[Turn]:
+        return [turn for turn in (self._turn, self._coming) if turn is not None]
+
     def agent_event(self, event: dict[str, Any]) -> None:
         """Take one event of the agent's stream."""
-        if self._turn is not None:
-            self._turn.feed(event)
+        for turn in self._turns():
+            turn.feed(event)
 
     def agent_reconnected(self) -> None:
         """Look for what happened while the agent's stream was broken."""
-        if self._turn is not None:
-            self._looking = asyncio.create_task(self._look(self._turn))
+        for turn in [] if self._looking else self._turns():
+            task = asyncio.create_task(self._look(turn))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
 
     async def _look(self, turn: Turn) -> None:
         try:
@@ -255,6 +332,6 @@ class Courier:
             logger.info("the agent does not tell its messages: %s", error)
 
     def agent_crashed(self, reason: str) -> None:
-        """End the present turn."""
-        if self._turn is not None:
-            self._turn.crashed(reason)
+        """Take note for the turns that go on or begin."""
+        for turn in self._turns():
+            turn.crashed(reason)

@@ -4,20 +4,71 @@ The events are those of opencode's `GET /event`. An assistant's message belongs 
 parent, so trailing events of an earlier turn (like a second idle after an abort) change nothing.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from headstart.domain.channel import AgentDelta, AgentEvent, RunnerEvent, TurnRetrying
 from headstart.domain.errors import Cancelled, InternalStepError, ProviderUnavailable, StepError
+from headstart_runner.agents.said import OddEvent
+from headstart_runner.conversation import shapes
+from headstart_runner.conversation.shapes import Json
 from headstart_runner.redaction import RedactedStream, Redactor
-
-Json = dict[str, Any]
 
 _PROVIDER_ERRORS = {"APIError", "ProviderAuthError"}
 _SILENT_PARTS = {"step-start", "snapshot"}
+_TOKENS = ("input", "output", "reasoning")
+_CACHE = ("read", "write")
 _SNAPSHOT_CHARACTERS = 100_000
 """How much of an open part is told again: more than models say in one, and no flood."""
+
+_OPEN_CHARACTERS = 1_000_000
+"""How much text is kept of all open parts together; their final states are told all the same."""
+
+_MOST_PARTS = 10_000
+_MOST_MESSAGES = 10_000
+
+
+class Phase(Enum):
+    """Where a turn stands; OVER only if a quiet moment follows."""
+
+    WORKING = 1
+    RETRYING = 2
+    STALLED = 3
+    OVER = 4
+
+
+@dataclass(slots=True)
+class _Failure:
+    name: str
+    text: str
+
+    @classmethod
+    def of(cls, error: Any) -> "_Failure | None":
+        """Return what a message or an event says of its error, None where there is none."""
+        if not error:
+            return None
+        told = shapes.record(error)
+        name = shapes.text(told.get("name"), shapes.LINE_CHARACTERS)
+        message = shapes.text(shapes.record(told.get("data")).get("message")) or shapes.text(error)
+        return cls(name, message or name or "unknown error")
+
+    def error(self) -> StepError:
+        if self.name == "MessageAbortedError":
+            return Cancelled("The turn was stopped")
+        if self.name in _PROVIDER_ERRORS:
+            return ProviderUnavailable(f"The model provider answered: {self.text}")
+        return InternalStepError(f"The agent failed: {self.text}")
+
+
+@dataclass(slots=True)
+class _Message:
+    finished: bool
+    failure: _Failure | None
+    tokens: Json
+    cost: int | float
 
 
 @dataclass(slots=True)
@@ -25,8 +76,9 @@ class _Part:
     kind: str
     message_id: str
     stream: RedactedStream
-    raw: str = ""
-    shown: str = ""
+    raw: io.StringIO = field(default_factory=io.StringIO)
+    shown: io.StringIO = field(default_factory=io.StringIO)
+    full: bool = False
     reported: set[str] = field(default_factory=set)
 
 
@@ -40,20 +92,23 @@ class TurnTracker:
         self._turn_id = turn_id
         self._agent_message_id = agent_message_id
         self._redactor = redactor
-        self._assistant: dict[str, Json] = {}
+        self._assistant: dict[str, _Message] = {}
         self._parts: dict[str, _Part] = {}
-        self._error: Json | None = None
+        self._open_characters = 0
+        self._failure: _Failure | None = None
         self.shown = False
         """Whether the agent has our message."""
-        self.idle = False
+        self._idle = False
         self._handlers: dict[str, Callable[[Json], list[RunnerEvent]]] = {
             "message.updated": self._message,
             "message.part.updated": self._part,
             "message.part.delta": self._delta,
             "message.part.removed": self._removed,
             "session.status": self._status,
-            "session.idle": self._idle,
-            "session.error": lambda properties: self._failed(properties.get("error") or {}),
+            "session.idle": lambda _: self._now("idle"),
+            "session.error": lambda properties: self._failed(
+                _Failure.of(properties.get("error") or "unknown error")
+            ),
         }
         self.retrying: str | None = None
         """What the provider's failure is while the agent keeps trying."""
@@ -61,61 +116,75 @@ class TurnTracker:
     @property
     def begun(self) -> bool:
         """Whether the agent works on an answer, or has failed to."""
-        return bool(self._assistant) or self._error is not None
-
-    @property
-    def answered(self) -> bool:
-        """Whether the newest assistant message is finished, or the turn has failed."""
-        if self._error is not None:
-            return True
-        newest = list(self._assistant.values())[-1:]
-        return any(message.get("finish") or message.get("error") for message in newest)
+        return bool(self._assistant) or self._failure is not None
 
     @property
     def over(self) -> bool:
         """Whether the turn has ended, provided that a quiet moment follows."""
-        return self.shown and self.idle and self.answered
+        return self.shown and self._idle and self._answered
+
+    @property
+    def phase(self) -> Phase:
+        """Where the turn stands."""
+        if self.over:
+            return Phase.OVER
+        if self._idle:
+            return Phase.STALLED
+        return Phase.WORKING if self.retrying is None else Phase.RETRYING
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the newest assistant message is finished, or the turn has failed."""
+        if self._failure is not None:
+            return True
+        newest = next(reversed(self._assistant.values()), None)
+        return newest is not None and (newest.finished or newest.failure is not None)
 
     @property
     def error(self) -> StepError | None:
         """What the turn failed with."""
-        errors = [m["error"] for m in self._assistant.values() if m.get("error")]
-        found = self._error or (errors[-1] if errors else None)
-        return _step_error(found) if found else None
+        failures = [m.failure for m in self._assistant.values() if m.failure]
+        found = self._failure or (failures[-1] if failures else None)
+        return found.error() if found else None
 
     @property
     def usage(self) -> Json:
         """What the assistant's messages cost, added up."""
-        total = {"inputTokens": 0, "outputTokens": 0, "reasoningTokens": 0, "cost": 0.0}
-        for message in self._assistant.values():
-            tokens = message.get("tokens") or {}
-            for kind in ("input", "output", "reasoning"):
-                total[f"{kind}Tokens"] += tokens.get(kind) or 0
-            total["cost"] += message.get("cost") or 0
-        return total
+        messages = self._assistant.values()
+        total = {f"{kind}Tokens": sum(m.tokens[kind] for m in messages) for kind in _TOKENS}
+        return {**total, "cost": sum((m.cost for m in messages), 0.0)}
 
-    def feed(self, event: Json) -> list[RunnerEvent]:
-        """Take one event and return what it means for those who watch."""
-        properties = event.get("properties") or {}
-        if _session_of(properties) != self._session_id:
-            return []
-        handler = self._handlers.get(str(event.get("type")))
-        return handler(properties) if handler else []
+    def feed(self, event: Json) -> list[RunnerEvent] | None:
+        """Take one event and return what it means for those who watch, None if it is not ours.
 
-    def _idle(self, _: Json) -> list[RunnerEvent]:
-        self.idle, self.retrying = True, None
-        return []
-
-    def _removed(self, properties: Json) -> list[RunnerEvent]:
-        self._parts.pop(str(properties.get("partID")), None)
-        return []
+        OddEvent for one that is ours and makes no sense.
+        """
+        properties = shapes.record(event.get("properties"))
+        handler = self._handlers.get(shapes.text(event.get("type")))
+        if handler is None or _session_of(properties) != self._session_id:
+            return None
+        reports = handler(properties)
+        if any(isinstance(report, AgentEvent | AgentDelta) for report in reports):
+            # Not at `busy`, which stands between any two tries.
+            self.retrying = None
+        return reports
 
     def _status(self, properties: Json) -> list[RunnerEvent]:
-        status = properties["status"]
-        self.idle = status["type"] == "idle"
-        before, self.retrying = self.retrying, None
-        if status["type"] == "retry":
-            self.retrying = str(status.get("message") or "no reason given")
+        status = shapes.record(properties.get("status"))
+        return self._now(
+            shapes.text(status.get("type")),
+            shapes.text(status.get("message"), shapes.LINE_CHARACTERS),
+        )
+
+    def _now(self, kind: str, reason: str = "") -> list[RunnerEvent]:
+        if not kind:
+            raise OddEvent("a status without a type")
+        self._idle = kind == "idle"
+        before = self.retrying
+        if self._idle:
+            self.retrying = None
+        elif kind == "retry":
+            self.retrying = reason or "no reason given"
         if self.retrying in {None, before}:
             return []
         return [TurnRetrying(turn_id=self._turn_id, reason=str(self.retrying))]
@@ -124,9 +193,9 @@ class TurnTracker:
         """Return the last state of the parts that were still open when the turn ended."""
         closing: list[RunnerEvent] = []
         for part_id, part in self._parts.items():
-            if part.raw and "final" not in part.reported:
+            if (text := part.raw.getvalue()) and "final" not in part.reported:
                 part.reported.add("final")
-                closing.append(self._event(part_id, part, text=part.raw))
+                closing.append(self._event(part_id, part, text=text))
         return closing
 
     def snapshot(self) -> list[Json]:
@@ -140,41 +209,57 @@ class TurnTracker:
                 "messageId": part.message_id,
                 "partId": part_id,
                 "offset": 0,
-                "text": part.shown[:_SNAPSHOT_CHARACTERS],
+                "text": part.shown.getvalue()[:_SNAPSHOT_CHARACTERS],
             }
             for part_id, part in self._parts.items()
-            if part.shown and "final" not in part.reported
+            if part.shown.tell() and "final" not in part.reported
         ]
 
     def _message(self, properties: Json) -> list[RunnerEvent]:
-        info = properties["info"]
-        if info["id"] == self._agent_message_id:
+        info = shapes.record(properties.get("info"))
+        message_id = shapes.identifier(info.get("id"))
+        if not message_id:
+            raise OddEvent("a message without an id")
+        if message_id == self._agent_message_id:
             self.shown = True
         elif info.get("role") == "assistant" and info.get("parentID") == self._agent_message_id:
-            known = self._assistant.get(info["id"], {})
-            self._assistant[info["id"]] = info
-            if info.get("error") and not known.get("error"):
-                return self._failed(info["error"])
+            known = self._assistant.get(message_id)
+            told = self._assistant[message_id] = _Message(
+                finished=bool(info.get("finish")),
+                failure=_Failure.of(info.get("error")),
+                tokens=_tokens(info.get("tokens")),
+                cost=shapes.number(info.get("cost")),
+            )
+            if len(self._assistant) > _MOST_MESSAGES:
+                del self._assistant[next(iter(self._assistant))]
+            if told.failure and not (known and known.failure):
+                return self._failed(told.failure)
         return []
 
-    def _failed(self, error: Json) -> list[RunnerEvent]:
-        if not self.shown or self._error is not None:
+    def _failed(self, failure: _Failure | None) -> list[RunnerEvent]:
+        if failure is None or not self.shown or self._failure is not None:
             return []
-        self._error = error
-        data = {"kind": "error", "name": error.get("name", ""), "text": _error_text(error)}
-        return [AgentEvent(turn_id=self._turn_id, data=data)]
+        self._failure = failure
+        message_id = next(reversed(self._assistant), self._agent_message_id)
+        part = _Part("error", message_id, RedactedStream(self._redactor))
+        return [self._event(f"{message_id}.error", part, name=failure.name, text=failure.text)]
 
     def _part(self, properties: Json) -> list[RunnerEvent]:
-        part = properties["part"]
-        kind, message_id = str(part.get("type")), part.get("messageID")
+        part = shapes.record(properties.get("part"))
+        kind = shapes.text(part.get("type"), shapes.LINE_CHARACTERS)
+        message_id = shapes.identifier(part.get("messageID"))
+        part_id = shapes.identifier(part.get("id"))
         if message_id not in self._assistant or kind in _SILENT_PARTS or _is_transient(part):
             return []
-        known = self._known(part["id"], kind, message_id)
+        if not part_id or not kind:
+            raise OddEvent("a part without an id or a type")
+        known = self._known(part_id, kind, message_id)
+        known.kind = kind
         if kind in {"text", "reasoning"}:
-            return self._text(part["id"], known, part)
+            return self._text(part_id, known, part)
         if kind == "tool":
-            return self._tool(part["id"], known, part)
-        return self._whole(part["id"], known, part)
+            return self._tool(part_id, known, part)
+        return self._whole(part_id, known, part)
 
     def _whole(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
         """Report a part that comes complete, and once."""
@@ -182,9 +267,9 @@ class TurnTracker:
             return []
         known.reported.add("final")
         if known.kind == "patch":
-            data = {"files": part.get("files") or []}
+            data: Json = {"files": shapes.texts(part.get("files"))}
         elif known.kind == "step-finish":
-            tokens, cost = part.get("tokens") or {}, part.get("cost") or 0
+            tokens, cost = _tokens(part.get("tokens")), shapes.number(part.get("cost"))
             data = {"kind": "usage", "tokens": tokens, "cost": cost}
         else:
             data = {"kind": "other", "type": known.kind}
@@ -193,49 +278,81 @@ class TurnTracker:
     def _known(self, part_id: str, kind: str, message_id: str) -> _Part:
         if part_id not in self._parts:
             self._parts[part_id] = _Part(kind, message_id, RedactedStream(self._redactor))
+            while len(self._parts) > _MOST_PARTS:
+                self._forget(next(iter(self._parts)))
         return self._parts[part_id]
 
+    def _forget(self, part_id: str) -> None:
+        if part := self._parts.pop(part_id, None):
+            self._empty(part)
+
+    def _keep(self, part: _Part, text: str) -> None:
+        part.raw.write(text)
+        self._open_characters += len(text)
+
+    def _empty(self, part: _Part) -> None:
+        """Let go of a part's text: it is told, or not wanted any more."""
+        self._open_characters -= part.raw.tell()
+        part.raw, part.shown = io.StringIO(), io.StringIO()
+
     def _text(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
-        text = str(part.get("text") or "")
-        reports: list[RunnerEvent] = []
-        if text.startswith(known.raw) and "final" not in known.reported:
-            reports = self._grow(part_id, known, text[len(known.raw) :])
-        known.raw = text or known.raw
-        if (part.get("time") or {}).get("end") and text and "final" not in known.reported:
+        text = shapes.text(part.get("text"))
+        if "final" in known.reported or not text:
+            return []
+        if shapes.record(part.get("time")).get("end"):
             known.reported.add("final")
-            reports = [self._event(part_id, known, text=text)]
-        return reports
+            self._empty(known)
+            return [self._event(part_id, known, text=text)]
+        before = known.raw.getvalue()
+        if text.startswith(before):
+            return self._grow(part_id, known, text[len(before) :])
+        # Another text than was streamed: the part's end will tell it, whenever that is.
+        self._empty(known)
+        known.full = True
+        self._keep(known, text[: _OPEN_CHARACTERS - self._open_characters])
+        return []
 
     def _delta(self, properties: Json) -> list[RunnerEvent]:
-        message_id = properties.get("messageID")
+        message_id = shapes.identifier(properties.get("messageID"))
         if message_id not in self._assistant or properties.get("field") != "text":
             return []
-        known = self._known(properties["partID"], "text", message_id)
-        return self._grow(properties["partID"], known, str(properties.get("delta") or ""))
+        part_id = shapes.identifier(properties.get("partID"))
+        if not part_id:
+            raise OddEvent("a delta without a part")
+        known = self._known(part_id, "text", message_id)
+        return self._grow(part_id, known, shapes.text(properties.get("delta")))
 
     def _grow(self, part_id: str, known: _Part, text: str) -> list[RunnerEvent]:
-        known.raw += text
-        offset, new = len(known.shown), known.stream.feed(text)
-        known.shown += new
+        known.full = known.full or self._open_characters + len(text) > _OPEN_CHARACTERS
+        if known.full or "final" in known.reported:
+            return []
+        self._keep(known, text)
+        offset, new = known.shown.tell(), known.stream.feed(text)
+        known.shown.write(new)
         if not new:
             return []
         return [AgentDelta(turn_id=self._turn_id, part_id=part_id, offset=offset, text=new)]
 
+    def _removed(self, properties: Json) -> list[RunnerEvent]:
+        self._forget(shapes.identifier(properties.get("partID")))
+        return []
+
     def _tool(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
-        state = part.get("state") or {}
-        status = str(state.get("status"))
+        state = shapes.record(part.get("state"))
+        status = shapes.text(state.get("status"))
         stage = {"running": "start", "completed": "final", "error": "final"}.get(status)
         if stage is None or {stage, "final"} & known.reported:
             return []
         known.reported.add(stage)
-        data = {
-            "tool": part.get("tool"),
+        tool = shapes.text(part.get("tool"), shapes.LINE_CHARACTERS) or "tool"
+        data: Json = {
+            "tool": tool,
             "status": status,
-            "title": state.get("title") or part.get("tool"),
-            "input": state.get("input") or {},
+            "title": shapes.text(state.get("title"), shapes.LINE_CHARACTERS) or tool,
+            "input": shapes.free(shapes.record(state.get("input"))),
         }
         if stage == "final":
-            data["output"] = state.get("output") or state.get("error") or ""
+            data["output"] = shapes.prose(state.get("output") or state.get("error"))
         return [self._event(part_id, known, **data)]
 
     def _event(self, part_id: str, part: _Part, **data: Any) -> AgentEvent:
@@ -245,25 +362,20 @@ class TurnTracker:
 
 def _is_transient(part: Json) -> bool:
     """Return whether a text is Kilo's own progress, which it takes back, and no answer."""
-    return (part.get("metadata") or {}).get("kilocode.lifecycle") == "transient"
+    metadata = shapes.record(part.get("metadata"))
+    return bool(metadata.get("kilocode.lifecycle") == "transient")
 
 
 def _session_of(properties: Json) -> str | None:
-    for holder in (properties, properties.get("info") or {}, properties.get("part") or {}):
+    for name in (None, "info", "part"):
+        holder = shapes.record(properties.get(name)) if name else properties
         if "sessionID" in holder:
-            return str(holder["sessionID"])
+            return shapes.text(holder["sessionID"])
     return None
 
 
-def _error_text(error: Json) -> str:
-    data = error.get("data") or {}
-    return str(data.get("message") or error.get("name") or "unknown error")
-
-
-def _step_error(error: Json) -> StepError:
-    name, text = str(error.get("name", "")), _error_text(error)
-    if name == "MessageAbortedError":
-        return Cancelled("The turn was stopped")
-    if name in _PROVIDER_ERRORS:
-        return ProviderUnavailable(f"The model provider answered: {text}")
-    return InternalStepError(f"The agent failed: {text}")
+def _tokens(value: Any) -> Json:
+    told = shapes.record(value)
+    cache = shapes.record(told.get("cache"))
+    counted: Json = {kind: shapes.number(told.get(kind)) for kind in _TOKENS}
+    return {**counted, "cache": {kind: shapes.number(cache.get(kind)) for kind in _CACHE}}

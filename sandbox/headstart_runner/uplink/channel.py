@@ -77,6 +77,12 @@ class CommandHandler(Protocol):
     def running(self) -> list[str]:
         """Return the ids of the commands being worked on."""
 
+    def turn(self) -> str | None:
+        """Return the turn that goes on."""
+
+    def delivering(self) -> list[str]:
+        """Return the prompts whose outcome stayed open when the sandbox began to leave."""
+
     def viewers_changed(self, before: int, now: int) -> None:
         """Take note of who watches."""
 
@@ -220,6 +226,7 @@ class Channel:
             due = loop.time() + self._config.heartbeat_seconds
             beat = Heartbeat(
                 running=self._commands.running(),
+                turn=self._commands.turn(),
                 last_seq=self._journal.last_seq,
                 backlog=self._reporter.backlog,
                 viewers=self._reporter.viewers,
@@ -249,7 +256,8 @@ class Channel:
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
-        await socket_.send(wire.dumps(Leaving().to_json()))
+        leaving = Leaving(delivering=self._commands.delivering())
+        await socket_.send(wire.dumps(leaving.to_json()))
         await asyncio.Event().wait()  # the connection goes on
 
     def _take(self, message: str | bytes) -> None:

@@ -99,7 +99,7 @@ class Spool:
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""
         entry = _fitting({"event": event.to_json()})
-        place = self._journal.end_turn(event.message_id, entry)
+        place = self._journal.end_turn(event.turn_id, entry)
         if place is not None:
             self._append(entry, place, urgent=True)
         return place is not None

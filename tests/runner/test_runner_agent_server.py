@@ -1,0 +1,123 @@
+"""The agent's server: started, kept, started again, and in words when it is not."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+from fake_cloud import FakeCloud
+from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
+
+from headstart.domain.command_args import AgentArgs
+from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.supervisor import Supervisor
+from headstart_runner.processes.nanny import descendants
+
+pytestmark = pytest.mark.anyio
+
+SERVE = "headstart_demo_agent serve"
+
+
+def agents() -> list[int]:
+    """Return the pids of the agent servers below this process."""
+    return sorted({*processes(SERVE)} & {*descendants()})
+
+
+async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    [pid] = agents()
+    os.kill(pid, signal.SIGKILL)
+
+    ended = await cloud.turn_ended("trn_1")
+    assert ended["error"]["code"] == "AgentCrashed"
+    assert "signal 9" in ended["error"]["reason"]
+    await eventually(lambda: agents() not in ([], [pid]))
+    await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
+    await cloud.cancel("msg_2.prompt")
+    interrupted = await cloud.turn_ended("trn_2")
+    assert (interrupted["error"], interrupted["interrupted"]) == (None, True)
+
+
+async def test_an_agent_that_died_before_it_was_given_the_message_fails_no_turn(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pid] = agents()
+    real = AgentClient.prompt
+    tries = []
+
+    async def prompt(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            os.kill(pid, signal.SIGKILL)
+            await eventually(lambda: agents() != [pid])
+        await real(self, session_id, body)
+
+    monkeypatch.setattr(AgentClient, "prompt", prompt)
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    ended = await cloud.turn_ended("trn_1")
+
+    assert done["status"] == "completed"
+    assert ended["error"] is None
+    assert [e for e in cloud.of("agent.event", turnId="trn_1") if e["data"]["kind"] == "text"]
+    assert len(tries) == 2
+
+
+async def test_an_agent_that_keeps_dying_stays_down_and_says_so(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = asyncio.Event()
+    up.set()
+    real = Supervisor._start
+
+    async def start(self: Supervisor, args: AgentArgs) -> str:
+        version = await real(self, args)
+        up.set()
+        return version
+
+    monkeypatch.setattr(Supervisor, "_start", start)
+    for _ in range(4):
+        async with asyncio.timeout(20):
+            await up.wait()
+        up.clear()
+        [pid] = agents()
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not agents())
+    failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    restarted = await cloud.do("agent", agent_args(), name="1.agent.2")
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt.2")
+
+    assert failed["error"]["code"] == "DeliveryFailed"
+    assert "3 times" in failed["error"]["reason"]
+    assert (restarted["status"], done["status"]) == ("completed", "completed")
+
+
+async def test_an_agent_that_runs_with_the_same_arguments_stays(
+    cloud: FakeCloud, prepared: Sandbox
+) -> None:
+    before = agents()
+    same = await cloud.do("agent", agent_args(), name="1.agent.2")
+    kept = agents()
+    await cloud.do("agent", agent_args(OTHER="1"), name="1.agent.3")
+
+    assert same["output"] == {"agent": "demo", "version": "1.0.0"}
+    assert before == kept != agents()
+
+
+async def test_an_agent_that_does_not_start_says_why(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    sandbox.make_repository()
+    unknown = await cloud.do("agent", {**agent_args(), "agent": "nobody"})
+    broken = await cloud.do("agent", agent_args(DEMO_AGENT_SECONDS="x"), name="1.agent.2")
+    early = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert unknown["error"]["code"] == "AgentStartFailed"
+    assert "demo" in unknown["error"]["reason"]
+    assert broken["error"]["code"] == "AgentStartFailed"
+    assert "could not convert string to float" in broken["error"]["reason"]
+    assert early["error"]["code"] == "DeliveryFailed"
