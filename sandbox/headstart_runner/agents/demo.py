@@ -13,8 +13,8 @@ class DemoAgent(HttpAgent):
 
     name = "demo"
     user = "demo"
-    # -P: the working directory is an untrusted repository, nothing may be imported from it.
-    program = (sys.executable, "-P", "-m", "headstart_demo_agent")
+    # The working directory is an untrusted repository: neither it nor HOME is on the import path.
+    program = (sys.executable, "-s", "-P", "-m", "headstart_demo_agent")
     prefix = "DEMO_AGENT"
 
     def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
