@@ -37,7 +37,7 @@ def import_the_rest() -> None:
     for name in _LATER:
         importlib.import_module(name)
     for name in _NEVER:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  (the import system's "no")
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # so that it is not looked for
 
 
 def mistrusted(uid: int | None, state_dir: Path, environ: Mapping[str, str]) -> list[str]:
