@@ -16,7 +16,7 @@ MANAGED_POLICIES = 10 - 2
 DESCRIPTION_CHARACTERS = 256
 TOO_LONG = {"ProviderConfig", "GitHubUrl"}
 """For these there is the parameter Release."""
-OF_OTHERS = {"ProviderSecretArn", "CapacityProvider", "AssignPublicIp"}
+OF_OTHERS = {"ProviderSecretArn", "RepositoryAgentConfig", "CapacityProvider", "AssignPublicIp"}
 """These matter to functions without versions only."""
 
 Template = dict[str, Any]

@@ -21,12 +21,12 @@ async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
     journal, supervisor = context.tools.journal, context.tools.supervisor
     ref = args.snapshot
     if ref is None:
-        await supervisor.restore(args.agent, args.session_id, args.title)
+        await supervisor.restore(args)
     elif not archive.holds(journal, ref.sha256):
         setup.forget(journal)
         saved = await _put_back(context, args.session_id, ref)
         context.progress("Importing the agent's session", 95)
-        await supervisor.restore(args.agent, args.session_id, args.title, saved)
+        await supervisor.restore(args, saved)
         archive.hold(journal, ref.sha256)
     return {"imported": True}
 
