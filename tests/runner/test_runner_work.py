@@ -94,6 +94,29 @@ async def test_the_work_and_the_session_go_on_in_another_sandbox(
         assert state_of(box.repository) == before
 
 
+async def test_a_session_follows_the_variables_that_say_where_the_agent_keeps_it(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    await begin(cloud, store, sample)
+    await done(cloud, "prompt", prompt_args(1, "Where is the lamp?"), name="msg_1.prompt")
+    await cloud.turn_ended("trn_1")
+    made = await save(cloud, store)
+    async with another(tmp_path / "b") as (second, box):
+        await done(second, "clone", clone_args(sample, baseCommit=made["output"]["baseCommit"]))
+        for number, name in enumerate(("HOME", "XDG_DATA_HOME", "HOME"), start=1):
+            variables = {name: str(box.config.workspace / f"{name} {number}")}
+            restore = restore_args(store, made) | {"env": variables}
+            await done(second, "restore", restore, name=f"{number}.restore")
+            (box.repository / "since").write_text(str(number))
+            await done(second, "agent", agent_args(**variables), name=f"{number}.agent")
+            prompt = prompt_args(number + 1, "And the horn?")
+            await done(second, "prompt", prompt, name=f"msg_{number + 1}.prompt")
+            await second.turn_ended(f"trn_{number + 1}")
+            events = second.of("agent.event", turnId=f"trn_{number + 1}")
+            assert any("Where is the lamp?" in e["data"].get("text", "") for e in events)
+            assert (box.repository / "since").read_text() == str(number)
+
+
 async def test_a_second_sleep_builds_on_the_same_base(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
 ) -> None:
