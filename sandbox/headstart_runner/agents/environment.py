@@ -6,8 +6,16 @@ from headstart.domain.command_args import AgentArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.processes.launcher import Launcher
+from headstart_runner.redaction import Redactor
 
 _MOST_BYTES = 256 * 1024
+
+
+def know_secrets(redactor: Redactor, args: AgentArgs) -> None:
+    """Have what an agent is given in confidence redacted from all that it says."""
+    redactor.add(*args.secrets.values())
+    for settings in (args.secrets, args.env, args.mcp_servers, args.provider):
+        redactor.add_settings(settings)
 
 
 async def environment_of(

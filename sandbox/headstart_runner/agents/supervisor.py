@@ -12,7 +12,7 @@ from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent, start_error
 from headstart_runner.agents.base import AgentAdapter
-from headstart_runner.agents.environment import environment_of
+from headstart_runner.agents.environment import environment_of, know_secrets
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.server import AgentServer
 from headstart_runner.config import Config
@@ -176,8 +176,7 @@ class Supervisor:
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_SPAN:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
         self._restarts.append(now)
-        self._redactor.add_environment(args.env)
-        self._redactor.add(*args.secrets.values())
+        know_secrets(self._redactor, args)
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
                 await self._start(args)

@@ -9,7 +9,7 @@ from headstart.domain.command_args import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
 from headstart_runner.snapshots import archive
 from headstart_runner.snapshots.archive import Unusable
-from headstart_runner.snapshots.transfer import TransferFailed, get_file
+from headstart_runner.snapshots.transfer import TransferFailed, get_file, signatures_of
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
 
@@ -47,6 +47,7 @@ async def _fetched(
 ) -> dict[str, Any]:
     """Fetch the snapshot, put the work tree back if wanted, and return the agent's export."""
     config, launcher = context.tools.config, context.tools.launcher
+    context.tools.redactor.add_passing(*signatures_of(ref.url))
 
     def show(done: int) -> None:
         context.progress(

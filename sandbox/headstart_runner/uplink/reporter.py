@@ -59,7 +59,7 @@ class Reporter:
 
     def report(self, event: RunnerEvent) -> None:
         """Queue an event. A turn that has ended once does not end again."""
-        clean = type(event).model_validate(self._redactor.value(event.to_json()))
+        clean = type(event).model_validate(self._redactor.frame(event.to_json()))
         match clean:
             case Progress() | AgentDelta() | AgentSnapshot() | TurnRetrying():
                 self._spool.add_volatile(clean)
@@ -71,7 +71,7 @@ class Reporter:
 
     def result(self, result: CommandResult) -> None:
         """Journal and queue a command's result."""
-        self._spool.add_result(CommandResult.model_validate(self._redactor.value(result.to_json())))
+        self._spool.add_result(CommandResult.model_validate(self._redactor.frame(result.to_json())))
         self._changed.set()
 
     def repeat(self, result: dict[str, object]) -> None:

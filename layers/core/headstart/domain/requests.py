@@ -91,7 +91,8 @@ EnvVars = Annotated[
     dict[EnvKey, EnvValue],
     Field(
         max_length=50,
-        description=f"At most {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix.",
+        description=f"At most {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
+        "What is a secret by name or shape is redacted from all output.",
     ),
     AfterValidator(_env_size),
 ]
