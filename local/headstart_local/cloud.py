@@ -61,7 +61,7 @@ class Cloud:
         self._template_path = template
         self._parameters = dict(parameters or {})
         self._wanted_port = port
-        self._images = images or {SANDBOX_IMAGE: [sys.executable, "-m", "headstart_runner"]}
+        self._images = images or {SANDBOX_IMAGE: [sys.executable, "-I", "-m", "headstart_runner"]}
         self._max_workers = max_workers
         self._on_log = on_log
         self._origins = origins

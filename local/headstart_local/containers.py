@@ -54,8 +54,8 @@ class Container:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        cwd = str(folder / "workspace")
-        self._order({"argv": list(argv), "env": dict(environment), "cwd": cwd})
+        # Where the image starts, too: nothing that runs in the container may write there.
+        self._order({"argv": list(argv), "env": dict(environment), "cwd": "/"})
 
     @property
     def log_path(self) -> Path:

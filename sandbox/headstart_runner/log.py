@@ -1,4 +1,4 @@
-"""Structured logs on stderr: one JSON object a line, without secrets."""
+"""Structured logs on stderr: one JSON object a line, without secrets or credentials of URLs."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime
 
+from headstart.domain.credentials import without_credentials
 from headstart.domain.model import format_time
 from headstart_runner.redaction import Redactor
 
@@ -31,7 +32,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(self._redactor.value(line), ensure_ascii=False)
+        clean = json.dumps(self._redactor.frame(line), ensure_ascii=False)
+        return without_credentials(clean)
 
 
 def configure(redactor: Redactor, session_id: str) -> None:

@@ -1,28 +1,32 @@
 """Keeping secrets out of everything that leaves the runner.
 
-A secret is looked for as it is and in its JSON, URL and base64 forms, as the usual libraries write
-them: JSON with and without a backslash before `/`, URL escapes all in upper or all in lower case.
-Values under 8 bytes would take half of every output with them and are left alone; so is a plain
-lower-case word such as `production`, unless its variable's name says that it is a secret.
+A secret is looked for as it is, line by line, and in its JSON, URL and base64 forms, as the usual
+libraries write them: JSON with and without a backslash before `/`, URL escapes all in upper or all
+in lower case, base64 whatever blanks and line ends it is wrapped and indented with.
+What is a secret is said in secrecy.py.
 """
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from headstart_runner.secrecy import SHORTEST, lines_of, secrets_in
+
 REDACTED = "[redacted]"
-_SHORTEST = 8
-_SECRET_NAME = re.compile(r"key|token|secret|passw|credential|auth|private|dsn", re.IGNORECASE)
-_PLAIN_WORD = re.compile(r"[a-z]+")
+_MOST_PASSING = 32
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
 """What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
+_BLANKS = re.compile(r"[ \t\r\n]+")
+_FIXED = {"type", "status", "commandId", "turnId", "messageId"}
+"""Fields of frames whose values are the protocol's own."""
 
 
-def _forms(secret: str) -> Iterable[str]:
+def _plain_forms(secret: str) -> Iterator[str]:
     for text in (secret, secret.strip()):
         raw = text.encode("utf-8", "replace")
         yield text
@@ -32,82 +36,186 @@ def _forms(secret: str) -> Iterable[str]:
         for escaped in (quote_plus(raw), *(quote(raw, safe) for safe in _LEFT_ALONE)):
             yield escaped
             yield _ESCAPE.sub(lambda escape: escape[0].lower(), escaped)
-        yield from _base64_forms(raw)
 
 
-def _base64_forms(raw: bytes) -> Iterable[str]:
+def _base64_forms(secret: str) -> Iterator[str]:
     # Inside a longer base64 text the secret starts at any of three offsets; what its neighbours
     # can change at either edge is left out.
-    for before in range(3):
-        coded = base64.b64encode(b"\0" * before + raw).decode()
-        inner = coded[(0, 2, 3)[before] :].rstrip("=")
-        inner = inner[:-1] if (before + len(raw)) % 3 else inner
-        yield inner
-        yield inner.replace("+", "-").replace("/", "_")
+    for raw in {text.encode("utf-8", "replace") for text in (secret, secret.strip())}:
+        for before in range(3):
+            coded = base64.b64encode(b"\0" * before + raw).decode()
+            inner = coded[(0, 2, 3)[before] :].rstrip("=")
+            inner = inner[:-1] if (before + len(raw)) % 3 else inner
+            yield inner
+            yield inner.replace("+", "-").replace("/", "_")
+
+
+class _Forms:
+    """Texts to be found, by their first 8 characters: a look takes as long however many there are.
+
+    Thousands of them, as of long keys line by line, are too many for one regular expression.
+    """
+
+    def __init__(self) -> None:
+        self._by_head: dict[str, list[str]] = {}
+        self._beginnings: set[str] = set()
+        self._few_characters: list[str] = []
+        self._characters: list[set[str]] = [set() for _ in range(SHORTEST)]
+        self._maybe: re.Pattern[str] | None = None
+        self.longest = 0
+
+    def add(self, forms: Iterable[str]) -> None:
+        for form in {form for form in forms if _bytes(form) >= SHORTEST}:
+            known = self._by_head.setdefault(form[:SHORTEST], [])
+            if form not in known:
+                known.append(form)
+                known.sort(key=len, reverse=True)
+                self._beginnings |= {form[:end] for end in range(1, min(SHORTEST, len(form)))}
+                self.longest = max(self.longest, len(form))
+                if len(form) < SHORTEST:
+                    self._few_characters.append(form)
+                else:
+                    for characters, character in zip(self._characters, form, strict=False):
+                        characters.add(character)
+                self._maybe = None
+
+    def find(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where the texts are, for each beginning the longest."""
+        for place in self._looked_at().finditer(text) if self._by_head else ():
+            start = place.start()
+            for form in self._by_head.get(text[start : start + SHORTEST], ()):
+                if text.startswith(form, start):
+                    yield start, start + len(form)
+                    break
+        for form in self._few_characters:
+            start = text.find(form)
+            while start >= 0:
+                yield start, start + len(form)
+                start = text.find(form, start + 1)
+
+    def _looked_at(self) -> re.Pattern[str]:
+        """Return what finds the few places where each character may be of some beginning."""
+        if self._maybe is None:
+            classes = ("".join(map(re.escape, sorted(c))) for c in self._characters)
+            pattern = "".join(f"[{c}]" if c else r"[^\s\S]" for c in classes)
+            self._maybe = re.compile(f"(?={pattern})")
+        return self._maybe
+
+    def begun(self, text: str) -> Iterator[int]:
+        """Yield where at the end of a text one may have begun."""
+        for start in range(max(0, len(text) - self.longest + 1), len(text)):
+            tail = text[start : start + SHORTEST]
+            if tail in self._beginnings or any(
+                form.startswith(text[start:]) for form in self._by_head.get(tail, ())
+            ):
+                yield start
 
 
 class Redactor:
     """Replaces the secrets it was told about."""
 
     def __init__(self) -> None:
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._secrets: set[str] = set()
+        self._passing: deque[str] = deque(maxlen=_MOST_PASSING)
+        self._plain = _Forms()
+        self._coded = _Forms()
 
     def add(self, *secrets: str) -> None:
         """Know these secrets from now on."""
-        for secret in secrets:
-            if len(secret.strip().encode("utf-8", "replace")) >= _SHORTEST:
-                self._forms |= {form for form in _forms(secret) if len(form) >= _SHORTEST}
-        if self._forms:
-            # The longest first, so that a secret containing another goes as a whole.
-            ordered = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, ordered)))
+        lines = {line for secret in secrets for line in (secret, *lines_of(secret))}
+        for secret in lines:
+            if secret not in self._secrets and _bytes(secret.strip()) >= SHORTEST:
+                self._secrets.add(secret)
+                self._learn(secret)
 
-    def add_environment(self, env: Mapping[str, str]) -> None:
-        """Know the values of these variables, but for what is plainly no secret."""
-        self.add(
-            *(
-                value
-                for name, value in env.items()
-                if _SECRET_NAME.search(name) or not _PLAIN_WORD.fullmatch(value)
-            )
-        )
+    def add_passing(self, *secrets: str) -> None:
+        """Know these secrets for as long as no 32 later ones of their kind have come."""
+        for secret in secrets:
+            if len(self._passing) == _MOST_PASSING:
+                self._plain, self._coded = _Forms(), _Forms()
+                for known in (*self._secrets, *[*self._passing][1:]):
+                    self._learn(known)
+            self._passing.append(secret)
+            self._learn(secret)
+
+    def add_settings(self, settings: Any) -> None:
+        """Know what is secret in variables, headers or settings, however nested."""
+        self.add(*secrets_in(settings))
+
+    def _learn(self, secret: str) -> None:
+        self._plain.add(_plain_forms(secret))
+        self._coded.add(_base64_forms(secret))
 
     def text(self, text: str) -> str:
         """Return a whole text without the secrets."""
-        return self._pattern.sub(REDACTED, text) if self._pattern else text
+        return self.part(text, 0, over=True)[0]
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value without the secrets, its keys left alone."""
+        """Return a JSON value without the secrets, in keys neither."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
             return [self.value(item) for item in value]
         if isinstance(value, dict):
-            return {key: self.value(item) for key, item in value.items()}
+            return {self.text(key): self.value(item) for key, item in value.items()}
         return value
 
-    def settled(self, text: str) -> int:
-        """Return how much of an unfinished text can be redacted now: no secret straddles that."""
-        begun = sorted(self._begun(text))
-        if self._pattern is None or not begun:
-            return len(text)
-        whole = [match.span() for match in self._pattern.finditer(text)]
-        for start in begun:
-            if not any(first < start < end for first, end in whole):
-                return start
-        return len(text)
+    def frame(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Return a frame or a log line without the secrets; its own fields keep their names."""
+        return {
+            name: value if name in _FIXED else self.value(value) for name, value in frame.items()
+        }
 
-    def _begun(self, text: str) -> set[int]:
-        """Return where at the end of a text a secret may have begun."""
-        found = set()
-        for form in self._forms:
-            start = text.find(form[0], max(len(text) - len(form) + 1, 0))
-            while start >= 0:
-                if form.startswith(text[start:]):
-                    found.add(start)
-                start = text.find(form[0], start + 1)
-        return found
+    def part(self, text: str, told: int, *, over: bool) -> tuple[str, str, int]:
+        """Return what can be shown of an unfinished text, the rest, and what of that was told.
+
+        Of `text` the first `told` characters are of a secret that was shown as such before.
+        Nothing that may yet become a secret is shown, unless the text is `over`.
+        """
+        spans, end = self._spans(text), len(text) if over else self._settled(text)
+        shown, at = [], told
+        for start, stop in spans:
+            if start >= end:
+                break
+            if start >= at:
+                shown += [text[at:start], REDACTED]
+            at = max(at, stop)
+        shown.append(text[at:end])
+        return "".join(shown), text[end:], max(0, at - end)
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        spans = [*self._plain.find(text)]
+        dense = _BLANKS.sub("", text)
+        if found := [*self._coded.find(dense)]:
+            places = _places(text, dense)
+            wrapped = ((places[start], places[stop - 1] + 1) for start, stop in found)
+            spans += [span for span in wrapped if span[1] - span[0] <= self._widest]
+        return sorted(spans)
+
+    def _settled(self, text: str) -> int:
+        """Return up to where nothing has begun that may become a secret."""
+        begun = [*self._plain.begun(text)][:1]
+        dense = _BLANKS.sub("", text)
+        if found := [*self._coded.begun(dense)]:
+            places = _places(text, dense)
+            begun += [places[at] for at in found if len(text) - places[at] < self._widest]
+        return min(begun, default=len(text))
+
+    @property
+    def _widest(self) -> int:
+        """How many characters a wrapped form may take: blanks without end are not waited for."""
+        return 2 * self._coded.longest + 64
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
+
+
+def _places(text: str, dense: str) -> Sequence[int]:
+    """Return where in a text the characters are that are not blank."""
+    if len(dense) == len(text):
+        return range(len(text))
+    return [place for place, character in enumerate(text) if character not in " \t\r\n"]
 
 
 class RedactedStream:
@@ -116,15 +224,18 @@ class RedactedStream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = ""
+        self._told = 0
 
     def feed(self, piece: str) -> str:
         """Return what can be shown by now."""
-        self._held += piece
-        cut = self._redactor.settled(self._held)
-        shown, self._held = self._held[:cut], self._held[cut:]
-        return self._redactor.text(shown)
+        return self._take(piece, over=False)
 
     def finish(self) -> str:
         """Return the rest: the text is over."""
-        rest, self._held = self._held, ""
-        return self._redactor.text(rest)
+        return self._take("", over=True)
+
+    def _take(self, piece: str, *, over: bool) -> str:
+        shown, self._held, self._told = self._redactor.part(
+            self._held + piece, self._told, over=over
+        )
+        return shown

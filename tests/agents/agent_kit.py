@@ -12,6 +12,7 @@ from fake_cloud import FakeCloud, Json
 from model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub
 from runner_kit import SESSION_ID, Sandbox, clone_args, prompt_args
 
+from headstart.domain.command_args import RestoreArgs
 from headstart_runner.agents import AGENTS
 
 PATIENCE = 60.0
@@ -50,13 +51,18 @@ class AgentBox:
             args |= {"model": MODEL, "provider": provider, "secrets": secrets}
         return {**args, **more}
 
+    def restore_args(self, agent: Json) -> Json:
+        """Return the arguments that import the session for an agent started with those."""
+        same = {name: agent[name] for name in ("env", "repositoryConfig") if name in agent}
+        return {"agent": self.agent, "sessionId": SESSION_ID, "title": "Lighthouse", **same}
+
     async def prepare(self, git_url: str, **more: Any) -> None:
         """Do what an attempt does before the first delivery."""
-        restore = {"agent": self.agent, "sessionId": SESSION_ID, "title": "Lighthouse"}
+        agent = self.agent_args(**more)
         for kind, args in (
             ("clone", clone_args(git_url)),
-            ("restore", restore),
-            ("agent", self.agent_args(**more)),
+            ("restore", self.restore_args(agent)),
+            ("agent", agent),
         ):
             await self.succeed(kind, args)
 
@@ -106,11 +112,12 @@ class AgentBox:
     def export(self) -> Json:
         """Return the session as the agent's own command line exports it, beside its server."""
         adapter = AGENTS[self.agent]
+        restore = RestoreArgs(agent=self.agent, session_id=SESSION_ID, title="")
         program = adapter.serve_command(1)
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.sandbox.config.home),
-            **adapter.environment(None, ""),
+            **adapter.environment(restore, self.sandbox.repository, {}, ""),
         }
         done = subprocess.run(
             [*program[: program.index("serve")], "export", SESSION_ID],

@@ -34,7 +34,7 @@ async def _answer(box: AgentBox, request: Json, answer: Json) -> None:
 async def test_a_permission_is_asked_for_and_the_file_is_written_once_it_is_given(
     box: AgentBox, cautious: str
 ) -> None:
-    await box.prepare(cautious)
+    await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
     request = await _asked(box, 1)
     notes = box.sandbox.repository / "notes.txt"
@@ -54,7 +54,7 @@ async def test_a_permission_is_asked_for_and_the_file_is_written_once_it_is_give
 async def test_a_permission_that_is_refused_leaves_the_file_alone(
     box: AgentBox, cautious: str
 ) -> None:
-    await box.prepare(cautious)
+    await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
     await _answer(box, await _asked(box, 1), {"reply": "reject"})
 
@@ -80,7 +80,7 @@ async def test_a_question_is_asked_and_its_answer_reaches_the_model(
 
 
 async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -> None:
-    await box.prepare(cautious)
+    await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
     await _asked(box, 1)
 

@@ -1,6 +1,5 @@
 """What the agents that work with a model must do: tools, permissions, keys, failing providers."""
 
-import json
 import time
 
 import pytest
@@ -12,8 +11,6 @@ from runner_kit import prompt_args
 from headstart_runner.conversation import courier, turn
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_model")]
-
-ASKING = {"opencode.json": json.dumps({"permission": {"edit": "ask"}})}
 
 
 async def test_a_file_is_written_by_a_tool_and_shown_as_it_begins_and_ends(

@@ -44,6 +44,20 @@ async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
         assert len(asked) == 2
 
 
+async def test_a_session_is_found_where_its_variables_say_that_the_agent_keeps_it(
+    box: AgentBox, sample: str, store: ObjectStore
+) -> None:
+    for number, name in enumerate(("HOME", "XDG_DATA_HOME"), start=1):
+        variables = {name: str(box.sandbox.config.workspace / name), "DEMO_AGENT_SECONDS": "0.2"}
+        agent = box.agent_args(env=variables)
+        if number == 1:
+            await box.succeed("clone", clone_args(sample))
+        await box.succeed("restore", box.restore_args(agent), f"{number}.restore")
+        await box.succeed("agent", agent, f"{number}.agent")
+        assert (await box.prompt(number, "Where is the lamp?"))["error"] is None
+        assert (box.sandbox.config.workspace / name).is_dir()
+
+
 async def _save(box: AgentBox, store: ObjectStore) -> Json:
     limits = {"maxFileBytes": 10**6, "maxBytes": 10**7}
     made = await box.succeed("snapshot", {"agent": box.agent, "sessionId": SESSION_ID, **limits})

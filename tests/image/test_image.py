@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json, fake_cloud
+from hostile_kit import planting
 from object_store import ObjectStore
 from runner_kit import (
     BRANCH,
@@ -243,7 +244,7 @@ def test_a_container_that_is_given_less_says_so_and_ends(limits: tuple[str, ...]
 
 @needs_image
 def test_without_its_rights_the_runner_says_so_and_ends() -> None:
-    python = ("--entrypoint=/opt/headstart/bin/python", IMAGE, "-m", "headstart_runner")
+    python = ("--entrypoint=/opt/headstart/bin/python", IMAGE, "-I", "-m", "headstart_runner")
     settings = ("HEADSTART_URL=ws://x", f"HEADSTART_SESSION_ID={SESSION_ID}", "HEADSTART_ATTEMPT=1",
                 f"HEADSTART_KEY={BOOTSTRAP_KEY}")  # fmt: skip
     environment = [f"--env={setting}" for setting in settings]
@@ -270,6 +271,29 @@ async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
     assert BOOTSTRAP_KEY not in seen
     assert "HEADSTART_" not in seen
     assert not re.search(r"^/(usr|bin|sbin|opt).*$", seen, re.MULTILINE)
+
+
+async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
+    cloud: FakeCloud, container: str, sample: str, model: ModelStub, store: ObjectStore
+) -> None:
+    marks = Path("/workspace/marks")
+    plant = planting("/usr/bin/python3", marks, "..", ".", "/workspace/home")
+    setup = f"mkdir --mode=1777 {marks} && {plant}"
+    await begin(cloud, container, sample, model, restore_args(store), setup)
+    await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("turn.ended"), 60)
+    made = await done(cloud, "snapshot", snapshot_args() | {"agent": AGENT}, container)
+    await done(cloud, "upload", upload_args(store, made), container)
+
+    left = inside(container, "find", str(marks), "-type", "f", "-printf", "%U %p\n").splitlines()
+    assert {line.split()[0] for line in left} <= {"10001"}
+
+
+async def test_nothing_of_the_image_is_the_agents_but_its_volumes(container: str) -> None:
+    theirs = ("(", "-user", "agent", "-o", "-group", "agent", "-o", "-perm", "-o+w", ")")
+    every = ("find", "/", "-xdev", "!", "-type", "l", "!", "-perm", "-1000")
+    found = docker("exec", "--user=root", container, *every, *theirs)
+    assert found.split() == ["/workspace"]
 
 
 async def test_the_init_reaps_orphans_and_is_the_only_one(

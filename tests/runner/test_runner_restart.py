@@ -58,7 +58,7 @@ class Process:
     def start(self, **changes: str) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "headstart_runner"],
+                [sys.executable, "-I", "-m", "headstart_runner"],
                 env={**self._environment, **changes},
                 stderr=log,
             )

@@ -1,7 +1,11 @@
 """Snapshots: what goes in and what is named as left out, where they go, and who waits for them."""
 
 import asyncio
+import io
+import json
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,13 @@ from runner_kit import (
     SAMPLE,
     SESSION_ID,
     Sandbox,
+    agent_args,
     clone_args,
     eventually,
     git,
     processes,
     prompt_args,
+    setup_args,
 )
 from work_kit import (
     another,
@@ -51,6 +57,60 @@ async def test_what_is_too_large_is_left_out_and_named(
         await wake(second, store, sample, made)
         assert set(files_of(box.repository)) == {*SAMPLE, "fits"}
         assert (box.repository / "README.md").read_text() == SAMPLE["README.md"]
+
+
+async def test_the_session_in_a_snapshot_holds_no_secret_and_still_wakes(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    key, token, mcp = "sk-provider-uniq0001", "env-uniq0002-value", "mcp-uniq0003-value"
+    servers = {"lamp": {"type": "remote", "headers": {"Authorization": f"Bearer {mcp}"}}}
+    agent = agent_args(API_TOKEN=token) | {"secrets": {"KEY": key}, "mcpServers": servers}
+    await begin(cloud, store, sample)
+    await done(cloud, "agent", agent, name="1.agent.2")
+    text = f'They are {key}, "{token}"\n and {mcp}; 😀 é.'
+    await done(cloud, "prompt", prompt_args(1, text), name="msg_1.prompt")
+    await cloud.turn_ended("trn_1")
+    made = await save(cloud, store)
+
+    with zipfile.ZipFile(io.BytesIO(store.objects["work"])) as file:
+        saved = json.loads(file.read("session.json"))
+    said = json.dumps(saved, ensure_ascii=False)
+    assert not any(secret in said for secret in (key, token, mcp))
+    [asked] = [m for m in saved["messages"] if m["info"]["role"] == "user"]
+    clean = 'They are [redacted], "[redacted]"\n and [redacted]; 😀 é.'
+    assert asked["parts"][0]["text"] == clean
+    assert not any(secret in cloud.everything() for secret in (key, token, mcp))
+    async with another(tmp_path / "b") as (second, _):
+        assert (await wake(second, store, sample, made))["status"] == "completed"
+
+
+async def test_presigned_urls_are_secrets(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    await begin(cloud, store, sample)
+    made = await save(cloud, store)
+    signature = SIGNATURE.partition("=")[2]
+    say = setup_args(f"echo {signature[:8]}'{signature[8:]}'; false")
+    told = await cloud.do("setup", say)
+    async with another(tmp_path / "b") as (second, _):
+        await wake(second, store, sample, made)
+        told_again = await second.do("setup", say)
+
+    for result in (told, told_again):
+        assert result["error"]["reason"].endswith("status 1: [redacted]")
+
+
+async def test_an_export_that_makes_no_sense_is_not_saved(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def strange(_: AgentClient, session_id: str, write: Callable[[bytes], object]) -> None:
+        write(b'{"info": {"id": "' + session_id.encode() + b'\\x"')
+
+    monkeypatch.setattr(AgentClient, "export", strange)
+    failed = await cloud.do("snapshot", snapshot_args())
+
+    assert failed["error"]["code"] == "SnapshotFailed"
+    assert "makes no sense" in failed["error"]["reason"]
 
 
 async def test_work_over_the_whole_limit_is_not_saved_and_the_last_copy_stays(

@@ -1,7 +1,13 @@
 """The work of one sandbox in the next: the same files, byte for byte, and the same session."""
 
+import base64
+import hashlib
+import io
+import json
 import os
+import tarfile
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +31,7 @@ from work_kit import (
     files_of,
     restore_args,
     save,
+    snapshot_args,
     state_of,
     wake,
 )
@@ -92,6 +99,29 @@ async def test_the_work_and_the_session_go_on_in_another_sandbox(
         again = await second.do("restore", restore_args(store, made), name="2.restore.1")
         assert again["output"] == {"imported": True}
         assert state_of(box.repository) == before
+
+
+async def test_a_session_follows_the_variables_that_say_where_the_agent_keeps_it(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    await begin(cloud, store, sample)
+    await done(cloud, "prompt", prompt_args(1, "Where is the lamp?"), name="msg_1.prompt")
+    await cloud.turn_ended("trn_1")
+    made = await save(cloud, store)
+    async with another(tmp_path / "b") as (second, box):
+        await done(second, "clone", clone_args(sample, baseCommit=made["output"]["baseCommit"]))
+        for number, name in enumerate(("HOME", "XDG_DATA_HOME", "HOME"), start=1):
+            variables = {name: str(box.config.workspace / f"{name} {number}")}
+            restore = restore_args(store, made) | {"env": variables}
+            await done(second, "restore", restore, name=f"{number}.restore")
+            (box.repository / "since").write_text(str(number))
+            await done(second, "agent", agent_args(**variables), name=f"{number}.agent")
+            prompt = prompt_args(number + 1, "And the horn?")
+            await done(second, "prompt", prompt, name=f"msg_{number + 1}.prompt")
+            await second.turn_ended(f"trn_{number + 1}")
+            events = second.of("agent.event", turnId=f"trn_{number + 1}")
+            assert any("Where is the lamp?" in e["data"].get("text", "") for e in events)
+            assert (box.repository / "since").read_text() == str(number)
 
 
 async def test_a_second_sleep_builds_on_the_same_base(
@@ -260,6 +290,87 @@ async def test_nothing_the_work_tree_defines_is_executed(
 
     assert not trap.exists()
     assert made["output"]["skipped"] == []
+
+
+def poisoned(snapshot: bytes, **changes: object) -> bytes:
+    """Return a snapshot whose work describes itself in another way."""
+    made, tree = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(snapshot)) as old, zipfile.ZipFile(made, "w") as new:
+        with (
+            tarfile.open(fileobj=io.BytesIO(old.read("work.tar.gz"))) as work,
+            tarfile.open(fileobj=tree, mode="w:gz") as changed,
+        ):
+            for entry in work:
+                content = work.extractfile(entry)
+                data = content.read() if content else b""
+                if entry.name == "meta.json":
+                    data = json.dumps({**json.loads(data), **changes}).encode()
+                    entry.size = len(data)
+                changed.addfile(entry, io.BytesIO(data))
+        for name in ("about.json", "session.json"):
+            new.writestr(name, old.read(name))
+        new.writestr("work.tar.gz", tree.getvalue())
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"indexCommit": "--index-output={outside}"},
+        {"headCommit": "HEAD"},
+        {"headCommit": "--stdin"},
+        {"branchCommit": "main"},
+        {"headRef": "hooks/post-checkout"},
+        {"headRef": "refs/heads/../../hooks/post-checkout"},
+        {"headRef": "refs/remotes/origin/main"},
+        {"headRef": "-d"},
+        {"branch": "../../hooks/post-checkout"},
+        {"shallow": ["--all"]},
+        {"headRef": ["refs/heads/main"]},
+    ],
+)
+async def test_a_description_that_is_more_than_ids_and_branches_is_refused(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    store: ObjectStore,
+    changes: dict[str, object],
+) -> None:
+    await begin(cloud, store, sample)
+    (sandbox.repository / "README.md").write_text("changed\n")
+    made = await save(cloud, store)
+    folder = sandbox.config.workspace.parent
+    outside = folder / "outside"
+    changes = json.loads(json.dumps(changes).replace("{outside}", str(outside)))
+    bad = store.objects["work"] = poisoned(store.objects["work"], **changes)
+    made["output"] |= {
+        "bytes": len(bad),
+        "sha256": base64.b64encode(hashlib.sha256(bad).digest()).decode(),
+    }
+    async with another(folder / "b") as (second, box):
+        refused = await wake(second, store, sample, made)
+
+    assert refused["error"]["code"] == "RestoreFailed"
+    assert "no sense" in refused["error"]["reason"]
+    assert not outside.exists()
+    assert not (box.repository / ".git" / "hooks").exists()
+
+
+async def test_an_answer_of_what_did_not_end_well_is_not_believed(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await begin(cloud, store, sample)
+    answer = json.dumps({"headCommit": None, "skipped": [], "size": 0, "bytes": 0})
+    for how in ("exit 3", "kill -9 $$"):
+        say = ("sh", "-c", f"echo '{answer}' >&2; {how}")
+        monkeypatch.setattr("headstart_runner.snapshots.archive._PROGRAM", say)
+        failed = await cloud.do("snapshot", snapshot_args(), name=how)
+        assert failed["error"]["code"] == "SnapshotFailed"
+        assert "exit status" in failed["error"]["reason"]
 
 
 async def test_a_cancelled_restore_is_done_whole_by_the_next(

@@ -27,6 +27,7 @@ TOO_LONG = {
 """For these there is the parameter Release."""
 OF_OTHERS = {
     "ProviderSecretArn",
+    "RepositoryAgentConfig",
     "CapacityProvider",
     "AssignPublicIp",
     "SubnetIds",

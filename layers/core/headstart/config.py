@@ -28,6 +28,7 @@ class Settings(BaseModel):
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
     provider: Json[dict[str, Any]] = Field(alias="HEADSTART_PROVIDER", default_factory=dict)
     provider_secret: str = Field(alias="HEADSTART_PROVIDER_SECRET", default="")
+    repository_config: bool = Field(alias="HEADSTART_REPOSITORY_CONFIG", default=False)
     sandbox_dollars_per_hour: float = Field(
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
     )
@@ -56,6 +57,7 @@ class Settings(BaseModel):
             default_mode=self.default_mode,
             default_model=self.default_model or None,
             provider=self.provider,
+            repository_config=self.repository_config,
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             wait_in_line=self.over_quota == "wait",

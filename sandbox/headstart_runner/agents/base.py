@@ -4,10 +4,11 @@ All known agents speak the HTTP API of opencode (and its fork Kilo), so an adapt
 differs: how the program is called and configured. `HttpAgent` in http.py has the rest.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.domain.command_args import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 
 
 class AgentAdapter(Protocol):
@@ -16,6 +17,8 @@ class AgentAdapter(Protocol):
     name: str
     user: str
     """The user name of HTTP Basic authentication."""
+    always_obeyed: tuple[str, ...]
+    """Configuration of a repository that no switch of the program turns off."""
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return what the agent's own `import` reads to know an empty session."""
@@ -29,8 +32,18 @@ class AgentAdapter(Protocol):
     def serve_command(self, port: int) -> list[str]:
         """Return the command that serves the HTTP API on 127.0.0.1; run in the repository."""
 
-    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
-        """Return the variables the program needs; `args` is None for an import."""
+    def environment(
+        self,
+        args: AgentArgs | RestoreArgs,
+        repository: Path,
+        obeyed: Mapping[str, bytes],
+        password: str,
+    ) -> dict[str, str]:
+        """Return the variables the program needs, for an import or for the server.
+
+        `obeyed` are the `always_obeyed` that there are and that must do nothing; AgentStartFailed
+        where that can't be had.
+        """
 
     def mode(self, mode: str) -> str | None:
         """Return what the server calls a mode; None where it has none to choose from."""

@@ -1,10 +1,11 @@
 """The built-in demo agent: needs no model, and reads the repository for real."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import headstart_runner
-from headstart.domain.command_args import AgentArgs
+from headstart.domain.command_args import AgentArgs, RestoreArgs
 from headstart_runner.agents.http import HttpAgent
 
 
@@ -13,11 +14,18 @@ class DemoAgent(HttpAgent):
 
     name = "demo"
     user = "demo"
-    # -P: the working directory is an untrusted repository, nothing may be imported from it.
-    program = (sys.executable, "-P", "-m", "headstart_demo_agent")
+    # The working directory is an untrusted repository: neither it nor HOME is on the import path.
+    program = (sys.executable, "-s", "-P", "-m", "headstart_demo_agent")
     prefix = "DEMO_AGENT"
 
-    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
+    def environment(
+        self,
+        args: AgentArgs | RestoreArgs,
+        repository: Path,
+        obeyed: Mapping[str, bytes],
+        password: str,
+    ) -> dict[str, str]:
         """Add where our own package is, for an interpreter without our environment."""
         source = Path(headstart_runner.__file__).parent.parent
-        return {**super().environment(args, password), "PYTHONPATH": str(source)}
+        variables = super().environment(args, repository, obeyed, password)
+        return {**variables, "PYTHONPATH": str(source)}

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import httpx
 
-from headstart.domain.command_args import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart_runner.agents import said
 from headstart_runner.log import Oddities
 
@@ -33,6 +33,7 @@ class HttpAgent:
     program: ClassVar[tuple[str, ...]]
     prefix: ClassVar[str]
     """What the agent's environment variables begin with."""
+    always_obeyed: tuple[str, ...] = ()
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return an empty session in the format of `export`."""
@@ -62,10 +63,16 @@ class HttpAgent:
         """Return `serve` on the loopback interface; port 0 would not mean any free port."""
         return [*self.program, "serve", "--hostname", "127.0.0.1", "--port", str(port)]
 
-    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
-        """Return the user's variables, the deployment's secrets and the server's password."""
-        variables = {**args.env, **args.secrets} if args else {}
-        return {**variables, f"{self.prefix}_SERVER_PASSWORD": password}
+    def environment(
+        self,
+        args: AgentArgs | RestoreArgs,
+        repository: Path,
+        obeyed: Mapping[str, bytes],
+        password: str,
+    ) -> dict[str, str]:
+        """Return the user's variables, the server's secrets and its password."""
+        secrets = args.secrets if isinstance(args, AgentArgs) else {}
+        return {**args.env, **secrets, f"{self.prefix}_SERVER_PASSWORD": password}
 
     def mode(self, mode: str) -> str | None:
         """Return that there is but one."""

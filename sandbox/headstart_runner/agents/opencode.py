@@ -1,9 +1,11 @@
 """opencode (npm `opencode-ai`, MIT): what its command line and configuration want."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-from headstart.domain.command_args import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart_runner.agents.http import HttpAgent
 
 _QUIET = (
@@ -13,6 +15,8 @@ _QUIET = (
     "DISABLE_MODELS_FETCH",
     "DISABLE_SHARE",
 )
+_INSTRUCTIONS = ("AGENTS.md", "CLAUDE.md", "CONTEXT.md")
+"""Where a repository tells agents in plain words: the first there is counts, as without us."""
 
 
 class OpencodeAgent(HttpAgent):
@@ -24,12 +28,44 @@ class OpencodeAgent(HttpAgent):
     prefix = "OPENCODE"
     modes: ClassVar[dict[str, str]] = {"code": "build"}
     """What our modes are called here; others go through as they are."""
+    own_config: ClassVar[tuple[str, ...]] = ("DISABLE_PROJECT_CONFIG",)
+    """What keeps the program from obeying configuration that comes with the repository."""
 
-    def environment(self, args: AgentArgs | None, password: str) -> dict[str, str]:
+    def environment(
+        self,
+        args: AgentArgs | RestoreArgs,
+        repository: Path,
+        obeyed: Mapping[str, bytes],
+        password: str,
+    ) -> dict[str, str]:
         """Add the configuration, which stands above the repository's own files."""
-        quiet = {f"{self.prefix}_{name}": "1" for name in _QUIET}
-        content = {f"{self.prefix}_CONFIG_CONTENT": json.dumps(_configuration(args))}
-        return {**super().environment(args, password), **quiet, **content}
+        switches = _QUIET if args.repository_config else (*_QUIET, *self.own_config)
+        content = json.dumps(self.configuration(args, repository, obeyed))
+        return {
+            **super().environment(args, repository, obeyed, password),
+            **{f"{self.prefix}_{name}": "1" for name in switches},
+            f"{self.prefix}_CONFIG_CONTENT": content,
+        }
+
+    def configuration(
+        self, args: AgentArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
+    ) -> dict[str, Any]:
+        """Return the settings of the program."""
+        settings: dict[str, Any] = {"autoupdate": False, "share": "disabled"}
+        if not args.repository_config:
+            # The switch would silence this, too. By its whole path: it knows no other without.
+            found = [name for name in _INSTRUCTIONS if (repository / name).exists()]
+            settings["instructions"] = [str(repository / name) for name in found[:1]]
+        if isinstance(args, RestoreArgs):
+            return settings
+        if args.model:
+            settings["model"] = args.model
+        if args.mcp_servers:
+            settings["mcp"] = args.mcp_servers
+        if args.provider:
+            # Only what the deployment pays for, whatever keys the environment holds.
+            settings |= {"provider": args.provider, "enabled_providers": sorted(args.provider)}
+        return settings
 
     def mode(self, mode: str) -> str | None:
         """Return the name of what opencode calls an agent."""
@@ -43,17 +79,3 @@ class OpencodeAgent(HttpAgent):
         if agent.append_system_prompt:
             body["system"] = agent.append_system_prompt
         return body
-
-
-def _configuration(args: AgentArgs | None) -> dict[str, Any]:
-    configuration: dict[str, Any] = {"autoupdate": False, "share": "disabled"}
-    if args is None:
-        return configuration
-    if args.model:
-        configuration["model"] = args.model
-    if args.mcp_servers:
-        configuration["mcp"] = args.mcp_servers
-    if args.provider:
-        # Only what the deployment pays for, whatever keys the environment holds.
-        configuration |= {"provider": args.provider, "enabled_providers": sorted(args.provider)}
-    return configuration

@@ -9,6 +9,7 @@ from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.environment import environment_of
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
 from headstart_runner.log import Oddities
@@ -44,11 +45,12 @@ class AgentServer:
         def keep(data: bytes) -> None:
             self.output.feed(data, watched=False)
 
-        env = self._adapter.environment(args, self._password)
+        repository = self._config.repository
+        env = await environment_of(self._adapter, launcher, repository, args, self._password)
         self._path = launcher.environment(env)["PATH"]
         self._tree = await launcher.start(
             self._adapter.serve_command(self._port),
-            cwd=self._config.repository,
+            cwd=repository,
             env=env,
             stdout=keep,
         )

@@ -8,10 +8,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
 
-from headstart.domain.command_args import AgentArgs, PromptArgs
+from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent, start_error
 from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.environment import environment_of, know_secrets
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
@@ -59,15 +60,14 @@ class Supervisor:
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
         self.listener: AgentListener | None = None
 
-    async def restore(
-        self, agent: str, session_id: str, title: str, saved: dict[str, Any] | None = None
-    ) -> None:
+    async def restore(self, args: RestoreArgs, saved: dict[str, Any] | None = None) -> None:
         """Import a session, an empty one without a saved export, into the agent's database.
 
         The file is removed whatever happens.
         """
-        adapter, repository = self._adapter(agent), self._config.repository
-        document = saved or adapter.import_document(session_id, title, repository)
+        adapter, repository = self._adapter(args.agent), self._config.repository
+        env = await environment_of(adapter, self._launcher, repository, args)
+        document = saved or adapter.import_document(args.session_id, args.title, repository)
         document["info"]["directory"] = str(repository)
         handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
         file = Path(name)
@@ -77,19 +77,19 @@ class Supervisor:
             out = bytearray()
             async with self._launcher.running(
                 adapter.import_command(file),
-                cwd=self._config.repository,
-                env=adapter.environment(None, ""),
+                cwd=repository,
+                env=env,
                 stdout=out.extend,
             ) as tree:
                 code = await tree.finished()
         except CommandNotStarted as error:
-            raise start_error(agent, str(error), self._config.path) from error
+            raise start_error(args.agent, str(error), self._config.path) from error
         finally:
             file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
         said = out.decode(errors="replace")
-        if not adapter.imported(session_id, said):
+        if not adapter.imported(args.session_id, said):
             last = (said.strip().splitlines() or [f"exit status {code}"])[-1]
-            raise RestoreFailed(f"{agent} could not import the session: {last}")
+            raise RestoreFailed(f"{args.agent} could not import the session: {last}")
 
     async def start(self, args: AgentArgs) -> str:
         """Return the version of the server once it is healthy.
@@ -178,8 +178,7 @@ class Supervisor:
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_SPAN:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
         self._restarts.append(now)
-        self._redactor.add_environment(args.env)
-        self._redactor.add(*args.secrets.values())
+        know_secrets(self._redactor, args)
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
                 await self._start(args)

@@ -30,6 +30,7 @@ _ABOUT, _SESSION, _WORK = "about.json", "session.json", "work.tar.gz"
 _FOLDER, _PARTIAL = "snapshots", ".partial-"
 _SCRATCH = ".work.tmp-"
 _HELD = "clone.holds"
+_PROGRAM = (sys.executable, "-s", "-S", "-P", "-m", "headstart_runner.snapshots.worktree")
 BASE, BRANCH = "clone.base", "clone.branch"
 """Where the journal has the commit that was cloned, empty for none, and the session's branch."""
 
@@ -118,11 +119,13 @@ def _sweep(workspace: Path) -> None:
 async def saved_work(
     launcher: Launcher, what: str, spec: dict[str, Any], *, folder: Path, out: Sink | None = None
 ) -> dict[str, Any]:
-    """Run headstart_runner.snapshots.worktree and return its answer; Unusable with its reason."""
-    program = (sys.executable, "-s", "-S", "-P", "-m", "headstart_runner.snapshots.worktree")
+    """Run headstart_runner.snapshots.worktree and return its answer; Unusable with its reason.
+
+    What did not end well is not believed, whatever it answered.
+    """
     said = bytearray()
     async with launcher.running(
-        (*program, what, json.dumps(spec)),
+        (*_PROGRAM, what, json.dumps(spec)),
         cwd=folder,
         env={"PYTHONPATH": str(Path(headstart_runner.__file__).parent.parent)},
         stdout=out or said.extend,
@@ -134,11 +137,14 @@ async def saved_work(
             raise Unusable(str(error)) from error
     lines = said.decode(errors="replace").strip().splitlines() or [f"exit status {code}"]
     try:
-        answer: dict[str, Any] = json.loads(lines[-1])
+        answer = json.loads(lines[-1])
     except ValueError:
         raise Unusable(lines[-1]) from None
-    if "error" in answer:
+    if isinstance(answer, dict) and "error" in answer:
         raise Unusable(str(answer["error"]))
+    if code != 0 or not isinstance(answer, dict):
+        # Something else may have answered in its place.
+        raise Unusable(f"what does it ended with exit status {code}")
     return answer
 
 

@@ -5,10 +5,12 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
 from headstart_runner.log import logger
+from headstart_runner.secrecy import is_secret_name
 
 _CHUNK = 64 * 1024
 _TRIES = 3
@@ -22,6 +24,12 @@ class TransferFailed(Exception):
 
 class _TryAgain(Exception):
     """A try failed in a way that may pass."""
+
+
+def signatures_of(url: str) -> list[str]:
+    """Return what makes a presigned URL a key to the object."""
+    query = urlsplit(url).query
+    return [query, *(value for name, value in parse_qsl(query) if is_secret_name(name))]
 
 
 async def put_file(file: Path, url: str, headers: Mapping[str, str]) -> None:

@@ -1,39 +1,53 @@
 """Gives the agent's own database the session, under our id, before its server starts."""
 
 import asyncio
+import hashlib
+import json
 from typing import Any
 
 from headstart.domain.command_args import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
 from headstart_runner.snapshots import archive
 from headstart_runner.snapshots.archive import Unusable
-from headstart_runner.snapshots.transfer import TransferFailed, get_file
+from headstart_runner.snapshots.transfer import TransferFailed, get_file, signatures_of
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
+
+_IMPORTED = "session.imported"
 
 
 async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
     """Import the session through the agent's own command line; doing it again changes nothing.
 
-    With a snapshot the work is put back first, unless this clone has it or something newer.
+    With a snapshot the work is put back first, unless this clone has it or something newer. Other
+    variables may mean another database (HOME, XDG_DATA_HOME), which then gets the session, too.
     """
     context.need_work_tree()
     journal, supervisor = context.tools.journal, context.tools.supervisor
+    variables = hashlib.sha256(json.dumps(args.env, sort_keys=True).encode()).hexdigest()
     ref = args.snapshot
     if ref is None:
-        await supervisor.restore(args.agent, args.session_id, args.title)
-    elif not archive.holds(journal, ref.sha256):
-        setup.forget(journal)
-        saved = await _put_back(context, args.session_id, ref)
+        await supervisor.restore(args)
+    else:
+        held = archive.holds(journal, ref.sha256)
+        if held and journal.get(_IMPORTED) == variables:
+            return {"imported": True}
+        if not held:
+            setup.forget(journal)
+        saved = await _fetched(context, args.session_id, ref, put_back=not held)
         context.progress("Importing the agent's session", 95)
-        await supervisor.restore(args.agent, args.session_id, args.title, saved)
+        await supervisor.restore(args, saved)
         archive.hold(journal, ref.sha256)
+    journal.put(_IMPORTED, variables)
     return {"imported": True}
 
 
-async def _put_back(context: Context, session_id: str, ref: SnapshotRef) -> dict[str, Any]:
-    """Fetch the snapshot, put the work tree back, and return the agent's export."""
+async def _fetched(
+    context: Context, session_id: str, ref: SnapshotRef, *, put_back: bool
+) -> dict[str, Any]:
+    """Fetch the snapshot, put the work tree back if wanted, and return the agent's export."""
     config, launcher = context.tools.config, context.tools.launcher
+    context.tools.redactor.add_passing(*signatures_of(ref.url))
 
     def show(done: int) -> None:
         context.progress(
@@ -50,14 +64,15 @@ async def _put_back(context: Context, session_id: str, ref: SnapshotRef) -> dict
             await get_file(ref.url, file, size=ref.bytes, sha256=ref.sha256, show=show)
             tree = folder / "work.tar.gz"
             saved = await asyncio.to_thread(archive.unpack, file, session_id, tree)
-            launcher.own(tree)
-            context.progress("Putting the work back", 75)
-            spec = {
-                "repository": str(config.repository),
-                "temporary": str(folder),
-                "archive": str(tree),
-            }
-            await archive.saved_work(launcher, "load", spec, folder=folder)
+            if put_back:
+                launcher.own(tree)
+                context.progress("Putting the work back", 75)
+                spec = {
+                    "repository": str(config.repository),
+                    "temporary": str(folder),
+                    "archive": str(tree),
+                }
+                await archive.saved_work(launcher, "load", spec, folder=folder)
     except (Unusable, TransferFailed, OSError) as error:
         raise RestoreFailed(f"The saved work could not be put back: {error}") from error
     return saved

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 from headstart.domain.command_args import SetupArgs
+from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
 from headstart_runner.clock import awake_sleep
 from headstart_runner.journal import Journal
@@ -19,6 +20,7 @@ from headstart_runner.wire import cut_text
 _QUOTED_BYTES = 500
 _NOT_FOUND = 127
 _SIGNALS = range(1, 65)
+_REASON_BYTES = 1000
 _DONE = "setup.done"
 
 
@@ -29,7 +31,7 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     What a command leaves running lives on after success; after a failure, a timeout or a cancel
     nothing of any command of this step is left. When `lenient`, a failure is only a warning.
     """
-    context.tools.redactor.add_environment(args.env)
+    context.tools.redactor.add_settings(args.env)
     journal = context.tools.journal
     chain = _chain(args)
     finished = _finished(journal, chain)
@@ -40,7 +42,7 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     warnings: list[str] = []
     try:
         for number, command in enumerate(args.commands[finished:], start=finished + 1):
-            title = f"Running {command}"
+            title = f"Running {without_credentials(command)}"
             if len(args.commands) > 1:
                 title += f" ({number} of {len(args.commands)})"
             title += _so_far(finished, warnings)
@@ -85,7 +87,8 @@ def _retain(context: Context, output: StepOutput) -> None:
 
 
 def _skipped(command: str) -> dict[str, Any]:
-    return {"command": command, "exitCode": 0, "elapsedMs": 0, "skipped": True}
+    name = without_credentials(command)
+    return {"command": name, "exitCode": 0, "elapsedMs": 0, "skipped": True}
 
 
 def _chain(args: SetupArgs) -> list[str]:
@@ -147,9 +150,10 @@ async def _one(
     # Before what the command says of itself: in this sandbox no retry could succeed.
     context.need_work_tree()
     if code != 0:
-        raise SetupCommandFailed(_failure(command, code, output.last_line()))
+        reason = context.tools.redactor.text(_failure(command, code, output.last_line()))
+        raise SetupCommandFailed(cut_text(reason, _REASON_BYTES))
     elapsed_ms = int((context.clock() - began) * 1000)
-    return {"command": command, "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
+    return {**_skipped(command), "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
 
 
 async def _limited(tree: Tree, command: str, seconds: int) -> int:
@@ -175,7 +179,7 @@ def _failure(command: str, code: int, last_line: str) -> str:
     elif code == _NOT_FOUND and command.lstrip().startswith("- "):
         how += " (without the `- ` of a list in YAML it may work)"
     said = f": {cut_text(last_line, _QUOTED_BYTES)}" if last_line else ""
-    return f"{_quoted(command)} {how}{said}"
+    return without_credentials(f"{_quoted(command)} {how}{said}")
 
 
 def _quoted(command: str) -> str:

@@ -11,6 +11,7 @@ from headstart.domain.errors import AgentStartFailed, SnapshotFailed
 from headstart_runner.agents.http import AgentSilent
 from headstart_runner.snapshots import archive
 from headstart_runner.snapshots.archive import Limited, Unusable
+from headstart_runner.snapshots.export import NotJson, RedactedJson
 from headstart_runner.steps.base import Context
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -26,7 +27,7 @@ async def run(context: Context, args: SnapshotArgs) -> dict[str, Any]:
         async with archive.partial_file(config) as partial:
             work = await _write(context, args, partial, base)
             size, sha256 = await asyncio.to_thread(archive.keep, config, partial)
-    except (Unusable, AgentSilent, AgentStartFailed, OSError) as error:
+    except (Unusable, NotJson, AgentSilent, AgentStartFailed, OSError) as error:
         raise SnapshotFailed(f"The work could not be saved: {error}") from error
     archive.hold(journal, sha256)
     head = str(work.get("headCommit"))
@@ -54,7 +55,9 @@ async def _session(context: Context, args: SnapshotArgs, file: zipfile.ZipFile) 
     client = await context.tools.supervisor.client()
     with archive.session_part(file) as part:
         out = Limited(part, args.max_bytes)
-        await client.export(args.session_id, out.write)
+        clean = RedactedJson(context.tools.redactor, out.write)
+        await client.export(args.session_id, clean.write)
+        clean.close()
     if out.problem:
         raise out.problem
     if out.bytes > args.max_bytes:

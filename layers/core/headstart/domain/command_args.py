@@ -46,13 +46,16 @@ class RestoreArgs(OpenModel):
     """Answers `{imported: true}` once the agent's database knows the session id.
 
     With a snapshot, the saved commits and work tree are put back on top of the base commit, and
-    the saved export is what is imported.
+    the saved export is what is imported. `env` and `repository_config` are those of AgentArgs: the
+    import must find the database that the server will use, and obey no more than it does.
     """
 
     agent: str
     session_id: str
     title: str
     snapshot: SnapshotRef | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    repository_config: bool = False
 
 
 class SetupArgs(OpenModel):
@@ -74,7 +77,8 @@ class AgentArgs(OpenModel):
 
     A server that already runs with the same arguments stays; with others it is started anew.
     `provider` is the agent's own settings of model providers, by provider; `secrets` are variables
-    that only the agent's process gets, and that are redacted from everything it says.
+    that only the agent's process gets, and that are redacted from everything it says. Unless
+    `repository_config`, the agent obeys no configuration that comes with the repository.
     """
 
     agent: str
@@ -86,6 +90,7 @@ class AgentArgs(OpenModel):
     append_system_prompt: str | None = None
     provider: dict[str, Any] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict)
+    repository_config: bool = False
 
 
 class PromptArgs(OpenModel):

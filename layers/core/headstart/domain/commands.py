@@ -55,6 +55,8 @@ def step_args(
                 session_id=session.session_id,
                 title=session.title,
                 snapshot=saved.ref if saved else None,
+                env=config.env_vars,
+                repository_config=policy.repository_config,
             )
         case StepName.SETUP:
             return SetupArgs(
@@ -75,6 +77,7 @@ def step_args(
                 append_system_prompt=config.append_system_prompt,
                 provider=policy.provider,
                 secrets=secrets or {},
+                repository_config=policy.repository_config,
             )
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")

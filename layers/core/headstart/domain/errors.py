@@ -6,17 +6,22 @@ Errors of a step are raised in the sandbox as well as in the cloud; they cross t
 
 from typing import ClassVar
 
+from headstart.domain.credentials import without_credentials
+
 
 class HeadstartError(Exception):
-    """Anything Headstart refuses or fails at, with a reason a person can act on."""
+    """Anything Headstart refuses or fails at, with a reason a person can act on.
+
+    Reasons go far, and quote what others said: they hold no credentials of URLs.
+    """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason or self.title)
-        self.reason = reason or self.title
+        self.reason = without_credentials(reason) or self.title
+        super().__init__(self.reason)
 
     @property
     def code(self) -> str:

@@ -29,6 +29,8 @@ class Policy(Model):
     default_model: str | None = None
     provider: dict[str, Any] = Field(default_factory=dict)
     """The agents' settings of model providers; keys are only named in them."""
+    repository_config: bool = False
+    """Whether agents obey configuration that comes with a repository, which may run code of its."""
     active_sessions: int = 10
     queued_messages: int = 50
     clone_depth: int = 1

@@ -110,7 +110,8 @@ EnvVars = Annotated[
         max_length=50,
         description=f"Names of at most {_KEY_CHARACTERS} characters, values of at most "
         f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
-        "Kept as they are sent: no place for secrets.",
+        "Kept as they are sent: no place for secrets. What is a secret by name or shape is "
+        "redacted from all output.",
     ),
     AfterValidator(_env_size),
 ]

@@ -1,5 +1,6 @@
 """`python -m headstart_runner.snapshots.worktree save|load SPEC`: the answer is a JSON line."""
 
+import ctypes
 import json
 import sys
 from typing import IO, Any, cast
@@ -7,6 +8,8 @@ from typing import IO, Any, cast
 from headstart_runner.snapshots.worktree.load import load
 from headstart_runner.snapshots.worktree.plumbing import Problem
 from headstart_runner.snapshots.worktree.save import save
+
+_PR_SET_DUMPABLE = 4
 
 
 class _Counted:
@@ -18,6 +21,11 @@ class _Counted:
     def write(self, data: bytes) -> int:
         self.bytes += len(data)
         return sys.stdout.buffer.write(data)
+
+
+def _keep_to_ourselves() -> None:
+    """Keep other processes of our uid from our memory and our pipes (prctl(2), ptrace(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def main(what: str, spec: dict[str, Any]) -> int:
@@ -37,4 +45,5 @@ def main(what: str, spec: dict[str, Any]) -> int:
 
 
 if __name__ == "__main__":
+    _keep_to_ourselves()
     sys.exit(main(sys.argv[1], json.loads(sys.argv[2])))

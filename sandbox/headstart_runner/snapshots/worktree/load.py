@@ -13,6 +13,7 @@ from headstart_runner.snapshots.worktree.plumbing import (
     RAW_ATTRIBUTES,
     Plumbing,
     Problem,
+    is_id,
     is_sound,
     leads_away,
 )
@@ -27,7 +28,7 @@ def load(spec: dict[str, Any]) -> dict[str, Any]:
     git = Plumbing(repository / ".git", repository)
     try:
         with tarfile.open(spec["archive"], mode="r|gz") as archive:
-            meta = _meta(archive)
+            meta = _meta(archive, git)
             attributes = git.git_dir / "info" / "attributes"
             attributes.parent.mkdir(exist_ok=True)
             # The repository's own attributes would change line ends and the like on the way.
@@ -40,12 +41,13 @@ def load(spec: dict[str, Any]) -> dict[str, Any]:
         raise Problem(f"the saved work can't be read: {type(error).__name__}: {error}") from error
     index = meta.get("indexCommit") or meta.get("headCommit")
     # Without -m: what the index knows of sizes is of files that have been written again since.
-    git.run("read-tree", *([index] if index else ["--empty"]))
+    git.run("read-tree", *(["--end-of-options", index] if index else ["--empty"]))
     git.try_run("update-index", "-q", "--refresh")
     return {"headCommit": meta.get("headCommit")}
 
 
-def _meta(archive: tarfile.TarFile) -> dict[str, Any]:
+def _meta(archive: tarfile.TarFile, git: Plumbing) -> dict[str, Any]:
+    """Return the description, whose every value can only be what it is taken for."""
     first = archive.next()
     stream = archive.extractfile(first) if first and first.name == "meta.json" else None
     if stream is None:
@@ -53,6 +55,13 @@ def _meta(archive: tarfile.TarFile) -> dict[str, Any]:
     meta: dict[str, Any] = json.load(stream)
     if meta["format"] > FORMAT:
         raise Problem(f"the work was saved in format {meta['format']}, newer than this sandbox")
+    commits = [meta.get(name) for name in ("headCommit", "branchCommit", "indexCommit")]
+    branch = meta.get("branch")
+    refs = [meta.get("headRef"), branch and f"refs/heads/{branch}"]
+    if not all(is_id(commit) for commit in (*filter(None, commits), *meta["shallow"])):
+        raise ValueError("its commits make no sense")
+    if not all(git.knows_as_branch(ref) for ref in filter(None, refs)):
+        raise ValueError("its branches make no sense")
     return meta
 
 
@@ -80,15 +89,16 @@ def _commits(git: Plumbing, meta: dict[str, Any], bundle: Path) -> None:
     head, ref = meta.get("headCommit"), meta.get("headRef")
     # A detached HEAD moves no branch while the branches are put in place.
     if head:
-        git.run("update-ref", "--no-deref", "HEAD", head)
+        git.run("update-ref", "--no-deref", "--end-of-options", "HEAD", head)
     if meta.get("branch") and meta.get("branchCommit"):
-        git.run("update-ref", f"refs/heads/{meta['branch']}", meta["branchCommit"])
+        branch = f"refs/heads/{meta['branch']}"
+        git.run("update-ref", "--end-of-options", branch, meta["branchCommit"])
     if ref:
         if head:
-            git.run("update-ref", ref, head)
+            git.run("update-ref", "--end-of-options", ref, head)
         else:
-            git.try_run("update-ref", "-d", ref)
-        git.run("symbolic-ref", "HEAD", ref)
+            git.try_run("update-ref", "-d", "--end-of-options", ref)
+        git.run("symbolic-ref", "--end-of-options", "HEAD", ref)
     kept = git.tree(head)
     for path in before:
         if path not in kept:
@@ -107,15 +117,7 @@ def _deepen(git: Plumbing, meta: dict[str, Any]) -> None:
     file = git.git_dir / "shallow"
     known = file.read_text().split() if file.exists() else []
     if added := [commit for commit in meta["shallow"] if commit not in known]:
-        if not all(_is_id(commit) for commit in added):
-            raise ValueError("its history makes no sense")
         file.write_text("".join(f"{commit}\n" for commit in [*known, *added]))
-
-
-def _is_id(text: object) -> bool:
-    return (
-        isinstance(text, str) and len(text) in {40, 64} and not set(text) - set("0123456789abcdef")
-    )
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Any:

@@ -95,11 +95,24 @@ class Plumbing:
         if commit is None:
             return {}
         found = {}
-        for entry in self.names("ls-tree", "-r", "-z", "--full-tree", commit):
+        for entry in self.names("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit):
             about, _, path = entry.partition("\t")
             mode, _, object_id = about.split(" ")
             found[path] = (mode, object_id)
         return found
+
+    def knows_as_branch(self, ref: object) -> bool:
+        """Return whether a value can be the whole name of a branch (git-check-ref-format(1))."""
+        if not isinstance(ref, str) or not ref.startswith("refs/heads/") or "\0" in ref:
+            return False
+        return self.try_run("check-ref-format", ref).returncode == 0
+
+
+def is_id(text: object) -> bool:
+    """Return whether a value can only be the whole id of an object."""
+    return (
+        isinstance(text, str) and len(text) in {40, 64} and not set(text) - set("0123456789abcdef")
+    )
 
 
 def is_sound(path: str) -> bool:

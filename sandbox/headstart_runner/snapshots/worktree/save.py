@@ -53,6 +53,7 @@ def save(spec: dict[str, Any], out: IO[bytes]) -> dict[str, Any]:
     branch_commit = branch and theirs.line(
         "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}"
     )
+    ref = theirs.line("symbolic-ref", "--quiet", "HEAD")
     ours = _directory(Path(spec["temporary"]) / "git", theirs)
     index = _index_commit(ours, head)
     bundle = Path(spec["temporary"]) / "commits.bundle"
@@ -67,7 +68,7 @@ def save(spec: dict[str, Any], out: IO[bytes]) -> dict[str, Any]:
         "format": FORMAT,
         "baseCommit": spec.get("baseCommit"),
         "headCommit": head,
-        "headRef": theirs.line("symbolic-ref", "--quiet", "HEAD"),
+        "headRef": ref if theirs.knows_as_branch(ref) else None,
         "branch": branch,
         "branchCommit": branch_commit,
         "indexCommit": index,

@@ -1,0 +1,129 @@
+"""What is a secret among variables and settings, by its name or by its shape.
+
+By name: a word of it says so (`API_TOKEN`, `dbPassword`), and none says that the value only speaks
+of a secret (`TOKEN_URL`, `MAX_TOKENS`). By shape: a private key, a token of a known kind, a
+password in a URL or in a setting within the value, and what looks drawn by lot. All else is none:
+`billing-api`, `http://localhost:3000` and `/workspace/data` stay readable.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+from urllib.parse import unquote
+
+SHORTEST = 8
+"""Bytes of the shortest secret: shorter ones would take half of every output with them."""
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SECRET_WORDS = {
+    "apikey", "auth", "authorization", "cookie", "cookies", "cred", "creds", "credential",
+    "credentials", "dsn", "jwt", "key", "keys", "pass", "passphrase", "passwd", "password",
+    "passwords", "pat", "pwd", "secret", "secrets", "signature", "token", "tokens",
+}  # fmt: skip
+_SECRET_ENDS = ("apikey", "accesskey", "secretkey", "privatekey", "token", "secret", "password")
+_SPEAKS_OF_ONE = {
+    "algorithm", "count", "dir", "directory", "domain", "enabled", "endpoint", "expiry", "file",
+    "folder", "format", "header", "home", "host", "hostname", "id", "length", "limit", "max", "min",
+    "mode", "name", "num", "path", "port", "prefix", "provider", "region", "scope", "scopes",
+    "size", "timeout", "ttl", "type", "uri", "url", "user", "username", "version",
+}  # fmt: skip
+_IDENTIFIES = {"arn", "checksum", "commit", "digest", "guid", "id", "revision", "sha", "uuid"}
+"""The last words of names whose values look drawn by lot and are no secrets."""
+
+_PLACEHOLDER = re.compile(r"\{(?:env|file):[^{}]*\}|\$\{\w+\}")
+"""What an agent puts a value in the place of."""
+_PLACE = re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?:~|\.{0,2})(?:/[\w.@-]+)+/?")
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
+_KNOWN_KINDS = re.compile(
+    r"\b(?:sk|pk|rk)[-_](?=[\w-]*\d)[\w-]{16,}|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bxox[a-z]-[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bnpm_\w{20,}"
+    r"|\bpypi-[\w-]{20,}|\bhf_\w{16,}|\bSG\.[\w.-]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+)
+_USER_INFO = re.compile(r"://([^/?#\s@:]*)(?::([^/?#\s]*))?@([^/?#\s]*)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*\"?(?=([^\s;,&\"']+))")
+_SCHEME = re.compile(r"\b(?:Basic|Bearer|Token)\s+(\S+)", re.IGNORECASE)
+_RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,}")
+_PLAIN_WORD = re.compile(r"[a-z]+")
+_ARMOUR = re.compile(r"-----[A-Z0-9 ]+-----")
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a variable, header or setting of that name holds a secret."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if words in ([], ["pwd"]) or {words[0], words[-1]} & _SPEAKS_OF_ONE:
+        return False
+    return any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words)
+
+
+def secrets_of(name: str, value: str) -> Iterator[str]:
+    """Yield what must not be shown of a value: the whole, parts of it, or nothing."""
+    if _PLACEHOLDER.fullmatch(value.strip()):
+        return
+    secret = is_secret_name(name) and not _PLACE.fullmatch(value.strip())
+    if secret or _PRIVATE_KEY.search(value):
+        yield value
+    inner = _json(value)
+    if inner is not None:
+        yield from secrets_in(inner, name)
+        return
+    yield from _SCHEME.findall(value) if secret else ()
+    yield from _KNOWN_KINDS.findall(value)
+    for user, password, host in _USER_INFO.findall(value):
+        yield from _of_url(user, password, host)
+    for setting, part in _ASSIGNMENT.findall(value):
+        if is_secret_name(setting) and not _PLACEHOLDER.fullmatch(part) and part[:5] != "-----":
+            yield part
+    words = _WORDS.findall(name)
+    if not words or words[-1].lower() not in _IDENTIFIES:
+        yield from filter(_looks_drawn, _RUN.findall(value))
+
+
+def secrets_in(settings: Any, name: str = "") -> Iterator[str]:
+    """Yield what must not be shown of settings: variables, headers, arguments, however nested."""
+    if isinstance(settings, str):
+        yield from secrets_of(name, settings)
+    elif isinstance(settings, dict):
+        for key, value in settings.items():
+            yield from secrets_in(value, str(key))
+    elif isinstance(settings, list):
+        option = ""
+        for value in settings:
+            yield from secrets_in(value, option or name)
+            option = value.lstrip("-") if isinstance(value, str) and value[:1] == "-" else ""
+
+
+def lines_of(secret: str) -> Iterator[str]:
+    """Yield the lines of a secret of several that are secrets, too: a tool may print one."""
+    lines = [line.strip() for line in secret.splitlines()]
+    if len(lines) > 1:
+        for line in lines:
+            if not _ARMOUR.fullmatch(line) and not _PLAIN_WORD.fullmatch(line):
+                yield line
+
+
+def _of_url(user: str, password: str, host: str) -> Iterator[str]:
+    """Yield the secret of a URL: its password, or the user that stands for one (`git` does not)."""
+    if password or not _PLAIN_WORD.fullmatch(user):
+        secret = password or user
+        yield from {secret, unquote(secret)}
+        if len(secret.encode()) < SHORTEST:
+            yield f"{user}:{password}@{host}" if password else f"{user}@{host}"
+
+
+def _json(value: str) -> Any:
+    """Return the object or array that a value is, None for anything else."""
+    if not value.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _looks_drawn(run: str) -> bool:
+    """Return whether letters, capitals and digits take turns as in nothing that people make up."""
+    kinds = ["a" if c.islower() else "A" if c.isupper() else "1" for c in run if c.isalnum()]
+    turns = sum(one != other for one, other in pairwise(kinds))
+    return kinds.count("1") >= 2 and turns >= len(kinds) / 5 and len(kinds) >= 16

@@ -1,0 +1,139 @@
+"""A runner and its agent as two users, as in the image: what one writes, the other never runs."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_cloud import FakeCloud
+from hostile_kit import nosing, planting
+from image_kit import Container, shared_python
+from object_store import ObjectStore
+from runner_kit import agent_args, clone_args, prompt_args, setup_args
+from work_kit import done, restore_args, snapshot_args, upload_args
+
+from headstart_runner.config import RIGHTS
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def container(cloud: FakeCloud) -> Iterator[Container]:
+    """Return the image's two users and folders, with nothing started yet."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become the image's two users, with setpriv")
+    python = shared_python()
+    if python is None:
+        pytest.skip("no Python of this version can be run by other users")
+    # Other users can't enter what pytest makes.
+    with tempfile.TemporaryDirectory(prefix="headstart-image-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        made = Container(cloud, root, python)
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            made.kill()
+
+
+async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
+    cloud: FakeCloud, container: Container, sample: str, store: ObjectStore
+) -> None:
+    marks = container.root / "marks"
+    marks.mkdir()
+    marks.chmod(0o1777)
+    places = ("..", ".", container.workspace / "home", container.temporary)
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    await done(cloud, "setup", setup_args(planting(container.python, marks, *places)))
+    await done(cloud, "restore", restore_args(store))
+    await done(cloud, "agent", agent_args())
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.turn_ended("trn_1")
+    made = await done(cloud, "snapshot", snapshot_args())
+    await done(cloud, "upload", upload_args(store, made))
+
+    before = await cloud.connected()
+    container.kill()
+    container.start()
+    await cloud.connected_anew(before)
+    await done(cloud, "agent", agent_args(CI="1"), name="2.agent")
+    await done(cloud, "clone", clone_args(sample, upstreamBranch="main"), name="2.clone")
+    await done(cloud, "restore", restore_args(store, made), name="2.restore")
+    status, said = await asyncio.to_thread(container.end)
+
+    assert status == 0, said
+    assert (container.workspace / "certifi.py").stat().st_uid == container.agent_uid
+    assert {mark.stat().st_uid for mark in marks.iterdir()} <= {container.agent_uid}
+
+
+async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
+    cloud: FakeCloud, container: Container, sample: str
+) -> None:
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    places = (container.state, container.site_packages, "/")
+    nosy = nosing(container.python, container.runner_uid, *places)
+    await done(cloud, "setup", setup_args(f"{nosy} > seen.json"))
+
+    seen = json.loads((container.repository / "seen.json").read_text())
+    assert seen["processes"] >= 2, "the runner and the command's own nanny"
+    assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
+
+
+async def test_the_runner_has_the_images_rights_and_what_it_starts_none(
+    cloud: FakeCloud, container: Container, sample: str
+) -> None:
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    await done(cloud, "setup", setup_args("cat /proc/self/status > status"))
+
+    def status(file: Path) -> dict[str, list[str]]:
+        lines = (line.partition(":") for line in file.read_text().splitlines())
+        return {name: value.split() for name, _, value in lines}
+
+    runner = status(Path(f"/proc/{container.pid}/status"))
+    command = status(container.repository / "status")
+    assert runner["Uid"] == [str(container.runner_uid)] * 4
+    assert int(runner["CapEff"][0], 16) == sum(1 << bit for bit in RIGHTS.values())
+    assert command["Uid"] == [str(container.agent_uid)] * 4
+    assert {int(command[f"Cap{kind}"][0], 16) for kind in ("Inh", "Prm", "Eff", "Amb")} == {0}
+
+
+async def test_it_starts_nowhere_where_the_agent_could_change_what_it_imports_or_reads(
+    container: Container,
+) -> None:
+    theirs = container.workspace / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, container.agent_uid, container.agent_uid)
+    inside = theirs / "inside"
+    inside.mkdir()
+    link = container.root / "link"
+    link.symlink_to(inside)
+
+    def said(**how: object) -> str:
+        container.start(**how)  # type: ignore[arg-type]
+        assert container.process is not None
+        _, error = container.process.communicate(timeout=20)
+        assert container.process.returncode == 78, error
+        return error
+
+    blame = f"uid {container.agent_uid}, which runs the agent, may change {container.workspace}"
+    assert f"the working directory is {container.workspace}, and {blame}" in said(
+        cwd=container.workspace
+    )
+    assert "start it with python -I" in said(without="-I")
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "OPENSSL_CONF"):
+        assert f"the variable {name} is {link}" in said(**{name: str(link)})
+    assert f"the home directory is {link}" in said(HOME=str(link))
+    assert f"the home directory is {container.temporary}" in said(HOME=str(container.temporary))
+    state = str(theirs / "new")
+    assert f"the state directory is {state}" in said(HEADSTART_STATE_DIR=state)
+    os.chown(container.site_packages / "headstart.pth", container.agent_uid, -1)
+    assert "a list of places of modules is " in said()
+    os.chown(container.site_packages, -1, container.agent_uid)
+    container.site_packages.chmod(0o775)
+    assert "a place of modules is " in said()
