@@ -8,7 +8,7 @@ each row says it too. Where they differ, a rival was at it, and the set is read 
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from headstart.adapters import rows
 from headstart.domain.change import Change, HotRow, WorkingSet
@@ -126,7 +126,7 @@ def _model(sk: str) -> type[Attempt | Sandbox | Command | Connection]:
     return models[kind]
 
 
-def is_hot(row: object) -> bool:
+def is_hot(row: object) -> TypeGuard[HotRow]:
     """Say whether a row belongs to the working set."""
     return isinstance(row, Attempt | Sandbox | Command | Connection)
 
@@ -147,7 +147,7 @@ def written(change: Change) -> tuple[list[HotRow], dict[str, int]]:
         ]
         hot: list[HotRow] = [row for row in everything if row is not None]
     else:
-        hot = [row for row in change.rows if is_hot(row)]  # type: ignore[misc]
+        hot = [row for row in change.rows if is_hot(row)]
     versions = {**(known or {}), **{hot_sk(row): version for row in hot}}
     for row in change.gone:
         versions.pop(hot_sk(row), None)
