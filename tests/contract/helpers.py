@@ -18,7 +18,15 @@ from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.ids import new_session_id
 from headstart.domain.model import RowModel
 from headstart.domain.policy import Policy
-from headstart.domain.session import Attempt, Cause, Command, Message, Session, SessionConfig, Status
+from headstart.domain.session import (
+    Attempt,
+    Cause,
+    Command,
+    Message,
+    Session,
+    SessionConfig,
+    Status,
+)
 from headstart.usecases.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
