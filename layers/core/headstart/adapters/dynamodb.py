@@ -61,7 +61,8 @@ class DynamoStore:
         """Return what belongs to a session now, as of one moment."""
         for attempt in range(CONFLICT_TRIES):
             try:
-                return layout.working_set(self._table.query(**layout.query(session_id)))
+                items = self._table.query(**layout.query(session_id))
+                return layout.working_set(items, self._leave_out)
             except layout.Torn:
                 backoff(attempt)
             except layout.OldLayout as old:
@@ -194,10 +195,12 @@ class DynamoStore:
             try:
                 found.append((pk, rows.decode(item, model)))
             except RowUnreadable:
-                _log.exception("left out a row of %s", pk)
-        if len(found) < len(items):
-            self._count_unreadable(len(items) - len(found))
+                self._leave_out(pk)
         return found
+
+    def _leave_out(self, pk: str) -> None:
+        _log.exception("left out a row of %s", pk)
+        self._count_unreadable(1)
 
     def _require(self, session_id: str, sk: str) -> rows.Item:
         item = self._table.get(rows.session_pk(session_id), sk)
