@@ -62,7 +62,7 @@ class DynamoStore:
         for attempt in range(CONFLICT_TRIES):
             try:
                 items = self._table.query(**layout.query(session_id))
-                return layout.working_set(items, self._leave_out)
+                return layout.working_set(items, self._leave_out, looks=attempt + 1)
             except layout.Torn:
                 backoff(attempt)
             except layout.OldLayout as old:

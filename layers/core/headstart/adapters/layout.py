@@ -20,6 +20,9 @@ from headstart.domain.session import Attempt, Command, Sandbox, Session
 PREFIX = "SESSION"
 ATTEMPT = f"{PREFIX}#ATTEMPT"
 SANDBOX = f"{PREFIX}#SANDBOX"
+LOOKS = 3
+"""How often a connection that the newest change wrote is looked for, until its time is over."""
+
 LAYOUT = 2
 """How rows lie now. Before, there was no such number, and each kind lay under a name of its own."""
 
@@ -69,12 +72,15 @@ def receipt_of(item: rows.Item) -> Receipt:
     return Receipt(versions if layout == LAYOUT else None)
 
 
-def working_set(items: list[rows.Item], left_out: Callable[[str], None]) -> WorkingSet:
+def working_set(
+    items: list[rows.Item], left_out: Callable[[str], None], looks: int = LOOKS
+) -> WorkingSet:
     """Return the set that a Query found; raises Torn, SessionNotFound, RowUnreadable.
 
-    A connection may be missing, since its row has a time to live. A row that SESSION does not know
-    of, and that is not newer than it, is left over from what has gone. A command or connection of
-    which a newer version wrote what can't be read is told to `left_out`, and stays where it is.
+    A connection may be missing, since its row has a time to live; `looks` is how often it was
+    looked for. A row that SESSION does not know of, and that is not newer than it, is left over
+    from what has gone. A command or connection of which a newer version wrote what can't be read
+    is told to `left_out`, and stays where it is.
     """
     by_sk = {item["sk"]["S"]: item for item in items}
     item = by_sk.pop(PREFIX, None)
@@ -83,7 +89,7 @@ def working_set(items: list[rows.Item], left_out: Callable[[str], None]) -> Work
     session, receipt = rows.decode(item, Session), receipt_of(item)
     if receipt.versions is None:
         raise OldLayout(session)
-    _check_moment(session, by_sk, receipt.versions)
+    _check_moment(session, by_sk, receipt.versions, looks)
     found: dict[str, HotRow] = {}
     for sk in receipt.versions:
         model = _MODELS.get(_kind(sk))
@@ -108,14 +114,18 @@ def working_set(items: list[rows.Item], left_out: Callable[[str], None]) -> Work
     )
 
 
-def _check_moment(session: Session, by_sk: dict[str, rows.Item], versions: dict[str, int]) -> None:
+def _check_moment(
+    session: Session, by_sk: dict[str, rows.Item], versions: dict[str, int], looks: int
+) -> None:
     """Raise Torn unless SESSION and the rows of its set are of one moment."""
     for sk, row in by_sk.items():
         version = int(row["version"]["N"])
         if version > session.version or versions.get(sk, version) != version:
             raise Torn
-    if any(_kind(sk) != "CONNECTION" for sk in versions.keys() - by_sk.keys()):
-        raise Torn
+    for sk in versions.keys() - by_sk.keys():
+        is_late = versions[sk] == session.version and looks < LOOKS
+        if is_late or _kind(sk) != "CONNECTION":
+            raise Torn
 
 
 class OldLayout(Exception):
