@@ -1,4 +1,4 @@
-"""What each read of a session finds of its commands: those that are open, and no others for long."""
+"""What each read of a session finds of its commands: those that are open, and few others."""
 
 from typing import Any
 
