@@ -97,10 +97,10 @@ class PendingInput(Model):
     turn_id: str
     kind: str = Field(description="`permission` or `question`.")
     body: dict[str, Any] = Field(description="The agent's own words.")
-    cut: bool = Field(
+    truncated: bool = Field(
         default=False,
         description="`true` where all that is asked is too much to show: the body has short texts "
-        "then, or is empty. All together have 1 MB, 48 KB in a `session.snapshot`.",
+        "then, or is empty. All together have 512 KB, 48 KB in a `session.snapshot`.",
     )
     created_at: Time
 
@@ -136,7 +136,7 @@ class SessionBase(Model):
 
 
 class SessionView(SessionBase):
-    """A session. What its sandbox says has limits: see `cut` and the steps' texts."""
+    """A session. What its sandbox says has limits: see `truncated` and the steps' texts."""
 
     queue: list[QueuedMessage]
     pending_inputs: list[PendingInput]

@@ -8,9 +8,9 @@ from unittest.mock import patch
 
 from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
-from headstart.domain.change import Work
-from headstart.domain.session import Input, Session, Status, Turn
+from headstart.domain.session import Input, Status, Turn
 from headstart.domain.steps import StepName
+from headstart.usecases.commit import read
 from headstart.usecases.prepare import StepTask, run_step
 from headstart_docs.in_process import Answer, Api
 
@@ -105,19 +105,20 @@ class _Story:
     def _ask(self, session_id: str) -> str:
         """Let a turn be active and its agent ask for a permission."""
         self._chance.seed("ask")
-        ports, now = self._ports, self._clock()
-        session: Session = ports.store.session(session_id)
-        turn = Turn(turn_id=ids.new_id("turn"), message_id="msg", message_number=1, claimed_at=now)
-        session.status, session.active_turn = Status.RUNNING, turn
+        change = read(self._ports, session_id)
+        session = change.session
+        session.status = Status.RUNNING
+        session.active_turn = turn = Turn(
+            turn_id=ids.new_id("turn"), message_id="msg", message_number=1, claimed_at=change.now
+        )
         asked = Input(
             request_id=ids.new_id("per"),
             turn_id=turn.turn_id,
             kind="permission",
             body={"title": "Run npm test"},
-            created_at=now,
+            created_at=change.now,
         )
         session.pending_inputs = [asked.request_id]
-        work = Work(session, now)
-        work.save(asked)
-        ports.store.commit(work, ports.policy.active_sessions)
+        change.save(asked)
+        self._ports.store.commit(change)
         return asked.request_id

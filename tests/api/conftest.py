@@ -4,7 +4,7 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.adapters.memory_store import MemoryStore
-from headstart.domain.change import Work
+from headstart.domain.change import Change
 from headstart.usecases import retry
 from headstart_docs.in_process import Api
 
@@ -12,11 +12,11 @@ from headstart_docs.in_process import Api
 class WritingStore(MemoryStore):
     """The store in memory, but whatever could not be written as JSON fails here too."""
 
-    def _write(self, work: Work) -> None:
-        for row in [work.session, *work.rows, *work.persisted_events]:
+    def _write(self, change: Change) -> None:
+        for row in [change.session, *change.rows, *change.closed, *change.persisted_events]:
             written = row.model_dump_json(by_alias=True, exclude_none=True)
             type(row).model_validate_json(written)
-        super()._write(work)
+        super()._write(change)
 
 
 def new_ports() -> MemoryPorts:

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from headstart.adapters.memory import MemoryMachine, MemoryPorts
-from headstart.domain.change import Work
 from headstart.domain.session import Input, Status
+from headstart.usecases.commit import read
 from headstart_docs.in_process import Answer, Api, find
 from tests.api.conftest import WritingStore, new_ports
 from tests.unit.test_calls import REACHED
@@ -67,14 +67,13 @@ def _reached(status: Status) -> tuple[MemoryPorts, str]:
     ports = new_ports()
     session_id = REACHED[status](ports)
     if status is Status.RUNNING:
-        session = ports.store.session(session_id)
-        session.pending_inputs = [REQUEST_ID]
-        work = Work(session, ports.clock())
+        change = read(ports, session_id)
+        change.session.pending_inputs = [REQUEST_ID]
         asked = Input(
-            request_id=REQUEST_ID, turn_id="turn", kind="permission", body={}, created_at=work.now
+            request_id=REQUEST_ID, turn_id="turn", kind="permission", body={}, created_at=change.now
         )
-        work.save(asked)
-        ports.store.commit(work, 10)
+        change.save(asked)
+        ports.store.commit(change)
     return ports, session_id
 
 

@@ -157,8 +157,6 @@ TEXTS: dict[str, dict[str, Any]] = {
     "server": {"mcpServers": {"TEXT": {}}},
     "system prompt": {"appendSystemPrompt": "TEXT"},
     "callback": {"callbackTarget": {"url": "https://a.com/TEXT"}},
-    "header": {"callbackTarget": {"url": "https://a.com", "headers": {"A": "TEXT"}}},
-    "header's name": {"callbackTarget": {"url": "https://a.com", "headers": {"TEXT": "a"}}},
 }
 
 
@@ -361,7 +359,8 @@ def broken(ports: MemoryPorts, error: Exception) -> Iterator[None]:
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ports.store, "session", fail)
+        for read in ("session", "load"):
+            patch.setattr(ports.store, read, fail)
         yield
 
 

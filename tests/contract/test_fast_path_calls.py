@@ -65,8 +65,8 @@ def test_success_is_one_transaction_and_one_start(cloud: Cloud) -> None:
     sort_keys = [(i.get("Put") or i["Update"]) for i in items]
     assert [k.get("Item", k.get("Key"))["sk"]["S"] for k in sort_keys] == [
         "SESSION",
+        "SESSION#ATTEMPT",
         "CONFIG",
-        "ATTEMPT#0001",
         "MESSAGE#000001",
         "EVENTS#000000000002",
         "KEY#key-1",

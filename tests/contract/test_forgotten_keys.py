@@ -11,7 +11,7 @@ from headstart.domain.requests import CreateSession
 from headstart.usecases.create import create_session
 from headstart.usecases.delete import delete_session
 from headstart.usecases.ports import Store
-from tests.contract.test_store import NOW, QUOTA, key_of, new_ticket, new_work
+from tests.contract.helpers import NOW, key_of, new_change, new_ticket, used
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
 
@@ -74,12 +74,12 @@ def test_of_two_repeats_after_a_deletion_one_creates(
 
 
 def test_a_key_is_forgotten_only_where_it_stands_for_that_session(store: Store) -> None:
-    first, second = new_work(), new_work()
+    first, second = new_change(), new_change()
     first.key = key_of(first, NOW + timedelta(hours=24))
-    store.create(first, new_ticket(first.session.session_id), QUOTA)
+    store.create(first, new_ticket(first.session.session_id))
     store.forget_key("alice", key_of(second, NOW))
     store.forget_key("bob", first.key)
-    assert store.key("alice", "k", NOW) == first.key
+    assert used(store) == first.key
     store.forget_key("alice", first.key)
     store.forget_key("alice", first.key)
-    assert store.key("alice", "k", NOW) is None
+    assert used(store) is None

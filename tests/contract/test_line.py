@@ -4,34 +4,34 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from headstart.domain.change import QuotaChange, Work
+from headstart.domain.change import Change, QuotaChange
 from headstart.domain.errors import QuotaExceeded
 from headstart.domain.session import Status
 from headstart.usecases.ports import Store
-from tests.contract.test_store import NOW, QUOTA, created, new_ticket, new_work
+from tests.contract.helpers import NOW, QUOTA, created, new_change, new_ticket, read
 
 
-def changed(store: Store, session_id: str) -> Work:
+def changed(store: Store, session_id: str, quota: int = QUOTA) -> Change:
     """Return a change of a session, to be completed and committed."""
-    work = Work(store.session(session_id), NOW)
-    work.session.title += "."
-    return work
+    change = read(store, session_id, quota=quota)
+    change.session.title += "."
+    return change
 
 
 def in_line(store: Store, session_id: str, since: datetime) -> None:
     """Let a session leave its place and wait for one."""
-    work = changed(store, session_id)
-    work.session.waiting_since, work.session.in_line = since, True
-    work.quota = QuotaChange.LEAVE
-    store.commit(work, QUOTA)
+    change = changed(store, session_id)
+    change.session.waiting_since, change.session.in_line = since, True
+    change.quota = QuotaChange.LEAVE
+    store.commit(change)
 
 
 def out_of_line(store: Store, session_id: str, quota: int = QUOTA) -> None:
     """Give a waiting session a place."""
-    work = changed(store, session_id)
-    work.session.waiting_since, work.session.in_line = None, False
-    work.quota = QuotaChange.JOIN
-    store.commit(work, quota)
+    change = changed(store, session_id, quota)
+    change.session.waiting_since, change.session.in_line = None, False
+    change.quota = QuotaChange.JOIN
+    store.commit(change)
 
 
 def waiting(store: Store, owner: str = "alice") -> list[str]:
@@ -57,10 +57,10 @@ def test_who_waits_leaves_the_line_with_whatever_ends_the_waiting(store: Store) 
     failing, deleted = created(store), created(store)
     for session_id, status in ((failing, Status.FAILED), (deleted, Status.DELETING)):
         in_line(store, session_id, NOW)
-        work = changed(store, session_id)
-        work.session.move_to(status, NOW)
-        work.quota = QuotaChange.LEAVE
-        store.commit(work, QUOTA)
+        change = changed(store, session_id)
+        change.session.move_to(status, NOW)
+        change.quota = QuotaChange.LEAVE
+        store.commit(change)
     assert waiting(store) == []
     created(store)
 
@@ -69,25 +69,25 @@ def test_while_somebody_waits_a_place_is_for_those_in_line_and_for_who_has_one(
     store: Store,
 ) -> None:
     has_one, waits, newcomer = (created(store) for _ in range(3))
-    work = changed(store, newcomer)
-    work.quota = QuotaChange.LEAVE
-    store.commit(work, QUOTA)
+    change = changed(store, newcomer)
+    change.quota = QuotaChange.LEAVE
+    store.commit(change)
     in_line(store, waits, NOW)
     with pytest.raises(QuotaExceeded):
         created(store)
     back = changed(store, newcomer)
     back.quota = QuotaChange.JOIN
     with pytest.raises(QuotaExceeded):
-        store.commit(back, QUOTA)
-    again = changed(store, has_one)
+        store.commit(back)
+    again = changed(store, has_one, quota=1)
     again.quota = QuotaChange.JOIN
-    store.commit(again, quota=1)
+    store.commit(again)
     with pytest.raises(QuotaExceeded):
         out_of_line(store, waits, quota=1)
     out_of_line(store, waits)
     back = changed(store, newcomer)
     back.quota = QuotaChange.JOIN
-    store.commit(back, QUOTA)
+    store.commit(back)
     assert store.places("alice") == {has_one, waits, newcomer}
 
 
@@ -98,14 +98,15 @@ def test_a_session_may_be_created_waiting_up_to_the_lines_length(
         monkeypatch.setattr(f"headstart.adapters.{module}.LINE_LENGTH", 2)
     ids = []
     for number in range(3):
-        work = new_work()
-        work.quota = None
-        work.session.waiting_since, work.session.in_line = NOW + timedelta(seconds=number), True
-        ids.append(work.session.session_id)
+        change = new_change()
+        change.quota = None
+        change.session.waiting_since = NOW + timedelta(seconds=number)
+        change.session.in_line = True
+        ids.append(change.session.session_id)
         if number < 2:
-            assert store.create(work, new_ticket(ids[-1]), QUOTA) is None
+            assert store.create(change, new_ticket(ids[-1])) is None
     with pytest.raises(QuotaExceeded, match="wait"):
-        store.create(work, new_ticket(ids[-1]), QUOTA)
+        store.create(change, new_ticket(ids[-1]))
     assert waiting(store) == ids[:2]
     assert store.places("alice") == set()
 

@@ -4,12 +4,11 @@ from typing import Any
 
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Input
 from headstart.usecases.create import create_session
 from headstart.usecases.read import get_session, list_sessions
-from tests.contract.test_store import NOW
+from tests.contract.helpers import NOW, read
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
 
@@ -40,13 +39,13 @@ def test_all_that_is_asked_is_one_call(dynamodb: Any) -> None:
     store: Any = DynamoStore(dynamodb, "headstart")
     ports = MemoryPorts(store=store)
     session_id = create_session(ports, "alice", REQUEST, None)["sessionId"]
-    work = Work(store.session(session_id), NOW)
+    change = read(store, session_id)
     names = [f"r{number}" for number in (2, 0, 1)]
     for name in names:
         asked = Input(request_id=name, turn_id="t", kind="question", body={}, created_at=NOW)
-        work.save(asked)
-    work.session.pending_inputs = [*names, "gone"]
-    store.commit(work, 10)
+        change.save(asked)
+    change.session.pending_inputs = [*names, "gone"]
+    store.commit(change)
     made = seen(dynamodb)
     view = get_session(ports, "alice", session_id)
     assert made.count("BatchGetItem") == 1

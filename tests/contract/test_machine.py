@@ -202,7 +202,8 @@ def test_the_machine_takes_a_session_to_running(whole: Callable[[Answers], Whole
     assert ports.store.session(session_id).status is Status.RUNNING
     done = [step.name.value for step in STEPS[1:-1] if step.name is not StepName.SETUP]
     assert ports.runner.kinds == [*done, "prompt"]
-    assert ports.store.message(session_id, 1).status is MessageStatus.DELIVERED
+    [message] = ports.store.messages(session_id)
+    assert message.status is MessageStatus.DELIVERED
 
 
 def test_the_machine_catches_a_failure_by_name(whole: Callable[[Answers], Whole]) -> None:

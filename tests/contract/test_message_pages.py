@@ -5,11 +5,10 @@ import json
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
 from headstart.domain.session import Message, MessageStatus
 from headstart.usecases.ports import Store
 from headstart.usecases.read import PAGE_LIMIT, list_messages
-from tests.contract.test_store import NOW, QUOTA, created
+from tests.contract.helpers import NOW, created, read
 
 LAMBDA_ANSWER = 6 * 1024 * 1024
 """What a function may answer ("Lambda quotas", AWS Lambda Developer Guide)."""
@@ -18,9 +17,9 @@ LAMBDA_ANSWER = 6 * 1024 * 1024
 def with_messages(store: Store, count: int, text: str) -> str:
     session_id = created(store)
     for start in range(1, count + 1, 10):
-        work = Work(store.session(session_id), NOW)
+        change = read(store, session_id)
         for number in range(start, min(start + 10, count + 1)):
-            work.save(
+            change.save(
                 Message(
                     message_id=f"msg_{number}",
                     number=number,
@@ -29,8 +28,8 @@ def with_messages(store: Store, count: int, text: str) -> str:
                     created_at=NOW,
                 )
             )
-        work.session.message_count = count
-        store.commit(work, QUOTA)
+        change.session.message_count = count
+        store.commit(change)
     return session_id
 
 

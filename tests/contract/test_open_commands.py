@@ -1,21 +1,17 @@
-"""What heartbeats and hellos read of a session's commands: those that are open, and no others."""
+"""What each read of a session finds of its commands: those that are open, and few others."""
 
-import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
-from headstart.domain.requests import SendMessage
-from headstart.domain.session import Command
+from headstart.domain.requests import AnswerInput, SendMessage
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
+from headstart.usecases.delete import delete_session
 from headstart.usecases.sandbox import sandbox_stopped
-from headstart.usecases.talk import send_message
-from tests.contract.test_store import NOW, QUOTA
-from tests.contract.test_store import created as created_in
+from headstart.usecases.talk import answer_input, send_message
+from tests.contract.helpers import LookedAt
 from tests.unit.helpers import Runner, begin, created, running, turn_ended
 
 SAVED = {"bytes": 7, "sha256": "hash"}
@@ -23,18 +19,8 @@ SAVED = {"bytes": 7, "sha256": "hash"}
 
 @pytest.fixture
 def ports(dynamodb: Any) -> MemoryPorts:
-    store: Any = DynamoStore(dynamodb, "headstart")
+    store: Any = LookedAt(dynamodb, "headstart")
     return MemoryPorts(store=store)
-
-
-def items(client: Any, session_id: str, prefix: str) -> list[dict[str, Any]]:
-    """Return the rows of a kind as they are in the table."""
-    found = client.query(
-        TableName="headstart",
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-        ExpressionAttributeValues={":pk": {"S": f"SESSION#{session_id}"}, ":sk": {"S": prefix}},
-    )["Items"]
-    return list(found)
 
 
 def saved(ports: MemoryPorts, runner: Runner) -> None:
@@ -51,7 +37,24 @@ def commanded(runner: Runner, kind: str) -> str:
     return str([frame for frame in runner.frames() if frame.get("kind") == kind][-1]["id"])
 
 
-def test_answered_commands_are_read_by_no_heartbeat(ports: MemoryPorts, dynamodb: Any) -> None:
+def kinds(ports: MemoryPorts, session_id: str) -> list[str]:
+    """Return the kinds of the commands that were read, the oldest first."""
+    known = ports.store.load(session_id).commands.values()
+    return [row.kind.value for row in sorted(known, key=lambda row: row.created_at)]
+
+
+def rows_of_commands(client: Any, session_id: str) -> list[str]:
+    """Return the sort keys of all commands that are in the table."""
+    pk = {":pk": {"S": f"SESSION#{session_id}"}}
+    found = client.query(
+        TableName="headstart", KeyConditionExpression="pk = :pk", ExpressionAttributeValues=pk
+    )["Items"]
+    return [item["sk"]["S"] for item in found if "COMMAND" in item["sk"]["S"]]
+
+
+def test_an_answered_command_is_read_until_its_answer_was_acknowledged_and_no_longer(
+    ports: MemoryPorts, dynamodb: Any
+) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     for _ in range(3):
@@ -59,25 +62,18 @@ def test_answered_commands_are_read_by_no_heartbeat(ports: MemoryPorts, dynamodb
         saved(ports, runner)
         send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
         runner.complete(commanded(runner, "prompt"), agentMessageId="m")
-    assert items(dynamodb, session_id, "COMMAND#") == []
-    assert len(items(dynamodb, session_id, "ANSWERED#")) == 5 + 4 + 2 * 3
+    assert kinds(ports, session_id) == ["prompt"]
     send_message(ports, "alice", session_id, SendMessage(prompt="last"), None)
     runner.report(turn_ended(ports, session_id))
-    open_ids = {row.command_id for row in ports.store.open_commands(session_id)}
-    assert open_ids == {commanded(runner, "snapshot"), commanded(runner, "prompt")}
+    known = ports.store.load(session_id).commands
+    assert set(known) == {commanded(runner, "snapshot"), commanded(runner, "prompt")}
+    assert len(rows_of_commands(dynamodb, session_id)) == 2
 
 
-def test_an_answered_command_is_forgotten_by_the_table(ports: MemoryPorts, dynamodb: Any) -> None:
-    session_id = created(ports)
-    running(ports, session_id)
-    week = int((ports.clock() + timedelta(days=7)).timestamp())
-    rows = items(dynamodb, session_id, "ANSWERED#")
-    assert {int(row["expires"]["N"]) for row in rows} == {week}
-
-
-def test_what_nobody_answers_any_more_is_open_no_longer_with_the_next_sandbox(
-    ports: MemoryPorts,
+def test_what_nobody_answers_any_more_is_gone_with_the_next_attempt(
+    ports: MemoryPorts, dynamodb: Any
 ) -> None:
+    """But for the upload: while it is open, a deletion waits for who may still be sending."""
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
@@ -86,24 +82,31 @@ def test_what_nobody_answers_any_more_is_open_no_longer_with_the_next_sandbox(
     runner.complete(commanded(runner, "prompt"), agentMessageId="m")
     runner.report(turn_ended(ports, session_id))
     sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
-    left = sorted(row.kind for row in ports.store.open_commands(session_id))
-    assert left == ["snapshot", "upload"]
+    assert kinds(ports, session_id) == ["upload", "snapshot"]
     send_message(ports, "alice", session_id, SendMessage(prompt="again"), None)
+    assert kinds(ports, session_id) == ["upload"]
     begin(ports, session_id, StepName.SANDBOX, attempt=2)
-    [upload] = ports.store.open_commands(session_id)
-    assert upload.kind == "upload"
+    second = Runner(ports, session_id, connection_id="r2", process="p2")
+    second.connect()
+    second.hello()
+    assert [frame["type"] for frame in second.frames()] == ["welcome"]
+    assert len(rows_of_commands(dynamodb, session_id)) == 1
+    delete_session(ports, "alice", session_id)
+    assert ports.store.session(session_id).status is Status.DELETING
 
 
-def test_one_that_an_earlier_version_left_in_its_place_is_not_open(dynamodb: Any) -> None:
-    store = DynamoStore(dynamodb, "headstart")
-    session_id = created_in(store)
-    work = Work(store.session(session_id), NOW)
-    work.save(Command(command_id="1.disk.1", kind="disk", attempt_number=1, created_at=NOW))
-    store.commit(work, QUOTA)
-    [item] = items(dynamodb, session_id, "COMMAND#")
-    data = json.loads(item["data"]["S"]) | {"answered": True}
-    dynamodb.put_item(TableName="headstart", Item={**item, "data": {"S": json.dumps(data)}})
-    assert store.open_commands(session_id) == []
-    found = store.command(session_id, "1.disk.1")
-    assert found
-    assert found.answered
+def test_however_often_somebody_answers_the_session_can_be_written(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    asked = {"turnId": turn.turn_id, "requestId": "r", "kind": "permission", "body": {}}
+    runner.report({"type": "input.requested", **asked})
+    for reply in ("once", "reject") * 60:
+        answer_input(ports, "alice", session_id, "r", AnswerInput(reply=reply))
+    assert kinds(ports, session_id) == ["input"]
+    sent = [frame for frame in runner.frames() if frame.get("kind") == "input"]
+    assert {frame["args"]["answer"]["reply"] for frame in sent} == {"once"}
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
+    send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
+    assert ports.store.session(session_id).attempt_number == 2

@@ -1,188 +1,190 @@
 """What every Store promises."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from headstart.domain import events
-from headstart.domain.change import IdempotencyKey, QuotaChange, Work
-from headstart.domain.connections import Connection, Role, Ticket
+from headstart.domain.change import (
+    CONFIG,
+    SNAPSHOT,
+    QuotaChange,
+    RowKey,
+    input_key,
+    message_key,
+    output_key,
+)
 from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
-from headstart.domain.ids import new_session_id
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.session import (
     Attempt,
     AttemptStatus,
     Cause,
-    Command,
+    Input,
     Message,
     MessageStatus,
     Output,
     Sandbox,
     SandboxStatus,
-    Session,
-    SessionConfig,
-    Status,
+    Snapshot,
 )
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Store
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-QUOTA = 3
-
-
-def new_work(owner: str = "alice", now: datetime = NOW) -> Work:
-    session_id = new_session_id(now)
-    session = Session(
-        session_id=session_id,
-        owner=owner,
-        status=Status.PREPARING,
-        title="A title",
-        created_at=now,
-        updated_at=now,
-        git_url="https://github.com/org/name.git",
-        branch=f"session/{session_id}",
-        agent="demo",
-        mode="code",
-        due_at=now + timedelta(seconds=30),
-    )
-    work = Work(session, now)
-    work.quota = QuotaChange.JOIN
-    work.save(SessionConfig(env_vars={"A": "", "B": "ü"}, mcp_servers={"x": {"ratio": 0.1}}))
-    work.save(Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now))
-    work.emit(events.SessionPreparing(attempt_number=1, cause=Cause.CREATED))
-    return work
-
-
-def new_ticket(session_id: str, name: str = "t1") -> Ticket:
-    return Ticket(hash=name, session_id=session_id, owner="alice", expires_at=NOW)
-
-
-def created(store: Store, owner: str = "alice", now: datetime = NOW) -> str:
-    work = new_work(owner, now)
-    session_id = work.session.session_id
-    assert store.create(work, new_ticket(session_id), QUOTA) is None
-    return session_id
-
-
-def key_of(work: Work, expires_at: datetime) -> IdempotencyKey:
-    return IdempotencyKey(
-        key="k", body_hash="h", session_id=work.session.session_id, expires_at=expires_at
-    )
+from tests.contract.helpers import (
+    NOW,
+    QUOTA,
+    command,
+    created,
+    key_of,
+    named,
+    new_change,
+    new_ticket,
+    read,
+    used,
+    viewer,
+    write,
+)
 
 
 def test_what_was_written_is_read_back_exactly(store: Store) -> None:
-    work = new_work()
-    session_id = work.session.session_id
-    store.create(work, new_ticket(session_id), QUOTA)
-    assert store.session(session_id) == work.session
-    assert store.config(session_id) == work.rows[0]
-    assert store.attempt(session_id, 1) == work.rows[1]
+    change = new_change()
+    session_id = change.session.session_id
+    store.create(change, new_ticket(session_id))
+    assert store.session(session_id) == change.session
+    found = store.load(session_id)
+    assert (found.session, found.attempt) == (change.session, change.attempt)
+    assert (found.sandbox, found.commands, found.connections) == (None, {}, {})
+    assert named(store, session_id, CONFIG) == change.rows[0]
     assert store.ticket("t1") == new_ticket(session_id)
-    assert store.events_after(session_id, 0, 10) == (work.events, False)
+    assert store.events_after(session_id, 0, 10) == (change.events, False)
+
+
+def sandbox(**more: object) -> Sandbox:
+    known = {"attempt_number": 1, "try_number": 1, "status": SandboxStatus.STARTING}
+    return Sandbox.model_validate({**known, "created_at": NOW, **more})
+
+
+def message(number: int) -> Message:
+    return Message(
+        message_id="m", number=number, text="ä\n", status=MessageStatus.QUEUED, created_at=NOW
+    )
 
 
 def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
-    message = Message(
-        message_id="m", number=1, text="ä\n", status=MessageStatus.QUEUED, created_at=NOW
-    )
-    command = Command(
-        command_id="1.disk.1", kind="disk", attempt_number=1, created_at=NOW, output={"f": 0.5}
-    )
-    sandbox = Sandbox(attempt_number=1, try_number=1, status=SandboxStatus.STARTING, created_at=NOW)
+    asked, watches = command(1, output={"f": 0.5}), viewer(session_id)
     output = Output(attempt_number=1, step=StepName.SETUP, text="x" * 70_000)
-    for row in (message, command, sandbox, output):
-        work.save(row)
-    store.commit(work, QUOTA)
-    assert store.message(session_id, 1) == message
-    assert store.messages(session_id) == [message]
+    question = Input(request_id="r/ü", turn_id="t", kind="question", body={}, created_at=NOW)
+    copy = Snapshot(key="k", bytes=1, sha256="s", created_at=NOW)
+    write(store, session_id, message(1), asked, sandbox(), output, question, copy, watches)
+    assert store.messages(session_id) == [message(1)]
     assert store.messages(session_id, after=1) == []
-    assert store.command(session_id, "1.disk.1") == command
-    assert store.commands(session_id, "1.") == [command]
-    assert store.commands(session_id, "2.") == []
-    assert store.sandbox(session_id) == sandbox
-    assert store.output(session_id, 1, "setup") == output
+    found = store.load(session_id)
+    assert found.commands == {"1.disk.1": asked}
+    assert found.connections == {"c=/+1": watches}
+    assert found.sandbox == sandbox()
+    names = [message_key(1), output_key(1, "setup"), input_key("r/ü"), SNAPSHOT]
+    rows = store.named(session_id, [*names, message_key(2), names[0]])
+    assert rows == {
+        **dict(zip(names, [message(1), output, question, copy], strict=True)),
+        message_key(2): None,
+    }
+    assert store.named(session_id, []) == {}
 
 
-def test_a_command_with_its_answer_leaves_the_open_ones(store: Store) -> None:
+def test_what_is_forgotten_leaves_the_set_and_what_stays_is_as_it_was(store: Store) -> None:
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
-    first, second = (
-        Command(
-            command_id=f"1.disk.{number}",
-            kind="disk",
-            attempt_number=1,
-            created_at=NOW + timedelta(seconds=number),
-        )
-        for number in (1, 2)
-    )
-    for row in (second, first):
-        work.save(row)
-    store.commit(work, QUOTA)
-    assert store.open_commands(session_id) == [first, second]
-    work = Work(store.session(session_id), NOW)
-    first.answered = True
-    work.save(first)
-    store.commit(work, QUOTA)
-    assert store.open_commands(session_id) == [second]
-    assert store.commands(session_id, "1.disk.") == [first, second]
-    assert store.command(session_id, "1.disk.1") == first
-    assert store.command(session_id, "1.disk.2") == second
-    assert store.command(session_id, "1.disk.3") is None
+    watches, other = viewer(session_id), viewer(session_id, "c2")
+    write(store, session_id, command(1), command(2), watches, other)
+    change = read(store, session_id)
+    change.forget(change.commands["1.disk.1"])
+    change.forget(change.connections["c2"])
+    answered = change.commands["1.disk.2"]
+    answered.answered = True
+    change.save(answered)
+    store.commit(change)
+    found = store.load(session_id)
+    assert found.commands == {"1.disk.2": command(2, answered=True)}
+    assert found.connections == {"c=/+1": watches}
+
+
+def test_what_was_not_saved_was_not_written(store: Store) -> None:
+    session_id = created(store)
+    write(store, session_id, sandbox(), command(1), viewer(session_id))
+    before = store.load(session_id)
+    change = read(store, session_id)
+    change.attempt.cloned_bytes = 7
+    assert change.sandbox
+    change.sandbox.task_arn = "task"
+    change.commands["1.disk.1"].answered = True
+    change.connections["c=/+1"].is_open = True
+    change.session.title = "written, without a word"
+    store.commit(change)
+    after = store.load(session_id)
+    assert after.session.title == change.session.title
+    assert (after.attempt, after.sandbox) == (before.attempt, before.sandbox)
+    assert (after.commands, after.connections) == (before.commands, before.connections)
+
+
+def test_the_next_attempt_takes_the_place_of_the_one_before_which_is_kept(store: Store) -> None:
+    session_id = created(store)
+    write(store, session_id, command(1), sandbox())
+    change = read(store, session_id)
+    change.attempt.status = AttemptStatus.FAILED
+    change.session.attempt_number = 2
+    second = Attempt(number=2, cause=Cause.RETRY, started_at=NOW, progress_at=NOW)
+    change.begin(second)
+    store.commit(change)
+    found = store.load(session_id)
+    assert found.attempt == second
+    assert (found.sandbox, found.commands) == (sandbox(), {"1.disk.1": command(1)})
+    first = named(store, session_id, RowKey(Attempt, (1,)))
+    assert (first.number, first.status) == (1, AttemptStatus.FAILED)
+    assert store.attempts([store.session(session_id)]) == {session_id: second}
 
 
 def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None:
     session_id = created(store)
-    first, second = (Work(store.session(session_id), NOW) for _ in range(2))
+    first, second = (read(store, session_id) for _ in range(2))
     first.session.title = "first"
     second.emit(events.SessionAsleep(reason="second"))
-    store.commit(first, QUOTA)
+    second.save(sandbox())
+    store.commit(first)
     with pytest.raises(Conflict):
-        store.commit(second, QUOTA)
+        store.commit(second)
     assert store.session(session_id).title == "first"
+    assert store.load(session_id).sandbox is None
     assert len(store.events_after(session_id, 0, 10)[0]) == 1
 
 
 def test_one_row_as_two_objects_is_refused_and_neither_is_written(store: Store) -> None:
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
+    change = read(store, session_id)
     for status in (AttemptStatus.FAILED, AttemptStatus.COMPLETED):
-        attempt = store.attempt(session_id, 1)
-        attempt.status = status
-        work.save(attempt)
+        change.save(change.attempt.model_copy(update={"status": status}))
     with pytest.raises(ChangeRefused):
-        store.commit(work, QUOTA)
-    assert store.attempt(session_id, 1).status is AttemptStatus.RUNNING
+        store.commit(change)
+    change = read(store, session_id)
+    change.save(message(1))
+    change.save(message(1))
+    with pytest.raises(ChangeRefused):
+        store.commit(change)
+    assert store.load(session_id).attempt.status is AttemptStatus.RUNNING
+    assert store.messages(session_id) == []
 
 
 def test_a_change_of_a_session_that_is_gone_is_refused(store: Store) -> None:
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
+    change = read(store, session_id)
     while not store.purge(session_id, 100):
         pass
-    work.emit(events.SessionAsleep(reason="late"))
+    change.emit(events.SessionAsleep(reason="late"))
     with pytest.raises(SessionNotFound):
-        store.commit(work, QUOTA)
-    with pytest.raises(SessionNotFound):
-        store.session(session_id)
+        store.commit(change)
+    for look in (store.session, store.load):
+        with pytest.raises(SessionNotFound):
+            look(session_id)
     assert store.events_after(session_id, 0, 10) == ([], False)
-
-
-def test_purging_goes_in_slices_and_the_session_goes_last(store: Store) -> None:
-    session_id = created(store)
-    work = Work(store.session(session_id), NOW)
-    for number in range(5):
-        work.save(
-            Command(command_id=f"1.disk.{number}", kind="disk", attempt_number=1, created_at=NOW)
-        )
-    store.commit(work, QUOTA)
-    assert not store.purge(session_id, 2)
-    assert store.session(session_id)
-    while not store.purge(session_id, 2):
-        assert store.session(session_id)
-    assert store.commands(session_id) == []
 
 
 def test_the_quota_counts_who_joins_and_leaves(store: Store) -> None:
@@ -190,16 +192,16 @@ def test_the_quota_counts_who_joins_and_leaves(store: Store) -> None:
     with pytest.raises(QuotaExceeded):
         created(store)
     created(store, owner="bob")
-    leaving = Work(store.session(ids[0]), NOW)
+    leaving = read(store, ids[0])
     leaving.quota = QuotaChange.LEAVE
     leaving.session.title = "left"
-    store.commit(leaving, QUOTA)
+    store.commit(leaving)
     created(store)
-    back = Work(store.session(ids[0]), NOW)
+    back = read(store, ids[0])
     back.quota = QuotaChange.JOIN
     back.session.title = "back"
     with pytest.raises(QuotaExceeded):
-        store.commit(back, QUOTA)
+        store.commit(back)
     assert store.session(ids[0]).title == "left"
 
 
@@ -213,46 +215,57 @@ def test_places_are_listed_and_can_be_freed(store: Store) -> None:
 
 
 def test_a_used_key_is_returned_and_nothing_is_written(store: Store) -> None:
-    first = new_work()
+    first = new_change()
     first.key = key_of(first, NOW + timedelta(hours=24))
-    store.create(first, new_ticket(first.session.session_id), QUOTA)
-    second = new_work()
+    store.create(first, new_ticket(first.session.session_id))
+    second = new_change()
     second.key = key_of(second, NOW + timedelta(hours=24))
-    used = store.create(second, new_ticket(second.session.session_id, "t2"), QUOTA)
-    assert used == first.key
-    assert store.key("alice", "k", NOW) == first.key
+    found = store.create(second, new_ticket(second.session.session_id, "t2"))
+    assert found == used(store) == first.key
+    assert used(store, owner="bob") is used(store, key="other") is None
     assert store.ticket("t2") is None
     with pytest.raises(SessionNotFound):
         store.session(second.session.session_id)
 
 
 def test_a_used_key_wins_over_a_full_quota(store: Store) -> None:
-    first = new_work()
+    first, second = new_change(quota=1), new_change(quota=1)
     first.key = key_of(first, NOW + timedelta(hours=24))
-    store.create(first, new_ticket(first.session.session_id), 1)
-    second = new_work()
+    store.create(first, new_ticket(first.session.session_id))
     second.key = key_of(second, NOW + timedelta(hours=24))
-    assert store.create(second, new_ticket("x", "t2"), 1) == first.key
+    assert store.create(second, new_ticket("x", "t2")) == first.key
 
 
 def test_an_expired_key_is_as_good_as_none(store: Store) -> None:
-    first = new_work()
+    first = new_change()
     first.key = key_of(first, NOW + timedelta(hours=24))
-    store.create(first, new_ticket(first.session.session_id), QUOTA)
+    store.create(first, new_ticket(first.session.session_id))
     later = NOW + timedelta(hours=25)
-    second = new_work(now=later)
+    second = new_change(now=later)
     second.key = key_of(second, later + timedelta(hours=24))
-    assert store.key("alice", "k", later) is None
-    assert store.create(second, new_ticket(second.session.session_id), QUOTA) is None
+    assert store.create(second, new_ticket(second.session.session_id)) is None
+    assert used(store) == second.key
+
+
+def test_a_key_that_a_rival_used_meanwhile_is_a_conflict(store: Store) -> None:
+    session_id = created(store)
+    late = read(store, session_id)
+    late.key = key_of(late, NOW + timedelta(hours=24))
+    rival = new_change()
+    rival.key = key_of(rival, NOW + timedelta(hours=24))
+    store.create(rival, new_ticket(rival.session.session_id))
+    with pytest.raises(Conflict):
+        store.commit(late)
+    assert used(store) == rival.key
 
 
 def test_pages_of_events_are_trimmed_ordered_and_complete(store: Store) -> None:
     session_id = created(store)
     for size in (3, 1, 4):
-        work = Work(store.session(session_id), NOW)
+        change = read(store, session_id)
         for index in range(size):
-            work.emit(events.SessionAsleep(reason=str(index)))
-        store.commit(work, QUOTA)
+            change.emit(events.SessionAsleep(reason=str(index)))
+        store.commit(change)
     whole, more = store.events_after(session_id, 0, 100)
     assert [e.event_id for e in whole] == list(range(1, 10))
     assert not more
@@ -270,11 +283,13 @@ def test_an_owners_sessions_come_newest_first_in_pages(store: Store) -> None:
     created(store, owner="bob")
     first, cursor = store.sessions_of("alice", None, 2)
     assert [s.session_id for s in first] == [ids[2], ids[1]]
+    assert set(store.attempts(first)) == {ids[2], ids[1]}
     assert cursor
     rest, cursor = store.sessions_of("alice", cursor, 2)
     assert [s.session_id for s in rest] == [ids[0]]
     assert cursor is None
     assert store.sessions_of("carol", None, 2) == ([], None)
+    assert store.attempts([]) == {}
 
 
 def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:
@@ -285,9 +300,9 @@ def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:
 
     assert due(NOW) == []
     assert due(NOW + timedelta(seconds=30)) == [session_id]
-    work = Work(store.session(session_id), NOW)
-    work.session.due_at = None
-    store.commit(work, QUOTA)
+    change = read(store, session_id)
+    change.session.due_at = None
+    store.commit(change)
     assert due(NOW + timedelta(days=1)) == []
 
 
@@ -297,32 +312,3 @@ def test_durations_are_an_owners_own(store: Store) -> None:
     store.remember_durations("alice", url + "x", {"clone": 2})
     assert store.durations("alice", url) == {"clone": 1}
     assert store.durations("bob", url) == {}
-
-
-def viewer(session_id: str, connection_id: str = "c=/+1") -> Connection:
-    return Connection(
-        connection_id=connection_id,
-        session_id=session_id,
-        role=Role.VIEWER,
-        credential="t1",
-        expires_at=NOW,
-    )
-
-
-def test_a_ticket_opens_one_connection(store: Store) -> None:
-    session_id = created(store)
-    first, second = viewer(session_id), viewer(session_id, "c2")
-    store.put_connection(first)
-    store.put_connection(second)
-    assert [c.is_open for c in store.connections(session_id)] == [False, False]
-    assert store.open_connection(first)
-    assert first.is_open
-    assert store.ticket("t1") is None
-    assert not store.open_connection(second)
-    assert not second.is_open
-    assert store.connection("c=/+1") == first
-    assert store.connection("c2") == second
-    store.remove_connection(first)
-    store.remove_connection(first)
-    assert store.connection("c=/+1") is None
-    assert store.connections(session_id) == [second]

@@ -10,15 +10,14 @@ import pytest
 from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.change import Work
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
 from headstart.domain.requests import CreateSession, SendMessage
-from headstart.domain.session import Command, Message, MessageStatus
+from headstart.domain.session import Message, MessageStatus
 from headstart.usecases import retry
 from headstart.usecases.create import create_session
 from headstart.usecases.ports import Store
 from headstart.usecases.talk import send_message
-from tests.contract.test_store import NOW, QUOTA, created, new_ticket
+from tests.contract.helpers import NOW, command, created, new_ticket, read, write
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
 
@@ -28,15 +27,18 @@ class Rival:
 
     def __init__(self, client: Any) -> None:
         self.left = 0
-        for call in ("PutItem", "UpdateItem", "DeleteItem"):
+        for call in ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"):
             client.meta.events.register(f"before-call.dynamodb.{call}", self._refuse)
 
-    def _refuse(self, **_: Any) -> Any:
+    def _refuse(self, model: Any, **_: Any) -> Any:
         if not self.left:
             return None
         self.left -= 1
-        error = {"Code": "TransactionConflictException", "Message": ""}
-        return SimpleNamespace(status_code=400), {"Error": error}
+        code, reasons = "TransactionConflictException", {}
+        if model.name == "TransactWriteItems":
+            code = "TransactionCanceledException"
+            reasons = {"CancellationReasons": [{"Code": "TransactionConflict"}]}
+        return SimpleNamespace(status_code=400), {"Error": {"Code": code, "Message": ""}, **reasons}
 
 
 class Wire:
@@ -100,23 +102,13 @@ def test_each_change_has_a_token_of_its_own(ports: MemoryPorts, wire: Wire) -> N
     assert len(set(wire.tokens)) == len(wire.tokens) >= 2
 
 
-def command(number: int) -> Command:
-    return Command(command_id=str(number), kind="disk", attempt_number=1, created_at=NOW)
-
-
 def test_a_change_of_more_rows_than_fit_is_refused_for_good(store: Store) -> None:
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
-    for number in range(99):
-        work.save(command(number))
-    store.commit(work, QUOTA)
-    work = Work(store.session(session_id), NOW)
-    for number in range(100):
-        work.save(command(number))
+    write(store, session_id, *map(command, range(99)))
     with pytest.raises(ChangeRefused) as refused:
-        store.commit(work, QUOTA)
+        write(store, session_id, *map(command, range(100)))
     assert not refused.value.retryable
-    assert store.session(session_id).version == work.session.version - 1
+    assert store.session(session_id).version == 1
 
 
 def message(number: int, size: int) -> Message:
@@ -136,11 +128,12 @@ def test_rows_too_large_for_the_table_are_refused_unsent(
     store = DynamoStore(dynamodb, "headstart")
     session_id = created(store)
     wire.tokens.clear()
-    work = Work(store.session(session_id), NOW)
+    change = read(store, session_id)
+    wire.tokens.clear()
     for number, size in enumerate(sizes):
-        work.save(message(number, size))
+        change.save(message(number, size))
     with pytest.raises(ChangeRefused):
-        store.commit(work, QUOTA)
+        store.commit(change)
     assert wire.tokens == []
 
 
@@ -154,28 +147,26 @@ def test_what_the_table_calls_invalid_is_refused_for_good(dynamodb: Any) -> None
         "before-call.dynamodb.TransactWriteItems",
         lambda **_: (SimpleNamespace(status_code=400), error),
     )
-    work = Work(store.session(session_id), NOW)
-    work.save(command(1))
     with pytest.raises(ChangeRefused):
-        store.commit(work, QUOTA)
+        write(store, session_id, command(1))
 
 
 WRITES: dict[str, Callable[[Store, str], object]] = {
     "a ticket": lambda store, session_id: store.put_ticket(new_ticket(session_id, "t2")),
     "a place": lambda store, session_id: store.free_places("alice", {session_id}),
-    "the last row": lambda store, session_id: store.purge(session_id, 100),
+    "the last rows": lambda store, session_id: store.purge(session_id, 100),
 }
 
 
-@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("written", WRITES.values(), ids=WRITES)
 def test_a_write_that_meets_a_transaction_is_tried_again(
-    dynamodb: Any, write: Callable[[Store, str], object]
+    dynamodb: Any, written: Callable[[Store, str], object]
 ) -> None:
     store = DynamoStore(dynamodb, "headstart")
     session_id = created(store)
     rival = Rival(dynamodb)
     rival.left = 3
-    write(store, session_id)
+    written(store, session_id)
     assert rival.left == 0
 
 

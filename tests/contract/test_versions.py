@@ -11,7 +11,16 @@ import pytest
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
-from headstart.domain.change import Row, Work
+from headstart.domain.change import (
+    CONFIG,
+    SNAPSHOT,
+    HotRow,
+    NamedRow,
+    input_key,
+    message_key,
+    output_key,
+)
+from headstart.domain.connections import Connection
 from headstart.domain.errors import RowUnreadable
 from headstart.domain.model import RowModel
 from headstart.domain.session import (
@@ -30,10 +39,10 @@ from headstart.domain.session import (
     Turn,
 )
 from headstart.domain.steps import StepName
-from headstart.usecases.change import publish
 from headstart.usecases.janitor import sweep
+from headstart.usecases.outbox import publish
 from headstart.usecases.read import get_session, list_messages, list_sessions
-from tests.contract.test_store import NOW, QUOTA, created, viewer
+from tests.contract.helpers import NOW, created, named, read, viewer, write
 
 MARK = {"fromTomorrow": {"list": [1, 0.5, None, "ü"]}}
 
@@ -43,7 +52,7 @@ class Kind:
     """A kind of row: one of it, its sort key, and how it is read."""
 
     model: type[RowModel]
-    row: Row | None
+    row: RowModel | None
     sk: str
     read: Callable[[DynamoStore, str], Any]
 
@@ -51,8 +60,8 @@ class Kind:
 FAILURE = Failure(code="X", reason="x", retryable=True)
 KINDS = {
     "a session": Kind(Session, None, "SESSION", lambda s, i: s.session(i)),
-    "what was asked for": Kind(SessionConfig, None, "CONFIG", lambda s, i: s.config(i)),
-    "an attempt": Kind(Attempt, None, "ATTEMPT#0001", lambda s, i: s.attempt(i, 1)),
+    "what was asked for": Kind(SessionConfig, None, "CONFIG", lambda s, i: named(s, i, CONFIG)),
+    "an attempt": Kind(Attempt, None, "SESSION#ATTEMPT", lambda s, i: s.load(i).attempt),
     "a message": Kind(
         Message,
         Message(
@@ -64,39 +73,47 @@ KINDS = {
             failure=FAILURE,
         ),
         "MESSAGE#000001",
-        lambda s, i: s.message(i, 1),
+        lambda s, i: named(s, i, message_key(1)),
     ),
     "a command": Kind(
         Command,
         Command(
             command_id="1.disk.1", kind="disk", attempt_number=1, created_at=NOW, failure=FAILURE
         ),
-        "COMMAND#1.disk.1",
-        lambda s, i: s.command(i, "1.disk.1"),
+        "SESSION#COMMAND#1.disk.1",
+        lambda s, i: s.load(i).commands["1.disk.1"],
     ),
     "a sandbox": Kind(
         Sandbox,
         Sandbox(attempt_number=1, try_number=1, status=SandboxStatus.STARTING, created_at=NOW),
-        "SANDBOX",
-        lambda s, i: s.sandbox(i),
+        "SESSION#SANDBOX",
+        lambda s, i: s.load(i).sandbox,
+    ),
+    "a connection": Kind(
+        Connection,
+        viewer("s", "c1"),
+        "SESSION#CONNECTION#c1",
+        lambda s, i: s.load(i).connections["c1"],
     ),
     "a question": Kind(
         Input,
         Input(request_id="r", turn_id="t", kind="question", body={}, created_at=NOW),
         "INPUT#r",
-        lambda s, i: s.input(i, "r"),
+        lambda s, i: named(s, i, input_key("r")),
     ),
     "saved work": Kind(
         Snapshot,
         Snapshot(key="k", bytes=1, sha256="s", created_at=NOW), "SNAPSHOT",
-        lambda s, i: s.snapshot(i),
+        lambda s, i: named(s, i, SNAPSHOT),
     ),
     "an output": Kind(
         Output,
         Output(attempt_number=1, step=StepName.SETUP), "OUTPUT#0001#setup",
-        lambda s, i: s.output(i, 1, "setup"),
+        lambda s, i: named(s, i, output_key(1, "setup")),
     ),
 }  # fmt: skip
+LEFT_OUT = {"a command", "a connection"}
+"""What is missing where it can't be read; without any other kind its session makes no sense."""
 
 
 class Table:
@@ -142,12 +159,12 @@ def store(dynamodb: Any, unreadable: list[int]) -> DynamoStore:
 def written(store: DynamoStore, kind: Kind) -> str:
     """Return a session that has a row of the kind."""
     session_id = created(store)
-    work = Work(store.session(session_id), NOW)
-    work.session.failure = FAILURE
-    work.session.active_turn = Turn(turn_id="t", message_id="m", message_number=1, claimed_at=NOW)
+    change = read(store, session_id)
+    change.session.failure = FAILURE
+    change.session.active_turn = Turn(turn_id="t", message_id="m", message_number=1, claimed_at=NOW)
     if kind.row:
-        work.save(kind.row)
-    store.commit(work, QUOTA)
+        change.save(kind.row)
+    store.commit(change)
     return session_id
 
 
@@ -169,36 +186,38 @@ def test_a_field_of_a_newer_version_outlives_a_change_by_this_one(
     session_id = written(store, kind)
     table.rewrite(f"SESSION#{session_id}", kind.sk, mark)
     before = table.data(f"SESSION#{session_id}", kind.sk)
-    work = Work(store.session(session_id), NOW)
-    work.session.title = "changed"
+    change = read(store, session_id)
+    change.session.title = "changed"
     row = kind.read(store, session_id)
     if kind.sk != "SESSION":
-        work.save(row)
-    store.commit(work, QUOTA)
+        change.save(row)
+    store.commit(change)
     after = table.data(f"SESSION#{session_id}", kind.sk)
-    changed = {"title": "changed", "version": work.session.version}
+    changed = {"title": "changed", "version": change.session.version}
     assert after == before | (changed if kind.sk == "SESSION" else {})
 
 
 def test_no_kind_of_row_is_left_out() -> None:
-    assert {kind.model for kind in KINDS.values()} == {Session, *get_args(Row)}
+    assert {kind.model for kind in KINDS.values()} == {
+        Session,
+        *get_args(HotRow),
+        *get_args(NamedRow),
+    }
 
 
-def test_a_connections_rows_keep_them_too(store: DynamoStore, table: Table) -> None:
+def test_a_connection_keeps_them_on_its_way_into_its_session(
+    store: DynamoStore, table: Table
+) -> None:
     session_id = created(store)
     connection = viewer(session_id)
     store.put_connection(connection)
-    table.rewrite(f"CONNECTION#{connection.connection_id}", "CONNECTION", mark)
-    found = store.connection(connection.connection_id)
+    own, name = f"CONNECTION#{connection.connection_id}", connection.connection_id
+    table.rewrite(own, "CONNECTION", mark)
+    found = store.connection(name)
     assert found
-    assert store.open_connection(found)
-    for pk, sk in (
-        (f"CONNECTION#{connection.connection_id}", "CONNECTION"),
-        (f"SESSION#{session_id}", f"CONNECTION#{connection.connection_id}"),
-    ):
-        data = table.data(pk, sk)
-        assert data["isOpen"]
-        assert MARK.items() <= data.items()
+    write(store, session_id, found)
+    for pk, sk in ((own, "CONNECTION"), (f"SESSION#{session_id}", f"SESSION#{own}")):
+        assert MARK.items() <= table.data(pk, sk).items()
 
 
 # What can't be read.
@@ -213,10 +232,11 @@ def spoil(data: dict[str, Any]) -> None:
     data["createdAt"] = "tomorrow"
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in LEFT_OUT])
 def test_a_row_that_can_not_be_read_is_said_to_be_so(
-    store: DynamoStore, table: Table, kind: Kind
+    store: DynamoStore, table: Table, name: str
 ) -> None:
+    kind = KINDS[name]
     session_id = written(store, kind)
     pk = f"SESSION#{session_id}"
     table.rewrite(pk, kind.sk, lambda data: data.update({name: [["secret"]] for name in data}))
@@ -229,22 +249,38 @@ def test_lists_leave_it_out_and_count_it(
     store: DynamoStore, table: Table, unreadable: list[int]
 ) -> None:
     bad, good = created(store), created(store)
-    work = Work(store.session(good), NOW)
+    rows: list[RowModel] = []
     for number in (1, 2):
         name, held = str(number), MessageStatus.HELD
-        work.save(Message(message_id=name, number=number, text="", status=held, created_at=NOW))
-        work.save(Command(command_id=name, kind="disk", attempt_number=1, created_at=NOW))
-        store.put_connection(viewer(good, name))
-    store.commit(work, QUOTA)
+        rows += [
+            Message(message_id=name, number=number, text="", status=held, created_at=NOW),
+            Command(command_id=name, kind="disk", attempt_number=1, created_at=NOW),
+            viewer(good, name),
+        ]
+    write(store, good, *rows)
     table.rewrite(f"SESSION#{bad}", "SESSION", spoil)
-    for sk in ("MESSAGE#000001", "COMMAND#1", "CONNECTION#1"):
+    for sk in ("MESSAGE#000001", "SESSION#COMMAND#1", "SESSION#CONNECTION#1"):
         table.rewrite(f"SESSION#{good}", sk, spoil)
     assert [s.session_id for s in store.sessions_of("alice", None, 10)[0]] == [good]
     assert [m.number for m in store.messages(good)] == [2]
     assert [m.number for m in store.messages_page(good, 0, 10)[0]] == [2]
-    assert [c.command_id for c in store.commands(good)] == ["2"]
-    assert [c.connection_id for c in store.connections(good)] == ["2"]
+    found = store.load(good)
+    assert list(found.commands) == ["2"]
+    assert list(found.connections) == ["2"]
     assert unreadable == [1] * 5
+
+
+def test_what_is_left_out_is_still_there_for_who_can_read_it(
+    store: DynamoStore, table: Table
+) -> None:
+    session_id = created(store)
+    write(store, session_id, viewer(session_id, "c1"), viewer(session_id, "c2"))
+    pk = f"SESSION#{session_id}"
+    whole = table.data(pk, "SESSION#CONNECTION#c1")
+    table.rewrite(pk, "SESSION#CONNECTION#c1", spoil)
+    write(store, session_id, viewer(session_id, "c3"))
+    table.rewrite(pk, "SESSION#CONNECTION#c1", lambda data: data.update(whole))
+    assert set(store.load(session_id).connections) == {"c1", "c2", "c3"}
 
 
 @pytest.fixture
@@ -256,14 +292,15 @@ def test_viewers_that_can_be_read_hear_what_others_can_not(
     ports: MemoryPorts, table: Table
 ) -> None:
     session_id = created(ports.store)
-    for name in ("c1", "c2"):
-        connection = viewer(session_id, name)
-        connection.is_open = True
-        connection.expires_at = ports.clock().replace(year=2030)
-        ports.store.put_connection(connection)
-    table.rewrite(f"SESSION#{session_id}", "CONNECTION#c1", spoil)
-    event = events.SessionDeleted().event(session_id, NOW, None)
-    publish(ports, session_id, [event])
+    later = ports.clock().replace(year=2030)
+    connections = [viewer(session_id, name, is_open=True) for name in ("c1", "c2")]
+    for connection in connections:
+        connection.expires_at = later
+    write(ports.store, session_id, *connections)
+    table.rewrite(f"SESSION#{session_id}", "SESSION#CONNECTION#c1", spoil)
+    change = read(ports.store, session_id)
+    change.emit(events.SessionDeleted())
+    publish(ports, change)
     assert list(ports.sockets.sent) == ["c2"]
 
 
@@ -282,12 +319,12 @@ def test_a_session_whose_attempt_can_not_be_read_is_left_out_of_the_list(
     ports: MemoryPorts, table: Table
 ) -> None:
     bad, good = created(ports.store), created(ports.store)
-    table.rewrite(f"SESSION#{bad}", "ATTEMPT#0001", spoil)
+    table.rewrite(f"SESSION#{bad}", "SESSION#ATTEMPT", spoil)
     items = list_sessions(ports, "alice", None)["items"]
     assert [item["sessionId"] for item in items] == [good]
 
 
-@pytest.mark.parametrize("sk", ["SESSION", "ATTEMPT#0001"])
+@pytest.mark.parametrize("sk", ["SESSION", "SESSION#ATTEMPT"])
 def test_the_janitor_passes_it_and_says_how_often(
     ports: MemoryPorts, table: Table, sk: str
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from headstart import bootstrap
 from headstart.domain import errors
+from headstart.domain.change import WorkingSet
 from headstart.domain.session import SandboxStatus, Session, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
@@ -43,6 +44,10 @@ def account() -> Iterator[None]:
 
 def session() -> Session:
     return bootstrap.services().store.session(SESSION_ID)
+
+
+def working_set() -> WorkingSet:
+    return bootstrap.services().store.load(SESSION_ID)
 
 
 def body(answer: dict[str, Any]) -> Any:
@@ -125,7 +130,7 @@ def test_a_viewer_connects_by_its_ticket_and_subscribes() -> None:
     assert events == ["session.snapshot", "session.preparing", "message.queued"]
     assert frames[-1] == {"type": "replayed", "through": 2, "more": False}
     assert invoke("socket-disconnect") == {"statusCode": 200}
-    assert bootstrap.services().store.connections(SESSION_ID) == []
+    assert working_set().connections == {}
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"Authorization": "Basic"}])
@@ -176,8 +181,7 @@ def connect_runner() -> list[dict[str, Any]]:
 
 def test_the_runner_says_hello() -> None:
     assert connect_runner()[0]["type"] == "welcome"
-    attempt = bootstrap.services().store.attempt(SESSION_ID, 1)
-    assert attempt.step(StepName.SANDBOX).status is StepStatus.COMPLETED
+    assert working_set().attempt.step(StepName.SANDBOX).status is StepStatus.COMPLETED
 
 
 def test_a_step_becomes_a_command() -> None:
@@ -185,7 +189,7 @@ def test_a_step_becomes_a_command() -> None:
     answer, frames = posted("run_step-clone")
     assert answer == {}
     assert [(frame["type"], frame["kind"]) for frame in frames] == [("command", "clone")]
-    (row,) = bootstrap.services().store.commands(SESSION_ID)
+    (row,) = working_set().commands.values()
     assert row.task_token == event("run_step-clone")["taskToken"]
 
 
@@ -217,7 +221,7 @@ def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: s
 def test_a_task_that_ended_is_noted_with_the_reason_of_ecs() -> None:
     start_sandbox()
     assert invoke("sandbox_stopped") == {}
-    sandbox = bootstrap.services().store.sandbox(SESSION_ID)
+    sandbox = working_set().sandbox
     assert sandbox
     assert sandbox.status is SandboxStatus.STOPPED
     assert "OutOfMemoryError" in (sandbox.stopped_reason or "")

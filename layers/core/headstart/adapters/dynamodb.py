@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from headstart.adapters import layout, rows
 from headstart.adapters.dynamodb_connections import StoredConnections
@@ -29,9 +29,6 @@ from headstart.domain.session import (
 )
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
-if TYPE_CHECKING:
-    pass
-
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _REFUSED = "ConditionalCheckFailed"
@@ -49,7 +46,8 @@ class DynamoStore(StoredConnections, StoredOwners):
         """Return what belongs to a session now, as of one moment."""
         for attempt in range(CONFLICT_TRIES):
             try:
-                return layout.working_set(self._table.query(**layout.query(session_id)))
+                items = self._table.query(**layout.query(session_id))
+                return layout.working_set(items, self._leave_out, looks=attempt + 1)
             except layout.Torn:
                 backoff(attempt)
             except layout.OldLayout as old:
@@ -266,24 +264,37 @@ class DynamoStore(StoredConnections, StoredOwners):
     # Deleting.
 
     def purge(self, session_id: str, limit: int) -> bool:
-        """Delete up to `limit` rows of a session, its SESSION row last."""
+        """Delete up to `limit` rows of a session, and once they are all, its working set at once.
+
+        So what is left of a session can be read until nothing is.
+        """
         pk = rows.session_pk(session_id)
-        session = self._table.get(pk, "SESSION")
+        session = self._table.get(pk, layout.PREFIX)
         answer = self._table.page(
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": pk}},
             ProjectionExpression="pk, sk",
             ConsistentRead=True,
-            Limit=limit + 1,
+            Limit=limit + rows.MAX_WRITES,
         )
-        keys = [item for item in answer["Items"] if item["sk"]["S"] != "SESSION"]
-        self._table.delete_all(keys)
-        if answer.get("LastEvaluatedKey"):
+        keys = [item for item in answer["Items"] if item["sk"]["S"] != layout.PREFIX]
+        hot = [key for key in keys if key["sk"]["S"].startswith(layout.PREFIX)]
+        if session is not None:
+            # What is more than one transaction takes goes before.
+            hot = hot[: rows.MAX_WRITES - 1]
+            keys = [key for key in keys if key not in hot]
+        self._table.delete_all(keys[:limit])
+        if len(keys) > limit or answer.get("LastEvaluatedKey"):
             return False
         if session is None:
             return True
+        writes = self._table.writes()
+        read = {":read": session["version"]}
         # What was committed since then may have left a row.
-        return self._table.delete_if(rows.key(pk, "SESSION"), "version = :read", session["version"])
+        writes.delete(rows.key(pk, layout.PREFIX), "version = :read", read)
+        for key in hot:
+            writes.delete(key)
+        return self._table.transact_if(writes)
 
 
 def _messages_above(session_id: str, after: int) -> dict[str, Any]:

@@ -5,12 +5,11 @@ from typing import Any
 
 from headstart.adapters import rows
 from headstart.adapters.dynamodb_rows import StoredRows
-from headstart.adapters.transaction import Cancelled, Writes
+from headstart.adapters.transaction import Writes
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange
-from headstart.domain.errors import Conflict, QuotaExceeded
+from headstart.domain.errors import QuotaExceeded
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import Waiting
-from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 
 class StoredOwners(StoredRows):
@@ -53,14 +52,7 @@ class StoredOwners(StoredRows):
         writes.update(
             rows.key(rows.owner_pk(owner), "QUOTA"), "ADD waiting :change", {":change": {"N": "-1"}}
         )
-        for attempt in range(CONFLICT_TRIES):
-            try:
-                return self._table.transact(writes)
-            except Cancelled as cancelled:
-                if "ConditionalCheckFailed" in cancelled.codes:
-                    return None
-                backoff(attempt)
-        raise Conflict("the line kept changing")
+        self._table.transact_if(writes)
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
         """Return how long each step took before."""

@@ -39,10 +39,12 @@ class StoredRows:
             try:
                 found.append((pk, rows.decode(item, model)))
             except RowUnreadable:
-                _log.exception("left out a row of %s", pk)
-        if len(found) < len(items):
-            self._count_unreadable(len(items) - len(found))
+                self._leave_out(pk)
         return found
+
+    def _leave_out(self, pk: str) -> None:
+        _log.exception("left out a row of %s", pk)
+        self._count_unreadable(1)
 
     def _children(self, session_id: str, prefix: str) -> list[rows.Item]:
         return self._table.query(

@@ -7,8 +7,9 @@ each row says it too. Where they differ, a rival was at it, and the set is read 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from headstart.adapters import rows
 from headstart.domain.change import Change, HotRow, WorkingSet
@@ -18,6 +19,10 @@ from headstart.domain.session import Attempt, Command, Sandbox, Session
 
 PREFIX = "SESSION"
 ATTEMPT = f"{PREFIX}#ATTEMPT"
+SANDBOX = f"{PREFIX}#SANDBOX"
+LOOKS = 3
+"""How often a connection that the newest change wrote is looked for, until its time is over."""
+
 LAYOUT = 2
 """How rows lie now. Before, there was no such number, and each kind lay under a name of its own."""
 
@@ -39,7 +44,7 @@ def hot_sk(row: HotRow) -> str:
         case Attempt():
             return ATTEMPT
         case Sandbox():
-            return f"{PREFIX}#SANDBOX"
+            return SANDBOX
         case Command():
             return f"{PREFIX}#COMMAND#{row.command_id}"
         case Connection():
@@ -67,11 +72,15 @@ def receipt_of(item: rows.Item) -> Receipt:
     return Receipt(versions if layout == LAYOUT else None)
 
 
-def working_set(items: list[rows.Item]) -> WorkingSet:
+def working_set(
+    items: list[rows.Item], left_out: Callable[[str], None], looks: int = LOOKS
+) -> WorkingSet:
     """Return the set that a Query found; raises Torn, SessionNotFound, RowUnreadable.
 
-    A connection may be missing, since its row has a time to live. A row that SESSION does not know
-    of, and that is not newer than it, is left over from what has gone.
+    A connection may be missing, since its row has a time to live; `looks` is how often it was
+    looked for. A row that SESSION does not know of, and that is not newer than it, is left over
+    from what has gone. A command or connection of which a newer version wrote what can't be read
+    is told to `left_out`, and stays where it is.
     """
     by_sk = {item["sk"]["S"]: item for item in items}
     item = by_sk.pop(PREFIX, None)
@@ -80,31 +89,43 @@ def working_set(items: list[rows.Item]) -> WorkingSet:
     session, receipt = rows.decode(item, Session), receipt_of(item)
     if receipt.versions is None:
         raise OldLayout(session)
-    for sk, hot in by_sk.items():
-        if int(hot["version"]["N"]) > session.version:
-            raise Torn
-        if sk in receipt.versions and int(hot["version"]["N"]) != receipt.versions[sk]:
-            raise Torn
+    _check_moment(session, by_sk, receipt.versions, looks)
     found: dict[str, HotRow] = {}
-    versions = {}
-    for sk, version in receipt.versions.items():
-        if sk in by_sk:
-            found[sk] = rows.decode(by_sk[sk], _model(sk))
-            versions[sk] = version
-        elif _model(sk) is not Connection:
-            raise Torn
-    attempt = found.pop(ATTEMPT, None)
+    for sk in receipt.versions:
+        model = _MODELS.get(_kind(sk))
+        if model is None or sk not in by_sk:
+            continue
+        try:
+            found[sk] = rows.decode(by_sk[sk], model)
+        except RowUnreadable:
+            if model is Attempt or model is Sandbox:
+                raise
+            left_out(rows.session_pk(session.session_id))
+    attempt, sandbox = found.get(ATTEMPT), found.get(SANDBOX)
     if not isinstance(attempt, Attempt):
         raise RowUnreadable("the session has no attempt")
-    sandbox = found.pop(f"{PREFIX}#SANDBOX", None)
     return WorkingSet(
         session=session,
         attempt=attempt,
         sandbox=sandbox if isinstance(sandbox, Sandbox) else None,
         commands={r.command_id: r for r in found.values() if isinstance(r, Command)},
         connections={r.connection_id: r for r in found.values() if isinstance(r, Connection)},
-        receipt=Receipt(versions),
+        receipt=Receipt({sk: n for sk, n in receipt.versions.items() if sk in by_sk}),
     )
+
+
+def _check_moment(
+    session: Session, by_sk: dict[str, rows.Item], versions: dict[str, int], looks: int
+) -> None:
+    """Raise Torn unless SESSION and the rows of its set are of one moment."""
+    for sk, row in by_sk.items():
+        version = int(row["version"]["N"])
+        if version > session.version or versions.get(sk, version) != version:
+            raise Torn
+    for sk in versions.keys() - by_sk.keys():
+        is_late = versions[sk] == session.version and looks < LOOKS
+        if is_late or _kind(sk) != "CONNECTION":
+            raise Torn
 
 
 class OldLayout(Exception):
@@ -115,18 +136,19 @@ class OldLayout(Exception):
         self.session = session
 
 
-def _model(sk: str) -> type[Attempt | Sandbox | Command | Connection]:
-    kind = sk.split("#")[1]
-    models: dict[str, type[Attempt | Sandbox | Command | Connection]] = {
-        "ATTEMPT": Attempt,
-        "SANDBOX": Sandbox,
-        "COMMAND": Command,
-        "CONNECTION": Connection,
-    }
-    return models[kind]
+_MODELS: dict[str, type[Attempt | Sandbox | Command | Connection]] = {
+    "ATTEMPT": Attempt,
+    "SANDBOX": Sandbox,
+    "COMMAND": Command,
+    "CONNECTION": Connection,
+}
 
 
-def is_hot(row: object) -> bool:
+def _kind(sk: str) -> str:
+    return sk.split("#")[1]
+
+
+def is_hot(row: object) -> TypeGuard[HotRow]:
     """Say whether a row belongs to the working set."""
     return isinstance(row, Attempt | Sandbox | Command | Connection)
 
@@ -147,7 +169,7 @@ def written(change: Change) -> tuple[list[HotRow], dict[str, int]]:
         ]
         hot: list[HotRow] = [row for row in everything if row is not None]
     else:
-        hot = [row for row in change.rows if is_hot(row)]  # type: ignore[misc]
+        hot = [row for row in change.rows if is_hot(row)]
     versions = {**(known or {}), **{hot_sk(row): version for row in hot}}
     for row in change.gone:
         versions.pop(hot_sk(row), None)

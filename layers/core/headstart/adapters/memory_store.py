@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
+from headstart.adapters.layout import hot_sk, is_hot
 from headstart.adapters.rows import check_count, named_sk, row_sk
 from headstart.domain.change import (
     Change,
+    HotRow,
     IdempotencyKey,
     QuotaChange,
     RowKey,
@@ -125,19 +127,22 @@ class MemoryStore:
         parts = (session, *change.rows, *change.gone, *change.closed, change.persisted_events)
         more = (change.key, change.burnt, place, left, joined)
         check_count(sum(1 for part in (*parts, *more) if part))
-        beside = [row for row in change.rows if not isinstance(row, _HOT)]
-        if len({row_sk(row) for row in beside}) < len(beside):
+        beside = [*change.closed, *(row for row in change.rows if not is_hot(row))]
+        hot = [row for row in change.rows if is_hot(row)]
+        names = [hot_sk(row) for row in (*hot, *change.gone)]
+        names += [row_sk(row) for row in beside]
+        if len(set(names)) < len(names):
             raise ChangeRefused("a transaction writes each row once")
         self.commits += 1
-        self.sets[session.session_id] = WorkingSet(
-            session=session,
-            attempt=change.attempt,
-            sandbox=change.sandbox,
-            commands=change.commands,
-            connections=change.connections,
+        found = self.sets.setdefault(
+            session.session_id, WorkingSet(session=session, attempt=change.attempt)
         )
-        self.sets[session.session_id] = self.load(session.session_id)
-        for row in [*change.closed, *beside]:
+        found.session = session.model_copy(deep=True)
+        for kept in hot:
+            _keep(found, kept.model_copy(deep=True))
+        for gone in change.gone:
+            _forget(found, gone)
+        for row in beside:
             self.rows[session.session_id][row_sk(row)] = row.model_copy(deep=True)
         self.event_log[session.session_id] += change.persisted_events
         if change.key:
@@ -348,4 +353,22 @@ class MemoryStore:
         return self._of(session_id, Snapshot)
 
 
-_HOT = (Attempt, Sandbox, Command, Connection)
+def _keep(found: WorkingSet, row: HotRow) -> None:
+    """Put a row of a working set in its place: what nobody saved stays as it was."""
+    match row:
+        case Attempt():
+            found.attempt = row
+        case Sandbox():
+            found.sandbox = row
+        case Command():
+            found.commands[row.command_id] = row
+        case Connection():
+            found.connections[row.connection_id] = row
+
+
+def _forget(found: WorkingSet, row: HotRow) -> None:
+    match row:
+        case Command():
+            found.commands.pop(row.command_id, None)
+        case Connection():
+            found.connections.pop(row.connection_id, None)

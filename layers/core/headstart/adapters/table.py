@@ -64,16 +64,20 @@ class Table:
                     return
         raise ServiceUnavailable("the table did not say what became of a transaction")
 
-    def transact_at_last(self, writes: Writes) -> None:
-        """Send a transaction that nothing speaks against, until none is in its way.
+    def transact_if(self, writes: Writes) -> bool:
+        """Send a transaction until none is in its way; False where a condition speaks against it.
 
         Raises Conflict after CONFLICT_TRIES.
         """
         for attempt in range(CONFLICT_TRIES):
             try:
-                return self.transact(writes)
-            except Cancelled:
+                self.transact(writes)
+            except Cancelled as cancelled:
+                if "ConditionalCheckFailed" in cancelled.codes:
+                    return False
                 backoff(attempt)
+            else:
+                return True
         raise Conflict("rows kept changing")
 
     def get(self, pk: str, sk: str) -> rows.Item | None:

@@ -51,11 +51,13 @@ class Writes:
             body["ConditionExpression"] = condition
         return self._add("Update", body)
 
-    def delete(self, key: Item, condition: str | None = None) -> int:
+    def delete(self, key: Item, condition: str | None = None, values: Item | None = None) -> int:
         """Add a Delete."""
         body: dict[str, Any] = {"Key": key}
         if condition:
             body["ConditionExpression"] = condition
+        if values:
+            body["ExpressionAttributeValues"] = values
         return self._add("Delete", body)
 
     def check(self) -> None:

@@ -119,10 +119,13 @@ def _step_view(record: StepRecord, output: Output | None, room: _Room) -> dict[s
     if output is not None and output.step == record.step and record.status is StepStatus.FAILED:
         text = output.text
     view = {
-        **record.to_json(),
+        "step": record.step.value,
+        "status": record.status.value,
+        "startedAt": record.started_at and format_time(record.started_at),
+        "endedAt": record.ended_at and format_time(record.ended_at),
         "message": record.message and record.message[: room.message],
+        "percent": record.percent,
         "output": text[-room.output :] if text and room.output else None,
-        "outputEnd": None,
     }
     return {key: value for key, value in view.items() if value is not None or key.endswith("At")}
 

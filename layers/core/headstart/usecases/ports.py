@@ -118,7 +118,7 @@ class Store(Protocol):
         """Forget whose a connection was; one that is not there is fine."""
 
     def purge(self, session_id: str, limit: int) -> bool:
-        """Delete up to `limit` rows of a session, its SESSION row last; True when none is left."""
+        """Delete up to `limit` rows of a session, its working set last; True when none is left."""
 
 
 class ExecutionStatus(StrEnum):

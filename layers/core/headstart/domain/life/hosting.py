@@ -233,8 +233,10 @@ def is_welcomed(change: Change) -> None:
 
 
 def open_commands(change: Change) -> list[Command]:
-    """Return what the runner was asked and has not answered, oldest first."""
-    waiting = [c for c in change.commands.values() if not c.answered]
+    """Return what the runner was asked in this attempt and has not answered, oldest first."""
+    number = change.session.attempt_number
+    known = change.commands.values()
+    waiting = [c for c in known if not c.answered and c.attempt_number == number]
     return sorted(waiting, key=lambda command: command.created_at)
 
 

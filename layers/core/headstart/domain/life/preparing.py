@@ -60,7 +60,8 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     session.move_to(Status.PREPARING, change.now)
     session.waiting_since = None
     for command in list(change.commands.values()):
-        change.forget(command)
+        if not _may_be_sending(command, change.attempt):
+            change.forget(command)
     change.begin(
         Attempt(
             number=session.attempt_number,
@@ -73,6 +74,12 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN
     change.emit(events.SessionPreparing(attempt_number=session.attempt_number, cause=cause))
     change.then(StartAttempt(session.attempt_number))
+
+
+def _may_be_sending(command: Command, ended: Attempt) -> bool:
+    """Say whether the sandbox of an attempt may still send a copy: a deletion waits for it."""
+    sends = command.kind is CommandKind.UPLOAD and not command.answered
+    return sends and command.attempt_number == ended.number
 
 
 def take_step(change: Change, attempt_number: int, step: StepName, token: str) -> None:

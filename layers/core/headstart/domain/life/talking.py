@@ -175,7 +175,7 @@ def _aborts(command: Command, turn: Turn) -> bool:
 
 
 def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput) -> None:
-    """Pass a person's answer on to the agent."""
+    """Pass a person's answer on to the agent; one that is on its way already is sent again."""
     require(change.session, owner, Call.ANSWER)
     # Looked for among the pending ones first: what a caller names may be too long for a key.
     pending = request_id in change.session.pending_inputs
@@ -186,15 +186,25 @@ def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput)
         asked.kind == "permission" and request.answers is not None
     ):
         raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
-    command = Command(
-        command_id=f"{change.new_id('answer')}.input",
-        kind=CommandKind.INPUT,
-        attempt_number=change.session.attempt_number,
-        args={"requestId": request_id, "answer": request.answer(asked.kind)},
-        created_at=change.now,
-    )
-    change.save(command)
+    command = next((c for c in change.commands.values() if _answers(c, request_id)), None)
+    if command is None:
+        command = Command(
+            command_id=f"{change.new_id('answer')}.input",
+            kind=CommandKind.INPUT,
+            attempt_number=change.session.attempt_number,
+            args={"requestId": request_id, "answer": request.answer(asked.kind)},
+            created_at=change.now,
+        )
+        change.save(command)
     change.then(SendOrder(command.command_id))
+
+
+def _answers(command: Command, request_id: str) -> bool:
+    return (
+        command.kind is CommandKind.INPUT
+        and not command.answered
+        and command.args.get("requestId") == request_id
+    )
 
 
 # The queue and its head.
