@@ -117,14 +117,6 @@ def test_the_words_of_a_refusal_are_for_the_log(
     assert words in record.reason  # type: ignore[attr-defined]
 
 
-def test_all_pages_of_tasks_are_looked_at_up_to_a_bound(region: str) -> None:
-    pages = [{"taskArns": [], "nextToken": str(number)} for number in range(1, 9)]
-    ecs = client("ecs", ListTasks=pages)
-    assert sandboxes(ecs).started() == []
-    assert b"nextToken" not in ecs.asked[0]
-    assert [b'"nextToken": "%d"' % n in body for n, body in enumerate(ecs.asked)][1:] == [True] * 4
-
-
 def listed(pages: int, *, more: bool = False) -> Any:
     """Return an ECS with pages of a hundred tasks, the last of them followed by more or not."""
     arns = [[f"{page}-{number}" for number in range(100)] for page in range(pages)]

@@ -15,7 +15,7 @@ from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, created, prepared_up_to
 from tests.unit.test_sleep import falling
 
-SECRET = "https://ci:hunter2hunter2@pypi.test"
+SECRET = "https://pypi.test/hunter2hunter2"
 S = StepName
 
 
