@@ -365,5 +365,5 @@ def test_an_input_is_cut_to_what_anybody_could_be_shown() -> None:
 
     assert len(cut["list"]) < 2_000
     assert len(shapes.free({"text": "x" * 1_000_000})["text"]) < 200_001
-    assert levels(shapes.free(_nested(300))) <= 33
+    assert levels(shapes.free(_nested(300))) == shapes.LEVELS + 1
     assert shapes.free({"a": [1, None, "b", {"c": 0.5}]}) == {"a": [1, None, "b", {"c": 0.5}]}

@@ -19,7 +19,7 @@ LINE_CHARACTERS = 2_000
 TEXT_CHARACTERS = 1_000_000
 
 _ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.~:-]{{0,{ID_BYTES - 1}}}")
-LEVELS = 32
+LEVELS = 24
 _MEMBERS = 2_000
 _FREE_CHARACTERS = 200_000
 _LARGEST = 10**15
@@ -71,7 +71,7 @@ def identifier(value: Any) -> str:
 
 
 def free(value: Any) -> Any:
-    """Return any JSON value in bounds: 32 levels, 2 000 members, 200 000 characters.
+    """Return any JSON value in bounds: 24 levels, 2 000 members, 200 000 characters.
 
     What is beyond them is null, or left out where it is a member.
     """
