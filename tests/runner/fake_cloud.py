@@ -79,6 +79,11 @@ class FakeCloud:
         """What each heartbeat named as running."""
         return [beat.running for beat in self.heartbeats]
 
+    @property
+    def turns(self) -> list[str | None]:
+        """The turn that each heartbeat named."""
+        return [beat.turn for beat in self.heartbeats]
+
     def heard(self) -> list[OpenModel]:
         """Return how a heartbeat is answered when nothing got lost."""
         return [Heard(viewers=self.viewers)]

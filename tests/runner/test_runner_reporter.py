@@ -51,7 +51,7 @@ async def _said(journal: Journal, redactor: Redactor, items: list[Item]) -> list
     reports: list[Report] = []
     for item in items:
         if isinstance(item, TurnEnded):
-            journal.mint(Delivery(item.message_id, "a", item.turn_id, "c", "shown"))
+            journal.put_delivery(Delivery(item.message_id, "a", item.turn_id, "c", "shown"))
         if isinstance(item, CommandResult):
             journal.begin_command(item.command_id, "{}")
             reporter.result(item)
