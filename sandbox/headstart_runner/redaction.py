@@ -21,7 +21,6 @@ _MOST_PASSING = 32
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
 """What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
-_BLANKS = re.compile(r"[ \t\r\n]+")
 _FIXED = {"type", "status", "commandId", "turnId", "messageId"}
 """Fields of frames whose values are the protocol's own."""
 
@@ -185,7 +184,7 @@ class Redactor:
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
         spans = [*self._plain.find(text)]
-        dense = _BLANKS.sub("", text)
+        dense = _dense(text)
         if found := [*self._coded.find(dense)]:
             places = _places(text, dense)
             wrapped = ((places[start], places[stop - 1] + 1) for start, stop in found)
@@ -195,10 +194,10 @@ class Redactor:
     def _settled(self, text: str) -> int:
         """Return up to where nothing has begun that may become a secret."""
         begun = [*self._plain.begun(text)][:1]
-        dense = _BLANKS.sub("", text)
+        before = max(0, len(text) - self._widest + 1)
+        dense = _dense(tail := text[before:])
         if found := [*self._coded.begun(dense)]:
-            places = _places(text, dense)
-            begun += [places[at] for at in found if len(text) - places[at] < self._widest]
+            begun.append(before + _places(tail, dense)[found[0]])
         return min(begun, default=len(text))
 
     @property
@@ -211,11 +210,16 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
+def _dense(text: str) -> str:
+    """Return a text without its blanks and line ends."""
+    return "".join(text.split())
+
+
 def _places(text: str, dense: str) -> Sequence[int]:
     """Return where in a text the characters are that are not blank."""
     if len(dense) == len(text):
         return range(len(text))
-    return [place for place, character in enumerate(text) if character not in " \t\r\n"]
+    return [place for place, character in enumerate(text) if not character.isspace()]
 
 
 class RedactedStream:

@@ -13,7 +13,14 @@ from fake_cloud import FakeCloud
 from hostile_kit import nosing, planting
 from image_kit import Container, shared_python
 from object_store import ObjectStore
-from runner_kit import agent_args, clone_args, prompt_args, setup_args
+from runner_kit import (
+    agent_args,
+    clone_args,
+    eventually,
+    processes,
+    prompt_args,
+    setup_args,
+)
 from work_kit import done, restore_args, snapshot_args, upload_args
 
 from headstart_runner.config import RIGHTS
@@ -82,6 +89,27 @@ async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
     seen = json.loads((container.repository / "seen.json").read_text())
     assert seen["processes"] >= 2, "the runner and the command's own nanny"
     assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
+
+
+async def test_what_saves_the_work_is_nobodys_to_look_into(
+    cloud: FakeCloud, container: Container, sample: str, store: ObjectStore
+) -> None:
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    await done(cloud, "restore", restore_args(store))
+    await done(cloud, "agent", agent_args())
+    index = container.repository / ".git" / "index"
+    index.unlink()
+    os.mkfifo(index)
+    await cloud.start("snapshot", snapshot_args())
+
+    def owners() -> set[int]:
+        savers = processes(f'snapshots.worktree save {{"repository": "{container.repository}')
+        return {Path(f"/proc/{pid}/environ").stat().st_uid for pid in savers}
+
+    # The files of a process that may not be traced are root's (proc(5)).
+    await eventually(lambda: owners() == {0})
+    await cloud.cancel("1.snapshot.1")
 
 
 async def test_the_runner_has_the_images_rights_and_what_it_starts_none(
