@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headstart.adapters import layout, rows
+from headstart.adapters import earlier_layout, layout, rows
 from headstart.adapters.table import Table
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, RowKey, WorkingSet
-from headstart.domain.connections import Connection, Role, Ticket
+from headstart.domain.connections import Connection, Ticket
 from headstart.domain.errors import (
     Conflict,
     QuotaExceeded,
@@ -24,9 +24,7 @@ from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
-    Command,
     Message,
-    Sandbox,
     Session,
     Waiting,
 )
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _REFUSED = "ConditionalCheckFailed"
-
-_CARRIED_OVER = 20
-"""Connections that move with their session to where rows lie now: each is one of its writes."""
 
 
 class DynamoStore:
@@ -66,35 +61,8 @@ class DynamoStore:
             except layout.Torn:
                 backoff(attempt)
             except layout.OldLayout as old:
-                return self._old_set(old.session)
+                return earlier_layout.working_set(self._table, old.session, self._readable)
         raise Conflict(f"session {session_id} kept changing while it was read")
-
-    def _old_set(self, session: Session) -> WorkingSet:
-        """Return the set of a session that nobody has changed since rows lie as they do now.
-
-        SESSION was read first, so what was changed since then can't be committed on.
-        """
-        pk = rows.session_pk(session.session_id)
-        attempt = self._table.get(pk, rows.named_sk(Attempt, session.attempt_number))
-        if attempt is None:
-            raise SessionNotFound()
-        sandbox = self._table.get(pk, "SANDBOX")
-        commands = self._readable(self._children(session.session_id, "COMMAND#"), Command)
-        connections = self._readable(self._children(session.session_id, "CONNECTION#"), Connection)
-        # The runner's first; a viewer that is left out is told to come again.
-        connections.sort(key=lambda connection: connection.role is Role.VIEWER)
-        return WorkingSet(
-            session=session,
-            attempt=rows.decode(attempt, Attempt),
-            sandbox=rows.decode(sandbox, Sandbox) if sandbox else None,
-            commands={
-                c.command_id: c
-                for c in commands
-                if not c.answered and c.attempt_number == session.attempt_number
-            },
-            connections={c.connection_id: c for c in connections[:_CARRIED_OVER] if c.is_open},
-            receipt=layout.Receipt(None),
-        )
 
     def named(self, session_id: str, keys: Iterable[RowKey]) -> dict[RowKey, RowModel | None]:
         """Return rows beside the working set by their names."""
@@ -207,16 +175,6 @@ class DynamoStore:
         if item is None:
             raise SessionNotFound()
         return item
-
-    def _children(self, session_id: str, prefix: str) -> list[rows.Item]:
-        return self._table.query(
-            KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
-            ExpressionAttributeValues={
-                ":pk": {"S": rows.session_pk(session_id)},
-                ":sk": {"S": prefix},
-            },
-            ConsistentRead=True,
-        )
 
     def session(self, session_id: str) -> Session:
         """Return a session; raises SessionNotFound."""
