@@ -108,12 +108,13 @@ class DynamoStore:
         try:
             self._table.transact(writes)
         except Cancelled as cancelled:
-            is_other = cancelled.code_of(0) == _REFUSED
-            if is_other and not cancelled.item_of(0):
+            if cancelled.code_of(0) == _REFUSED and not cancelled.item_of(0):
                 raise SessionNotFound() from None
-            if not is_other and cancelled.code_of(writes.ticket_index) == _REFUSED:
+            # While a rival is at the session, what else was refused is judged anew.
+            is_as_read = cancelled.code_of(0) == "None"
+            if is_as_read and cancelled.code_of(writes.ticket_index) == _REFUSED:
                 raise TicketRefused("the ticket was used") from None
-            if not is_other and cancelled.code_of(writes.quota_index) == _REFUSED:
+            if is_as_read and cancelled.code_of(writes.quota_index) == _REFUSED:
                 raise _quota_exceeded(change) from None
             raise Conflict("the session changed meanwhile") from None
 
