@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from headstart.adapters import layout, rows
+from headstart.adapters import earlier_layout, layout, rows
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
-from headstart.domain.connections import Connection, Role, Ticket
+from headstart.domain.connections import Ticket
 from headstart.domain.errors import (
     Conflict,
     ServiceUnavailable,
@@ -22,9 +22,7 @@ from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import (
     Attempt,
-    Command,
     Message,
-    Sandbox,
     Session,
 )
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
@@ -32,9 +30,6 @@ from headstart.usecases.retry import CONFLICT_TRIES, backoff
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _REFUSED = "ConditionalCheckFailed"
-
-_CARRIED_OVER = 20
-"""Connections that move with their session to where rows lie now: each is one of its writes."""
 
 
 class DynamoStore(StoredConnections, StoredOwners):
@@ -51,35 +46,8 @@ class DynamoStore(StoredConnections, StoredOwners):
             except layout.Torn:
                 backoff(attempt)
             except layout.OldLayout as old:
-                return self._old_set(old.session)
+                return earlier_layout.working_set(self._table, old.session, self._readable)
         raise Conflict(f"session {session_id} kept changing while it was read")
-
-    def _old_set(self, session: Session) -> WorkingSet:
-        """Return the set of a session that nobody has changed since rows lie as they do now.
-
-        SESSION was read first, so what was changed since then can't be committed on.
-        """
-        pk = rows.session_pk(session.session_id)
-        attempt = self._table.get(pk, rows.named_sk(Attempt, session.attempt_number))
-        if attempt is None:
-            raise SessionNotFound()
-        sandbox = self._table.get(pk, "SANDBOX")
-        commands = self._readable(self._children(session.session_id, "COMMAND#"), Command)
-        connections = self._readable(self._children(session.session_id, "CONNECTION#"), Connection)
-        # The runner's first; a viewer that is left out is told to come again.
-        connections.sort(key=lambda connection: connection.role is Role.VIEWER)
-        return WorkingSet(
-            session=session,
-            attempt=rows.decode(attempt, Attempt),
-            sandbox=rows.decode(sandbox, Sandbox) if sandbox else None,
-            commands={
-                c.command_id: c
-                for c in commands
-                if not c.answered and c.attempt_number == session.attempt_number
-            },
-            connections={c.connection_id: c for c in connections[:_CARRIED_OVER] if c.is_open},
-            receipt=layout.Receipt(None),
-        )
 
     def named(self, session_id: str, keys: Iterable[RowKey]) -> dict[RowKey, RowModel | None]:
         """Return rows beside the working set by their names."""
@@ -125,12 +93,13 @@ class DynamoStore(StoredConnections, StoredOwners):
         try:
             self._table.transact(writes)
         except Cancelled as cancelled:
-            is_other = cancelled.code_of(0) == _REFUSED
-            if is_other and not cancelled.item_of(0):
+            if cancelled.code_of(0) == _REFUSED and not cancelled.item_of(0):
                 raise SessionNotFound() from None
-            if not is_other and cancelled.code_of(writes.ticket_index) == _REFUSED:
+            # While a rival is at the session, what else was refused is judged anew.
+            is_as_read = cancelled.code_of(0) == "None"
+            if is_as_read and cancelled.code_of(writes.ticket_index) == _REFUSED:
                 raise TicketRefused("the ticket was used") from None
-            if not is_other and cancelled.code_of(writes.quota_index) == _REFUSED:
+            if is_as_read and cancelled.code_of(writes.quota_index) == _REFUSED:
                 raise quota_exceeded(change) from None
             raise Conflict("the session changed meanwhile") from None
 
