@@ -25,10 +25,13 @@ _SECRET_WORDS = {
 _SECRET_ENDS = ("apikey", "accesskey", "secretkey", "privatekey", "token", "secret", "password")
 _SPEAKS_OF_ONE = {
     "algorithm", "count", "dir", "directory", "domain", "enabled", "endpoint", "expiry", "file",
-    "folder", "format", "header", "home", "host", "hostname", "id", "length", "limit", "max", "min",
-    "mode", "name", "num", "path", "port", "prefix", "provider", "region", "scope", "scopes",
-    "size", "timeout", "ttl", "type", "uri", "url", "user", "username", "version",
+    "folder", "format", "header", "home", "host", "hostname", "id", "length", "limit", "mode",
+    "name", "path", "port", "prefix", "provider", "region", "scope", "scopes", "size", "timeout",
+    "ttl", "type", "uri", "url", "user", "username", "version",
 }  # fmt: skip
+"""The last words of names whose values say where a secret is, or what it is like."""
+_COUNTS = {"count", "limit", "max", "min", "num"}
+"""The first words of names that count."""
 _IDENTIFIES = {"arn", "checksum", "commit", "digest", "guid", "id", "revision", "sha", "uuid"}
 """The last words of names whose values look drawn by lot and are no secrets."""
 
@@ -37,9 +40,10 @@ _PLACEHOLDER = re.compile(r"\{(?:env|file):[^{}]*\}|\$\{\w+\}")
 _PLACE = re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?:~|\.{0,2})(?:/[\w.@-]+)+/?")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _KNOWN_KINDS = re.compile(
-    r"\b(?:sk|pk|rk)[-_](?=[\w-]*\d)[\w-]{16,}|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
-    r"|\bxox[a-z]-[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}|\bnpm_\w{20,}"
-    r"|\bpypi-[\w-]{20,}|\bhf_\w{16,}|\bSG\.[\w.-]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"\b(?:sk|pk|rk)[-_](?=[\w-]*\d)[\w-]{16,}|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}"
+    r"|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}"
+    r"|\bnpm_\w{20,}|\bpypi-[\w-]{20,}|\bhf_\w{16,}|\bSG\.[\w.-]{20,}"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
 )
 _USER_INFO = re.compile(r"://([^/?#\s@:]*)(?::([^/?#\s]*))?@([^/?#\s]*)")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*\"?(?=([^\s;,&\"']+))")
@@ -52,7 +56,7 @@ _ARMOUR = re.compile(r"-----[A-Z0-9 ]+-----")
 def is_secret_name(name: str) -> bool:
     """Return whether a variable, header or setting of that name holds a secret."""
     words = [word.lower() for word in _WORDS.findall(name)]
-    if words in ([], ["pwd"]) or {words[0], words[-1]} & _SPEAKS_OF_ONE:
+    if words in ([], ["pwd"]) or words[0] in _COUNTS or words[-1] in _SPEAKS_OF_ONE:
         return False
     return any(word in _SECRET_WORDS or word.endswith(_SECRET_ENDS) for word in words)
 

@@ -48,6 +48,8 @@ READABLE = {
 SECRET = {
     "API_TOKEN": ("correct-horse-battery", "correct-horse-battery"),
     "dbPassword": ("sesameopen", "sesameopen"),
+    "USER_PASSWORD": ("sesameopen", "sesameopen"),
+    "ID_TOKEN": ("correct-horse", "correct-horse"),
     "SERVICE_APIKEY": ("abcd1234efgh", "abcd1234efgh"),
     "DATABASE_URL": ("postgres://app:hunter2hunter2@db/app", "hunter2hunter2"),
     "MONGO": ("mongodb://app:pw@db/app", "app:pw@db"),
@@ -338,7 +340,7 @@ def cleaned(redactor: Redactor, document: bytes, cuts: list[int]) -> bytes:
     return bytes(written)
 
 
-HIDDEN = ["nabcdefgh", 'quo"te\\d secret', "pässwörd=😀1", "line one\nline two"]
+HIDDEN = ["密码密码", "nabcdefgh", 'quo"te\\d secret', "pässwörd=😀1", "line one\nline two"]
 TEXTS = st.lists(
     st.one_of(st.sampled_from([*HIDDEN, "\n", "\\", "\ud83d", "😀", "\0"]), st.text(max_size=8)),
     max_size=5,

@@ -63,7 +63,7 @@ class RedactedJson:
 
     def _redacted(self, raw: str) -> str:
         """Return what a whole string becomes: most are far too short to hold any secret."""
-        if len(raw) < SHORTEST:
+        if len(raw) < SHORTEST and raw.isascii():
             return raw
         said = _unquoted(raw)
         clean = self._redactor.text(said)
