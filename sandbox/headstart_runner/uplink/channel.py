@@ -219,6 +219,7 @@ class Channel:
         while True:
             due = loop.time() + self._config.heartbeat_seconds
             beat = Heartbeat(
+                session_id=self._config.session_id,
                 running=self._commands.running(),
                 last_seq=self._journal.last_seq,
                 backlog=self._reporter.backlog,
@@ -249,7 +250,8 @@ class Channel:
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
-        await socket_.send(wire.dumps(Leaving().to_json()))
+        leaving = Leaving(session_id=self._config.session_id)
+        await socket_.send(wire.dumps(leaving.to_json()))
         await asyncio.Event().wait()  # the connection goes on
 
     def _take(self, message: str | bytes) -> None:
