@@ -186,6 +186,17 @@ class Change:
             event_id = self.session.last_event_id
         self.events.append(data.event(self.session.session_id, self.now, event_id, turn_id))
 
+    def committed(self) -> WorkingSet:
+        """Return the set as this change left it, for the next one."""
+        return WorkingSet(
+            session=self.session.model_copy(deep=True),
+            attempt=self.attempt.model_copy(deep=True),
+            sandbox=self.sandbox and self.sandbox.model_copy(deep=True),
+            commands={name: row.model_copy(deep=True) for name, row in self.commands.items()},
+            connections={name: row.model_copy() for name, row in self.connections.items()},
+            receipt=self.receipt,
+        )
+
     # What must follow.
 
     def then(self, errand: Errand) -> None:

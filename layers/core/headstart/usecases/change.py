@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from headstart.domain import errands
-from headstart.domain.change import Change
+from headstart.domain.change import Change, WorkingSet
 from headstart.domain.connections import Role
 from headstart.domain.errors import (
     HeadstartError,
@@ -23,9 +23,15 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def change(ports: Ports, session_id: str, decide: Decide[T], also: Also = nothing) -> T:
-    """Make a change of a session, then do what must follow; raises what `commit` raises."""
-    work, result = commit(ports, session_id, decide, also)
+def change(
+    ports: Ports,
+    session_id: str,
+    decide: Decide[T],
+    also: Also = nothing,
+    found: WorkingSet | None = None,
+) -> T:
+    """Make a change of a session, then do what must follow; as `commit` does it."""
+    work, result = commit(ports, session_id, decide, also, found)
     follow(ports, work)
     return result
 
@@ -130,7 +136,7 @@ def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> N
     key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
     is_there = ports.objects.is_there(key, size, sha256)
     keep = partial(sleeping.keep, command_id=errand.command_id, is_there=is_there)
-    change(ports, work.session.session_id, keep, sleeping.beside_a_copy)
+    change(ports, work.session.session_id, keep, sleeping.beside_a_copy, work.committed())
 
 
 def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:
