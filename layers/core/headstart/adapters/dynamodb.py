@@ -138,7 +138,7 @@ class DynamoStore:
         return versions
 
     def _add_owned(self, writes: Writes, change: Change, line_length: int | None) -> None:
-        """Add what is the owner's: the use of a key, a place, or one in line."""
+        """Add what is the owner's: the use of a key, what steps took, a place, one in line."""
         owner = change.session.owner
         if change.key:
             writes.key_index = writes.put(
@@ -147,6 +147,8 @@ class DynamoStore:
                 {":now": rows.epoch(change.now)},
                 return_old=True,
             )
+        if change.durations:
+            writes.put(rows.durations_item(owner, change.session.git_url, change.durations))
         if left := change.left_line:
             writes.delete(rows.key_of(rows.waiting_item(owner, left)))
         if joined := change.joined_line:
@@ -307,11 +309,6 @@ class DynamoStore:
         item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
         found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
         return found
-
-    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of an owner's repository."""
-        key = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
-        self._table.put({**key, "data": {"S": json.dumps(durations)}})
 
     # Tickets and connections.
 

@@ -124,6 +124,7 @@ class Change:
         self.quota: QuotaChange | None = None
         self.key: IdempotencyKey | None = None
         self.burnt: str | None = None
+        self.durations: dict[str, int] | None = None
         self.insists = False
         self.errands: list[Errand] = []
         self.replies: list[tuple[str, OpenModel]] = []
@@ -229,4 +230,4 @@ class Change:
     def is_empty(self) -> bool:
         """Say whether there is nothing to write."""
         written = (self.rows, self.gone, self.closed, self.key, self.burnt, self.quota)
-        return not any(written) and self.session == self.before
+        return not any(written) and not self.durations and self.session == self.before

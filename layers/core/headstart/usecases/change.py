@@ -149,11 +149,6 @@ def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:
     admit_next(ports, errand.owner)
 
 
-def _remember_durations(ports: Ports, work: Change, errand: errands.RememberDurations) -> None:
-    session = work.session
-    ports.store.remember_durations(session.owner, session.git_url, dict(errand.milliseconds))
-
-
 def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
     record = ports.metrics.milliseconds if errand.milliseconds else ports.metrics.count
     record(errand.name, errand.value, **dict(errand.dimensions))
@@ -175,7 +170,6 @@ _DOERS: dict[type[errands.Errand], Callable[[Ports, Change, Any], None]] = {
     errands.LookForCopy: _look_for_copy,  # the batch, which is not acknowledged
     errands.DropObject: _drop_object,  # the deletion of the session
     errands.AdmitNext: _admit_next,  # the janitor
-    errands.RememberDurations: _remember_durations,  # the next session
     errands.Measure: _measure,  # nobody
 }
 
