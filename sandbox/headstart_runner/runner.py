@@ -39,7 +39,9 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     journal = Journal(config.state_dir)
     launcher = Launcher(uid=config.agent_uid, home=config.home, path=config.path)
     _prepare_workspace(config, launcher)
-    reporter = Reporter(journal, redactor, batch_seconds=config.batch_ms / 1000)
+    reporter = Reporter(
+        journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
+    )
     supervisor = Supervisor(config, journal, redactor, launcher)
     courier = Courier(journal, redactor, reporter, supervisor)
     desk = Desk(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))

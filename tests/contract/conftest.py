@@ -9,9 +9,9 @@ import yaml
 from moto import mock_aws
 
 from headstart.adapters.aws import make_client
-from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory_store import MemoryStore
 from headstart.usecases.ports import Store
+from tests.contract.helpers import LookedAt
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,4 +51,4 @@ def dynamodb(aws: None) -> Any:
 def store(request: pytest.FixtureRequest) -> Store:
     if request.param == "memory":
         return MemoryStore()
-    return DynamoStore(request.getfixturevalue("dynamodb"), "headstart")
+    return LookedAt(request.getfixturevalue("dynamodb"), "headstart")

@@ -8,6 +8,7 @@ from headstart.domain.requests import CreateSession
 from headstart.domain.session import Input
 from headstart.usecases.create import create_session
 from headstart.usecases.read import get_session, list_sessions
+from tests.contract.earlier import Earlier
 from tests.contract.helpers import NOW, read
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
@@ -33,6 +34,19 @@ def test_a_page_is_three_calls_however_many_sessions_are_on_it(dynamodb: Any) ->
     assert made == ["Query", "BatchGetItem", "BatchGetItem"]
     assert [item["sessionId"] for item in items] == ids[::-1]
     assert {item["attempt"]["number"] for item in items} == {1}
+
+
+def test_it_is_four_where_some_lie_as_an_earlier_version_kept_them(dynamodb: Any) -> None:
+    store: Any = DynamoStore(dynamodb, "headstart")
+    ports = MemoryPorts(store=store)
+    new = create_session(ports, "alice", REQUEST, None)["sessionId"]
+    ids = [f"ses_{number}" for number in range(9)]
+    for session_id in ids:
+        Earlier(dynamodb, session_id=session_id).put_session()
+    made = seen(dynamodb)
+    items = list_sessions(ports, "alice", None, limit=100)["items"]
+    assert made == ["Query", "BatchGetItem", "BatchGetItem", "BatchGetItem"]
+    assert {item["sessionId"] for item in items} == {new, *ids}
 
 
 def test_all_that_is_asked_is_one_call(dynamodb: Any) -> None:

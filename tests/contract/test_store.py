@@ -307,8 +307,12 @@ def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:
 
 
 def test_durations_are_an_owners_own(store: Store) -> None:
-    url = "https://github.com/org/name.git"
-    store.remember_durations("alice", url, {"clone": 1})
-    store.remember_durations("alice", url + "x", {"clone": 2})
+    session_id, url = created(store), "https://github.com/org/name.git"
+    for milliseconds in (2, 1):
+        change = read(store, session_id)
+        change.durations = {"clone": milliseconds}
+        assert not change.is_empty
+        store.commit(change)
     assert store.durations("alice", url) == {"clone": 1}
+    assert store.durations("alice", url + "x") == {}
     assert store.durations("bob", url) == {}

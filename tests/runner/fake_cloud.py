@@ -61,6 +61,7 @@ class FakeCloud:
         self.order: list[Json] = []
         self.rejected = 0
         self.on_hello: Callable[[ServerConnection, int], bool] = lambda *_: True
+        self.named: set[tuple[str, str | None]] = set()
         self.leavings = 0
         self.named: list[list[str] | None] = []
         self.on_leaving: Callable[[int], bool] = lambda _: True
@@ -111,6 +112,8 @@ class FakeCloud:
 
     async def _take(self, connection: ServerConnection, message: str) -> None:
         frame = UP_FRAME.validate_json(message)
+        if not isinstance(frame, Hello):
+            self.named.add((frame.action, frame.session_id))
         match frame:
             case Hello():
                 await self._hello(connection, frame)

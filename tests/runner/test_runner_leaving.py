@@ -1,12 +1,21 @@
 """SIGTERM from outside: the work is saved before the runner goes, within ECS's two minutes."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
 from object_store import ObjectStore
-from runner_kit import Sandbox, clone_args, prepare, prompt_args, setup_args
+from runner_kit import (
+    SESSION_ID,
+    Sandbox,
+    clone_args,
+    prepare,
+    prompt_args,
+    setup_args,
+    started,
+)
 from talk_kit import Posts, hold
 from work_kit import begin, done, save, snapshot_args
 
@@ -32,6 +41,19 @@ async def test_the_work_is_saved_before_it_goes(
 
     assert await stopping == 0
     assert "work" in store.objects
+
+
+async def test_whatever_an_accepted_runner_says_names_its_session(
+    cloud: FakeCloud, tmp_path: Path
+) -> None:
+    async with started(cloud, tmp_path, heartbeat_seconds=0.05) as box:
+        box.make_repository()
+        await cloud.do("disk", {"minFreeBytes": 1})
+        await cloud.until(lambda: cloud.heartbeats)
+        assert await box.stop() == 0
+    actions = {action for action, _ in cloud.named}
+    assert actions == {"report", "heartbeat", "leaving"}
+    assert cloud.named == {(action, SESSION_ID) for action in actions}
 
 
 async def test_a_turn_ends_first_and_says_why(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runner_kit import SESSION_ID
 
 from headstart.domain.channel import (
     BATCH_BYTES,
@@ -46,7 +47,7 @@ def said(items: list[Item], *secrets: str) -> list[Report]:
 
 
 async def _said(journal: Journal, redactor: Redactor, items: list[Item]) -> list[Report]:
-    reporter = Reporter(journal, redactor, batch_seconds=0)
+    reporter = Reporter(journal, redactor, session_id=SESSION_ID, batch_seconds=0)
     reporter.viewers = 1
     reports: list[Report] = []
     for item in items:

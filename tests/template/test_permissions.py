@@ -1,6 +1,7 @@
 """What a function's code can reach, its policies allow: no emulator checks IAM, so this must.
 
-The calls are found by reading the code: from a handler through the use cases to the ports.
+The calls are found by reading the code: from a handler through the use cases to the ports, and by
+way of errands: who names one may have it to do, and what does it stands in one table.
 """
 
 import ast
@@ -11,10 +12,14 @@ from typing import Any
 
 import pytest
 
+from headstart.domain.errands import Errand
+from headstart.usecases.ports import Store
 from headstart_local.packaging import read_template
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "layers" / "core" / "headstart"
+ERRANDS = CORE / "domain" / "errands.py"
+FOLLOWING = CORE / "usecases" / "change.py"
 FUNCTIONS = sorted(path.parent.name for path in (ROOT / "functions").glob("*/app.py"))
 RESOURCES = read_template(ROOT / "template.yaml")["Resources"]
 ACTIONS = {
@@ -35,6 +40,37 @@ ACTIONS = {
     "secrets.read": ["secretsmanager:GetSecretValue"],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
+}
+TABLE = {
+    # What an earlier version wrote is read row by row.
+    "load": ["Query", "GetItem"],
+    "named": ["BatchGetItem"],
+    # A transaction needs the permission of each item's own operation.
+    "create": ["PutItem", "UpdateItem", "DeleteItem"],
+    "commit": ["PutItem", "UpdateItem", "DeleteItem"],
+    "session": ["GetItem"],
+    "sessions_of": ["Query", "BatchGetItem"],
+    "attempts": ["BatchGetItem"],
+    "due": ["Query"],
+    "messages": ["Query"],
+    "messages_page": ["Query"],
+    "events_after": ["Query"],
+    "forget_key": ["DeleteItem"],
+    "places": ["GetItem"],
+    "free_places": ["UpdateItem"],
+    "line": ["Query"],
+    "forget_waiting": ["DeleteItem", "UpdateItem"],
+    "durations": ["GetItem"],
+    "put_ticket": ["PutItem"],
+    "ticket": ["GetItem"],
+    "put_connection": ["PutItem"],
+    "connection": ["GetItem"],
+    "remove_connection": ["DeleteItem"],
+    "purge": ["GetItem", "Query", "BatchWriteItem", "DeleteItem"],
+}
+ACTIONS |= {
+    f"store.{method}": [f"dynamodb:{operation}" for operation in operations]
+    for method, operations in TABLE.items()
 }
 """What a port's method needs; a method of these ports that isn't here fails the test."""
 
@@ -89,7 +125,21 @@ def calls(node: ast.AST) -> Iterator[str]:
             yield f"{owner.attr}.{part.attr}"
 
 
-def reached(function: str) -> set[str]:
+@cache
+def doers() -> dict[str, str]:
+    """Return which function does each errand, as the one table of them has it."""
+    for node in tree(FOLLOWING).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_DOERS":
+            assert isinstance(node.value, ast.Dict)
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            return {
+                ast.unparse(key).split(".")[-1]: ast.unparse(doer) for key, doer in pairs if key
+            }
+    pytest.fail("there is no table of errands")
+
+
+@cache
+def reached(function: str) -> frozenset[str]:
     """Return the ports' methods that a function's handler can get to."""
     app = ROOT / "functions" / function / "app.py"
     waiting = [(app, name) for name in definitions(app)]
@@ -97,13 +147,15 @@ def reached(function: str) -> set[str]:
     found: set[str] = set()
     while waiting:
         path, name = waiting.pop()
+        if path == ERRANDS and name in doers():
+            path, name = FOLLOWING, doers()[name]
         node = definitions(path).get(name) if path.exists() else None
         if (path, name) in seen or node is None:
             continue
         seen.add((path, name))
         found |= set(calls(node))
         waiting += mentioned(path, node)
-    return found
+    return frozenset(found)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -121,24 +173,47 @@ def allowed(function: str) -> set[str]:
     return actions
 
 
+def needed(function: str) -> set[str]:
+    """Return the actions that a function's code can get to."""
+    return {action for call in reached(function) for action in ACTIONS[call]}
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_what_its_code_can_reach(function: str) -> None:
-    needed = {action for call in reached(function) for action in ACTIONS[call]}
-    assert needed - allowed(function) == set()
+    assert needed(function) - allowed(function) == set()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_may_do_no_more_with_saved_work_than_its_code_can_reach(function: str) -> None:
+def test_a_function_may_do_no_more_than_its_code_can_reach(function: str) -> None:
     """Presigned URLs are as good as the rights of who signed them, so this is what keys reach."""
-    needed = {action for call in reached(function) for action in ACTIONS[call]}
-    assert {action for action in allowed(function) - needed if action.startswith("s3:")} == set()
+    assert allowed(function) - needed(function) == set()
+
+
+def test_every_errand_has_its_doer_and_every_method_of_the_table_its_rights() -> None:
+    assert set(doers()) == {kind.__name__ for kind in Errand.__subclasses__()}
+    assert set(TABLE) == {name for name in vars(Store) if not name.startswith("_")}
 
 
 def test_the_search_finds_what_is_known_to_be_there() -> None:
     assert {"machine.start", "machine.stop", "sandboxes.stop"} <= reached("http_api")
     assert "sandboxes.start" in reached("run_step")
     assert {"machine.succeed", "machine.beat", "sockets.post"} <= reached("socket")
-    assert reached("wait") == set()
+    reads = {"store.load", "store.named", "store.session", "store.messages"}
+    assert reached("wait") == reads
+
+
+def test_an_errand_is_within_reach_of_those_alone_who_may_ask_for_it() -> None:
+    """Whoever changes a session does what follows; what may follow is not the same for all."""
+
+    def reaching(call: str) -> list[str]:
+        return [name for name in FUNCTIONS if call in reached(name)]
+
+    changing = reaching("store.commit")
+    assert changing == [name for name in FUNCTIONS if name != "wait"]
+    assert reaching("machine.start") == reaching("sandboxes.stop") == changing
+    assert reaching("secrets.read") == ["run_step", "socket"]
+    assert reaching("machine.beat") == reaching("objects.presign_put") == ["socket"]
+    assert reaching("objects.is_there") == ["janitor", "socket"]
 
 
 def test_one_function_alone_may_start_containers() -> None:
@@ -151,13 +226,24 @@ def test_only_who_starts_agents_may_read_their_secrets() -> None:
     assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_saved_work_is_read_and_written_by_those_who_hand_it_on(function: str) -> None:
-    needed = {action for call in reached(function) for action in ACTIONS[call]}
-    objects = {action for action in allowed(function) if action.startswith("s3:")}
-    # A HEAD of what is not there tells so only to who may list.
-    assert objects - needed <= {"s3:ListBucket"}
+def test_only_who_has_a_copy_sent_may_write_one() -> None:
+    writers = [name for name in FUNCTIONS if "s3:PutObject" in allowed(name)]
+    assert writers == ["socket"]
+    assert [name for name in FUNCTIONS if "objects.presign_put" in reached(name)] == writers
 
 
 def test_long_polls_only_read() -> None:
     assert allowed("wait") == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem"}
+
+
+def test_every_policy_is_somebodys() -> None:
+    policies = {
+        name for name, made in RESOURCES.items() if made["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+    used = {
+        policy.get("Ref")
+        for made in RESOURCES.values()
+        if made["Type"] == "AWS::Serverless::Function"
+        for policy in made["Properties"]["Policies"]
+    }
+    assert policies == used - {None}

@@ -225,6 +225,7 @@ class Channel:
         while True:
             due = loop.time() + self._config.heartbeat_seconds
             beat = Heartbeat(
+                session_id=self._config.session_id,
                 running=self._commands.running(),
                 turn=self._commands.turn(),
                 last_seq=self._journal.last_seq,
@@ -256,7 +257,9 @@ class Channel:
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
-        leaving = Leaving(delivering=self._commands.delivering())
+        leaving = Leaving(
+            session_id=self._config.session_id, delivering=self._commands.delivering()
+        )
         await socket_.send(wire.dumps(leaving.to_json()))
         await asyncio.Event().wait()  # the connection goes on
 

@@ -44,7 +44,10 @@ class AckMissing(ConnectionError):
 class Reporter:
     """Takes events and results from everywhere in the runner; nothing leaves unredacted."""
 
-    def __init__(self, journal: Journal, redactor: Redactor, *, batch_seconds: float) -> None:
+    def __init__(
+        self, journal: Journal, redactor: Redactor, *, session_id: str, batch_seconds: float
+    ) -> None:
+        self._session_id = session_id
         self._journal = journal
         self._redactor = redactor
         self._pause = batch_seconds
@@ -162,6 +165,7 @@ class Reporter:
         frame = wire.dumps(
             {
                 "action": "report",
+                "sessionId": self._session_id,
                 "seq": seq,
                 "events": [entry["event"] for entry in batch.entries if "event" in entry],
                 "results": [entry["result"] for entry in batch.entries if "result" in entry],

@@ -85,7 +85,7 @@ class DynamoStore(StoredConnections, StoredOwners):
         read = change.session.version
         change.session.version = read + 1
         writes = self._table.writes()
-        self._add_session(writes, change, "version = :read", {":read": {"N": str(read)}})
+        versions = self._add_session(writes, change, "version = :read", {":read": {"N": str(read)}})
         self._add_owned(writes, change, None)
         if change.burnt:
             place = rows.key(f"TICKET#{change.burnt}", "TICKET")
@@ -102,11 +102,12 @@ class DynamoStore(StoredConnections, StoredOwners):
             if is_as_read and cancelled.code_of(writes.quota_index) == _REFUSED:
                 raise quota_exceeded(change) from None
             raise Conflict("the session changed meanwhile") from None
+        change.receipt = layout.Receipt(versions)
 
     def _add_session(
         self, writes: Writes, change: Change, condition: str, values: rows.Item | None
-    ) -> None:
-        """Add SESSION and all rows in its partition."""
+    ) -> dict[str, int]:
+        """Add SESSION and all rows in its partition; returns what SESSION says of its set."""
         session = change.session
         hot, versions = layout.written(change)
         item = layout.session_item(session, versions)
@@ -119,9 +120,10 @@ class DynamoStore(StoredConnections, StoredOwners):
             writes.put(rows.row_item(session.session_id, beside))
         if change.persisted_events:
             writes.put(rows.events_item(session.session_id, change.persisted_events))
+        return versions
 
     def _add_owned(self, writes: Writes, change: Change, line_length: int | None) -> None:
-        """Add what is the owner's: the use of a key, a place, or one in line."""
+        """Add what is the owner's: the use of a key, what steps took, a place, one in line."""
         owner = change.session.owner
         if change.key:
             writes.key_index = writes.put(
@@ -130,6 +132,8 @@ class DynamoStore(StoredConnections, StoredOwners):
                 {":now": rows.epoch(change.now)},
                 return_old=True,
             )
+        if change.durations:
+            writes.put(rows.durations_item(owner, change.session.git_url, change.durations))
         if left := change.left_line:
             writes.delete(rows.key_of(rows.waiting_item(owner, left)))
         if joined := change.joined_line:

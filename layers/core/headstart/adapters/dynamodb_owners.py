@@ -60,11 +60,6 @@ class StoredOwners(StoredRows):
         found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
         return found
 
-    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of an owner's repository."""
-        key = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
-        self._table.put({**key, "data": {"S": json.dumps(durations)}})
-
 
 def add_place(writes: Writes, change: Change, line_length: int | None) -> None:
     """Add the one update of the owner's QUOTA row: the set of places, and how many wait.

@@ -125,7 +125,7 @@ class MemoryStore:
         left, joined = change.left_line, change.joined_line
         place = change.quota or left or joined
         parts = (session, *change.rows, *change.gone, *change.closed, change.persisted_events)
-        more = (change.key, change.burnt, place, left, joined)
+        more = (change.key, change.burnt, change.durations, place, left, joined)
         check_count(sum(1 for part in (*parts, *more) if part))
         beside = [*change.closed, *(row for row in change.rows if not is_hot(row))]
         hot = [row for row in change.rows if is_hot(row)]
@@ -147,6 +147,8 @@ class MemoryStore:
         self.event_log[session.session_id] += change.persisted_events
         if change.key:
             self.keys[session.owner, change.key.key] = change.key
+        if change.durations:
+            self.remember_durations(session.owner, session.git_url, change.durations)
         if change.burnt:
             self.tickets.pop(change.burnt, None)
         if left:
@@ -252,10 +254,6 @@ class MemoryStore:
         """Return how long each step took before."""
         return dict(self.known_durations.get((owner, git_url), {}))
 
-    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what is known of an owner's repository."""
-        self.known_durations[owner, git_url] = dict(durations)
-
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""
         self.tickets[ticket.hash] = ticket
@@ -289,6 +287,10 @@ class MemoryStore:
         return True
 
     # What tests look at.
+
+    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
+        """Replace what is known of an owner's repository."""
+        self.known_durations[owner, git_url] = dict(durations)
 
     def _of(self, session_id: str, model: type[_M], *name: str | int) -> _M | None:
         found = self._named(session_id, RowKey(model, name))

@@ -67,6 +67,11 @@ def durations_sk(git_url: str) -> str:
     return f"DURATIONS#{hashlib.sha256(git_url.encode()).hexdigest()}"
 
 
+def durations_item(owner: str, git_url: str, durations: dict[str, int]) -> Item:
+    """Return the row of how many milliseconds each step took on a repository."""
+    return {**key(owner_pk(owner), durations_sk(git_url)), "data": {"S": json.dumps(durations)}}
+
+
 def due_pk(shard: int) -> str:
     """Return the partition of a shard of the due index."""
     return f"DUE#{shard}"

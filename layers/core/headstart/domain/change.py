@@ -137,6 +137,7 @@ class Change:
         self.key: IdempotencyKey | None = None
         self.burnt: str | None = None
         self.no_place = NoPlace.WAIT
+        self.durations: dict[str, int] | None = None
         self.errands: list[Errand] = []
         self.replies: list[tuple[str, OpenModel]] = []
         self.before = found.session.model_copy(deep=True)
@@ -198,6 +199,17 @@ class Change:
             event_id = self.session.last_event_id
         self.events.append(data.event(self.session.session_id, self.now, event_id, turn_id))
 
+    def committed(self) -> WorkingSet:
+        """Return the set as this change left it, for the next one."""
+        return WorkingSet(
+            session=self.session.model_copy(deep=True),
+            attempt=self.attempt.model_copy(deep=True),
+            sandbox=self.sandbox and self.sandbox.model_copy(deep=True),
+            commands={name: row.model_copy(deep=True) for name, row in self.commands.items()},
+            connections={name: row.model_copy() for name, row in self.connections.items()},
+            receipt=self.receipt,
+        )
+
     # What must follow.
 
     def then(self, errand: Errand) -> None:
@@ -230,4 +242,4 @@ class Change:
     def is_empty(self) -> bool:
         """Say whether there is nothing to write."""
         written = (self.rows, self.gone, self.closed, self.key, self.burnt, self.quota)
-        return not any(written) and self.session == self.before
+        return not any(written) and not self.durations and self.session == self.before

@@ -183,10 +183,12 @@ class Report(OpenModel):
     """One batch, at most BATCH_BYTES; the next is sent only after this one's ack.
 
     Its events happened before its results: what follows a result (the turn that an accepted
-    prompt begins) goes into a later batch.
+    prompt begins) goes into a later batch. `session_id` names the runner's own session, which
+    spares a look at whose the connection is; None is a runner that does not say.
     """
 
     action: Literal["report"] = "report"
+    session_id: str | None = None
     seq: int
     events: list[RunnerEvent] = Field(default_factory=list)
     results: list[CommandResult] = Field(default_factory=list)
@@ -199,12 +201,14 @@ class Heartbeat(OpenModel):
     the turn that goes on; `last_seq` the newest batch made; `backlog` how many items, of that batch
     or after it, wait to be acknowledged; `viewers` how many the runner believes to watch. A runner
     that says no `last_seq` is of an older version: what it does not name may still be there.
+    `session_id` is as in a report.
 
     The cloud sends what should run and does not, cancels what runs and should not, and ends with
     `heard`.
     """
 
     action: Literal["heartbeat"] = "heartbeat"
+    session_id: str | None = None
     running: list[str] = Field(default_factory=list)
     turn: str | None = None
     last_seq: int | None = None
@@ -218,9 +222,11 @@ class Leaving(OpenModel):
     Said on every connection until the cloud's `leave`. `delivering` are the ids of the prompts
     whose outcome the runner does not know: they may have reached the agent. A prompt that is not
     among them and was not answered never will be. None is a runner that does not say.
+    `session_id` is as in a report.
     """
 
     action: Literal["leaving"] = "leaving"
+    session_id: str | None = None
     delivering: list[str] | None = None
 
 

@@ -120,13 +120,6 @@ class AdmitNext(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class RememberDurations(Errand):
-    """Keep how long the steps took, for the next session of this owner and repository."""
-
-    milliseconds: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Measure(Errand):
     """Record a metric: how often, or how many milliseconds."""
 

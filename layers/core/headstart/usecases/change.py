@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from headstart.domain import errands
-from headstart.domain.change import Change
+from headstart.domain.change import Change, WorkingSet
 from headstart.domain.connections import Role
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
 from headstart.domain.life import sleeping, watching
@@ -23,9 +23,15 @@ AWAITED = (errands.AnswerTask, errands.LookForCopy)
 """What a reply waits for: the batch that is not acknowledged asks for it again."""
 
 
-def change(ports: Ports, session_id: str, decide: Decide[T], also: Also = nothing) -> T:
-    """Make a change of a session, then do what must follow; raises what `commit` raises."""
-    work, result = commit(ports, session_id, decide, also)
+def change(
+    ports: Ports,
+    session_id: str,
+    decide: Decide[T],
+    also: Also = nothing,
+    found: WorkingSet | None = None,
+) -> T:
+    """Make a change of a session, then do what must follow; as `commit` does it."""
+    work, result = commit(ports, session_id, decide, also, found)
     follow(ports, work)
     return result
 
@@ -140,7 +146,7 @@ def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> N
     key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
     is_there = ports.objects.is_there(key, size, sha256)
     keep = partial(sleeping.keep, command_id=errand.command_id, is_there=is_there)
-    change(ports, work.session.session_id, keep, sleeping.beside_a_copy)
+    change(ports, work.session.session_id, keep, sleeping.beside_a_copy, work.committed())
 
 
 def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:
@@ -151,11 +157,6 @@ def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:
     from headstart.usecases.line import admit_next  # noqa: PLC0415  it changes sessions, too
 
     admit_next(ports, errand.owner)
-
-
-def _remember_durations(ports: Ports, work: Change, errand: errands.RememberDurations) -> None:
-    session = work.session
-    ports.store.remember_durations(session.owner, session.git_url, dict(errand.milliseconds))
 
 
 def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
@@ -179,6 +180,5 @@ _DOERS: dict[type[errands.Errand], Callable[[Ports, Change, Any], None]] = {
     errands.LookForCopy: _look_for_copy,  # the batch, which is not acknowledged
     errands.DropObject: _drop_object,  # the deletion of the session
     errands.AdmitNext: _admit_next,  # the janitor
-    errands.RememberDurations: _remember_durations,  # the next session
     errands.Measure: _measure,  # nobody
 }

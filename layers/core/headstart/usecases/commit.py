@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from headstart.domain.change import Change, NoPlace, QuotaChange, RowKey, WorkingSet, message_key
+from headstart.domain.change import Change, NoPlace, QuotaChange, RowKey, WorkingSet
 from headstart.domain.errors import Conflict, QuotaExceeded
-from headstart.domain.life.settling import settle
+from headstart.domain.life.settling import beside_all, settle
 from headstart.domain.life.waiting import wait_in_line
 from headstart.usecases.ports import Ports
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
@@ -16,22 +16,28 @@ Also = Callable[[WorkingSet], Iterable[RowKey]]
 
 
 def nothing(_: WorkingSet) -> Iterable[RowKey]:
-    """Name no row beside the working set and the head of the queue."""
+    """Name no row beside those that every change is given."""
     return ()
 
 
 def commit(
-    ports: Ports, session_id: str, decide: Decide[T], also: Also = nothing
+    ports: Ports,
+    session_id: str,
+    decide: Decide[T],
+    also: Also = nothing,
+    found: WorkingSet | None = None,
 ) -> tuple[Change, T]:
     """Run a decision on a fresh read until its change commits; a rival's makes it decide again.
 
-    Who finds no place waits in line where the deployment lets people wait, and everywhere where
-    nobody is there to be refused. Raises what the decision raises, SessionNotFound, QuotaExceeded,
-    and Conflict after CONFLICT_TRIES.
+    `found` is a set that was read or committed just now, which spares the first read. Who finds no
+    place waits in line where the deployment lets people wait, and everywhere where nobody is there
+    to be refused. Raises what the decision raises, SessionNotFound, QuotaExceeded, and Conflict
+    after CONFLICT_TRIES.
     """
     has_looked = in_line = False
     for attempt in range(CONFLICT_TRIES):
-        change = read(ports, session_id, also)
+        change = read(ports, session_id, also, found)
+        found = None
         result = decide(change)
         settle(change)
         if in_line and change.quota is QuotaChange.JOIN:
@@ -62,18 +68,15 @@ def _make_room(ports: Ports, owner: str) -> bool:
     return make_room(ports, owner)
 
 
-def read(ports: Ports, session_id: str, also: Also = nothing) -> Change:
+def read(
+    ports: Ports, session_id: str, also: Also = nothing, found: WorkingSet | None = None
+) -> Change:
     """Return a change that nothing was decided on yet: a consistent read, and what it is called by.
 
     Rows beside the working set are read after it: should they have changed since, so has the
     session, and nothing that rests on them commits.
     """
-    found = ports.store.load(session_id)
-    names = [*_head(found), *also(found)]
+    found = found or ports.store.load(session_id)
+    names = [*beside_all(found), *also(found)]
     found.more = ports.store.named(session_id, names) if names else {}
     return Change(found, ports.clock(), ports.policy)
-
-
-def _head(found: WorkingSet) -> Iterable[RowKey]:
-    session = found.session
-    return [message_key(session.next_message)] if session.queue_length else []

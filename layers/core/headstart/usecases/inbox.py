@@ -19,24 +19,24 @@ def receive(ports: Ports, connection_id: str, text: str) -> None:
     """Handle one message of a connection; a frame that can't be read is answered and dropped.
 
     A connection that we do not know, or whose first frame is wrong, is closed. A runner's frame
-    that names its session needs no look at whose the connection is: the session knows its own.
+    that names its session needs no look at whose the connection is: the session knows its own, and
+    any other is closed.
     """
     frame = intake.parse(text)
     session_id = _named_session(frame)
-    if session_id is None:
-        connection = ports.store.connection(connection_id)
-        if connection is None:
-            ports.sockets.close(connection_id)
-            return
-        session_id = connection.session_id
+    if session_id is not None:
         ports.identify(session_id)
-        if connection.role is Role.VIEWER:
-            _viewer_frame(ports, connection, frame)
-        else:
-            _runner_frame(ports, connection, frame)
+        if _frame_of_accepted(ports, session_id, connection_id, frame):
+            return
+    connection = ports.store.connection(connection_id)
+    if connection is None:
+        ports.sockets.close(connection_id)
         return
-    ports.identify(session_id)
-    _frame_of_accepted(ports, session_id, connection_id, frame)
+    ports.identify(connection.session_id)
+    if connection.role is Role.VIEWER:
+        _viewer_frame(ports, connection, frame)
+    else:
+        _runner_frame(ports, connection, frame)
 
 
 def _named_session(frame: Any) -> str | None:

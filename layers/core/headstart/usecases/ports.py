@@ -95,10 +95,10 @@ class Store(Protocol):
         """Take out of the line what no session stands for; a place that is gone is fine."""
 
     def durations(self, owner: str, git_url: str) -> dict[str, int]:
-        """Return how many milliseconds each step took an owner before on a repository."""
+        """Return how many milliseconds each step took an owner before on a repository.
 
-    def remember_durations(self, owner: str, git_url: str, durations: dict[str, int]) -> None:
-        """Replace what an owner's sessions took on a repository; the last writer wins."""
+        A change of one of the owner's sessions replaces them; the last writer wins.
+        """
 
     # Who may connect, and who did: what a session knows of them is in its working set.
 

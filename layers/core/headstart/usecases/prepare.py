@@ -16,6 +16,7 @@ from headstart.domain.errors import (
     step_error,
 )
 from headstart.domain.life import preparing
+from headstart.domain.life.settling import head_of
 from headstart.domain.model import Model
 from headstart.domain.steps import StepName
 from headstart.usecases.change import change
@@ -43,7 +44,7 @@ def run_step(ports: Ports, task: StepTask) -> None:
     if task.step is StepName.SANDBOX:
         acquire_sandbox(ports, task.session_id, task.attempt_number, task.task_token)
     elif task.step is StepName.DELIVER:
-        change(ports, task.session_id, _of(task, preparing.take_delivery))
+        change(ports, task.session_id, _of(task, preparing.take_delivery), head_of)
     else:
         change(ports, task.session_id, partial(_of(task, preparing.take_step), step=task.step))
 
@@ -57,7 +58,7 @@ def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> No
 
     Raises SandboxStopped for a sandbox that has died since its last step.
     """
-    change(ports, session_id, partial(preparing.finish, attempt_number=attempt_number))
+    change(ports, session_id, partial(preparing.finish, attempt_number=attempt_number), head_of)
 
 
 def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: StepError) -> None:

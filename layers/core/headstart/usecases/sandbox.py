@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 
-from headstart.domain.change import Change
+from headstart.domain.change import Change, WorkingSet
 from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
@@ -15,7 +15,7 @@ from headstart.domain.ids import new_id, new_secret
 from headstart.domain.life import hosting, sleeping
 from headstart.domain.session import Sandbox, SandboxStatus, session_of
 from headstart.usecases.change import change, follow
-from headstart.usecases.commit import commit, read
+from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports, SandboxSpec
 
 _log = logging.getLogger(__name__)
@@ -26,21 +26,23 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
 
     Raises SandboxStartFailed, SecretsUnavailable, AttemptSuperseded.
     """
+    found = ports.store.load(session_id)
     acquire = partial(
         hosting.acquire,
         attempt_number=attempt_number,
         token=task_token,
-        newcomer=_newcomer(ports, read(ports, session_id), attempt_number),
+        newcomer=_newcomer(ports, found, attempt_number),
     )
-    work, _ = commit(ports, session_id, acquire)
+    work, _ = commit(ports, session_id, acquire, found=found)
     follow(ports, work)
     sandbox = work.sandbox
     if sandbox is not None and sandbox.status is SandboxStatus.STARTING:
-        _start(ports, session_id, sandbox)
+        _start(ports, work, sandbox)
 
 
-def _newcomer(ports: Ports, seen: Change, attempt_number: int) -> hosting.Newcomer:
-    session, old = seen.session, seen.sandbox
+def _newcomer(ports: Ports, found: WorkingSet, attempt_number: int) -> hosting.Newcomer:
+    session, old = found.session, found.sandbox
+    seen = Change(found, ports.clock(), ports.policy)
     if session.counts.get("encryptedSecrets"):
         raise SecretsUnavailable(
             "This deployment can't open encryptedSecrets: send none. envVars are no place for "
@@ -56,7 +58,8 @@ def _newcomer(ports: Ports, seen: Change, attempt_number: int) -> hosting.Newcom
     )
 
 
-def _start(ports: Ports, session_id: str, sandbox: Sandbox) -> None:
+def _start(ports: Ports, work: Change, sandbox: Sandbox) -> None:
+    session_id = work.session.session_id
     spec = SandboxSpec(
         name=sandbox.name(session_id),
         session_id=session_id,
@@ -71,8 +74,9 @@ def _start(ports: Ports, session_id: str, sandbox: Sandbox) -> None:
         failed = partial(hosting.not_started, started=sandbox, reason=error.reason)
         change(ports, session_id, failed)
         raise
+    remember = partial(hosting.remember, started=sandbox, handle=handle)
     try:
-        change(ports, session_id, partial(hosting.remember, started=sandbox, handle=handle))
+        change(ports, session_id, remember, found=work.committed())
     except (AttemptSuperseded, SessionNotFound):
         ports.sandboxes.stop(handle, "the attempt is over")
         raise

@@ -17,6 +17,7 @@ from headstart.domain.change import (
 from headstart.domain.errors import IdempotencyKeyReused
 from headstart.domain.ids import body_hash
 from headstart.domain.life import preparing, talking
+from headstart.domain.life.settling import head_of
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
 from headstart.domain.session import Message
 from headstart.domain.views import message_view
@@ -61,7 +62,7 @@ def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSessi
     `autoInitiate` wakes the session QuotaExceeded.
     """
     patch = partial(talking.patch, owner=owner, request=request)
-    change(ports, session_id, patch, lambda _: [CONFIG])
+    change(ports, session_id, patch, lambda found: [CONFIG, *head_of(found)])
 
 
 def interrupt(ports: Ports, owner: str, session_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from headstart.domain import channel, events
 from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import AnswerTask, LookForCopy, Measure, RememberDurations
+from headstart.domain.errands import AnswerTask, LookForCopy, Measure
 from headstart.domain.errors import InputGone, SandboxLeaving, SnapshotFailed, StepError
 from headstart.domain.life import hosting, preparing, sleeping, talking
 from headstart.domain.life.progress import (
@@ -270,7 +270,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
         done = "The agent has the message"
         end_step(change, StepName.DELIVER, StepStatus.COMPLETED, done)
         preparing.complete_attempt(change)
-        change.then(RememberDurations(tuple(durations(change.attempt).items())))
+        change.durations = durations(change.attempt)
         change.then(Measure("TimeToReady", preparing.took(change), milliseconds=True))
     elif change.session.status in {Status.READY, Status.PREPARED}:
         was_prepared = change.session.status is Status.PREPARED

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from headstart.domain.change import Change, QuotaChange
+from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
 from headstart.domain.life import hosting, preparing, sleeping, talking
 from headstart.domain.session import Cause, SandboxStatus, Session, Status, holds_a_place
@@ -47,6 +47,22 @@ _LIMITS = {
     Status.FAILED: RETRY_WINDOW,
     Status.DELETING: timedelta(),
 }
+
+
+def head_of(found: WorkingSet) -> list[RowKey]:
+    """Name the first message that is not delivered, if there is one."""
+    session = found.session
+    return [message_key(session.next_message)] if session.queue_length else []
+
+
+def beside_all(found: WorkingSet) -> list[RowKey]:
+    """Name what every change is given beside the working set: the head of a queue that may move.
+
+    In a preparation without a turn or a hold nothing has to do with it but what names it itself.
+    """
+    session = found.session
+    rests = session.active_turn is None and session.hold is None
+    return [] if session.status is Status.PREPARING and rests else head_of(found)
 
 
 def settle(change: Change) -> None:
