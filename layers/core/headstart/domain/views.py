@@ -36,7 +36,7 @@ class _Room:
     inputs: int = 0
 
 
-_WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, input=64 * 1024, inputs=512 * 1024)
+_WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, input=64 * 1024, inputs=1024 * 1024)
 _SNAPSHOT = _Room(
     output=SNAPSHOT_OUTPUT_CHARACTERS, message=1000, reason=2000, input=8 * 1024, inputs=48 * 1024
 )
