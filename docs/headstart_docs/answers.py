@@ -100,7 +100,7 @@ class PendingInput(Model):
     truncated: bool = Field(
         default=False,
         description="`true` where all that is asked is too much to show: the body has short texts "
-        "then, or is empty. All together have 512 KB, 48 KB in a `session.snapshot`.",
+        "then, or is empty. All together have 1 MB, 48 KB in a `session.snapshot`.",
     )
     created_at: Time
 
