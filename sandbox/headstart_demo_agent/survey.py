@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 _MOST_FILES = 20_000
 _MOST_SECONDS = 1.0
@@ -61,9 +62,10 @@ def _git(where: Path, *arguments: str) -> str:
 
 
 def _text(path: Path) -> str | None:
-    """Return a file's text; None for a link, a binary, or one that is large."""
+    """Return a file's text; None for a link, a pipe, a binary, or one that is large."""
     try:
-        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+        found = path.lstat()
+        if not S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
             return None
         data = path.read_bytes()
     except OSError:

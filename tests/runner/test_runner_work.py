@@ -182,6 +182,19 @@ async def test_another_branch_and_a_conflict_survive_as_far_as_they_can(
         assert files_of(box.repository) == files_of(repository)
 
 
+async def test_a_branch_whose_name_is_no_text_loses_nothing(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
+) -> None:
+    await begin(cloud, store, sample)
+    name = os.fsdecode(b"caf\xe9")
+    git("switch", "--quiet", "--create", name, cwd=sandbox.repository)
+    (sandbox.repository / "new.py").write_text("work\n")
+    made = await save(cloud, store)
+    async with another(tmp_path / "b") as (second, box):
+        await wake(second, store, sample, made)
+        assert files_of(box.repository) == files_of(sandbox.repository)
+
+
 @pytest.mark.parametrize("commits", [0, 1])
 async def test_the_work_on_an_empty_repository_is_put_back_though_it_has_commits_by_now(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, *, store: ObjectStore,

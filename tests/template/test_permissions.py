@@ -213,7 +213,7 @@ def test_an_errand_is_within_reach_of_those_alone_who_may_ask_for_it() -> None:
     assert reaching("machine.start") == reaching("sandboxes.stop") == changing
     assert reaching("secrets.read") == ["run_step", "socket"]
     assert reaching("machine.beat") == reaching("objects.presign_put") == ["socket"]
-    assert reaching("objects.is_there") == ["janitor", "socket"]
+    assert reaching("objects.is_there") == ["janitor", "sandbox_stopped", "socket"]
 
 
 def test_one_function_alone_may_start_containers() -> None:

@@ -134,8 +134,15 @@ def test_a_batch_without_a_number_is_a_bad_frame(ports: MemoryPorts, seq: object
 
 @pytest.mark.parametrize(
     "text",
-    ["no JSON", "[" * 30_000, '{"action":' * 6000, "9" * 200_000, '{"action":"heartbeat"}x'],
-    ids=["words", "brackets", "objects", "digits", "more"],
+    [
+        "no JSON",
+        "[" * 30_000,
+        '{"action":' * 6000,
+        "9" * 200_000,
+        '{"action":"heartbeat"}x',
+        '{"action":["report"]}',
+    ],
+    ids=["words", "brackets", "objects", "digits", "more", "a list"],
 )
 def test_what_is_no_frame_is_answered(ports: MemoryPorts, text: str) -> None:
     runner = connected(ports, created(ports))

@@ -39,8 +39,13 @@ def receive(ports: Ports, connection_id: str, text: str) -> None:
         _runner_frame(ports, connection, frame)
 
 
+def _is_of_the_runner(frame: Any) -> bool:
+    action = frame.get("action") if isinstance(frame, dict) else None
+    return isinstance(action, str) and action in _OF_THE_RUNNER
+
+
 def _named_session(frame: Any) -> str | None:
-    if not isinstance(frame, dict) or frame.get("action") not in _OF_THE_RUNNER:
+    if not _is_of_the_runner(frame):
         return None
     named = frame.get("sessionId")
     known = isinstance(named, str) and re.fullmatch(SESSION_ID_PATTERN, named)
@@ -61,7 +66,7 @@ def _viewer_frame(ports: Ports, connection: Connection, frame: Any) -> None:
 
 
 def _runner_frame(ports: Ports, connection: Connection, frame: Any) -> None:
-    if isinstance(frame, dict) and frame.get("action") in _OF_THE_RUNNER:
+    if _is_of_the_runner(frame):
         session_id, connection_id = connection.session_id, connection.connection_id
         if _frame_of_accepted(ports, session_id, connection_id, frame):
             return

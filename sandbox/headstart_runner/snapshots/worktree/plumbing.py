@@ -37,6 +37,9 @@ _OPTIONS = (
 RAW_ATTRIBUTES = "* -text -eol -ident -filter -working-tree-encoding\n"
 """In info/attributes these stand above every .gitattributes: bytes go in and out unchanged."""
 
+_MOST_SECONDS = 110
+"""How long one command may take: a pipe in the place of one of git's files holds it up for ever."""
+
 LINK, EXECUTABLE, PLAIN, COMMIT = "120000", "100755", "100644", "160000"
 """git's modes of what a tree holds (git-fast-import(1))."""
 
@@ -62,15 +65,19 @@ class Plumbing:
     def try_run(
         self, *arguments: str, given: bytes = b"", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a git command to its end, whatever that is."""
-        return subprocess.run(  # noqa: S603  (arguments are ours, and no shell is between)
-            ["git", *_OPTIONS, *arguments],  # noqa: S607  (the sandbox image's git)
-            cwd=self.work_tree,
-            env={**self._environment, **(env or {})},
-            input=given,
-            capture_output=True,
-            check=False,
-        )
+        """Run a git command to its end, whatever that is; raise Problem if it comes to none."""
+        try:
+            return subprocess.run(  # noqa: S603  (arguments are ours, and no shell is between)
+                ["git", *_OPTIONS, *arguments],  # noqa: S607  (the sandbox image's git)
+                cwd=self.work_tree,
+                env={**self._environment, **(env or {})},
+                input=given,
+                capture_output=True,
+                check=False,
+                timeout=_MOST_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise Problem(f"git {arguments[0]} took more than {_MOST_SECONDS} seconds") from None
 
     def run(self, *arguments: str, given: bytes = b"") -> bytes:
         """Run a git command and return what it prints; raise Problem with its last words."""
@@ -84,7 +91,7 @@ class Plumbing:
     def line(self, *arguments: str) -> str | None:
         """Return the one line a git command prints, None when it fails or prints none."""
         done = self.try_run(*arguments)
-        return done.stdout.decode().strip() or None if done.returncode == 0 else None
+        return os.fsdecode(done.stdout).strip() or None if done.returncode == 0 else None
 
     def names(self, *arguments: str) -> list[str]:
         """Return the NUL-terminated names that a git command prints."""

@@ -190,14 +190,13 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
 
 
 def begin_leaving(change: Change) -> None:
-    """Begin to stop: have the work saved; the copy that is being made already will do."""
+    """Begin to stop: have the work saved as it is now, whatever copy was on its way."""
     session, sandbox = change.session, change.sandbox
     session.move_to(Status.STOPPING, change.now)
     if sandbox is not None:
         sandbox.stopped_reason = "The sandbox had to stop"
         change.save(sandbox)
-    if session.saving is None:
-        ask_for_copy(change)
+    ask_for_copy(change)
 
 
 def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:

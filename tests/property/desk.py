@@ -1,0 +1,341 @@
+"""What a sandbox's runner and its agent do for the cloud: commands, each id once, and one turn."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from headstart.domain.errors import DeliveryUnknown
+from headstart.domain.steps import StepName
+from tests.property.violation import hold
+
+if TYPE_CHECKING:
+    from tests.property.box import Box
+
+_T = TypeVar("_T")
+_STEPS = set(StepName)
+_SNAPSHOT_PATIENCE = 2
+"""How many rounds a prompt waits for a copy of the work that is being made."""
+
+RUNNERS_WORD = "the runner says so"
+"""The reason of every end that a runner tells, which tells them from those that the cloud finds."""
+
+
+@dataclass
+class Manners:
+    """How long things take in a sandbox, in rounds but for `boot`; what goes wrong there next."""
+
+    boot: int = 0
+    """Seconds until a container's runner runs."""
+    step: int = 0
+    post: int = 0
+    turn: int = 2
+    snapshot: int = 0
+    posts_first: bool = True
+    """Whether the agent has a message when it begins to answer the POST, or when it is done."""
+    failing: str | None = None
+    """The error that the next step or delivery ends with."""
+    delivers_anyway: bool = False
+    """Whether the agent has the message of a delivery that fails as DeliveryUnknown."""
+    turn_error: str | None = None
+    asks: int = 0
+    """How many of the next turns ask something."""
+    loses_copies: int = 0
+    loses_uploads: int = 0
+    news: int = 0
+    """How many events of a type that the cloud does not know are told."""
+
+
+@dataclass
+class Task:
+    """A command that is being worked on."""
+
+    id: str
+    kind: str
+    args: dict[str, Any]
+    left: int
+    waited: int = 0
+    is_posting: bool = False
+    is_cancelled: bool = False
+    error: str | None = None
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a delivery ends without anybody knowing."""
+        return self.error == DeliveryUnknown.__name__
+
+
+@dataclass
+class Turn:
+    """The agent's work on one message."""
+
+    turn_id: str
+    message_id: str
+    command_id: str
+    left: int
+    asked: str | None = None
+
+
+class Desk:
+    """The runner's commands, its journal of them and of deliveries, and the turn."""
+
+    def __init__(self, box: "Box") -> None:
+        self._box = box
+        self._world = box.world
+        self._journal: dict[str, dict[str, Any] | None] = {}
+        self._shown: set[str] = set()
+        self._begun: dict[str, str] = {}
+        """The turn that was asked for last, by message."""
+        self._aborted: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._copies: dict[str, tuple[str, ...]] = {}
+        self.tasks: dict[str, Task] = {}
+        self.turn: Turn | None = None
+        self.done: list[str] = []
+        """The messages whose work is in the work tree."""
+        self.has_repository = False
+        self.is_leaving = False
+
+    @property
+    def _manners(self) -> Manners:
+        return self._world.manners
+
+    @property
+    def running(self) -> list[str]:
+        """The commands being worked on, a prompt's as long as its turn."""
+        return sorted({*self.tasks, *([self.turn.command_id] if self.turn else [])})
+
+    @property
+    def delivering(self) -> list[str]:
+        """The prompts whose outcome is not known."""
+        return [task.id for task in self.tasks.values() if task.is_posting]
+
+    # What the cloud says.
+
+    def start(self, command_id: str, kind: str, args: dict[str, Any]) -> None:
+        """Begin a command, unless it is known: then its stored result is told again."""
+        if command_id in self._journal:
+            if result := self._journal[command_id]:
+                self._box.tell({"result": result}, unless_waiting=True)
+            return
+        self._journal[command_id] = None
+        if command_id in self._cancelled:
+            self._fail(command_id, "Cancelled")
+        elif self.is_leaving and kind == "prompt":
+            self._fail(command_id, "SandboxLeaving")
+        else:
+            slot = _STEPS - {StepName.DELIVER} if kind in _STEPS else {kind}
+            for older in [t.id for t in self.tasks.values() if t.kind in slot - {"input", "abort"}]:
+                self.cancel(older)
+            left = self._manners.step if kind in _STEPS else 0
+            left = self._manners.snapshot if kind == "snapshot" else left
+            self.tasks[command_id] = Task(command_id, kind, args, left)
+            if kind == "snapshot":
+                self._copies[command_id] = tuple(self.done)
+
+    def cancel(self, command_id: str) -> None:
+        """Kill a command, or end its turn; an id that is not known is remembered."""
+        if self.turn and self.turn.command_id == command_id:
+            self.end_turn(interrupted=True)
+        elif task := self.tasks.get(command_id):
+            if task.is_posting:
+                task.is_cancelled = True
+            else:
+                del self.tasks[command_id]
+                self._journal[command_id] = _failed(command_id, "Cancelled")
+        elif command_id not in self._journal:
+            self._cancelled.add(command_id)
+
+    def begin_leaving(self) -> None:
+        """Take no more prompts; one that was not posted yet never will be."""
+        self.is_leaving = True
+        for task in list(self.tasks.values()):
+            if task.kind == "prompt" and not task.is_posting:
+                del self.tasks[task.id]
+                self._fail(task.id, "SandboxLeaving")
+
+    def close(self) -> None:
+        """Work on nothing any more; what is interrupted so is told no more."""
+        self.tasks.clear()
+        self.end_turn(interrupted=True)
+
+    # What goes on.
+
+    def work(self) -> None:
+        """Go on by one round with everything."""
+        self._converse()
+        for task in list(self.tasks.values()):
+            if task.id not in self.tasks:
+                continue
+            if task.kind == "prompt":
+                self._deliver(task)
+            elif task.left:
+                task.left -= 1
+            else:
+                del self.tasks[task.id]
+                self._do(task)
+
+    def _converse(self) -> None:
+        turn = self.turn
+        if turn is None or turn.asked:
+            return
+        self.say()
+        if self._manners.asks:
+            self._manners.asks -= 1
+            turn.asked = f"ask_{next(self._world.numbers)}"
+            body = {"title": "May I?", "patterns": [], "metadata": {}}
+            asked = {"requestId": turn.asked, "kind": "permission", "body": body}
+            self._box.tell({"event": {"type": "input.requested", "turnId": turn.turn_id, **asked}})
+        elif turn.left:
+            turn.left -= 1
+        else:
+            error, self._manners.turn_error = self._manners.turn_error, None
+            self.end_turn(self._excused(error))
+
+    def say(self) -> None:
+        """Let the agent say something in its turn."""
+        if self.turn:
+            data = {"kind": "text", "partId": str(next(self._world.numbers)), "text": "x"}
+            event = {"type": "agent.event", "turnId": self.turn.turn_id, "data": data}
+            self._box.tell({"event": event})
+            if self._manners.news:
+                self._manners.news -= 1
+                self._box.tell({"event": {"type": "news", "turnId": self.turn.turn_id}})
+
+    def end_turn(self, error: str | None = None, *, interrupted: bool = False) -> None:
+        """Let the agent's turn end."""
+        turn, self.turn = self.turn, None
+        if turn:
+            ids = {"turnId": turn.turn_id, "messageId": turn.message_id}
+            if turn.asked:
+                outcome = {"requestId": turn.asked, "outcome": "withdrawn"}
+                resolved = {"type": "input.resolved", "turnId": turn.turn_id, **outcome}
+                self._box.tell({"event": resolved})
+            problem = {"code": error, "reason": RUNNERS_WORD} if error else None
+            end = {"type": "turn.ended", **ids, "error": problem, "interrupted": interrupted}
+            self._box.tell({"event": end})
+
+    def lose_turn(self) -> None:
+        """Have the turn vanish without an end, as by a defect of the runner."""
+        self.turn = None
+        self._world.truth.excuse(self._box.session_id)
+
+    def _deliver(self, task: Task) -> None:
+        if not task.is_posting:
+            others = [t for t in self.tasks.values() if t is not task]
+            if self.turn and self.turn.message_id != task.args["messageId"]:
+                self.end_turn(interrupted=True)
+            saving = any(t.kind == "snapshot" for t in others)
+            task.waited += 1
+            if any(t.is_posting for t in others):
+                return
+            if saving and task.waited <= _SNAPSHOT_PATIENCE:
+                return
+            task.left, task.is_posting = self._manners.post, True
+            task.error, self._manners.failing = self._excused(self._manners.failing), None
+            if self._manners.posts_first:
+                self._post(task)
+        if task.left:
+            task.left -= 1
+            return
+        del self.tasks[task.id]
+        self._post(task)
+        if task.error:
+            self._fail(task.id, "DeliveryUnknown" if task.is_unknown else "DeliveryFailed")
+        else:
+            self._finish(task.id, {})
+            self._begin_turn(task)
+
+    def _post(self, task: Task) -> None:
+        """Let the agent have a message, unless it refuses it or shows it already."""
+        message_id = task.args["messageId"]
+        arrives = task.error is None or (task.is_unknown and self._manners.delivers_anyway)
+        if arrives and message_id not in self._shown:
+            self._shown.add(message_id)
+            self.done.append(message_id)
+            self._world.told_agent[self._box.session_id].append(message_id)
+
+    def _begin_turn(self, task: Task) -> None:
+        ids = task.args
+        if ids["turnId"] == self._begun.get(ids["messageId"]):
+            return
+        before, known = self.turn, ids["messageId"] in self._begun
+        hold(before is None or before.message_id == ids["messageId"], "two turns at once")
+        left = before.left if before else 0 if known else self._manners.turn
+        self.turn = Turn(ids["turnId"], ids["messageId"], task.id, left)
+        self._begun[self.turn.message_id] = self.turn.turn_id
+        if task.is_cancelled or self.turn.turn_id in self._aborted:
+            self.end_turn(interrupted=True)
+        elif self.is_leaving:
+            self.end_turn("SandboxStopped")
+
+    def _do(self, task: Task) -> None:
+        error = None
+        if task.kind in _STEPS:
+            error, self._manners.failing = self._excused(self._manners.failing), None
+        if error or (task.kind in {"snapshot", "upload"} and self._is_lost(task)):
+            self._fail(task.id, error or "SnapshotFailed")
+            return
+        match task.kind:
+            case "clone":
+                self.has_repository = True
+            case "restore" if snapshot := task.args["snapshot"]:
+                self.done = list(self._world.saved[snapshot["sha256"]])
+            case "snapshot":
+                copy = self._copies[task.id]
+                sha256 = f"copy-{task.id}"
+                self._world.saved[sha256] = copy
+                self._finish(task.id, {"bytes": 1, "sha256": sha256})
+                return
+            case "upload":
+                key = task.args["url"].removeprefix("https://objects.test/")
+                self._world.base.objects.stored[key] = (1, task.args["sha256"])
+            case "abort":
+                self._abort(task.args["turnId"])
+            case "input":
+                if not self._answer(task.args["requestId"]):
+                    self._fail(task.id, "InputGone")
+                    return
+        self._finish(task.id, {})
+
+    def _is_lost(self, task: Task) -> bool:
+        if task.kind == "snapshot" and self._manners.loses_copies:
+            self._manners.loses_copies -= 1
+            return self._excused(True)
+        if task.kind == "upload" and self._manners.loses_uploads:
+            self._manners.loses_uploads -= 1
+            return self._excused(True)
+        return False
+
+    def _abort(self, turn_id: str) -> None:
+        self._aborted.add(turn_id)
+        if self.turn and self.turn.turn_id == turn_id:
+            self.end_turn(interrupted=True)
+
+    def _answer(self, request_id: str) -> bool:
+        if self.turn is None or self.turn.asked != request_id:
+            return False
+        self.turn.asked = None
+        outcome = {"requestId": request_id, "outcome": "answered"}
+        resolved = {"type": "input.resolved", "turnId": self.turn.turn_id, **outcome}
+        self._box.tell({"event": resolved})
+        return True
+
+    def _excused(self, goes_wrong: _T) -> _T:
+        """Have the truth know of what goes wrong here on purpose."""
+        if goes_wrong:
+            self._world.truth.excuse(self._box.session_id)
+        return goes_wrong
+
+    def _fail(self, command_id: str, error: str) -> None:
+        self._end(_failed(command_id, error))
+
+    def _finish(self, command_id: str, output: dict[str, Any]) -> None:
+        self._end({"commandId": command_id, "status": "completed", "output": output})
+
+    def _end(self, result: dict[str, Any]) -> None:
+        self._journal[result["commandId"]] = result
+        self._box.tell({"result": result})
+
+
+def _failed(command_id: str, error: str) -> dict[str, Any]:
+    reason = {"code": error, "reason": RUNNERS_WORD, "retryable": True}
+    return {"commandId": command_id, "status": "failed", "error": reason}
