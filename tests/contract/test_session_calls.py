@@ -187,8 +187,9 @@ A_SESSION = {
     "sandbox": {QUERY: 1, GET: 1, COMMIT: 2},
     "runner connects": {QUERY: 1, PUT: 1},
     "hello": {GET: 1, QUERY: 1, COMMIT: 1},
-    # Three steps are told what was asked for; the last one delivers the head of the queue.
-    "steps begin": {QUERY: 7, BATCH: 4, COMMIT: 7},
+    # Three steps are told what was asked for; the last one delivers the head of the queue,
+    # and looks at the session once more before a frame that can't be taken back.
+    "steps begin": {QUERY: 7, BATCH: 4, GET: 1, COMMIT: 7},
     "a step goes on": {QUERY: 1},
     # The last one is the message's: it was delivered.
     "steps end": {QUERY: 7, BATCH: 1, COMMIT: 7},
@@ -280,7 +281,7 @@ def test_a_message_released_while_the_preparation_ends_is_delivered_with_its_end
     drive.task(StepName.DELIVER)
     initiate(drive.ports, "alice", drive.session_id)
     finish = partial(finish_preparation, drive.ports, drive.session_id, 1)
-    assert made_by(drive, finish) == {QUERY: 1, BATCH: 1, COMMIT: 1}
+    assert made_by(drive, finish) == {QUERY: 1, BATCH: 1, GET: 1, COMMIT: 1}
     prompt = drive.commanded("prompt")
     assert prompt["args"]["text"] == REQUEST.prompt
     drive.report(done=prompt["id"], agentMessageId="msg")
