@@ -115,6 +115,11 @@ bench: $(SETUP)
 bench-agents: $(SETUP) agents
 	PATH="$(AGENTS)/bin:$$PATH" PYTHONPATH=.:tests/runner:tests/agents $(BIN)/python tests/agents/figures.py $(AGENT)
 
+# More walks than the tests make, from any number on: FIRST=1000 WALKS=5000.
+.PHONY: soak-rules
+soak-rules: $(SETUP)
+	$(BIN)/python -c "from tests.property.campaign import campaign; campaign($(or $(FIRST),1000), $(or $(WALKS),2000))"
+
 # What is written down about the HTTP API, made from its code; a test says when it is out of date.
 .PHONY: docs
 docs: $(SETUP)
