@@ -21,6 +21,18 @@ MUTANTS = [
         "pass",
     ),
     Mutant(
+        "a sandbox is kept whether it is there or not",
+        hosting.acquire,
+        "sandbox.task_arn == newcomer.living and may_be_kept(change)",
+        "sandbox.status is SandboxStatus.CONNECTED",
+    ),
+    Mutant(
+        "a connection that is not the newest is listened to",
+        hosting.require_runner,
+        "or standing(connection, sandbox) is not Standing.CURRENT",
+        "",
+    ),
+    Mutant(
         "a message of unknown fate is released by the next",
         talking.send,
         "session.hold is Hold.PAUSED",

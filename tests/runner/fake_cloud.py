@@ -63,7 +63,7 @@ class FakeCloud:
         self.on_hello: Callable[[ServerConnection, int], bool] = lambda *_: True
         self.named: set[tuple[str, str | None]] = set()
         self.leavings = 0
-        self.named: list[list[str] | None] = []
+        self.delivering: list[list[str] | None] = []
         self.on_leaving: Callable[[int], bool] = lambda _: True
         self.on_report: Callable[[Report, int], bool | None] = lambda *_: True
         self._last_seq = 0
@@ -126,7 +126,7 @@ class FakeCloud:
                 await self._report(connection, frame, message)
             case Leaving():
                 self.leavings += 1
-                self.named.append(frame.delivering)
+                self.delivering.append(frame.delivering)
                 if self.on_leaving(self.leavings):
                     await self._send(connection, Leave())
         await self._notify()

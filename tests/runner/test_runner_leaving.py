@@ -116,7 +116,7 @@ async def test_a_message_that_the_agent_does_not_have_goes_back(
 
     back = cloud.results["msg_1.prompt"]
     assert back["error"]["code"] == "SandboxLeaving"
-    assert cloud.named == [[]]
+    assert cloud.delivering == [[]]
     door.opened.set()
     again = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     assert again == back
@@ -143,7 +143,7 @@ async def test_a_message_that_the_agent_may_have_is_named_until_the_end(
     await cloud.drop()
     await cloud.until(lambda: cloud.leavings == 2)
 
-    assert cloud.named == [["msg_1.prompt"], ["msg_1.prompt"]]
+    assert cloud.delivering == [["msg_1.prompt"], ["msg_1.prompt"]]
     assert late["status"] == "completed"
     assert ended["error"]["code"] == "SandboxStopped"
     await cloud.let_go()
@@ -170,7 +170,7 @@ async def test_a_delivery_that_is_nearly_done_is_waited_for(
 
     assert await stopping == 0
     assert "msg_1.prompt" in told[0]
-    assert cloud.named == [[]]
+    assert cloud.delivering == [[]]
     assert (await cloud.turn_ended("trn_1"))["error"]["code"] == "SandboxStopped"
 
 
@@ -209,7 +209,7 @@ async def test_an_agent_that_does_not_answer_does_not_hold_up_the_end(
     await door.reached.wait()
 
     assert await prepared.stop() == 0
-    assert cloud.named == [["msg_1.prompt"]]
+    assert cloud.delivering == [["msg_1.prompt"]]
     assert "msg_1.prompt" not in cloud.results
 
 

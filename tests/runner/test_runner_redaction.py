@@ -13,9 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from runner_kit import SESSION_ID
 
-from headstart_runner import log
 from headstart_runner.redaction import REDACTED, RedactedStream, Redactor
 from headstart_runner.secrecy import secrets_in, secrets_of
 from headstart_runner.snapshots.export import NotJson, RedactedJson
@@ -395,20 +393,3 @@ def test_what_is_not_json_is_said_not_to_be(document: str) -> None:
     for cuts in ([], [8, 9, 10], list(range(len(document)))):
         with pytest.raises(NotJson):
             cleaned(knowing("hunter2hunter2"), document.encode(), cuts)
-
-
-def test_a_log_line_holds_no_secret_and_names_nobody_of_a_url(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    redactor = Redactor()
-    redactor.add("hunter2hunter2")
-    log.configure(redactor, SESSION_ID)
-    log.logger.info("%s at https://ada:%s@host", "hunter2hunter2", "pw")
-    try:
-        raise ValueError("no https://ada:pw@host")
-    except ValueError:
-        log.logger.exception("failed")
-
-    first, second = map(json.loads, capsys.readouterr().err.splitlines())
-    assert first["message"] == "[redacted] at https://host"
-    assert second["exception"].endswith("ValueError: no https://host")
