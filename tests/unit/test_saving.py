@@ -77,6 +77,27 @@ def test_what_becomes_of_an_older_copy_does_not_end_the_wait_for_the_last(
     assert ports.store.session(runner.session_id).status is Status.ASLEEP
 
 
+def test_an_older_copy_is_kept_though_the_last_fails_at_once_and_a_message_wakes_the_session(
+    ports: MemoryPorts,
+) -> None:
+    runner, first, _ = asked_twice(ports)
+    upload = sent(ports, runner, first, "old")
+    stopping(ports, runner)
+    say(ports, runner.session_id)
+    failed = {"code": "SnapshotFailed", "reason": "the disk is full", "retryable": True}
+    results = [
+        {"commandId": upload, "status": "completed"},
+        {"commandId": last(runner, "snapshot")["id"], "status": "failed", "error": failed},
+    ]
+    runner.report(results=results)
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert ports.store.session(runner.session_id).status is Status.PREPARING
+    kept = ports.store.snapshot(runner.session_id)
+    assert kept
+    assert kept.sha256 == "old"
+    assert not [c for c in ports.store.commands(runner.session_id) if c.command_id == upload]
+
+
 def test_a_sandbox_that_must_stop_is_asked_anew_when_the_last_copy_failed(
     ports: MemoryPorts,
 ) -> None:

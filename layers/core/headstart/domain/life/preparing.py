@@ -60,7 +60,7 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     session.move_to(Status.PREPARING, change.now)
     session.waiting_since = None
     for command in list(change.commands.values()):
-        if not _may_be_sending(command, change.attempt):
+        if not _may_have_sent(command, change.attempt):
             change.forget(command)
     change.begin(
         Attempt(
@@ -76,10 +76,12 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     change.then(StartAttempt(session.attempt_number))
 
 
-def _may_be_sending(command: Command, ended: Attempt) -> bool:
-    """Say whether the sandbox of an attempt may still send a copy: a deletion waits for it."""
-    sends = command.kind is CommandKind.UPLOAD and not command.answered
-    return sends and command.attempt_number == ended.number
+def _may_have_sent(command: Command, ended: Attempt) -> bool:
+    """Say whether an attempt's sandbox sends a copy, for which a deletion waits, or has sent one.
+
+    What was said to be sent is looked for after this change, and forgotten then.
+    """
+    return command.kind is CommandKind.UPLOAD and command.attempt_number == ended.number
 
 
 def take_step(change: Change, attempt_number: int, step: StepName, token: str) -> None:
