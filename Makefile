@@ -115,10 +115,11 @@ bench: $(SETUP)
 bench-agents: $(SETUP) agents
 	PATH="$(AGENTS)/bin:$$PATH" PYTHONPATH=.:tests/runner:tests/agents $(BIN)/python tests/agents/figures.py $(AGENT)
 
-# More walks than the tests make, from any number on: FIRST=1000 WALKS=5000.
+# More walks than the tests make, on all cores: EXAMPLES=10000 at most, for SECONDS=1800 at most. They
+# are numbered from SEED= on, else from one by chance, which is printed.
 .PHONY: soak-rules
 soak-rules: $(SETUP)
-	$(BIN)/python -c "from tests.property.campaign import campaign; campaign($(or $(FIRST),1000), $(or $(WALKS),2000))"
+	$(BIN)/python -m tests.property.soak $(EXAMPLES:%=--examples %) $(SECONDS:%=--seconds %) $(SEED:%=--seed %)
 
 # What is written down about the HTTP API, made from its code; a test says when it is out of date.
 .PHONY: docs

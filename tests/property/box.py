@@ -255,9 +255,14 @@ class Box:
         if self._answered:
             self._asked_at = now
         turn = self.desk.turn
-        body = {"turn": turn.turn_id if turn else None, "lastSeq": self.seq}
-        body |= {"running": self.desk.running, "backlog": self.backlog, "viewers": self.viewers}
-        if self._say("heartbeat", **body):
+        if self._say(
+            "heartbeat",
+            running=self.desk.running,
+            turn=turn.turn_id if turn else None,
+            lastSeq=self.seq,
+            backlog=self.backlog,
+            viewers=self.viewers,
+        ):
             self.world.truth.heard_beat(self)
 
     def _leave(self) -> None:

@@ -1,14 +1,13 @@
 """Many walks from one number: the same ones each time, and a short one for each that fails."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tests.property.desk import Manners
 from tests.property.laboratory import laboratory
 from tests.property.violation import Violation
-from tests.property.walk import DISTURBANCES, Move, take
+from tests.property.walk import DISTURBANCES, Choices, Move, take
 from tests.property.world import Moment, Scene, World
 
 MOVES = 14
@@ -26,7 +25,8 @@ class Walk:
     moves: tuple[Move, ...]
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.scene}", *(f"  {move}" for move in self.moves)])
+        moves = "".join(f"\n    {move!r}," for move in self.moves)
+        return f"Walk(\n  {self.scene},\n  ({moves}\n  ),\n)"
 
 
 def draw(number: int) -> Walk:
@@ -36,16 +36,16 @@ def draw(number: int) -> Walk:
     """
     chance = random.Random(number)
     names = [name for name in DISTURBANCES if chance.random() < 0.5] or list(DISTURBANCES)
-    choices = {
-        name: {argument: _fewer(chance, among) for argument, among in DISTURBANCES[name][1].items()}
-        for name in names
-    }
+    choices = {name: _fewer(chance, DISTURBANCES[name][1]) for name in names}
     scene = _scene(chance)
     return Walk(scene, tuple(_move(chance, choices) for _ in range(MOVES)))
 
 
-def _fewer(chance: random.Random, among: Sequence[Any]) -> Sequence[Any]:
-    return among if chance.random() < 0.5 else chance.sample(among, min(len(among), 2))
+def _fewer(chance: random.Random, choices: Choices) -> Choices:
+    return {
+        argument: among if chance.random() < 0.5 else chance.sample(among, min(len(among), 2))
+        for argument, among in choices.items()
+    }
 
 
 def _scene(chance: random.Random) -> Scene:
@@ -58,58 +58,71 @@ def _scene(chance: random.Random) -> Scene:
         manners=Manners(
             boot=chance.choice([0, 10, 30]),
             step=chance.choice([0, 0, 2]),
-            post=chance.choice([0, 1, 3]),
-            turn=chance.choice([0, 2, 10]),
-            snapshot=chance.choice([0, 1, 3]),
+            post=chance.choice([0, 2, 4]),
+            turn=chance.choice([0, 2, 30]),
+            snapshot=chance.choice([0, 2]),
+            upload=chance.choice([0, 0, 3]),
             posts_first=chance.random() < 0.5,
             delivers_anyway=chance.random() < 0.5,
         ),
     )
 
 
-def _move(chance: random.Random, choices: dict[str, dict[str, Sequence[Any]]]) -> Move:
+def _move(chance: random.Random, choices: dict[str, Choices]) -> Move:
     name = chance.choice(list(choices))
     return Move(
         name=name,
         args={argument: chance.choice(among) for argument, among in choices[name].items()},
-        pause=chance.choice([chance.randint(0, 8), chance.choice(list(Moment))]),
+        pause=_pause(chance),
         talk=chance.random() < 0.7,
     )
 
 
+def _pause(chance: random.Random) -> int | Moment:
+    return chance.randint(0, 8) if chance.random() < 0.5 else chance.choice(list(Moment))
+
+
 def run(walk: Walk) -> World:
-    """Walk; raises AssertionError where something does not hold."""
+    """Walk; raises Violation where something does not hold."""
     random.seed(0)
-    world = World(walk.scene)
-    world.go_on(walk.scene.begins_at)
-    for move in walk.moves:
-        take(world, move)
-    world.settle()
+    with laboratory():
+        world = World(walk.scene)
+        world.go_on(walk.scene.begins_at)
+        for move in walk.moves:
+            take(world, move)
+        world.settle()
     return world
 
 
-def campaign(first: int, count: int) -> None:
-    """Make so many walks from a number on; raises AssertionError with a short one that fails."""
-    with laboratory():
-        for number in range(first, first + count):
-            walk = draw(number)
-            failure = _failure(walk)
-            if failure:
-                short = shrink(walk, failure)
-                message = f"walk {number}, {number - first + 1} of {count}: {failure}\n{short}"
-                try:
-                    run(short)
-                except (Exception, Violation) as error:
-                    raise AssertionError(message) from error
-
-
-def _failure(walk: Walk) -> str | None:
+def failure_of(walk: Walk) -> str | None:
+    """Say what does not hold in a walk, by a text that is the same for the like."""
     try:
         run(walk)
     except (Exception, Violation) as error:
-        # What comes after a colon is of this walk only.
         return str(error).partition(":")[0] or type(error).__name__
     return None
+
+
+def find(first: int, count: int) -> tuple[int, str] | None:
+    """Return the number of the first of so many walks that fails, and what does not hold."""
+    for number in range(first, first + count):
+        failure = failure_of(draw(number))
+        if failure:
+            return number, failure
+    return None
+
+
+def campaign(first: int, count: int) -> None:
+    """Make so many walks; raises AssertionError, with a short walk that shows what fails."""
+    found = find(first, count)
+    if found is None:
+        return
+    number, failure = found
+    short = shrink(draw(number), failure)
+    try:
+        run(short)
+    except (Exception, Violation) as error:
+        raise AssertionError(f"walk {number}: {error}\n{short}") from error
 
 
 def shrink(walk: Walk, failure: str) -> Walk:
@@ -122,7 +135,7 @@ def shrink(walk: Walk, failure: str) -> Walk:
             tries += 1
             if tries > _SHRINKS:
                 return walk
-            if _failure(candidate) == failure:
+            if failure_of(candidate) == failure:
                 walk, simpler = candidate, True
                 break
     return walk

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _STEPS = set(StepName)
+_SLOW_UPLOAD = 10
 _SNAPSHOT_PATIENCE = 2
 """How many rounds a prompt waits for a copy of the work that is being made."""
 
@@ -19,29 +20,38 @@ RUNNERS_WORD = "the runner says so"
 """The reason of every end that a runner tells, which tells them from those that the cloud finds."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Manners:
-    """How long things take in a sandbox, in rounds but for `boot`; what goes wrong there next."""
+    """How long things take in the sandboxes of a world: `boot` in seconds, the others in rounds."""
 
     boot: int = 0
-    """Seconds until a container's runner runs."""
     step: int = 0
     post: int = 0
     turn: int = 2
     snapshot: int = 0
+    upload: int = 0
     posts_first: bool = True
     """Whether the agent has a message when it begins to answer the POST, or when it is done."""
-    failing: str | None = None
-    """The error that the next step or delivery ends with."""
     delivers_anyway: bool = False
-    """Whether the agent has the message of a delivery that fails as DeliveryUnknown."""
+    """Whether the agent has the message of a delivery that ends as DeliveryUnknown."""
+
+
+@dataclass
+class Trouble:
+    """What goes wrong in the next sandbox that comes to it."""
+
+    failing: str | None = None
+    """The error of the next step or delivery."""
     turn_error: str | None = None
     asks: int = 0
     """How many of the next turns ask something."""
-    loses_copies: int = 0
-    loses_uploads: int = 0
     news: int = 0
     """How many events of a type that the cloud does not know are told."""
+    loses_copies: int = 0
+    loses_uploads: int = 0
+    invents_uploads: int = 0
+    """How many uploads are said to be done, and are not."""
+    slow_uploads: int = 0
 
 
 @dataclass
@@ -99,6 +109,10 @@ class Desk:
         return self._world.manners
 
     @property
+    def _trouble(self) -> Trouble:
+        return self._world.trouble
+
+    @property
     def running(self) -> list[str]:
         """The commands being worked on, a prompt's as long as its turn."""
         return sorted({*self.tasks, *([self.turn.command_id] if self.turn else [])})
@@ -122,14 +136,20 @@ class Desk:
         elif self.is_leaving and kind == "prompt":
             self._fail(command_id, "SandboxLeaving")
         else:
-            slot = _STEPS - {StepName.DELIVER} if kind in _STEPS else {kind}
-            for older in [t.id for t in self.tasks.values() if t.kind in slot - {"input", "abort"}]:
+            slot = _STEPS if kind in _STEPS else {kind} & {"prompt", "snapshot"}
+            for older in [task.id for task in self.tasks.values() if task.kind in slot]:
                 self.cancel(older)
-            left = self._manners.step if kind in _STEPS else 0
-            left = self._manners.snapshot if kind == "snapshot" else left
-            self.tasks[command_id] = Task(command_id, kind, args, left)
+            self.tasks[command_id] = Task(command_id, kind, args, self._rounds(kind))
             if kind == "snapshot":
                 self._copies[command_id] = tuple(self.done)
+
+    def _rounds(self, kind: str) -> int:
+        if kind in _STEPS:
+            return self._manners.step
+        if kind == "upload" and self._trouble.slow_uploads:
+            self._trouble.slow_uploads -= 1
+            return _SLOW_UPLOAD
+        return {"snapshot": self._manners.snapshot, "upload": self._manners.upload}.get(kind, 0)
 
     def cancel(self, command_id: str) -> None:
         """Kill a command, or end its turn; an id that is not known is remembered."""
@@ -178,8 +198,8 @@ class Desk:
         if turn is None or turn.asked:
             return
         self.say()
-        if self._manners.asks:
-            self._manners.asks -= 1
+        if self._trouble.asks:
+            self._trouble.asks -= 1
             turn.asked = f"ask_{next(self._world.numbers)}"
             body = {"title": "May I?", "patterns": [], "metadata": {}}
             asked = {"requestId": turn.asked, "kind": "permission", "body": body}
@@ -187,7 +207,7 @@ class Desk:
         elif turn.left:
             turn.left -= 1
         else:
-            error, self._manners.turn_error = self._manners.turn_error, None
+            error, self._trouble.turn_error = self._trouble.turn_error, None
             self.end_turn(self._excused(error))
 
     def say(self) -> None:
@@ -196,8 +216,8 @@ class Desk:
             data = {"kind": "text", "partId": str(next(self._world.numbers)), "text": "x"}
             event = {"type": "agent.event", "turnId": self.turn.turn_id, "data": data}
             self._box.tell({"event": event})
-            if self._manners.news:
-                self._manners.news -= 1
+            if self._trouble.news:
+                self._trouble.news -= 1
                 self._box.tell({"event": {"type": "news", "turnId": self.turn.turn_id}})
 
     def end_turn(self, error: str | None = None, *, interrupted: bool = False) -> None:
@@ -230,7 +250,7 @@ class Desk:
             if saving and task.waited <= _SNAPSHOT_PATIENCE:
                 return
             task.left, task.is_posting = self._manners.post, True
-            task.error, self._manners.failing = self._excused(self._manners.failing), None
+            task.error, self._trouble.failing = self._excused(self._trouble.failing), None
             if self._manners.posts_first:
                 self._post(task)
         if task.left:
@@ -270,7 +290,7 @@ class Desk:
     def _do(self, task: Task) -> None:
         error = None
         if task.kind in _STEPS:
-            error, self._manners.failing = self._excused(self._manners.failing), None
+            error, self._trouble.failing = self._excused(self._trouble.failing), None
         if error or (task.kind in {"snapshot", "upload"} and self._is_lost(task)):
             self._fail(task.id, error or "SnapshotFailed")
             return
@@ -285,6 +305,9 @@ class Desk:
                 self._world.saved[sha256] = copy
                 self._finish(task.id, {"bytes": 1, "sha256": sha256})
                 return
+            case "upload" if self._trouble.invents_uploads:
+                self._trouble.invents_uploads -= 1
+                self._excused(True)
             case "upload":
                 key = task.args["url"].removeprefix("https://objects.test/")
                 self._world.base.objects.stored[key] = (1, task.args["sha256"])
@@ -297,11 +320,11 @@ class Desk:
         self._finish(task.id, {})
 
     def _is_lost(self, task: Task) -> bool:
-        if task.kind == "snapshot" and self._manners.loses_copies:
-            self._manners.loses_copies -= 1
+        if task.kind == "snapshot" and self._trouble.loses_copies:
+            self._trouble.loses_copies -= 1
             return self._excused(True)
-        if task.kind == "upload" and self._manners.loses_uploads:
-            self._manners.loses_uploads -= 1
+        if task.kind == "upload" and self._trouble.loses_uploads:
+            self._trouble.loses_uploads -= 1
             return self._excused(True)
         return False
 

@@ -20,6 +20,9 @@ class Mishap(StrEnum):
     FAILS = "it fails"
     FAILS_AFTER = "it fails after its effect"
 
+    def __repr__(self) -> str:
+        return f"Mishap.{self.name}"
+
 
 class Faults:
     """One mishap and one rival at most wait for a call of a function, counted over all ports.

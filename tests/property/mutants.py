@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.life import beating, hosting, sleeping, talking
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -31,3 +33,44 @@ class Mutant:
             yield
         finally:
             function.__code__ = before
+
+
+MUTANTS = (
+    Mutant(
+        "a message that a leaving sandbox may have is taken back",
+        sleeping._judge_delivery,
+        "delivering is not None and not any(map(turn.is_by, delivering))",
+        "True",
+    ),
+    Mutant(
+        "a message of unknown fate is released by the next",
+        talking.send,
+        "session.hold is Hold.PAUSED",
+        "session.hold is not None",
+    ),
+    Mutant(
+        "the next runner's batches are counted on from its predecessor's",
+        hosting._record,
+        "change.session.runner_seq = 0",
+        "pass",
+    ),
+    Mutant(
+        "a sandbox is kept whether it is there or not",
+        hosting.acquire,
+        "sandbox.task_arn == newcomer.living and may_be_kept(change)",
+        "sandbox.status is SandboxStatus.CONNECTED",
+    ),
+    Mutant(
+        "only the last invocation of a step is answered, though another one waits",
+        hosting.acquire,
+        "sandbox.wait_with(token)",
+        "sandbox.task_token = token",
+    ),
+    Mutant(
+        "a turn that the sandbox has not goes on",
+        beating.take_heartbeat,
+        "talking.check_turn(change, frame)",
+        "False",
+    ),
+)
+"""What only a sequence of events shows, the worst first."""

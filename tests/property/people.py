@@ -98,12 +98,9 @@ class People:
         """Answer what the agent asks."""
         session = self._world.base.store.sessions.get(session_id)
         if session and session.pending_inputs:
-            request_id, request = session.pending_inputs[0], AnswerInput(reply="once")
-            self._request(
-                lambda: talk.answer_input(
-                    self._world.ports, _ALICE, session_id, request_id, request
-                )
-            )
+            asked, reply = session.pending_inputs[0], AnswerInput(reply="once")
+            ports = self._world.ports
+            self._request(lambda: talk.answer_input(ports, _ALICE, session_id, asked, reply))
 
     def delete(self, session_id: str) -> None:
         """Delete a session."""

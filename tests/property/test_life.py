@@ -2,51 +2,30 @@
 
 import pytest
 
-from headstart.domain.life import hosting, sleeping, talking
-from tests.property.campaign import campaign
-from tests.property.mutants import Mutant
+from tests.property.campaign import Walk, campaign, draw, run
+from tests.property.walk import Move
+from tests.property.world import Moment
 
-WALKS = 100
-MUTANTS = [
-    Mutant(
-        "a message that a leaving sandbox may have is taken back",
-        sleeping._judge_delivery,
-        "delivering is not None and not any(map(turn.is_by, delivering))",
-        "True",
-    ),
-    Mutant(
-        "the next runner's batches are counted on from its predecessor's",
-        hosting._record,
-        "change.session.runner_seq = 0",
-        "pass",
-    ),
-    Mutant(
-        "a sandbox is kept whether it is there or not",
-        hosting.acquire,
-        "sandbox.task_arn == newcomer.living and may_be_kept(change)",
-        "sandbox.status is SandboxStatus.CONNECTED",
-    ),
-    Mutant(
-        "a connection that is not the newest is listened to",
-        hosting.require_runner,
-        "or standing(connection, sandbox) is not Standing.CURRENT",
-        "",
-    ),
-    Mutant(
-        "a message of unknown fate is released by the next",
-        talking.send,
-        "session.hold is Hold.PAUSED",
-        "session.hold is not None",
-    ),
-]
+BAD = {"session.failed", "message.failed", "turn.failed"}
 
 
-@pytest.mark.parametrize("first", range(0, 4 * WALKS, WALKS))
+@pytest.mark.parametrize("first", range(0, 240, 40))
 def test_what_must_hold_holds(first: int) -> None:
-    campaign(first, WALKS)
+    campaign(first, 40)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
-def test_walks_find_what_is_broken(mutant: Mutant) -> None:
-    with mutant.alive(), pytest.raises(AssertionError, match="walk"):
-        campaign(0, 300)
+@pytest.mark.parametrize("number", range(10))
+def test_undisturbed_everything_goes_well(number: int) -> None:
+    talk = Move(pause=Moment.REST, talk=True)
+    world = run(Walk(draw(number).scene, (talk, talk, Move(pause=5, talk=True))))
+    [log] = world.base.store.event_log.values()
+    types = [event.type for event in log]
+    assert not BAD & set(types)
+    assert types.count("turn.completed") == types.count("message.queued") > 1
+    assert [event.data["saved"] for event in log if event.type == "session.asleep"] == [True]
+
+
+def test_a_walk_is_the_same_each_time() -> None:
+    once, again = (run(draw(7)).base.store.event_log for _ in range(2))
+    assert once
+    assert once == again

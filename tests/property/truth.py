@@ -112,10 +112,9 @@ class Truth:
     def heard_beat(self, box: "Box") -> None:
         """A heartbeat was served well: what it shows to be wrong is put right soon."""
         found = self._store.sets.get(box.session_id)
-        sandbox = found and found.sandbox
-        if found is None or sandbox is None or box.end is None:
+        if found is None or found.sandbox is None or box.end is None:
             return
-        if sandbox.connection_id != box.end.connection_id:
+        if found.sandbox.connection_id != box.end.connection_id:
             return
         turn, active = box.desk.turn, found.session.active_turn
         if active and active.started_at:

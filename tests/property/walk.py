@@ -8,12 +8,12 @@ from typing import Any
 from tests.property.box import Box
 from tests.property.faults import Mishap
 from tests.property.viewer import Viewer
+from tests.property.wires import Frame
 from tests.property.world import Moment, World
 
-_FRAMES = {
-    "up": ("", "hello", "report", "heartbeat", "leaving", "subscribe"),
-    "down": ("", "welcome", "ack", "heard", "command", "cancel", "leave", "events"),
-}
+_UP = ("", "hello", "report", "heartbeat", "leaving", "subscribe")
+_DOWN = ("", "welcome", "ack", "heard", "command", "cancel", "leave", "events")
+_FRAMES: list[Frame] = [*(("up", kind) for kind in _UP), *(("down", kind) for kind in _DOWN)]
 _FUNCTIONS = (
     "",
     "people",
@@ -42,8 +42,11 @@ class Move:
 
 
 Disturb = Callable[..., None]
-DISTURBANCES: dict[str, tuple[Disturb, dict[str, Sequence[Any]]]] = {}
-"""What can happen to a world, by name, and the choices of each of its arguments."""
+Choices = dict[str, Sequence[Any]]
+"""What each argument may be; what is there twice is chosen twice as often."""
+
+DISTURBANCES: dict[str, tuple[Disturb, Choices]] = {}
+"""What can happen to a world, by name."""
 
 
 def take(world: World, move: Move) -> None:
@@ -155,16 +158,16 @@ def a_function_is_slow(
 
 
 @_disturbance(
-    frame=tuple((way, kind) for way, kinds in _FRAMES.items() for kind in kinds),
+    frame=_FRAMES,
     count=(1, 2),
     seconds=(None, 5, 15, 45),
 )
-def frames_go_astray(world: World, frame: tuple[Any, str], count: int, seconds: int | None) -> None:
+def frames_go_astray(world: World, frame: Frame, count: int, seconds: int | None) -> None:
     """Lose the next frames of a kind, or have them come later."""
     if seconds is None:
-        world.wires.lose(*frame, count)
+        world.wires.lose(frame, count)
     else:
-        world.wires.delay(*frame, count, seconds)
+        world.wires.delay(frame, count, seconds)
 
 
 @_disturbance(how=("drop", "silence", "late hello", "no goodbye"))
@@ -172,7 +175,7 @@ def connections_break(world: World, how: str) -> None:
     """Cut off the sandboxes, with or without their knowledge."""
     world.wires.loses_goodbyes = how == "no goodbye"
     if how == "late hello":
-        world.wires.delay("up", "hello", 1, 20)
+        world.wires.delay(("up", "hello"), 1, 20)
     for box in world.ecs.boxes:
         if box.end:
             world.wires.happened += 1
@@ -231,6 +234,8 @@ def ecs_is_no_help(world: World, how: str) -> None:
         "loses its turn",
         "loses copies",
         "loses uploads",
+        "invents uploads",
+        "uploads slowly",
         "tells news",
     )
 )
@@ -238,19 +243,23 @@ def sandboxes_misbehave(world: World, what: str) -> None:
     """Have something go wrong in the next sandbox that comes to it."""
     match what:
         case "AgentCrashed":
-            world.manners.turn_error = what
+            world.trouble.turn_error = what
         case "asks":
-            world.manners.asks = 1
+            world.trouble.asks = 1
         case "loses its turn":
             _each_box(world, lambda box: box.desk.lose_turn())
         case "loses copies":
-            world.manners.loses_copies = 1
+            world.trouble.loses_copies = 1
         case "loses uploads":
-            world.manners.loses_uploads = 1
+            world.trouble.loses_uploads = 1
+        case "invents uploads":
+            world.trouble.invents_uploads = 1
+        case "uploads slowly":
+            world.trouble.slow_uploads = 1
         case "tells news":
-            world.manners.news = 1
+            world.trouble.news = 1
         case error:
-            world.manners.failing = error
+            world.trouble.failing = error
 
 
 @_disturbance(seconds=(0, 5, 30))

@@ -14,7 +14,8 @@ from headstart.usecases.inbox import receive
 if TYPE_CHECKING:
     from tests.property.world import World
 
-Direction = Literal["up", "down"]
+Frame = tuple[Literal["up", "down"], str]
+"""Which way frames go, and of which kind they are; any where that is empty."""
 
 
 @dataclass
@@ -38,8 +39,8 @@ class Wires:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._ends: dict[str, End] = {}
-        self._lost: Counter[tuple[Direction, str]] = Counter()
-        self._late: Counter[tuple[Direction, str]] = Counter()
+        self._lost: Counter[Frame] = Counter()
+        self._late: Counter[Frame] = Counter()
         self._delay = timedelta()
         self._held: list[tuple[datetime, Callable[[], object]]] = []
         self.loses_goodbyes = False
@@ -47,13 +48,13 @@ class Wires:
 
     # What the walk does.
 
-    def lose(self, direction: Direction, kind: str, count: int) -> None:
-        """Lose the next frames of a kind; any where it is empty."""
-        self._lost[direction, kind] += count
+    def lose(self, frame: Frame, count: int) -> None:
+        """Lose the next frames of a kind."""
+        self._lost[frame] += count
 
-    def delay(self, direction: Direction, kind: str, count: int, seconds: int) -> None:
+    def delay(self, frame: Frame, count: int, seconds: int) -> None:
         """Have the next frames of a kind come later, whatever became of their connection."""
-        self._late[direction, kind] += count
+        self._late[frame] += count
         self._delay = timedelta(seconds=seconds)
 
     def calm(self) -> None:
@@ -74,12 +75,10 @@ class Wires:
         for act in due:
             act()
 
-    def _meets(
-        self, which: Counter[tuple[Direction, str]], direction: Direction, kind: str
-    ) -> bool:
-        for key in ((direction, kind), (direction, "")):
-            if which[key]:
-                which[key] -= 1
+    def _meets(self, which: Counter[Frame], frame: Frame) -> bool:
+        for met in (frame, (frame[0], "")):
+            if which[met]:
+                which[met] -= 1
                 self.happened += 1
                 return True
         return False
@@ -97,7 +96,7 @@ class Wires:
 
     def send(self, end: End, action: str, **body: Any) -> bool:
         """Send a frame up; say whether a function served it, and nothing went wrong in it."""
-        if not end.is_open or end.is_silent or self._meets(self._lost, "up", action):
+        if not end.is_open or end.is_silent or self._meets(self._lost, ("up", action)):
             return False
         text = json.dumps({"action": action, **body})
 
@@ -107,7 +106,7 @@ class Wires:
             failure = self._world.invoke(action, lambda: receive(ports, end.connection_id, text))
             return failure is None and self._world.faults.happened == before
 
-        if self._meets(self._late, "up", action):
+        if self._meets(self._late, ("up", action)):
             self._held.append((self._world.now + self._delay, serve))
             return False
         return serve()
@@ -135,10 +134,10 @@ class Wires:
         end = self._ends.get(connection_id)
         if end is None or not end.is_open:
             raise ConnectionGone()
-        kind = json.loads(text)["type"]
-        if end.is_silent or self._meets(self._lost, "down", kind):
+        frame: Frame = ("down", json.loads(text)["type"])
+        if end.is_silent or self._meets(self._lost, frame):
             return
-        if self._meets(self._late, "down", kind):
+        if self._meets(self._late, frame):
             self._held.append((self._world.now + self._delay, lambda: end.inbox.append(text)))
         else:
             end.inbox.append(text)

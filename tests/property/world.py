@@ -6,7 +6,7 @@ What AWS, sandboxes and people do is modelled next door; here they are put toget
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from headstart.domain.errors import ChangeRefused, HeadstartError, SandboxStartF
 from headstart.domain.policy import Policy
 from headstart.domain.steps import STEP_BY_NAME
 from headstart.usecases.janitor import stop_orphans, sweep
-from tests.property.desk import Manners
+from tests.property.desk import Manners, Trouble
 from tests.property.ecs import Ecs
 from tests.property.faults import Crash, Faults
 from tests.property.machine import Machine
@@ -44,6 +44,9 @@ class Moment(StrEnum):
     SAVING = "saving"
     REST = "nothing"
 
+    def __repr__(self) -> str:
+        return f"Moment.{self.name}"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -64,7 +67,8 @@ class World:
     def __init__(self, scene: Scene) -> None:
         self.base = MemoryPorts()
         self.faults = Faults()
-        self.manners = replace(scene.manners)
+        self.manners = scene.manners
+        self.trouble = Trouble()
         self.numbers = itertools.count(1)
         self.told_agent: dict[str, list[str]] = defaultdict(list)
         self.saved: dict[str, tuple[str, ...]] = {}
@@ -171,8 +175,7 @@ class World:
         """Disturb nothing any more, and wait until nothing is left to be done."""
         self.faults.disarm()
         self.wires.calm()
-        self.manners.post = self.manners.step = self.manners.snapshot = 0
-        self.manners.asks = 0
+        self.trouble = Trouble()
         for box in self.ecs.boxes:
             box.frozen_until = None
         for _ in range(_LAST_ROUNDS):
