@@ -23,6 +23,12 @@ WORK = (
 
 def make_due(cloud: Cloud, session_id: str) -> None:
     """Let the quarter of an hour be over, as DynamoDB and the row itself see it."""
+    due_by = time.monotonic() + PATIENCE
+    while not _set_due(cloud, session_id):
+        assert time.monotonic() < due_by, "the session never stops changing"
+
+
+def _set_due(cloud: Cloud, session_id: str) -> bool:
     dynamodb = cloud.aws("dynamodb")
     [table] = [t for t in dynamodb.list_tables()["TableNames"] if "eadstart" in t or "Table" in t]
     key = {"pk": {"S": f"SESSION#{session_id}"}, "sk": {"S": "SESSION"}}
@@ -31,19 +37,23 @@ def make_due(cloud: Cloud, session_id: str) -> None:
     due = past.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     version = int(row["version"]["N"])
     data = json.loads(row["data"]["S"]) | {"dueAt": due, "version": version + 1}
-    dynamodb.update_item(
-        TableName=table,
-        Key=key,
-        UpdateExpression="SET #data = :data, dueAt = :due, version = :next",
-        ConditionExpression="version = :version",
-        ExpressionAttributeNames={"#data": "data"},
-        ExpressionAttributeValues={
-            ":data": {"S": json.dumps(data)},
-            ":due": {"S": due},
-            ":version": row["version"],
-            ":next": {"N": str(version + 1)},
-        },
-    )
+    try:
+        dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET #data = :data, dueAt = :due, version = :next",
+            ConditionExpression="version = :version",
+            ExpressionAttributeNames={"#data": "data"},
+            ExpressionAttributeValues={
+                ":data": {"S": json.dumps(data)},
+                ":due": {"S": due},
+                ":version": row["version"],
+                ":next": {"N": str(version + 1)},
+            },
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return False
+    return True
 
 
 def sweep(cloud: Cloud) -> None:
