@@ -83,7 +83,7 @@ class FakeSession:
             "preparedAt": None,
             "initiatedAt": None,
             "lastEventId": len(self.events),
-            "repository": {"gitUrl": "https://example.com/r.git", "branch": "session/x"},
+            "repository": {"gitUrl": "https://example.com/r.git", "branch": "session-x"},
             "agent": "demo",
             "mode": "code",
             "model": None,

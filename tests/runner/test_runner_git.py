@@ -45,6 +45,30 @@ async def test_the_default_branch_need_not_be_main(
     assert again["output"] == branched["output"]
 
 
+@pytest.mark.parametrize("taken", ["session", BRANCH.partition("_")[0]])
+async def test_no_branch_of_the_repository_is_in_the_way_of_the_sessions(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, taken: str
+) -> None:
+    url = repositories.make("taken", SAMPLE, branch=taken)
+    await cloud.do("clone", clone_args(url))
+    branched = await cloud.do("branch", {"branch": BRANCH})
+
+    assert branched["status"] == "completed", branched
+    bare = repositories.server.folder / url.rpartition("/")[2]
+    git("push", "--quiet", str(bare), BRANCH, cwd=sandbox.repository)
+
+
+async def test_a_name_that_the_repositorys_branches_make_impossible_is_said_to_be_for_good(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    await cloud.do("clone", clone_args(repositories.make("taken", SAMPLE, branch="session")))
+    failed = await cloud.do("branch", {"branch": "session/as-sessions-had-it"})
+
+    assert failed["error"]["code"] == "BranchImpossible"
+    assert failed["error"]["retryable"] is False
+    assert "'refs/heads/session' exists" in failed["error"]["reason"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0 and AGENT_UID is None, reason="needs root, or the image")
 async def test_what_the_work_locked_goes_with_its_clone(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, sample: str

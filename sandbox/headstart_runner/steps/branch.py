@@ -1,12 +1,16 @@
 """Puts the session's branch in place."""
 
+import re
 from typing import Any
 
 from headstart.domain.command_args import BranchArgs
-from headstart.domain.errors import DiskFull, InternalStepError
+from headstart.domain.errors import BranchImpossible, DiskFull, InternalStepError
 from headstart_runner.repository.git import Git, complaint
 from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
+
+# A branch is a file and the path before its name a folder: `a` and `a/b` can't both be.
+_NO_ROOM = re.compile(r"'refs/heads/\S+' exists; cannot create")
 
 
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
@@ -20,6 +24,8 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
         if "No space left on device" in result.stderr:
             raise DiskFull(f"The sandbox's disk is too small to check out {args.branch}")
         said = complaint(result.stderr)
+        if _NO_ROOM.search(result.stderr):
+            raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
     context.tools.journal.put(BRANCH, args.branch)
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)

@@ -265,6 +265,12 @@ class BranchNotFound(StepError):
     title, retryable = "The branch was not found", True
 
 
+class BranchImpossible(StepError):
+    """A branch of the repository leaves no room for the name of the session's."""
+
+    title = "The session's branch can't be made"
+
+
 class GitNetworkError(StepError):
     """The connection to the git server failed; the clone is tried again."""
 
