@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fake_cloud import FakeCloud, Json
 from runner_kit import Sandbox, prepare, prompt_args
-from talk_kit import Posts
+from talk_kit import Posts, hold
 
 from headstart_runner.agents.http import AgentClient, AgentSilent
 from headstart_runner.conversation import courier, turn
@@ -86,6 +86,58 @@ async def test_what_the_first_turn_asked_is_asked_as_the_new_one(
 
     assert (await cloud.turn_ended("trn_again"))["error"] is None
     assert [event["turnId"] for event in cloud.of("input.resolved")] == ["trn_again"]
+
+
+async def test_what_a_cancel_stopped_is_posted_when_a_person_says_so(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch, posts: Posts
+) -> None:
+    """The cloud gives up a delivery as unknown when it cancels the attempt in the middle of it."""
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.5")
+    with monkeypatch.context() as patch:
+        door = hold(patch, "prompt", answered=True)
+        await cloud.start("prompt", prompt_args(), name="msg_1.prompt.1")
+        await door.reached.wait()
+        await cloud.cancel("msg_1.prompt.1")
+        await cloud.do("disk", {"minFreeBytes": 1})
+        door.opened.set()
+        stopped = await cloud.turn_ended("trn_1")
+    first = await cloud.result("msg_1.prompt.1")
+    second = await cloud.do("prompt", again(), name="msg_1.prompt.2")
+    ended = await cloud.turn_ended("trn_again")
+
+    assert stopped["interrupted"] is True
+    assert (ended["error"], ended["interrupted"]) == (None, False)
+    assert len(said(cloud, "trn_again")) == 1
+    assert second["output"] != first["output"]
+    assert len(posts) == 2
+
+
+@pytest.mark.parametrize("how", ["cancel", "abort"])
+async def test_what_is_just_being_stopped_is_waited_for(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    monkeypatch: pytest.MonkeyPatch,
+    posts: Posts,
+    *,
+    how: str,
+) -> None:
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="0.5")
+    door = hold(monkeypatch, "abort")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt.1")
+    if how == "cancel":
+        await cloud.cancel("msg_1.prompt.1")
+    else:
+        await cloud.do("abort", {"turnId": "trn_1"})
+    await door.reached.wait()
+    await cloud.start("prompt", again(), name="msg_1.prompt.2")
+    await cloud.do("disk", {"minFreeBytes": 1})
+    door.opened.set()
+    ended = await cloud.turn_ended("trn_again")
+
+    assert (await cloud.turn_ended("trn_1"))["interrupted"] is True
+    assert (ended["error"], ended["interrupted"]) == (None, False)
+    assert len(posts) == 2
 
 
 async def test_what_the_agent_does_not_show_is_posted_when_a_person_says_so(

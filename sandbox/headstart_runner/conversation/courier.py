@@ -99,7 +99,8 @@ class Courier:
         DeliveryFailed or SandboxLeaving when the agent certainly does not have it, DeliveryUnknown
         when it may.
         """
-        if self._turn is not None and self._turn.args.message_id != args.message_id:
+        going_on = self._turn
+        if going_on and (going_on.args.message_id != args.message_id or going_on.cancelled):
             await self.finish_turn()
         known = self._journal.delivery(args.message_id)
         if known is not None and (known.state, known.turn_id) == ("ended", args.turn_id):
@@ -164,13 +165,15 @@ class Courier:
     async def _find(self, known: Delivery, args: PromptArgs, command_id: str) -> Delivery:
         """Look for a message that was posted before, perhaps.
 
-        Not shown, it is posted once more if another command asks for it: that is a person's word.
+        Not shown, or shown as stopped, it is posted once more if another command asks for it: that
+        is a person's word.
         """
         self._at_stake = command_id
         turn = self._begin(args, command_id, known.agent_message_id)
         await self._patiently(turn.look)
-        if not turn.shown:
-            if known.command_id == command_id:
+        again = known.command_id != command_id
+        if not turn.shown or (turn.stopped and again):
+            if not again:
                 raise DeliveryUnknown(
                     "The sandbox's runner was interrupted while handing the message to the agent"
                 )

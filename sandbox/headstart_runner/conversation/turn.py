@@ -92,6 +92,11 @@ class Turn:
         return self._tracker.phase is Phase.STALLED
 
     @property
+    def stopped(self) -> bool:
+        """Whether the agent says that it was stopped in the middle of its answer, and is done."""
+        return self._tracker.over and isinstance(self._tracker.error, Cancelled)
+
+    @property
     def cancelled(self) -> bool:
         """Whether it is to end as soon as it has begun."""
         return isinstance(self._verdict, Cancelled)
