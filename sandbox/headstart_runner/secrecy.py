@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
 
+from headstart.domain.credentials import user_info
+
 SHORTEST = 8
 """Bytes of the shortest secret: shorter ones would take half of every output with them."""
 
@@ -45,7 +47,7 @@ _KNOWN_KINDS = re.compile(
     r"|\bnpm_\w{20,}|\bpypi-[\w-]{20,}|\bhf_\w{16,}|\bSG\.[\w.-]{20,}"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
 )
-_USER_INFO = re.compile(r"://([^/?#\s@:]*)(?::([^/?#\s]*))?@([^/?#\s]*)")
+_USER_INFO = user_info(then=r"([^/?#\s]*)")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*\"?(?=([^\s;,&\"']+))")
 _SCHEME = re.compile(r"\b(?:Basic|Bearer|Token)\s+(\S+)", re.IGNORECASE)
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,}")

@@ -50,6 +50,7 @@ SECRET = {
     "ID_TOKEN": ("correct-horse", "correct-horse"),
     "SERVICE_APIKEY": ("abcd1234efgh", "abcd1234efgh"),
     "DATABASE_URL": ("postgres://app:hunter2hunter2@db/app", "hunter2hunter2"),
+    "CACHE_URL": ("redis://app:hun/ter#2?x@cache:6379/0", "hun/ter#2?x"),
     "MONGO": ("mongodb://app:pw@db/app", "app:pw@db"),
     "PIP_INDEX_URL": ("https://ci:p%40ssw0rd1@pypi.example.com/simple", "p@ssw0rd1"),
     "REPO": ("https://ghs_abcdefghij0123456789@github.com/o/r", "ghs_abcdefghij0123456789"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import (
     BranchNotFound,
     CloneFailed,
@@ -39,7 +40,6 @@ _OPTIONS = (
     *("-c", "gc.auto=0"),
 )
 _TRACE = {"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1"}
-_CREDENTIALS = re.compile(r"(?<=//)[^/\s@]+@")
 _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
@@ -90,7 +90,7 @@ class Git:
 
 def complaint(stderr: str) -> str:
     """Return the lines in which git says what went wrong: advice may follow them."""
-    lines = [_CREDENTIALS.sub("", line.strip()) for line in plain(stderr).split("\n")]
+    lines = [line.strip() for line in without_credentials(plain(stderr)).split("\n")]
     found = [match[1] for line in lines if (match := _COMPLAINT.match(line))]
     said = "; ".join(found[:_COMPLAINTS]) or last_line("\n".join(lines)) or "git said nothing"
     return cut_text(said, _REASON_BYTES)
@@ -127,7 +127,7 @@ def clone_error(stderr: str, url: str, branch: str | None) -> StepError:
     """Return the error that git's messages (in the C locale) mean, for a person to act on."""
     host = urlsplit(url).hostname or url
     words = {
-        "url": _CREDENTIALS.sub("", url),
+        "url": url,
         "host": host,
         "branch": branch or "",
         "said": complaint(stderr),
@@ -152,8 +152,8 @@ async def fetch_error(
     address = _location(url, traced.stderr)
     if address is None:
         return error
-    old, new = (_CREDENTIALS.sub("", text) for text in (url, address))
-    return RepositoryNotFound(f"{old} has moved to {cut_text(new, _REASON_BYTES)}")
+    new = cut_text(without_credentials(address), _REASON_BYTES)
+    return RepositoryNotFound(f"{url} has moved to {new}")
 
 
 def _location(url: str, trace: str) -> str | None:
