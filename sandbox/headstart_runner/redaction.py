@@ -2,7 +2,8 @@
 
 A secret is looked for as it is, line by line, and in its JSON, URL and base64 forms, as the usual
 libraries write them: JSON with and without a backslash before `/`, URL escapes all in upper or all
-in lower case, base64 whatever blanks and line ends it is wrapped and indented with.
+in lower case, base64 whatever blanks and line ends it is wrapped and indented with; whatever escape
+sequences colour a part of it; and its beginning alone where a text was cut behind it.
 What is a secret is said in secrecy.py.
 """
 
@@ -11,13 +12,26 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 from headstart_runner.secrecy import SHORTEST, lines_of, secrets_in
+from headstart_runner.terminal import CONTROL, UNFINISHED
+from headstart_runner.wire import MARK
 
 REDACTED = "[redacted]"
 _MOST_PASSING = 32
+_LEAST_CUT = 4
+"""Characters of the shortest beginning of a secret that is one where a text was cut."""
+
+_LONGEST_SEQUENCE = 256
+_COLOURED = 24
+"""What a character takes where each has a colour of its own, as `grep --color .` prints it."""
+
+_CUT = re.compile(f"(?<=[^{MARK}]){MARK}")
+_BLANKS = re.compile(r"\s+")
+_ANY_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
 """What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
@@ -79,12 +93,17 @@ class _Forms:
                 self._maybe = None
 
     def find(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where the texts are, for each beginning the longest."""
+        """Yield where the texts are, for each beginning the longest, or as much as was not cut."""
         for place in self._looked_at().finditer(text) if self._by_head else ():
             start = place.start()
-            for form in self._by_head.get(text[start : start + SHORTEST], ()):
-                if text.startswith(form, start):
-                    yield start, start + len(form)
+            forms = self._by_head.get(text[start : start + SHORTEST], ())
+            if end := max((_reach(form, text, start) for form in forms), default=0):
+                yield start, end
+        for mark in _CUT.finditer(text) if MARK in text else ():
+            cut = mark.start()
+            for start in range(max(0, cut - SHORTEST + 1), cut - _LEAST_CUT + 1):
+                if text[start:cut] in self._beginnings:
+                    yield start, cut
                     break
         for form in self._few_characters:
             start = text.find(form)
@@ -108,6 +127,58 @@ class _Forms:
                 form.startswith(text[start:]) for form in self._by_head.get(tail, ())
             ):
                 yield start
+
+
+def _reach(form: str, text: str, start: int) -> int:
+    """Return up to where a text has a form, or what was left of it by a cut; else 0."""
+    if text.startswith(form, start):
+        return start + len(form)
+    cut = text.find(MARK, start + SHORTEST, start + len(form))
+    return cut if cut >= 0 and form.startswith(text[start:cut]) else 0
+
+
+class _View:
+    """A text as forms are looked for in it: without what may stand between their characters."""
+
+    def __init__(
+        self,
+        text: str,
+        forms: _Forms,
+        widest: int,
+        left_out: "tuple[re.Pattern[str], _View] | None" = None,
+    ) -> None:
+        self.text = text
+        self._forms = forms
+        self._widest = widest
+        self._left_out = left_out
+
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        """Where in the whole text the characters are."""
+        if self._left_out is None:
+            return range(len(self.text))
+        between, whole = self._left_out
+        if len(self.text) == len(whole.text):
+            return whole._places
+        kept: list[int] = []
+        at = 0
+        for gone in between.finditer(whole.text):
+            kept += whole._places[at : gone.start()]
+            at = gone.end()
+        return [*kept, *whole._places[at:]]
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield where in the whole text the forms are."""
+        for start, stop in self._forms.find(self.text):
+            first, last = self._places[start], self._places[stop - 1] + 1
+            if last - first <= self._widest:
+                yield first, last
+
+    def begun(self, length: int) -> Iterator[int]:
+        """Yield where in the whole text, of some length, one may have begun that is not over."""
+        for start in self._forms.begun(self.text):
+            if length - self._places[start] < self._widest:
+                yield self._places[start]
 
 
 class Redactor:
@@ -171,9 +242,10 @@ class Redactor:
         Of `text` the first `told` characters are of a secret that was shown as such before.
         Nothing that may yet become a secret is shown, unless the text is `over`.
         """
-        spans, end = self._spans(text), len(text) if over else self._settled(text)
+        views = [*self._views(text)]
+        end = len(text) if over else self._settled(text, views)
         shown, at = [], told
-        for start, stop in spans:
+        for start, stop in sorted(span for view in views for span in view.spans()):
             if start >= end:
                 break
             if start >= at:
@@ -182,44 +254,30 @@ class Redactor:
         shown.append(text[at:end])
         return "".join(shown), text[end:], max(0, at - end)
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        spans = [*self._plain.find(text)]
-        dense = _dense(text)
-        if found := [*self._coded.find(dense)]:
-            places = _places(text, dense)
-            wrapped = ((places[start], places[stop - 1] + 1) for start, stop in found)
-            spans += [span for span in wrapped if span[1] - span[0] <= self._widest]
-        return sorted(spans)
+    def broken_off(self, text: str) -> str:
+        """Return a text that may have ended in the middle of a secret, without the secrets."""
+        return self.text(text + MARK).removesuffix(MARK)
 
-    def _settled(self, text: str) -> int:
-        """Return up to where nothing has begun that may become a secret."""
-        begun = [*self._plain.begun(text)][:1]
-        before = max(0, len(text) - self._widest + 1)
-        dense = _dense(tail := text[before:])
-        if found := [*self._coded.begun(dense)]:
-            begun.append(before + _places(tail, dense)[found[0]])
-        return min(begun, default=len(text))
+    def _views(self, text: str) -> Iterator[_View]:
+        """Yield the ways to look at a text; what stands between is not waited for without end."""
+        views = [_View(text, self._plain, self._plain.longest)]
+        if _ANY_CONTROL.search(text):
+            bare, widest = CONTROL.sub("", text), _COLOURED * self._plain.longest + 64
+            views.append(_View(bare, self._plain, widest, (CONTROL, views[0])))
+        for view in views:
+            dense, widest = "".join(view.text.split()), 2 * self._coded.longest + 64
+            yield from (view, _View(dense, self._coded, widest, (_BLANKS, view)))
 
-    @property
-    def _widest(self) -> int:
-        """How many characters a wrapped form may take: blanks without end are not waited for."""
-        return 2 * self._coded.longest + 64
+    def _settled(self, text: str, views: list[_View]) -> int:
+        """Return up to where nothing has begun that may become a secret, or a sequence."""
+        begun = (next(view.begun(len(text)), len(text)) for view in views)
+        tail = max(0, len(text) - _LONGEST_SEQUENCE)
+        ended = _ANY_CONTROL.search(text, tail) and UNFINISHED.search(text, tail)
+        return min(*begun, ended.start() if ended else len(text))
 
 
 def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
-
-
-def _dense(text: str) -> str:
-    """Return a text without its blanks and line ends."""
-    return "".join(text.split())
-
-
-def _places(text: str, dense: str) -> Sequence[int]:
-    """Return where in a text the characters are that are not blank."""
-    if len(dense) == len(text):
-        return range(len(text))
-    return [place for place, character in enumerate(text) if not character.isspace()]
 
 
 class RedactedStream:

@@ -48,8 +48,11 @@ _KNOWN_KINDS = re.compile(
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
 )
 _USER_INFO = user_info(then=r"([^/?#\s]*)")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*\"?(?=([^\s;,&\"']+))")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*[\"']?(?=([^\s;,&\"']+))")
 _SCHEME = re.compile(r"\b(?:Basic|Bearer|Token)\s+(\S+)", re.IGNORECASE)
+_AUTHORIZATION = re.compile(
+    r"\bauthorization:\s*(?:Basic|Bearer|Token)\s+([^\s\"'$`]+)", re.IGNORECASE
+)
 _RUN = re.compile(r"[A-Za-z0-9+/_=-]{16,}")
 _PLAIN_WORD = re.compile(r"[a-z]+")
 _ARMOUR = re.compile(r"-----[A-Z0-9 ]+-----")
@@ -75,15 +78,25 @@ def secrets_of(name: str, value: str) -> Iterator[str]:
         yield from secrets_in(inner, name)
         return
     yield from _SCHEME.findall(value) if secret else ()
-    yield from _KNOWN_KINDS.findall(value)
-    for user, password, host in _USER_INFO.findall(value):
-        yield from _of_url(user, password, host)
-    for setting, part in _ASSIGNMENT.findall(value):
-        if is_secret_name(setting) and not _PLACEHOLDER.fullmatch(part) and part[:5] != "-----":
-            yield part
+    yield from _spelled_out(value)
     words = _WORDS.findall(name)
     if not words or words[-1].lower() not in _IDENTIFIES:
         yield from filter(_looks_drawn, _RUN.findall(value))
+
+
+def _spelled_out(text: str) -> Iterator[str]:
+    yield from _KNOWN_KINDS.findall(text)
+    for user, password, host in _USER_INFO.findall(text):
+        yield from _of_url(user, password, host)
+    for setting, part in _ASSIGNMENT.findall(text):
+        if is_secret_name(setting) and not _PLACEHOLDER.fullmatch(part) and part[:5] != "-----":
+            yield part
+
+
+def secrets_in_command(command: str) -> Iterator[str]:
+    """Yield what a command line spells out that must not be shown; what a shell puts in is not."""
+    yield from _AUTHORIZATION.findall(command)
+    yield from (secret for secret in _spelled_out(command) if secret[:1] not in {"$", "`", ":"})
 
 
 def secrets_in(settings: Any, name: str = "") -> Iterator[str]:

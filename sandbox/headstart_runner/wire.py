@@ -7,7 +7,9 @@ from typing import Any
 
 _MIN_STRING = 64
 _MOST_STRINGS = 16
-_MARK = "…"
+MARK = "…"
+"""Stands where a text was cut; whoever redacts it later sees that a secret may have been, too."""
+
 DEPTH = 32
 """How deep what goes up may be nested: pydantic gives up at 255, and a frame adds to it."""
 _FLOAT_BITS = 1023
@@ -32,7 +34,7 @@ def readable(value: Any, depth: int = DEPTH) -> Any:
         case int() if value.bit_length() > _FLOAT_BITS:
             value = None
         case dict() | list() if depth == 0:
-            value = _MARK
+            value = MARK
         case dict():
             value = {readable(key): readable(item, depth - 1) for key, item in value.items()}
         case list():
@@ -52,11 +54,16 @@ def cut_text(text: str, limit: int) -> str:
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        if size(text[:middle] + _MARK) - 2 <= limit:
+        if size(text[:middle] + MARK) - 2 <= limit:
             low = middle
         else:
             high = middle - 1
-    return text[:low] + _MARK
+    return text[:low] + MARK
+
+
+def head(text: str, most: int) -> str:
+    """Return at most so many characters of a text, marked when it was cut."""
+    return text if len(text) <= most else (text[: most - 1] + MARK)[:most]
 
 
 def pieces(text: str, limit: int) -> Iterator[str]:

@@ -1,118 +1,21 @@
-"""Redaction: what a secret is, in which forms it is known, and that nothing else is touched."""
+"""Redaction: in which forms a secret is known, and that nothing else is touched."""
 
 import base64
 import json
 import re
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from textwrap import wrap
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from headstart_runner.redaction import REDACTED, RedactedStream, Redactor
-from headstart_runner.secrecy import secrets_in, secrets_of
 from headstart_runner.snapshots.export import NotJson, RedactedJson
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "agents.md"
-
-KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----\n"
-READABLE = {
-    "APP_NAME": "billing-api",
-    "API_BASE": "http://localhost:3000",
-    "REGION": "eu-west-1",
-    "DATA_DIR": "/workspace/data",
-    "NODE_ENV": "production",
-    "NODE_OPTIONS": "--max-old-space-size=4096",
-    "LOG_FORMAT": "%(asctime)s %(levelname)s",
-    "GIT_AUTHOR_NAME": "Ada Lovelace",
-    "REDIS_URL": "redis://localhost:6379/0",
-    "IMAGE": "node:20.11.1-bookworm-slim",
-    "MODEL": "claude-sonnet-4-20250514",
-    "JAVA_OPTS": "-Xmx4g -XX:+UseG1GC",
-    "TOKEN_URL": "https://auth.example.com/token",
-    "PRIVATE_KEY_PATH": "/workspace/home/key.pem",
-    "SSH_KEY": "~/.ssh/id_ed25519",
-    "MAX_TOKENS": "16000000",
-    "KEYBOARD_LAYOUT": "us-international",
-    "COMMIT_SHA": "8843d7f92416211de9ebb963ff4ce28125932878",
-    "CLIENT_ID": "8f14e45f-ceea-467a-9a36-dedd4bea2543",
-    "PWD": "/workspace/repo",
-}
-SECRET = {
-    "API_TOKEN": ("correct-horse-battery", "correct-horse-battery"),
-    "dbPassword": ("sesameopen", "sesameopen"),
-    "USER_PASSWORD": ("sesameopen", "sesameopen"),
-    "ID_TOKEN": ("correct-horse", "correct-horse"),
-    "SERVICE_APIKEY": ("abcd1234efgh", "abcd1234efgh"),
-    "DATABASE_URL": ("postgres://app:hunter2hunter2@db/app", "hunter2hunter2"),
-    "CACHE_URL": ("redis://app:hun/ter#2?x@cache:6379/0", "hun/ter#2?x"),
-    "MONGO": ("mongodb://app:pw@db/app", "app:pw@db"),
-    "PIP_INDEX_URL": ("https://ci:p%40ssw0rd1@pypi.example.com/simple", "p@ssw0rd1"),
-    "REPO": ("https://ghs_abcdefghij0123456789@github.com/o/r", "ghs_abcdefghij0123456789"),
-    "CONNECTION": ("Server=db;Password=hunter2hunter2;Encrypt=yes", "hunter2hunter2"),
-    "NPM_CONFIG": ("//registry.npmjs.org/:_authToken=abcdefgh-ij", "abcdefgh-ij"),
-    "SETTINGS": ('{"region": "eu-west-1", "clientSecret": "abcdefgh-ij"}', "abcdefgh-ij"),
-    "AWS_ACCESS_KEY_ID": ("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
-    "OPENAI": ("sk-proj-abcdefgh12345678", "sk-proj-abcdefgh12345678"),
-    "BUILD_CACHE": ("f3a9c1d27b5e4860a1b2c3d4", "f3a9c1d27b5e4860a1b2c3d4"),
-    "DEPLOY": (KEY, KEY),
-}
-"""Variables, their values, and what of these must not be shown."""
-
-
-@pytest.mark.parametrize("name", READABLE)
-def test_what_is_no_secret_stays_readable(name: str) -> None:
-    redactor = Redactor()
-    redactor.add_settings({name: READABLE[name]})
-    text = f"{name}={READABLE[name]}, services/{READABLE[name]}/main.py"
-
-    assert redactor.text(text) == text
-
-
-@pytest.mark.parametrize("name", SECRET)
-def test_what_is_a_secret_by_name_or_shape_is_known(name: str) -> None:
-    value, secret = SECRET[name]
-    redactor = Redactor()
-    redactor.add_settings({name: value})
-
-    assert secret in set(secrets_of(name, value))
-    assert secret not in redactor.text(f"> {value}\n> {secret}")
-
-
-@pytest.mark.skipif(not DOCUMENT.exists(), reason="the documents are not in the image")
-def test_the_document_says_what_is_a_secret() -> None:
-    rows = re.findall(r"^\| `(\w+)=(.+?)` \| (.+) \|$", DOCUMENT.read_text(), re.MULTILINE)
-    assert len(rows) >= 10
-    for name, value, verdict in rows:
-        found = {secret for secret in secrets_of(name, value) if len(secret) >= 8}
-        shown = {
-            "is shown": set[str](),
-            "is redacted": {value},
-        }.get(verdict, set(re.findall("`(.+)`", verdict)))
-        assert found == shown, name
-
-
-def test_settings_are_looked_through_however_nested() -> None:
-    servers = {
-        "remote": {
-            "type": "remote",
-            "url": "https://mcp.example.com/?api_key=abcdefgh12",
-            "headers": {"Authorization": "Bearer abcdefgh34", "Accept": "application/json"},
-        },
-        "local": {
-            "command": ["npx", "server", "--token", "abcdefgh56", "--root", "/workspace/repo"],
-            "environment": {"GITHUB_TOKEN": "abcdefgh78", "DEBUG": "server:verbose"},
-        },
-        "named": {"headers": {"X-Api-Key": "{env:API_KEY}", "Authorization": "${AUTH_TOKEN}"}},
-    }
-    secrets = {"abcdefgh12", "abcdefgh34", "Bearer abcdefgh34", "abcdefgh56", "abcdefgh78"}
-
-    assert set(secrets_in(servers)) == secrets
+from headstart_runner.terminal import CONTROL, plain
 
 
 def _lower(url: str) -> str:
@@ -248,6 +151,84 @@ def test_no_form_shows_wherever_it_is_split(encoding: str) -> None:
     assert streamed(redactor, *f"<{form}>") == whole
 
 
+SEQUENCES = (
+    "\x1b[01;31m",
+    "\x1b[K",
+    "\x1b[m",
+    "\x1b]0;title\x07",
+    "\x1b]8;;x\x1b\\",
+    "\x9b1m",
+    "\r",
+    "\x1b(B",
+)
+
+
+@unhurried
+@given(
+    secret=SECRETS.filter(lambda secret: secret == plain(secret)),
+    encoding=st.sampled_from(["none", "JSON", "encodeURIComponent", "base64"]),
+    colours=st.lists(st.tuples(st.integers(0, 200), st.sampled_from(SEQUENCES)), max_size=6),
+    cuts=CUTS,
+)
+def test_a_secret_with_colours_in_it_is_known(
+    secret: str, encoding: str, colours: list[tuple[int, str]], cuts: list[int]
+) -> None:
+    redactor = knowing(secret)
+    form = coloured = (ENCODINGS | BASE64)[encoding](secret)
+    places = sorted(((place % len(form), sequence) for place, sequence in colours), reverse=True)
+    for place, sequence in places:
+        coloured = coloured[:place] + sequence + coloured[place:]
+    text = f"> {coloured} <"
+    shown = streamed(redactor, *pieces_of(text, cuts))
+
+    for clean in (redactor.text(text), shown):
+        assert form.removesuffix("=").removesuffix("=") not in rest(CONTROL.sub("", clean))
+
+
+def test_each_character_of_a_secret_may_have_a_colour() -> None:
+    secret = "hunter2-hunter2-hunter2"
+    redactor = knowing(secret)
+    coloured = "".join(f"\x1b[01;31m\x1b[K{c}\x1b[m\x1b[K" for c in secret)
+    text = f"\x1b[35mfile\x1b[m: {coloured} \x1b[32mgreen\x1b[m"
+
+    assert "\x1b[32mgreen\x1b[m" in redactor.text(text)
+    for clean in (redactor.text(text), streamed(redactor, *text)):
+        assert plain(clean) == f"file: {REDACTED} green"
+
+
+@pytest.mark.parametrize("endless", ["\x1b[31m", "\x1b]0;", "x", "\x1b]0;title\x07", "\r"])
+def test_no_sequence_without_end_is_waited_for(endless: str) -> None:
+    redactor = knowing("hunter2hunter2")
+    stream = RedactedStream(redactor)
+    stream.feed("hunter2")
+    for _ in range(50):
+        stream.feed(endless * 50)
+        assert len(stream._held) <= 24 * redactor._plain.longest + 64
+
+
+@unhurried
+@given(secret=SECRETS, encoding=st.sampled_from(sorted(ENCODINGS)), kept=st.integers(4, 200))
+def test_the_beginning_of_a_secret_that_was_cut_is_known(
+    secret: str, encoding: str, kept: int
+) -> None:
+    redactor = knowing(secret)
+    form = ENCODINGS[encoding](secret)
+    assume(len(form) > 4)
+    cut = form[: min(kept, len(form) - 1)]
+
+    for clean in (redactor.text(f"x {cut}… y"), redactor.broken_off(f"x {cut}") + "… y"):
+        assert clean.endswith("… y")
+        assert cut not in rest(clean)
+
+
+def test_a_beginning_is_no_secret_where_nothing_was_cut() -> None:
+    redactor = knowing("postgres-1234")
+
+    assert redactor.text("It runs postgres") == "It runs postgres"
+    assert redactor.text("It runs postgres… and so on") == f"It runs {REDACTED}… and so on"
+    assert redactor.text("a po… pos…") == "a po… pos…"
+
+
 OVERLAPPING = ("abcabcabd-1", "abcabcab", "cabdabcab", "pässwörd=1&2", 'quo"te\\d secret')
 
 
@@ -257,7 +238,8 @@ OVERLAPPING = ("abcabcabd-1", "abcabcab", "cabdabcab", "pässwörd=1&2", 'quo"te
         st.one_of(
             st.sampled_from(OVERLAPPING),
             st.sampled_from([_base64(secret) for secret in OVERLAPPING]),
-            st.text("abcd-1ps= \n", max_size=6),
+            st.text("abcd-1ps= \n…", max_size=6),
+            st.sampled_from(SEQUENCES),
         ),
         max_size=12,
     ),

@@ -13,6 +13,7 @@ from headstart_runner.clock import awake_sleep
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import CommandNotStarted, Tree
 from headstart_runner.processes.output import StepOutput
+from headstart_runner.secrecy import secrets_in_command
 from headstart_runner.steps.base import Context
 from headstart_runner.terminal import plain
 from headstart_runner.wire import cut_text
@@ -32,6 +33,8 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     nothing of any command of this step is left. When `lenient`, a failure is only a warning.
     """
     context.tools.redactor.add_settings(args.env)
+    for command in args.commands:
+        context.tools.redactor.add(*secrets_in_command(command))
     journal = context.tools.journal
     chain = _chain(args)
     finished = _finished(journal, chain)
@@ -178,12 +181,16 @@ def _failure(command: str, code: int, last_line: str) -> str:
         how += f", killed by {_signal(code - 128)}"
     elif code == _NOT_FOUND and command.lstrip().startswith("- "):
         how += " (without the `- ` of a list in YAML it may work)"
-    said = f": {cut_text(last_line, _QUOTED_BYTES)}" if last_line else ""
-    return without_credentials(f"{_quoted(command)} {how}{said}")
+    said = f": {_cut(last_line)}" if last_line else ""
+    return f"{_quoted(command)} {how}{said}"
 
 
 def _quoted(command: str) -> str:
-    return f"`{cut_text(plain(command), _QUOTED_BYTES)}`"
+    return f"`{_cut(plain(command))}`"
+
+
+def _cut(text: str) -> str:
+    return cut_text(without_credentials(text), _QUOTED_BYTES)
 
 
 def _signal(number: int) -> str:
