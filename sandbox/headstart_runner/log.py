@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from headstart.domain.credentials import without_credentials
 from headstart.domain.model import format_time
 from headstart_runner.redaction import Redactor
+from headstart_runner.wire import head
 
 logger = logging.getLogger("headstart_runner")
 
@@ -54,7 +55,7 @@ class Oddities:
 
     def note(self, kind: str, error: Exception | None = None) -> None:
         """Take note of one, and of the defect of ours that it may have shown."""
-        kind = kind[:_KIND_CHARACTERS]
+        kind = head(kind, _KIND_CHARACTERS)
         if kind not in self.counts and len(self.counts) >= _MOST_KINDS:
             return
         self.counts[kind] += 1

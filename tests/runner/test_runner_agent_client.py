@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from headstart_runner.agents import http, said
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent, AgentUnreachable
 from headstart_runner.log import Oddities
+from headstart_runner.redaction import Redactor
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +82,21 @@ async def test_more_than_can_be_read_is_no_answer(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(AgentSilent, match="is over"):
             await client.modes()
         await client.knows("s")
+
+
+@pytest.mark.parametrize("length", range(270, 310, 3))
+async def test_a_long_refusal_is_cut_where_the_redaction_sees_it(length: int) -> None:
+    redactor = Redactor()
+    redactor.add("hunter2hunter2")
+    body = b"x" * length + b"hunter2hunter2 https://ada:pppppppp@host " + b"y" * 1_000
+    async with agent_stub({"/session/s": (400, body)}) as (client, _):
+        with pytest.raises(AgentRefused) as refused:
+            await client.knows("s")
+
+    said_ = redactor.text(str(refused.value))
+    assert len(said_) < 350
+    assert "hunt" not in said_
+    assert "pp" not in said_
 
 
 @pytest.mark.parametrize("request_id", ["x" * 100_000, "\ud800", "../../session/s/abort?a=b#c"])

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from talk_kit import answer, event
 
+from headstart.domain.channel import AgentEvent
+from headstart_runner.conversation.shapes import LINE_CHARACTERS, TEXT_CHARACTERS, free, text
 from headstart_runner.conversation.tracker import TurnTracker
-from headstart_runner.redaction import Redactor
+from headstart_runner.redaction import REDACTED, Redactor
 
 
 def tracker() -> TurnTracker:
@@ -47,6 +49,30 @@ def test_an_agents_own_progress_is_no_part_of_its_answer() -> None:
 
     assert tracked.feed(event("message.part.updated", part=progress)) == []
     assert tracked.snapshot() == tracked.close() == []
+
+
+def test_an_answer_that_breaks_off_in_a_secret_does_not_show_its_beginning() -> None:
+    redactor = Redactor()
+    redactor.add("hunter2hunter2")
+    tracked = TurnTracker("ses_1", "trn_1", "msg_u", redactor)
+    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    tracked.feed(answer())
+    delta = {"messageID": "msg_a", "partID": "p1", "field": "text", "delta": "It is hunter2hunt"}
+    tracked.feed(event("message.part.delta", **delta))
+
+    [closed] = tracked.close()
+    assert isinstance(closed, AgentEvent)
+    assert closed.data["text"] == f"It is {REDACTED}"
+
+
+@pytest.mark.parametrize("length", [TEXT_CHARACTERS - 9, LINE_CHARACTERS - 9])
+def test_what_is_cut_of_a_text_is_cut_where_the_redaction_sees_it(length: int) -> None:
+    redactor = Redactor()
+    redactor.add("hunter2hunter2")
+    said = "x" * length + "hunter2hunter2"
+
+    assert "hunt" not in redactor.text(text(said, length + 9))
+    assert "hunt" not in redactor.value(free({"a": ["y" * 199_900, said]}))["a"][1]
 
 
 def test_a_long_answer_is_told_to_a_late_viewer_from_its_beginning() -> None:

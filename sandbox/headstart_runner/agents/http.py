@@ -10,8 +10,10 @@ from urllib.parse import quote
 import httpx
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
+from headstart.domain.credentials import without_credentials
 from headstart_runner.agents import said
 from headstart_runner.log import Oddities
+from headstart_runner.wire import head
 
 _HEALTH_SECONDS = 1.0
 _CALL_SECONDS = 20.0
@@ -21,7 +23,7 @@ _ANSWER_SECONDS = 60.0
 _MOST_BYTES = 128 * 1024 * 1024
 """The longest answer that is read: all of it has to be in memory at once."""
 
-_SHOWN_BYTES = 300
+_SHOWN_CHARACTERS = 300
 _STREAM = httpx.Timeout(None, connect=_CALL_SECONDS)
 
 
@@ -268,7 +270,7 @@ class AgentClient:
         body: dict[str, Any] | None = None,
         *,
         seconds: float = _CALL_SECONDS,
-        most: int = _SHOWN_BYTES,
+        most: int = _SHOWN_CHARACTERS,
     ) -> tuple[int, bytes]:
         """Return the status and what of the answer is wanted, a little more where there is more."""
         read = bytearray()
@@ -287,11 +289,12 @@ class AgentClient:
         except (httpx.HTTPError, TimeoutError) as error:
             raise AgentSilent(str(error) or type(error).__name__) from error
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise AgentRefused(f"it can't be asked that: {error}"[:_SHOWN_BYTES]) from error
+            raise AgentRefused(f"it can't be asked that: {_shown(str(error))}") from error
 
 
-def _shown(answer: bytes) -> str:
-    return answer[:_SHOWN_BYTES].decode(errors="replace")
+def _shown(answer: bytes | str) -> str:
+    text = answer if isinstance(answer, str) else answer.decode(errors="replace")
+    return head(without_credentials(text), _SHOWN_CHARACTERS)
 
 
 def _refused(status: int, answer: bytes) -> AgentRefused:

@@ -38,7 +38,7 @@ def read(text: bytes) -> Any:
             decoded, parse_float=_finite, parse_int=_integer, parse_constant=lambda _: None
         )
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"it is no JSON: {error}"[:300]) from error
+        raise Unreadable(f"it is no JSON: {error}") from error
 
 
 def _finite(digits: str) -> float | None:

@@ -21,6 +21,7 @@ from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.redaction import Redactor
+from headstart_runner.wire import head
 
 _RESTARTS = 3
 _RESTART_SPAN = 600.0
@@ -208,7 +209,7 @@ class Supervisor:
                 self.listener.agent_reconnected()
             self.listener.agent_event(event)
         except Exception as error:
-            self._odd(server, f"an event {str(kind)[:_KIND_CHARACTERS]}", error)
+            self._odd(server, f"an event {head(str(kind), _KIND_CHARACTERS)}", error)
 
     def _odd(self, server: AgentServer, where: str, error: Exception) -> None:
         if isinstance(error, OddEvent):

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from headstart_runner.wire import head
+
 Json = dict[str, Any]
 
 ID_BYTES = 128
@@ -38,7 +40,7 @@ def records(value: Any, most: int | None = None) -> list[Json]:
 
 def text(value: Any, most: int = TEXT_CHARACTERS) -> str:
     """Return the head of a text, an empty one for anything else."""
-    return value[:most] if isinstance(value, str) else ""
+    return head(value, most) if isinstance(value, str) else ""
 
 
 def texts(value: Any, most: int = _MEMBERS) -> list[str]:
@@ -84,9 +86,9 @@ class _Room:
     characters: int
 
     def cut(self, value: str) -> str:
-        head = value[: self.characters]
-        self.characters -= len(head)
-        return head
+        kept = head(value, self.characters)
+        self.characters -= len(kept)
+        return kept
 
 
 def _bounded(value: Any, levels: int, room: _Room) -> Any:

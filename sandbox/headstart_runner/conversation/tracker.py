@@ -16,6 +16,7 @@ from headstart_runner.agents.said import OddEvent
 from headstart_runner.conversation import shapes
 from headstart_runner.conversation.shapes import Json
 from headstart_runner.redaction import RedactedStream, Redactor
+from headstart_runner.wire import head
 
 _PROVIDER_ERRORS = {"APIError", "ProviderAuthError"}
 _SILENT_PARTS = {"step-start", "snapshot"}
@@ -195,7 +196,8 @@ class TurnTracker:
         for part_id, part in self._parts.items():
             if (text := part.raw.getvalue()) and "final" not in part.reported:
                 part.reported.add("final")
-                closing.append(self._event(part_id, part, text=text))
+                said = self._redactor.broken_off(text)
+                closing.append(self._event(part_id, part, text=said))
         return closing
 
     def snapshot(self) -> list[Json]:
@@ -309,7 +311,7 @@ class TurnTracker:
         # Another text than was streamed: the part's end will tell it, whenever that is.
         self._empty(known)
         known.full = True
-        self._keep(known, text[: _OPEN_CHARACTERS - self._open_characters])
+        self._keep(known, head(text, _OPEN_CHARACTERS - self._open_characters))
         return []
 
     def _delta(self, properties: Json) -> list[RunnerEvent]:
