@@ -16,6 +16,11 @@ _MOST_FILES = 20_000
 _MOST_SECONDS = 1.0
 _MOST_BYTES = 256 * 1024
 _GIT_SECONDS = 5
+_OPTIONS = (
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "diff.ignoreSubmodules=all"),
+)
 _COMMITS = 5
 _QUOTES = 6
 _QUOTES_PER_FILE = 2
@@ -50,7 +55,7 @@ _STOP_WORDS = frozenset(
 def _git(where: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(  # noqa: S603  (git on the working directory is the whole point)
-            ["git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false", *arguments],  # noqa: S607
+            ["git", *_OPTIONS, *arguments],  # noqa: S607
             cwd=where,
             capture_output=True,
             timeout=_GIT_SECONDS,

@@ -1,6 +1,7 @@
 """git without the configuration of anybody, and paths that stay inside."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,18 +67,25 @@ class Plumbing:
         self, *arguments: str, given: bytes = b"", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a git command to its end, whatever that is; raise Problem if it comes to none."""
-        try:
-            return subprocess.run(  # noqa: S603  (arguments are ours, and no shell is between)
-                ["git", *_OPTIONS, *arguments],  # noqa: S607  (the sandbox image's git)
-                cwd=self.work_tree,
-                env={**self._environment, **(env or {})},
-                input=given,
-                capture_output=True,
-                check=False,
-                timeout=_MOST_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise Problem(f"git {arguments[0]} took more than {_MOST_SECONDS} seconds") from None
+        with subprocess.Popen(  # noqa: S603  (arguments are ours, and no shell is between)
+            ["git", *_OPTIONS, *arguments],  # noqa: S607  (the sandbox image's git)
+            cwd=self.work_tree,
+            env={**self._environment, **(env or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        ) as git:
+            try:
+                out, err = git.communicate(given, timeout=_MOST_SECONDS)
+            except BaseException as error:
+                # A child of git's may be what does not end.
+                os.killpg(git.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    said = f"git {arguments[0]} took more than {_MOST_SECONDS} seconds"
+                    raise Problem(said) from None
+                raise
+        return subprocess.CompletedProcess(git.args, git.returncode, out, err)
 
     def run(self, *arguments: str, given: bytes = b"") -> bytes:
         """Run a git command and return what it prints; raise Problem with its last words."""
