@@ -45,12 +45,27 @@ _SOUND = BeforeValidator(_sound)
 """For every text, after its limits: only on `str` itself are those told in characters."""
 
 
-def _env_size(env: dict[str, str]) -> dict[str, str]:
+_NAMES_A_REPOSITORY = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+}
+"""What would take git, in commands and under the agent, away from the clone (git(1))."""
+
+
+def _sound_env(env: dict[str, str]) -> dict[str, str]:
     if sum(len(key.encode()) + len(value.encode()) for key, value in env.items()) > ENV_VARS_BYTES:
         raise ValueError(f"must be at most {ENV_VARS_BYTES} bytes together")
     reserved = sorted(key for key in env if key.upper().startswith("HEADSTART_"))
     if reserved:
         raise ValueError(f"must not use the reserved prefix HEADSTART_: {reserved[0]}")
+    if elsewhere := sorted(_NAMES_A_REPOSITORY & env.keys()):
+        raise ValueError(f"must not have git work on another repository: {elsewhere[0]}")
     return env
 
 
@@ -109,11 +124,13 @@ EnvVars = Annotated[
     Field(
         max_length=50,
         description=f"Names of at most {_KEY_CHARACTERS} characters, values of at most "
-        f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix. "
+        f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix, "
+        "and GIT_DIR and its kin are refused: git works on the clone. Nothing in values is "
+        "expanded; PATH and HOME take the place of the sandbox's own. "
         "Kept as they are sent: no place for secrets. What is a secret by name or shape is "
         "redacted from all output.",
     ),
-    AfterValidator(_env_size),
+    AfterValidator(_sound_env),
 ]
 SetupCommand = Annotated[str, StringConstraints(min_length=1, max_length=500), _SOUND]
 SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
