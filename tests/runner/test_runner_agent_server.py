@@ -10,6 +10,7 @@ from fake_cloud import FakeCloud
 from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
 
 from headstart.domain.command_args import AgentArgs
+from headstart_runner.agents import supervisor
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.processes.nanny import descendants
@@ -41,6 +42,49 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
     await cloud.cancel("msg_2.prompt")
     interrupted = await cloud.turn_ended("trn_2")
     assert (interrupted["error"], interrupted["interrupted"]) == (None, True)
+
+
+async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_UNANSWERED_CHECKS", 3)
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    [pid] = agents()
+    os.kill(pid, signal.SIGSTOP)
+
+    ended = await cloud.turn_ended("trn_1")
+    assert ended["error"]["code"] == "AgentCrashed"
+    assert "answered nothing" in ended["error"]["reason"]
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 30.0)
+    await eventually(lambda: agents() not in ([], [pid]))
+    await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
+    assert (await cloud.turn_ended("trn_2"))["error"] is None
+
+
+async def test_an_agent_that_misses_a_check_now_and_then_stays(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(supervisor, "_UNANSWERED_CHECKS", 3)
+    await prepare(cloud, sample)
+    before = agents()
+    asked: list[int] = []
+    enough = asyncio.Event()
+
+    async def health(*_: Any) -> str | None:
+        asked.append(1)
+        if len(asked) == 20:
+            enough.set()
+        return None if len(asked) % 3 else "1.0.0"
+
+    monkeypatch.setattr(AgentClient, "health", health)
+    async with asyncio.timeout(20):
+        await enough.wait()
+
+    assert agents() == before
 
 
 async def test_an_agent_that_died_before_it_was_given_the_message_fails_no_turn(

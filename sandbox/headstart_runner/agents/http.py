@@ -124,10 +124,10 @@ class AgentClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def health(self) -> str | None:
+    async def health(self, seconds: float = _HEALTH_SECONDS) -> str | None:
         """Return the version of a healthy server, None for one that is not (yet)."""
         try:
-            answer = await self._get("/global/health", seconds=_HEALTH_SECONDS)
+            answer = await self._get("/global/health", seconds=seconds)
         except AgentSilent:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None

@@ -35,6 +35,7 @@ class AgentServer:
         self.oddities = Oddities()
         self.client = AgentClient(self._port, adapter.user, password, self.oddities)
         self.stopping = False
+        self._given_up: str | None = None
 
     async def start(self, launcher: Launcher, args: AgentArgs) -> str:
         """Start the process and return its version once it is healthy; else AgentStartFailed.
@@ -99,7 +100,13 @@ class AgentServer:
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         self.output.finish(watched=False)
         last = self.output.last_line()
+        how = self._given_up or how
         return f"{how}, {last}" if last else how
+
+    async def give_up(self, reason: str) -> None:
+        """Kill the process and its descendants; the reason is how it ended."""
+        self._given_up = reason
+        await self._tree.kill()
 
     async def not_started(self) -> AgentStartFailed:
         """Return the error of a process that ended before it served, if it ever began."""

@@ -16,6 +16,7 @@ from headstart_runner.agents.environment import environment_of, know_secrets
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
+from headstart_runner.clock import awake_sleep
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
@@ -28,6 +29,10 @@ _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.2
 _KIND_CHARACTERS = 40
+_CHECK_SECONDS = 30.0
+"""How often a server is asked how it is, and how long it may take to answer: it may be starved."""
+
+_UNANSWERED_CHECKS = 10
 _AGENT = "agent"
 
 
@@ -171,6 +176,7 @@ class Supervisor:
             opened.cancel()
             died.cancel()
         self._tasks.append(asyncio.create_task(self._watch(server)))
+        self._tasks.append(asyncio.create_task(self._check(server)))
         return version
 
     async def _restart(self) -> None:
@@ -222,6 +228,15 @@ class Supervisor:
         if not server.stopping:
             logger.warning("the agent died: %s", reason)
             self._recovery = asyncio.create_task(self._recover())
+
+    async def _check(self, server: AgentServer) -> None:
+        """Kill a server that lives and answers nothing for minutes: nobody gets on with it."""
+        unanswered = 0
+        while unanswered < _UNANSWERED_CHECKS:
+            await awake_sleep(_CHECK_SECONDS)
+            healthy = await server.client.health(_CHECK_SECONDS) is not None
+            unanswered = 0 if healthy else unanswered + 1
+        await server.give_up("it answered nothing any more and was killed")
 
     async def _bury(self, server: AgentServer) -> None:
         reason = await server.end()
