@@ -12,7 +12,7 @@ from headstart.domain.change import (
 )
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.commands import SavedWork, step_args
+from headstart.domain.commands import SavedWork, needs_config, step_args
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
@@ -32,7 +32,6 @@ _ENVELOPE = 1024
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
-_CONFIGURED = {StepName.CLONE, StepName.RESTORE, StepName.SETUP, StepName.AGENT}
 _RESTORING = {StepName.CLONE, StepName.RESTORE}
 
 
@@ -127,7 +126,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
     if session.status is not Status.PREPARING or command.step is None:
         return None
     step = command.step
-    names = [*([CONFIG] if step in _CONFIGURED else [])]
+    names = [CONFIG] if needs_config(step, session) else []
     # A first attempt has nothing to go back to.
     names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
     found = ports.store.named(session.session_id, names) if names else {}
