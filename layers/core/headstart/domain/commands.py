@@ -26,17 +26,6 @@ class SavedWork:
     base_commit: str | None
 
 
-_CONFIGURED = {StepName.CLONE, StepName.SETUP, StepName.AGENT}
-
-
-def needs_config(step: StepName, session: Session) -> bool:
-    """Say whether a step's arguments rest on the session's config, for which it is read."""
-    if step is StepName.RESTORE:
-        # A row of an earlier version has no such count.
-        return session.counts.get("envVars", 1) > 0
-    return step in _CONFIGURED
-
-
 def step_args(
     step: StepName,
     session: Session,

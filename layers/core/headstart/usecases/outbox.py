@@ -12,7 +12,7 @@ from headstart.domain.change import (
 )
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.commands import SavedWork, needs_config, step_args
+from headstart.domain.commands import SavedWork, step_args
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
@@ -126,7 +126,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
     if session.status is not Status.PREPARING or command.step is None:
         return None
     step = command.step
-    names = [CONFIG] if needs_config(step, session) else []
+    names = [CONFIG] if session.is_told(step) else []
     # A first attempt has nothing to go back to.
     names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
     found = ports.store.named(session.session_id, names) if names else {}
