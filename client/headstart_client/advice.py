@@ -11,9 +11,12 @@ from headstart_client.errors import (
 from headstart_client.models import Failure
 from headstart_client.view import STEP_TITLES
 
+# There is no way yet to give a session credentials for git.
+_PUBLIC = "check the address; a private repository can't be cloned yet"
+
 _NEXT = {
-    "RepositoryNotFound": "check the address, and that the deployment may see a private one",
-    "RepositoryAccessDenied": "give the deployment access to the repository",
+    "RepositoryNotFound": _PUBLIC,
+    "RepositoryAccessDenied": _PUBLIC,
     "RepositoryRefused": "use an address the deployment allows",
     "BranchNotFound": "check --branch",
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
