@@ -152,6 +152,27 @@ def test_retry_prepares_the_failed_attempt_again(cloud, capsys):
     assert "clone: skipped: done before\n" in capsys.readouterr().out
 
 
+def test_interrupt_says_what_goes_on(cloud, capsys):
+    cloud.add(FakeSession(status="running"))
+    assert cli.main(["interrupt", SESSION_ID]) == 0
+    assert len(cloud.requests("POST", f"/sessions/{SESSION_ID}/interrupt")) == 1
+    assert f"headstart initiate {SESSION_ID}" in capsys.readouterr().out
+
+
+def test_ls_prints_sessions_as_they_were_sent(cloud, capsys):
+    sessions = [cloud.add(FakeSession(session_id=f"ses_{n}", status="ready")) for n in range(3)]
+    assert cli.main(["ls", "--json"]) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed == [fake.summary(session) for session in sessions]
+
+
+def test_what_is_read_by_programs_is_not_wrapped(cloud, capsys):
+    title = "Say hello " * 15
+    cloud.add(FakeSession(title=title))
+    assert cli.main(["ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(title.rstrip())
+
+
 def test_ls_and_rm(cloud, capsys):
     for number in range(3):
         cloud.add(FakeSession(session_id=f"ses_{number}", status="ready"))

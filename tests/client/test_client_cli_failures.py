@@ -57,6 +57,11 @@ def test_a_private_repository_is_not_said_to_be_a_matter_of_access(cloud, capsys
             f"little, then `headstart initiate {SESSION_ID}` or send a new message.\n",
         ),
         (
+            ("message.failed", {"code": "DeliveryUnknown", "reason": "no word of it"}),
+            "headstart: The turn failed: no word of it (DeliveryUnknown); "
+            f"`headstart initiate {SESSION_ID}` sends it again, if the agent did not get it.\n",
+        ),
+        (
             ("turn.interrupted", {}),
             "headstart: The turn failed: The turn was interrupted (Interrupted); go on with "
             f"`headstart send {SESSION_ID} TEXT`.\n",
@@ -103,6 +108,17 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
     assert (out, err.replace(cloud.url, "URL")) == ("", f"headstart: {sentence}\n")
 
 
+@pytest.mark.parametrize("status", ["prepared", "ready", "asleep"])
+def test_a_message_behind_a_held_one_says_what_releases_both(cloud, capsys, status):
+    held = {"messageId": "msg_1", "status": "held"}
+    cloud.add(FakeSession(status=status, queue=[held, {"messageId": "msg_2", "status": "queued"}]))
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: The message waits behind one that is held: "
+        f"`headstart initiate {SESSION_ID}` releases both.\n"
+    )
+
+
 def test_a_message_to_a_failed_session_says_that_it_waits(cloud, capsys):
     cloud.add(FakeSession(status="failed", failure=FAILURE))
     assert cli.main(["send", SESSION_ID, "and now?"]) == 1
@@ -122,7 +138,33 @@ def test_a_token_needs_a_name(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["token", "--sub", ""])
     assert ended.value.code == 2
-    assert "argument --sub: must not be empty" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "headstart: Argument --sub: must not be empty; "
+        "`headstart token --help` says what there is.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rm", "foo/bar"], "Argument ID: must be a session's id"),
+        (["rm", ""], "Argument ID: must be a session's id"),
+        (["interrupt", "msg_1"], "Argument ID: must be a session's id"),
+        (["answer", SESSION_ID, "a/b", "--reject"], "Argument REQUEST: must be the id of what the"),
+        (["answer", SESSION_ID, "per_1"], "One of the arguments --reply --choose --reject is"),
+        (["run", "--repo", "o/n"], "The following arguments are required: --prompt"),
+        (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
+        ([], "The following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence_before_anything_is_done(cloud, capsys, arguments, said):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"headstart: {said}")
+    assert cloud.seen == []
 
 
 def test_nobody_there_is_one_sentence(capsys, monkeypatch):
@@ -140,34 +182,40 @@ def test_nobody_there_is_one_sentence(capsys, monkeypatch):
 def test_without_an_address_or_a_token_it_says_which(capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_URL", "https://api.example.com")
     monkeypatch.delenv("HEADSTART_TOKEN")
-    assert cli.main(["ls"]) == 1
-    assert "HEADSTART_TOKEN" in capsys.readouterr().err
+    assert cli.main(["ls"]) == 2
+    assert "HEADSTART_TOKEN is not set" in capsys.readouterr().err
     monkeypatch.delenv("HEADSTART_URL")
-    assert cli.main(["ls"]) == 1
-    assert "HEADSTART_URL" in capsys.readouterr().err
+    assert cli.main(["ls"]) == 2
+    assert "HEADSTART_URL is not set" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("url", ["http://\udce9", "foo", "http://"])
-def test_what_is_no_address_is_one_sentence(capsys, monkeypatch, url):
+@pytest.mark.parametrize("token", ["token", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://\udce9",
+        "nonsense",
+        "http://",
+        "http://[",
+        "127.0.0.1:4599/x",
+        "ftp://h/",
+        "http://h:x",
+    ],
+)
+def test_what_is_no_address_is_one_sentence(capsys, monkeypatch, url, token):
     monkeypatch.setenv("HEADSTART_URL", url)
-    monkeypatch.setattr("headstart_client.operations.RETRY_BASE", 0.0)
-    assert cli.main(["ls"]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert len(err.splitlines()) == 1
-    assert "can't be reached" in err
-
-
-def test_what_is_no_address_has_no_token_of_its_own(capsys, monkeypatch):
-    monkeypatch.delenv("HEADSTART_TOKEN")
-    monkeypatch.setenv("HEADSTART_URL", "http://[")
-    assert cli.main(["ls"]) == 1
-    assert "HEADSTART_TOKEN" in capsys.readouterr().err
+    monkeypatch.setenv("HEADSTART_TOKEN", token)
+    assert cli.main(["ls"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "headstart: HEADSTART_URL is not an address: set it to the API's, such as https://…, "
+        "or start an embedded cloud with `headstart up`.\n",
+    )
 
 
 @pytest.mark.parametrize("command", [RUN, ["send", SESSION_ID, ""], ["demo", "--prompt", ""]])
 def test_what_is_not_utf_8_is_refused_in_a_sentence_before_anything_is_done(cloud, command):
     done = command_line(*command[:-1], b"caf\xe9")
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"headstart: An argument is not valid UTF-8, so nothing was done.\n"
     assert cloud.seen == []
