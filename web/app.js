@@ -2,16 +2,17 @@
 
 import { Api, HIDDEN } from "./api.js";
 import { newCard } from "./asked.js";
+import { newAttempt, newSession } from "./bodies.js";
 import { connect, connection, takeLink } from "./connection.js";
 import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
+import { newest, PAGE } from "./listing.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 
 const LIST_EVERY = 5000;
 const TICK = 250;
-const GITHUB_NAME = /^[\w.-]+\/[\w.-]+$/;
 const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
 
 const $ = (id) => document.getElementById(id);
@@ -23,6 +24,7 @@ const duration = (ms) => {
 
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
+let wanted = PAGE; // how many sessions the list is to have
 
 // Where the API is: from a link once, then from this tab's storage.
 
@@ -69,12 +71,13 @@ function refused(error) {
 
 async function refreshList() {
   if (!api || document.hidden) return;
-  const asked = api;
-  const page = await api.call("GET", "/sessions").catch((error) => {
+  const [asked, many] = [api, wanted];
+  const list = await newest(api, many).catch((error) => {
     if (api === asked) refused(error);
   });
-  if (!page || api !== asked) return;
-  $("sessions").replaceChildren(...page.items.map(listItem));
+  if (!list || api !== asked || wanted !== many) return;
+  $("sessions").replaceChildren(...list.items.map(listItem));
+  $("more").hidden = !list.more;
 }
 
 function listItem(session) {
@@ -105,6 +108,8 @@ function open(id) {
   $("asked").replaceChildren();
   $("steps").replaceChildren();
   $("preparation").open = true;
+  $("change").open = false;
+  $("retry").reset();
   let scheduled = false;
   const redraw = () => {
     if (scheduled) return;
@@ -145,7 +150,7 @@ function draw({ view, nodes, lost }) {
   $("stop").hidden = !(view.turn || view.status === "preparing");
   drawSteps(view);
   drawFailure(view);
-  $("held").hidden = view.status !== "prepared";
+  drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
 }
@@ -192,6 +197,13 @@ function drawFailure(view) {
   $("output").hidden = !output;
   setText($("output"), output);
   $("retry").hidden = !view.failure.retryable;
+}
+
+function drawHeld(view) {
+  $("held").hidden = !view.held;
+  const first = view.status === "prepared";
+  setText($("waits"), first ? "Everything is ready and the prompt is held." : "What you wrote waits: nothing more is sent by itself.");
+  setText($("initiate"), first ? "Start the agent" : "Send what waits");
 }
 
 function drawConversation(view, nodes) {
@@ -244,18 +256,6 @@ function drawComposer(view) {
 
 // What people do.
 
-function options(form) {
-  const repo = form.repo.value.trim();
-  const setup = form.setup.value.split("\n").filter((line) => line.trim());
-  return {
-    prompt: form.prompt.value,
-    ...(GITHUB_NAME.test(repo) ? { githubRepo: repo } : { gitUrl: repo }),
-    ...(form.branch.value.trim() && { upstreamBranch: form.branch.value.trim() }),
-    ...(setup.length && { setupCommands: setup }),
-    autoInitiate: !form.hold.checked,
-  };
-}
-
 // Runs while the form is locked, so that a second click sends nothing twice.
 async function submitted(event, action) {
   event.preventDefault();
@@ -274,9 +274,10 @@ $("connect").onsubmit = (event) =>
 
 $("create").onsubmit = (event) =>
   submitted(event, async () => {
-    const body = options(event.target.elements);
-    const created = await api.post("/sessions", body);
-    event.target.elements.prompt.value = "";
+    const { repo, prompt, branch, setup, hold } = event.target.elements;
+    const texts = { repo: repo.value, prompt: prompt.value, branch: branch.value, setup: setup.value };
+    const created = await api.post("/sessions", newSession({ ...texts, hold: hold.checked }));
+    prompt.value = "";
     location.hash = created.sessionId;
   });
 
@@ -299,13 +300,28 @@ $("new").onclick = () => {
   if (location.hash) location.hash = "";
   else route();
 };
-$("initiate").onclick = () => attempt(() => api.call("POST", `/sessions/${current.id}/initiate`));
-$("stop").onclick = () =>
-  attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
-$("retry").onclick = () => {
-  const body = { attemptNumber: current.view.attempt };
-  attempt(() => api.call("POST", `/sessions/${current.id}/retry`, body, { once: true }));
+$("more").onclick = () => {
+  wanted += PAGE;
+  refreshList();
 };
+$("initiate").onclick = () => {
+  const { id, view } = current;
+  attempt(async () => {
+    await api.call("POST", `/sessions/${id}/initiate`);
+    view.queue.release(); // of which no event tells
+    if (current?.view === view) drawHeld(view);
+  });
+};
+$("stop").onclick = () => {
+  current.view.queue.hold(false); // also where the turn completes before it is stopped
+  attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
+};
+$("retry").onsubmit = (event) =>
+  submitted(event, () => {
+    const setup = $("change").open ? event.target.elements.setup.value : null;
+    const body = newAttempt(current.view.attempt, setup);
+    return api.call("POST", `/sessions/${current.id}/retry`, body, { once: true });
+  });
 $("remove").onclick = () => {
   if (!confirm("Delete this session and everything in it?")) return;
   attempt(async () => {

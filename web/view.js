@@ -2,6 +2,7 @@
 
 import { Inputs } from "./inputs.js";
 import { Part } from "./parts.js";
+import { Queue } from "./queue.js";
 import { dataOf } from "./shapes.js";
 
 export const STEPS = {
@@ -29,6 +30,7 @@ export class View {
   turn = null;
   items = [];
   inputs = new Inputs();
+  queue = new Queue();
   #parts = new Map();
 
   constructor() {
@@ -40,9 +42,16 @@ export class View {
     return ["ready", "running", "stopping", "asleep"].includes(this.status);
   }
 
+  // Messages wait for a person, and not for a preparation, a turn or a retry.
+  get held() {
+    return this.queue.held && !this.turn && (this.unlocked || this.status === "prepared");
+  }
+
   apply(event) {
+    const data = dataOf(event);
     this.inputs.apply(event);
-    HANDLERS[event.type]?.call(this, dataOf(event), event);
+    this.queue.apply(event, data);
+    HANDLERS[event.type]?.call(this, data, event);
   }
 
   snapshot(session, event) {
@@ -113,6 +122,13 @@ export class View {
     if (note) this.note(note, true);
   }
 
+  undelivered({ code, reason }) {
+    this.turn = null;
+    const unknown = code === "DeliveryUnknown";
+    const what = unknown ? "It is not known whether the agent got the message" : "The message was not delivered";
+    this.note(`${what}: ${reason}`, true);
+  }
+
   message({ messageId, text }) {
     this.items.push({ kind: "user", key: `user ${messageId}`, text });
   }
@@ -166,7 +182,7 @@ const HANDLERS = {
   "session.asleep"() { this.status = "asleep"; this.turn = null; },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
-  "message.failed"(data) { this.turn = null; this.note(`The message was not delivered: ${data.reason}`, true); },
+  "message.failed"(data) { this.undelivered(data); },
   "turn.started"(data) { this.turnStarted(data); },
   "turn.completed"() { this.turnEnded(); },
   "turn.failed"(data) { this.turnEnded(`The turn failed: ${data.reason}`); },

@@ -11,16 +11,19 @@ from headstart_client.errors import (
 from headstart_client.models import Failure
 from headstart_client.view import STEP_TITLES
 
+# There is no way yet to give a session credentials for git.
+_PUBLIC = "check the address; a private repository can't be cloned yet"
+
 _NEXT = {
-    "RepositoryNotFound": "check the address, and that the deployment may see a private one",
-    "RepositoryAccessDenied": "give the deployment access to the repository",
+    "RepositoryNotFound": _PUBLIC,
+    "RepositoryAccessDenied": _PUBLIC,
     "RepositoryRefused": "use an address the deployment allows",
     "BranchNotFound": "check --branch",
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
     "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
-    "DeliveryUnknown": "look at the answer before you send it again: `headstart follow {id}`",
+    "DeliveryUnknown": "`headstart initiate {id}` sends it again, if the agent did not get it",
     "ProviderUnavailable": "wait a little, then `headstart initiate {id}` or send a new message",
     "Interrupted": "go on with `headstart send {id} TEXT`",
     "Asleep": "wake it with `headstart send {id} TEXT`",
@@ -38,6 +41,14 @@ def on_turn(failure: Failure, session_id: str | None) -> str:
     """Return the sentence for a turn or a message that failed; without an id as above."""
     return _sentence(
         "The turn failed", failure, session_id, "try again: `headstart send {id} TEXT`"
+    )
+
+
+def on_held(session_id: str) -> str:
+    """Return the sentence for a message that a held one keeps from the agent."""
+    return (
+        "The message waits behind one that is held: "
+        f"`headstart initiate {session_id}` releases both."
     )
 
 

@@ -9,9 +9,14 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from io import StringIO, TextIOWrapper
 from types import ModuleType
+from typing import NoReturn
 from urllib.parse import urlsplit
 
+USAGE = 2
+"""The exit code for arguments and variables that nothing can be done with."""
+
 _UNDECODED = re.compile("[\ud800-\udfff]")
+_SESSION_ID = re.compile(r"ses_\w+")
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -36,13 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     terminal = commands.Terminal(json_lines=getattr(args, "json", False))
     url = os.environ.get("HEADSTART_URL", "")
-    if not url:
-        return terminal.fail(
-            "Set HEADSTART_URL to the API's address, or start an embedded cloud: `headstart up`."
+    if not _is_address(url):
+        wrong = "is not an address: set it" if url else "is not set: set it"
+        terminal.fail(
+            f"HEADSTART_URL {wrong} to the API's, such as https://…, "
+            "or start an embedded cloud with `headstart up`."
         )
+        return USAGE
     token = os.environ.get("HEADSTART_TOKEN") or _local_token(url)
     if not token:
-        return terminal.fail("Set HEADSTART_TOKEN to a token of the API's users.")
+        terminal.fail("HEADSTART_TOKEN is not set: set it to a token of the API's users.")
+        return USAGE
     return commands.execute(getattr(commands, args.command), terminal, args, url, token)
 
 
@@ -52,15 +61,25 @@ def _texts(arguments: Sequence[str]) -> list[str]:
         # What Python could not decode it has put away as halves of characters.
         return [os.fsencode(one).decode() if _UNDECODED.search(one) else one for one in arguments]
     except UnicodeError:
-        sys.exit("headstart: An argument is not valid UTF-8, so nothing was done.")
+        _refuse("An argument is not valid UTF-8, so nothing was done.")
+
+
+def _refuse(sentence: str) -> NoReturn:
+    sys.stderr.write(f"headstart: {sentence}\n")
+    sys.exit(USAGE)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        complete = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return complete and parts.scheme in {"http", "https"} and url.isprintable()
 
 
 def _local_token(url: str) -> str:
-    try:
-        local = urlsplit(url).hostname in _LOCAL_HOSTS
-    except ValueError:
-        local = False
-    if not local:
+    if urlsplit(url).hostname not in _LOCAL_HOSTS:
         return ""
     with redirect_stdout(StringIO()) as printed:
         _embedded("tokens").main(["--sub", "demo"])
@@ -71,6 +90,27 @@ def _name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be empty")
     return text
+
+
+def _session_id(text: str) -> str:
+    if not _SESSION_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be a session's id, such as `headstart ls` lists")
+    return text
+
+
+def _request_id(text: str) -> str:
+    # With a slash in it the address would be that of another call.
+    if not text.strip() or "/" in text:
+        raise argparse.ArgumentTypeError("must be the id of what the agent asks")
+    return text
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one sentence, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with it."""
+        _refuse(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` says what there is.")
 
 
 def _embedded(module: str) -> ModuleType:
@@ -84,10 +124,11 @@ def _embedded(module: str) -> ModuleType:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="headstart",
         description="Start coding-agent sessions and watch them.",
-        epilog="HEADSTART_URL and HEADSTART_TOKEN name the API and its user.",
+        epilog="HEADSTART_URL and HEADSTART_TOKEN name the API and its user. The exit code is 0 "
+        "when what was asked for is done, 1 when it failed, 2 for wrong usage, 130 after Ctrl-C.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser(
@@ -109,24 +150,30 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 
     run = commands.add_parser("run", help="create a session and follow it")
-    run.add_argument("--repo", required=True, help="URL, or org/name on GitHub")
+    run.add_argument("--repo", required=True, help="public repository: URL, or org/name on GitHub")
     run.add_argument("--prompt", required=True, help="what the agent is asked")
     run.add_argument("--branch", help="branch to start from")
     run.add_argument("--agent", help="agent to use")
     run.add_argument("--setup", action="append", metavar="CMD", help="setup command, repeatable")
-    run.add_argument("--hold", action="store_true", help="prepare only, and hold the prompt")
+    run.add_argument(
+        "--hold",
+        action="store_true",
+        help="prepare only: 0 means that the session is prepared, and its prompt not sent",
+    )
 
     follow = commands.add_parser("follow", help="show a session until it comes to rest")
     send = commands.add_parser("send", help="send a message and follow its turn")
     initiate = commands.add_parser("initiate", help="release a held prompt and follow its turn")
     retry = commands.add_parser("retry", help="prepare a failed session again")
+    interrupt = commands.add_parser("interrupt", help="stop the turn, or cancel the preparation")
     answer = commands.add_parser("answer", help="answer what the agent asks")
-    commands.add_parser("ls", help="list your sessions")
+    ls = commands.add_parser("ls", help="list your sessions")
+    ls.add_argument("--json", action="store_true", help="print sessions as JSON lines")
     rm = commands.add_parser("rm", help="delete a session")
-    for command in (follow, send, initiate, retry, answer, rm):
-        command.add_argument("session_id", metavar="ID")
+    for command in (follow, send, initiate, retry, interrupt, answer, rm):
+        command.add_argument("session_id", metavar="ID", type=_session_id)
     send.add_argument("text", metavar="TEXT")
-    answer.add_argument("request_id", metavar="REQUEST")
+    answer.add_argument("request_id", metavar="REQUEST", type=_request_id)
     one = answer.add_mutually_exclusive_group(required=True)
     one.add_argument("--reply", choices=["once", "always", "reject"], help="to a permission")
     one.add_argument(

@@ -1,6 +1,7 @@
 """What the commands do once their arguments are read."""
 
 import asyncio
+import json
 import re
 import sys
 import time
@@ -26,6 +27,9 @@ from headstart_client.view import Outcome, View
 _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TAIL_LINES = 20
 
+_PIPE_WIDTH = 100_000
+"""Columns of what is no terminal: who reads it breaks lines where he wants."""
+
 Command = Callable[["Terminal", AsyncHeadstart, Namespace], Awaitable[int]]
 
 
@@ -40,6 +44,8 @@ class Terminal:
 
     def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
         self.out = Console(highlight=False)
+        if not self.out.is_terminal:
+            self.out.width = _PIPE_WIDTH
         self.err = Console(stderr=True, highlight=False)
         self.json_lines = json_lines
         self.lasting = lasting
@@ -134,6 +140,16 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
 
 
+async def interrupt(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Stop the turn or cancel the preparation, whichever there is."""
+    await client.interrupt(args.session_id)
+    terminal.say(
+        f"{args.session_id} is being interrupted; what waits in its queue goes on with "
+        f"the next message or: headstart initiate {args.session_id}"
+    )
+    return 0
+
+
 async def answer(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Answer what the agent asks; what can't be an answer to it, the API refuses."""
     session = await client.get(args.session_id)
@@ -153,6 +169,10 @@ async def answer(terminal: Terminal, client: AsyncHeadstart, args: Namespace) ->
 
 async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:
     """List the sessions, newest first."""
+    if terminal.json_lines:
+        async for session in client.list():
+            terminal.out.out(json.dumps(session.to_json(), separators=(",", ":")), highlight=False)
+        return 0
     table = Table(box=None, pad_edge=False)
     for heading in ("session", "status", "created", "title"):
         table.add_column(heading, no_wrap=heading != "title")
@@ -207,10 +227,20 @@ async def _conclude(
         case Outcome("prepared"):
             terminal.say(f"The prompt is held; release it with: headstart initiate {session_id}")
             return 0
-        case Outcome("deleted"):
-            return terminal.fail("The session was deleted; start a new one with `headstart run`.")
+        case Outcome("failed"):
+            sentence = await _why_it_failed(terminal, client, session_id, named)
         case Outcome("turn", failure) if failure:
-            return terminal.fail(advice.on_turn(failure, named))
+            sentence = advice.on_turn(failure, named)
+        case Outcome("held"):
+            sentence = advice.on_held(session_id)
+        case _:
+            sentence = "The session was deleted; start a new one with `headstart run`."
+    return terminal.fail(sentence)
+
+
+async def _why_it_failed(
+    terminal: Terminal, client: AsyncHeadstart, session_id: str, named: str | None
+) -> str:
     # Fetched and not taken from the stream: only GET has all the output that is kept.
     session = await client.get(session_id)
     steps = session.attempt.steps if session.attempt else []
@@ -219,5 +249,5 @@ async def _conclude(
             tail = plain(step.output).rstrip().splitlines()[-_TAIL_LINES:]
             terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
     if not session.failure:
-        return terminal.fail("The preparation failed.")
-    return terminal.fail(advice.on_preparation(session.failure, named))
+        return "The preparation failed."
+    return advice.on_preparation(session.failure, named)

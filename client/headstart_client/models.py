@@ -4,12 +4,21 @@ Statuses, codes and types stay strings: an older client must not break on a new 
 """
 
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
+
+
+def _as_sent(time: datetime) -> str:
+    utc = time.astimezone(UTC).isoformat(timespec="milliseconds")
+    return utc.replace("+00:00", "Z")
+
+
+Time = Annotated[datetime, PlainSerializer(_as_sent, when_used="json-unless-none")]
+"""A moment, in JSON as the cloud writes it: UTC with milliseconds."""
 
 
 class Model(BaseModel):
@@ -25,7 +34,7 @@ class Stream(Model):
 
     url: str
     ticket: str = Field(repr=False)
-    expires_at: datetime
+    expires_at: Time
 
 
 class Created(Model):
@@ -34,7 +43,7 @@ class Created(Model):
     session_id: str
     status: str
     attempt_number: int
-    created_at: datetime
+    created_at: Time
     stream: Stream
 
 
@@ -52,8 +61,8 @@ class StepState(Model):
 
     step: str
     status: str
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: Time | None = None
+    ended_at: Time | None = None
     message: str | None = None
     percent: int | None = None
     output: str | None = None
@@ -66,8 +75,8 @@ class Attempt(Model):
     cause: str
     status: str
     revision: int = 0
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: Time
+    ended_at: Time | None = None
     steps: list[StepState] = Field(default_factory=list)
 
 
@@ -76,8 +85,8 @@ class Message(Model):
 
     message_id: str
     status: str
-    created_at: datetime | None = None
-    delivered_at: datetime | None = None
+    created_at: Time | None = None
+    delivered_at: Time | None = None
     text: str | None = None
     failure: Failure | None = None
 
@@ -87,7 +96,7 @@ class Turn(Model):
 
     turn_id: str
     message_id: str
-    started_at: datetime | None = None
+    started_at: Time | None = None
 
 
 class Repository(Model):
@@ -115,10 +124,10 @@ class Session(Model):
     session_id: str
     title: str
     status: str
-    created_at: datetime
-    updated_at: datetime
-    prepared_at: datetime | None = None
-    initiated_at: datetime | None = None
+    created_at: Time
+    updated_at: Time
+    prepared_at: Time | None = None
+    initiated_at: Time | None = None
     last_event_id: int = 0
     repository: Repository
     agent: str
@@ -133,6 +142,10 @@ class Session(Model):
     pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the session as the cloud sent it, without what this client does not know."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
 
 class Event(Model):
     """Something that happened; `event_id` is None for a volatile event, which is never replayed."""
@@ -140,19 +153,18 @@ class Event(Model):
     event_id: int | None = None
     session_id: str = ""
     type: str
-    timestamp: datetime | None = None
+    timestamp: Time | None = None
     turn_id: str | None = None
     data: dict[str, Any] = Field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the event as the cloud sent it, its time in UTC with milliseconds."""
-        utc = self.timestamp and self.timestamp.astimezone(UTC).isoformat(timespec="milliseconds")
+        """Return the event as the cloud sent it."""
         turn = {} if self.turn_id is None else {"turnId": self.turn_id}
         return {
             "eventId": self.event_id,
             "sessionId": self.session_id,
             "type": self.type,
-            "timestamp": utc and utc.replace("+00:00", "Z"),
+            "timestamp": self.timestamp and _as_sent(self.timestamp),
             **turn,
             "data": self.data,
         }

@@ -82,9 +82,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a watch ended; `failure` says why for `failed` (the preparation) and `turn`."""
+    """How a watch ended; `failure` says why for `failed` (the preparation) and `turn`.
 
-    kind: Literal["completed", "prepared", "failed", "turn", "deleted"]
+    `prepared` has only a held message left; `held` has one before those that are awaited.
+    """
+
+    kind: Literal["completed", "prepared", "held", "failed", "turn", "deleted"]
     failure: Failure | None = None
 
 
@@ -108,6 +111,7 @@ class View:
         self._pending: set[str] = set(self._awaited)
         self._turn: str | None = None
         self._ended_badly: Failure | None = None
+        self._held = False
         self._caught_up = False
         self._deleted = False
 
@@ -117,13 +121,18 @@ class View:
             return Outcome("deleted")
         if not self._caught_up or self.status == "preparing" or self._turn:
             return None
+        return self._at_rest()
+
+    def _at_rest(self) -> Outcome | None:
         if self.status == "failed":
             return Outcome("failed", self.failure)
         if self._ended_badly:
             return Outcome("turn", self._ended_badly)
         if self.status == "prepared" and not self._awaited:
             return Outcome("prepared")
-        return None if self._pending else Outcome("completed")
+        if self._pending:
+            return Outcome("held") if self._held else None
+        return Outcome("completed")
 
     def apply(self, event: Event) -> None:
         """Take in one event of `follow`; types it does not know change nothing."""
@@ -137,6 +146,7 @@ class View:
         self._caught_up = False
         self.status, self.failure = data["status"], _failure(data["failure"])
         self._turn = data["activeTurn"]["turnId"] if data["activeTurn"] else None
+        self._held = any(m["status"] == "held" for m in data["queue"])
         self._pending |= {m["messageId"] for m in data["queue"] if m["status"] != "held"}
         attempt = data["attempt"]
         if attempt["number"] < self.attempt_number:
@@ -200,7 +210,7 @@ class View:
         self._ended_badly = _failure(data)
 
     def _turn_started(self, _: Event, data: Data) -> None:
-        self._turn, self._ended_badly = data["turnId"], None
+        self._turn, self._ended_badly, self._held = data["turnId"], None, False
         if self.status != "preparing":
             self.status = "running"
 

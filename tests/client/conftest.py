@@ -20,3 +20,12 @@ def cloud() -> Iterator[fake_headstart.FakeHeadstart]:
 def page(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Ask the page's modules what they make of cases, by the names of web_check.mjs."""
     return lambda **checks: web_page.check(tmp_path, checks)
+
+
+@pytest.fixture
+def environment(cloud: fake_headstart.FakeHeadstart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the command line at the fake, on a terminal of 80 columns without colours."""
+    monkeypatch.setenv("HEADSTART_URL", cloud.url)
+    monkeypatch.setenv("HEADSTART_TOKEN", "token")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)

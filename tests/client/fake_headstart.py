@@ -61,6 +61,7 @@ class FakeSession:
     """One session: its events, who watches, and what happens once somebody does."""
 
     session_id: str = SESSION_ID
+    title: str = "Say hello"
     status: str = "preparing"
     failure: dict[str, Any] | None = None
     queue: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +77,7 @@ class FakeSession:
     def view(self) -> dict[str, Any]:
         return {
             "sessionId": self.session_id,
-            "title": "Say hello",
+            "title": self.title,
             "status": self.status,
             "createdAt": NOW,
             "updatedAt": NOW,
@@ -210,6 +211,9 @@ class FakeHeadstart:
                 data = {"messageId": "msg_2", "position": 1, "text": request.body["prompt"]}
                 self.emit(session, "message.queued", data)
                 body = {"messageId": "msg_2", "status": "queued", "createdAt": NOW}
+            case "POST", ["initiate"]:
+                for message in session.queue:
+                    message["status"] = "queued"
             case "DELETE", []:
                 body = None
         return Reply(202, body)
@@ -229,7 +233,7 @@ class FakeHeadstart:
         return body | {"stream": self.stream(self.sessions[body["sessionId"]])}
 
     def _list(self, request: Seen) -> dict[str, Any]:
-        items = [session.view() for session in self.sessions.values()]
+        items = [summary(session) for session in self.sessions.values()]
         at = int(request.query.get("cursor", ["0"])[0])
         following = str(at + 2) if at + 2 < len(items) else None
         return {"items": items[at : at + 2], "nextCursor": following}
@@ -296,6 +300,15 @@ class FakeHeadstart:
             viewer.send({"type": "events", "events": page})
         more = through < len(session.events)
         viewer.send({"type": "replayed", "through": through, "more": more})
+
+
+def summary(session: FakeSession) -> dict[str, Any]:
+    """Return a session as a list has it: what waits and what is asked is only counted."""
+    view = session.view()
+    view["queueLength"] = len(view.pop("queue"))
+    view["pendingInputCount"] = len(view.pop("pendingInputs"))
+    del view["attempt"]["revision"]
+    return view
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> Reply:

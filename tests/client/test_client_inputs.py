@@ -16,6 +16,8 @@ from headstart_client.models import Event
 from headstart_client.screen import LiveScreen
 from headstart_client.view import View
 
+pytestmark = pytest.mark.usefixtures("environment")
+
 PERMISSION = {
     "requestId": "per_1",
     "kind": "permission",
@@ -31,12 +33,6 @@ QUESTION = {
     },
 }
 TWO = {**QUESTION, "body": {"questions": [{"question": "One?"}, {"question": "Two?"}]}}
-
-
-@pytest.fixture(autouse=True)
-def environment(cloud, monkeypatch):
-    monkeypatch.setenv("HEADSTART_URL", cloud.url)
-    monkeypatch.setenv("HEADSTART_TOKEN", "token")
 
 
 @pytest.mark.parametrize("vector", VECTORS["inputs"], ids=lambda v: v["name"])

@@ -93,6 +93,15 @@ def test_a_held_message_is_waited_for_only_by_who_released_it():
     assert seen(*held, awaited={"msg_1"}).outcome() is None
 
 
+def test_a_message_behind_a_held_one_is_waited_for_until_somebody_releases_both():
+    held = [{"messageId": "msg_1", "status": "held"}, {"messageId": "msg_2", "status": "queued"}]
+    snapshot = ("session.snapshot", FakeSession(status="ready", queue=held).view())
+    view = feed(View({"msg_2"}), snapshot, (CAUGHT_UP, {}))
+    assert view.outcome() == Outcome("held")
+    feed(view, *good_turn())
+    assert view.outcome() is None
+
+
 def test_an_older_snapshot_does_not_take_steps_back():
     view = seen(preparing(5, "clone", "running", 700, percent=40))
     session = FakeSession(revision=4, steps={"clone": {"status": "running", "percent": 10}})

@@ -50,6 +50,8 @@ const { View } = await load("view.js");
 const { drawPart, newItem } = await load("conversation.js");
 const { newCard } = await load("asked.js");
 const { connect, connection, takeLink } = await load("connection.js");
+const { newAttempt, newSession } = await load("bodies.js");
+const { newest } = await load("listing.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -92,7 +94,34 @@ function read(frames) {
   }
   const cards = [...view.inputs.open.values()].map((one) => newCard(one, () => {}));
   const texts = (all) => all.map((node) => (node.hidden ? "" : node.textContent));
-  return { items: texts([...nodes.values()]), cards: texts(cards), steps: [...view.steps], receipt: view.receipt };
+  const { held, receipt } = view;
+  return { items: texts([...nodes.values()]), cards: texts(cards), steps: [...view.steps], receipt, held };
+}
+
+// Whether what was written waits for a person, after each of some events; "stop" and "release" are theirs.
+function held(events) {
+  const view = new View();
+  return events.map((event) => {
+    if (event === "stop") view.queue.hold(false);
+    else if (event === "release") view.queue.release();
+    else view.apply(event);
+    return view.held;
+  });
+}
+
+// What the list has of so many sessions, in pages that are at most as long as asked for, and the calls it takes.
+async function listing({ sessions, wanted }) {
+  const calls = [];
+  const call = async (method, path) => {
+    calls.push(`${method} ${path}`);
+    const query = new URL(path, "http://api").searchParams;
+    const [at, limit] = [Number(query.get("cursor")), Number(query.get("limit"))];
+    const end = at + Math.min(limit, 30);
+    const items = Array.from({ length: Math.min(end, sessions) - at }, (_, n) => at + n);
+    return { items, nextCursor: end < sessions ? String(end) : null };
+  };
+  const { items, more } = await newest({ call }, wanted);
+  return { items, more, calls };
 }
 
 // How many elements of arrays are moved or looked at by the calls that do so to all of them.
@@ -183,6 +212,10 @@ const CHECKS = {
   shapes: (all) => all.map((event) => dataOf(event)),
   texts: (all) => all.map(({ text }) => [plain(text), visible(text)]),
   read: (all) => all.map(read),
+  held: (all) => all.map(held),
+  listing: (all) => Promise.all(all.map(listing)),
+  sessions: (all) => all.map(newSession),
+  attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
   links,
   keys,
   unreadable,

@@ -12,6 +12,8 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.change import QuotaChange
 from headstart.domain.connections import Role
 from headstart.domain.errors import Conflict, TicketRefused
+from headstart.domain.ids import new_session_id
+from headstart.domain.session import Status
 from headstart.usecases import retry
 from headstart.usecases.inbox import receive
 from headstart.usecases.ports import Store
@@ -64,11 +66,11 @@ def test_who_read_before_a_rival_burnt_it_decides_anew(store: Store) -> None:
 def test_whose_a_connection_is_is_known_apart_from_its_session(store: Store) -> None:
     session_id = created(store)
     for connection_id in ("c=/+1", "c2"):
-        store.put_connection(viewer(session_id, connection_id))
+        assert store.let_in(viewer(session_id, connection_id))
     assert store.load(session_id).connections == {}
     assert store.connection("c=/+1") == viewer(session_id)
-    for _ in range(2):
-        store.remove_connection("c=/+1")
+    assert store.remove_connection("c=/+1") == viewer(session_id)
+    assert store.remove_connection("c=/+1") is None
     assert store.connection("c=/+1") is None
     assert store.connection("c2") == viewer(session_id, "c2")
 
@@ -159,3 +161,13 @@ def test_a_refusal_while_a_rival_is_at_it_is_a_conflict(dynamodb: Any, sk: str) 
     dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", answer)
     with pytest.raises(Conflict):
         store.commit(change)
+
+
+def test_nobody_is_let_in_to_a_session_that_is_gone_or_being_deleted(store: Store) -> None:
+    session_id = created(store)
+    change = read(store, session_id)
+    change.session.move_to(Status.DELETING, change.now)
+    store.commit(change)
+    for gone in (session_id, new_session_id(change.now)):
+        assert not store.let_in(viewer(gone))
+    assert store.connection("c=/+1") is None

@@ -210,7 +210,7 @@ def test_a_connection_keeps_them_on_its_way_into_its_session(
 ) -> None:
     session_id = created(store)
     connection = viewer(session_id)
-    store.put_connection(connection)
+    store.let_in(connection)
     own, name = f"CONNECTION#{connection.connection_id}", connection.connection_id
     table.rewrite(own, "CONNECTION", mark)
     found = store.connection(name)

@@ -87,10 +87,11 @@ def run(walk: Walk) -> World:
     random.seed(0)
     with laboratory():
         world = World(walk.scene)
-        world.go_on(walk.scene.begins_at)
-        for move in walk.moves:
-            take(world, move)
-        world.settle()
+        with world.astray.at_work():
+            world.go_on(walk.scene.begins_at)
+            for move in walk.moves:
+                take(world, move)
+            world.settle()
     return world
 
 

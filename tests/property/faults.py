@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from headstart.domain.errors import HeadstartError, ServiceUnavailable
+
+When = Literal["call", "commit", "read"]
+"""When a rival comes: right before a call, or a commit, or in the middle of a read."""
 
 
 class Crash(BaseException):
@@ -37,17 +40,17 @@ class Faults:
         self._calls = 0
         self._rival: tuple[Callable[[], None], str] | None = None
         self._rival_calls = 0
-        self._at_commits = True
+        self._when: When = "commit"
 
     def arm(self, mishap: Mishap, function: str, calls: int) -> None:
         """Have it happen to the function's call after that many."""
         self._mishap, self._calls = (mishap, function), calls
 
     def arm_rival(
-        self, act: Callable[[], None], function: str, calls: int, *, at_commits: bool
+        self, act: Callable[[], None], function: str, calls: int, when: When = "commit"
     ) -> None:
-        """Have someone act right before the function's call, or commit, after that many."""
-        self._rival, self._rival_calls, self._at_commits = (act, function), calls, at_commits
+        """Have someone act when the function has made that many calls of that kind."""
+        self._rival, self._rival_calls, self._when = (act, function), calls, when
 
     def disarm(self) -> None:
         """Let nothing happen any more."""
@@ -68,13 +71,9 @@ class Faults:
 
     def before(self, name: str) -> Mishap | None:
         """Let a rival in; return what happens to this call."""
-        here = {"", self._functions[-1]}
-        counts = name == "commit" or not self._at_commits
-        if self._rival and self._rival[1] in here and counts:
-            self._rival_calls -= 1
-            if self._rival_calls < 0:
-                self._let_rival_in(self._rival[0])
-        if self._mishap is None or self._mishap[1] not in here:
+        if self._when == "call" or self._when == "commit" == name:
+            self.let_rival_in()
+        if self._mishap is None or self._mishap[1] not in self._here:
             return None
         self._calls -= 1
         if self._calls >= 0:
@@ -83,8 +82,22 @@ class Faults:
         self.happened += 1
         return mishap
 
-    def _let_rival_in(self, act: Callable[[], None]) -> None:
-        self._rival = None
+    @property
+    def _here(self) -> set[str]:
+        return {"", self._functions[-1]}
+
+    def is_read_torn(self) -> bool:
+        """Say whether a rival waits for a read of this function."""
+        return self._when == "read" and self._rival is not None and self._rival[1] in self._here
+
+    def let_rival_in(self) -> None:
+        """Let a rival act whose time has come."""
+        if self._rival is None or self._rival[1] not in self._here:
+            return
+        self._rival_calls -= 1
+        if self._rival_calls >= 0:
+            return
+        act, self._rival = self._rival[0], None
         mishap, self._mishap = self._mishap, None  # it waits for the calls of who is interrupted
         act()
         self._mishap = self._mishap or mishap

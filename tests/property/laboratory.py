@@ -4,14 +4,14 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 from unittest.mock import patch
 
 from headstart.domain import errors, ids
 from headstart.domain.model import Model
+from headstart.usecases.commit import decided
+from tests.property.copies import copied
+from tests.property.judge import judged
 from tests.property.violation import Violation
-
-_WITH_PARTS = (Model, list, dict)
 
 
 class _Predictable:
@@ -37,21 +37,6 @@ class _Defects(logging.Handler):
             raise Violation(f"a defect was survived: {name}\n{place}") from error
 
 
-def _copied(value: Any, memo: object = None) -> Any:
-    """Return a deep copy; copy.deepcopy takes ten times as long for a model, most of a walk."""
-    if isinstance(value, Model):
-        twin = value.__copy__()
-        for name, part in value.__dict__.items():
-            if isinstance(part, _WITH_PARTS):
-                twin.__dict__[name] = _copied(part)
-        return twin
-    if isinstance(value, list):
-        return [_copied(part) for part in value]
-    if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return value
-
-
 @contextmanager
 def laboratory() -> Iterator[None]:
     """Make the product predictable, quick and strict for as long as it is in use here."""
@@ -63,7 +48,8 @@ def laboratory() -> Iterator[None]:
     with ExitStack() as patches:
         patches.enter_context(patch.object(ids, "secrets", _Predictable))
         patches.enter_context(patch("headstart.usecases.retry.time.sleep", lambda _: None))
-        patches.enter_context(patch.object(Model, "__deepcopy__", _copied))
+        patches.enter_context(patch.object(Model, "__deepcopy__", copied))
+        patches.enter_context(patch("headstart.usecases.commit.decided", judged(decided)))
         try:
             yield
         finally:

@@ -152,7 +152,6 @@ class Machine:
                 lambda: rival(execution)() if execution.answer is None else None,
                 "run_step",
                 0,
-                at_commits=True,
             )
             begin()
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.adapters import layout
 from headstart.domain.life import beating, hosting, sleeping, talking
 
 
@@ -70,6 +71,12 @@ MUTANTS = (
         "a turn that the sandbox has not goes on",
         beating.take_heartbeat,
         "talking.check_turn(change, frame)",
+        "False",
+    ),
+    Mutant(
+        "rows of two moments are taken for one",
+        layout._check_moment,
+        "version > session.version or versions.get(sk, version) != version",
         "False",
     ),
 )

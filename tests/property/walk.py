@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from headstart.usecases.change import DOERS
+from tests.property.astray import How
 from tests.property.box import Box
-from tests.property.faults import Mishap
+from tests.property.faults import Mishap, When
 from tests.property.viewer import Viewer
 from tests.property.wires import Frame
 from tests.property.world import Moment, World
@@ -116,29 +118,35 @@ def a_call_goes_wrong(world: World, mishap: Mishap, function: str, calls: int) -
     act=("say", "interrupt", "initiate", "sandbox", "machine", "late", "dies"),
     function=_FUNCTIONS,
     calls=_CALLS,
-    at_commits=(True, False),
+    when=("call", "commit", "read"),
 )
-def someone_comes_in_between(
-    world: World, act: str, function: str, calls: int, at_commits: bool
-) -> None:
-    """Have something happen between two calls of a function, or right before it commits."""
-    calls = calls % 3 if at_commits else calls
+def someone_comes_in_between(world: World, act: str, function: str, calls: int, when: When) -> None:
+    """Have something happen between two calls of a function, before it commits, or as it reads."""
+    calls = calls if when == "call" else calls % 3
 
     def rival() -> None:
-        match act:
-            case "sandbox":
-                _each_box(world, Box.live)
-            case "machine":
-                world.machine.tick()
-            case "late":
-                world.wires.deliver_late(everything=True)
-            case "dies":
-                _kill(world)
-                world.ecs.tick()
-            case _:
-                getattr(world.people, act)(world.people.session_ids[0])
+        commits = world.base.store.commits
+        _act(world, act)
+        if when == "read" and world.base.store.commits == commits:
+            # Without a change there is nothing to tear.
+            world.people.say(world.people.session_ids[0])
 
-    world.faults.arm_rival(rival, function, calls, at_commits=at_commits)
+    world.faults.arm_rival(rival, function, calls, when)
+
+
+def _act(world: World, act: str) -> None:
+    match act:
+        case "sandbox":
+            _each_box(world, Box.live)
+        case "machine":
+            world.machine.tick()
+        case "late":
+            world.wires.deliver_late(everything=True)
+        case "dies":
+            _kill(world)
+            world.ecs.tick()
+        case _:
+            getattr(world.people, act)(world.people.session_ids[0])
 
 
 @_disturbance(function=_FUNCTIONS, commits=(0, 0, 1), mishap=(None, *Mishap), calls=_CALLS)
@@ -154,7 +162,18 @@ def a_function_is_slow(
         if mishap:
             world.faults.arm(mishap, function, calls)
 
-    world.faults.arm_rival(others, function, commits, at_commits=True)
+    world.faults.arm_rival(others, function, commits)
+
+
+@_disturbance(
+    kind=tuple(kind.__name__ for kind in DOERS),
+    how=tuple(How),
+    count=(1, 1, 3),
+    seconds=(0, 15, 60),
+)
+def errands_go_astray(world: World, kind: str, how: How, count: int, seconds: int) -> None:
+    """Have what follows commits not be done, or twice, or after what comes later."""
+    world.astray.arm(kind, how, count, seconds)
 
 
 @_disturbance(

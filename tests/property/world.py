@@ -16,11 +16,13 @@ from headstart.domain.errors import ChangeRefused, HeadstartError, SandboxStartF
 from headstart.domain.policy import Policy
 from headstart.domain.steps import STEP_BY_NAME
 from headstart.usecases.janitor import stop_orphans, sweep
+from tests.property.astray import Astray
 from tests.property.desk import Manners, Trouble
 from tests.property.ecs import Ecs
 from tests.property.faults import Crash, Faults
 from tests.property.machine import Machine
 from tests.property.people import People
+from tests.property.torn import TornStore
 from tests.property.truth import Truth
 from tests.property.viewer import Viewer
 from tests.property.wires import Wires
@@ -65,8 +67,9 @@ class World:
     """Everything around the use cases."""
 
     def __init__(self, scene: Scene) -> None:
-        self.base = MemoryPorts()
         self.faults = Faults()
+        self.base = MemoryPorts(store=TornStore(self.faults))
+        self.astray = Astray(self)
         self.manners = scene.manners
         self.trouble = Trouble()
         self.numbers = itertools.count(1)
@@ -109,7 +112,8 @@ class World:
     @property
     def disturbances(self) -> int:
         """How often anything went wrong that is not of anybody's making."""
-        return self.faults.happened + self.wires.happened + self.ecs.happened
+        of = (self.faults, self.wires, self.ecs, self.astray)
+        return sum(one.happened for one in of)
 
     def invoke(self, name: str, function: Callable[[], object]) -> BaseException | None:
         """Run a function until it ends, is refused, fails or dies; return why it did not end."""
@@ -174,6 +178,7 @@ class World:
     def settle(self) -> None:
         """Disturb nothing any more, and wait until nothing is left to be done."""
         self.faults.disarm()
+        self.astray.disarm()
         self.wires.calm()
         self.trouble = Trouble()
         for box in self.ecs.boxes:

@@ -170,6 +170,7 @@ async def test_a_private_repository_is_denied_at_once_without_a_prompt(
     for result in (failed, refused):
         assert result["error"]["code"] == "RepositoryAccessDenied"
         assert "127.0.0.1" in result["error"]["reason"]
+        assert result["error"]["reason"].endswith("does not exist, or is not public")
     assert "wrong-password" not in cloud.everything()
 
 

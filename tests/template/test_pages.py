@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headstart_demo_agent.asking import wanted
 from headstart_local.packaging import read_template
 from tests.template.test_sandbox import ROOT
 
 TEMPLATE = read_template(ROOT / "template.yaml")
 README = (ROOT / "README.md").read_text()
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "client/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 ROLE = "aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com"
 
 
@@ -32,6 +36,21 @@ def test_outputs_that_are_asked_for_are_there() -> None:
     asked = set(re.findall(r"\$\(output (\w+)\)", README + DEPLOY))
     assert asked
     assert asked <= set(TEMPLATE["Outputs"])
+
+
+def test_a_fresh_machine_has_what_the_readme_calls() -> None:
+    blocks = re.findall(r"```sh\n(.+?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    begun = {line.split()[0] for line in lines if line and "=" not in line.split()[0]}
+    inside = set(re.findall(r"\$\((\w+)", "\n".join(lines)))
+    asked_for = {"aws", "sam", "docker", "make", ".venv/bin/headstart"}
+    assert begun | inside <= asked_for | {"export", "curl", "output()", "output", "--query", "}"}
+
+
+def test_the_demo_agent_asks_where_its_document_says_so() -> None:
+    page = (ROOT / "docs" / "agents.md").read_text()
+    phrases = re.findall(r'"(ask me[^"]*)"', page)
+    assert [wanted(f"Please {phrase}.") for phrase in phrases] == ["permission", "question"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

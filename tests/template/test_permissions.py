@@ -63,7 +63,7 @@ TABLE = {
     "durations": ["GetItem"],
     "put_ticket": ["PutItem"],
     "ticket": ["GetItem"],
-    "put_connection": ["PutItem"],
+    "let_in": ["ConditionCheckItem", "PutItem"],
     "connection": ["GetItem"],
     "remove_connection": ["DeleteItem"],
     "purge": ["GetItem", "Query", "BatchWriteItem", "DeleteItem"],

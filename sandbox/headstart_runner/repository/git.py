@@ -109,7 +109,7 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
      "There is no repository at {url}: check the address"),
     (r"could not read Username|Authentication failed|error: 40[13]|terminal prompts disabled",
      RepositoryAccessDenied,
-     "{host} asks for credentials: {url} does not exist, or is private and not shared with us"),
+     "{host} asks for credentials: {url} does not exist, or is not public"),
     (_MOVED.pattern, RepositoryNotFound,
      "{url} has moved: use its new address"),
     (r"transport '.*' not allowed", RepositoryRefused,

@@ -36,6 +36,7 @@ from headstart.domain.session import (
     Session,
     SessionConfig,
     Snapshot,
+    Status,
     Waiting,
 )
 
@@ -262,18 +263,22 @@ class MemoryStore:
         """Return a ticket."""
         return self.tickets.get(ticket_hash)
 
-    def put_connection(self, connection: Connection) -> None:
-        """Write whose a connection is."""
+    def let_in(self, connection: Connection) -> bool:
+        """Write whose a connection is, while its session is there."""
+        found = self.sets.get(connection.session_id)
+        if found is None or found.session.status is Status.DELETING:
+            return False
         self.known[connection.connection_id] = connection.model_copy()
+        return True
 
     def connection(self, connection_id: str) -> Connection | None:
         """Return whose a connection is."""
         found = self.known.get(connection_id)
         return found.model_copy() if found else None
 
-    def remove_connection(self, connection_id: str) -> None:
+    def remove_connection(self, connection_id: str) -> Connection | None:
         """Forget whose a connection was."""
-        self.known.pop(connection_id, None)
+        return self.known.pop(connection_id, None)
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete rows, the session last."""

@@ -133,10 +133,14 @@ class Table:
             ExpressionAttributeValues=values,
         )
 
-    def delete(self, key: rows.Item) -> None:
-        """Delete an item; one that is not there is fine."""
+    def delete(self, key: rows.Item) -> rows.Item | None:
+        """Delete an item and return it, None for one that is not there."""
         with translated():
-            self._client.delete_item(TableName=self._name, Key=key)
+            answer: Any = self._client.delete_item(
+                TableName=self._name, Key=key, ReturnValues="ALL_OLD"
+            )
+        item: rows.Item | None = answer.get("Attributes")
+        return item
 
     def delete_if(self, key: rows.Item, condition: str, read: dict[str, Any]) -> bool:
         """Delete a row that is as it was `:read`; False where it isn't any more."""

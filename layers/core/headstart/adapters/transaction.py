@@ -60,6 +60,11 @@ class Writes:
             body["ExpressionAttributeValues"] = values
         return self._add("Delete", body)
 
+    def require(self, key: Item, condition: str, names: dict[str, str], values: Item) -> int:
+        """Add a condition on a row that is left as it is."""
+        body = {"Key": key, "ConditionExpression": condition, "ExpressionAttributeNames": names}
+        return self._add("ConditionCheck", {**body, "ExpressionAttributeValues": values})
+
     def check(self) -> None:
         """Raise ChangeRefused for what DynamoDB would refuse each time it is asked."""
         check_count(len(self.items))

@@ -236,7 +236,7 @@ class DiskFull(StepError):
 
 
 class RepositoryNotFound(StepError):
-    """The repository does not exist, or is private and we may not see it."""
+    """The repository does not exist, has moved, or is not public."""
 
     title, retryable = "The repository was not found", True
 
@@ -248,7 +248,7 @@ class SecretsUnavailable(StepError):
 
 
 class RepositoryAccessDenied(StepError):
-    """The git server wants credentials that we do not have."""
+    """The git server wants credentials: the repository is not public, or does not exist."""
 
     title, retryable = "Access to the repository was denied", True
 

@@ -122,6 +122,15 @@ class Turn(RowModel):
         return command_id.startswith(f"{self.message_id}.prompt.")  # a row of before
 
 
+_TOLD = {
+    StepName.CLONE: ["upstreamBranch"],
+    StepName.RESTORE: ["envVars"],
+    StepName.SETUP: ["setupCommands"],
+    StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt"],
+}
+"""What of the config, by its counts, the steps' arguments hold."""
+
+
 class Session(RowModel):
     """The root of everything a session owns; kept under 2 KB.
 
@@ -170,6 +179,13 @@ class Session(RowModel):
             self.status = status
         self.updated_at = now
 
+    def is_told(self, step: StepName) -> bool:
+        """Say whether a step's arguments hold something of the config, for which it is read.
+
+        What an earlier version did not count may be there.
+        """
+        return any(self.counts.get(name, 1) for name in _TOLD.get(step, ()))
+
     def is_saved(self, snapshot: "Snapshot | None") -> bool:
         """Say whether the copy that was asked for last is the one that is kept."""
         return snapshot is not None and self.saving is not None and snapshot.name == self.saving
@@ -210,13 +226,15 @@ class SessionConfig(RowModel):
     callback_target: dict[str, Any] | None = None
 
     def counts(self) -> dict[str, int]:
-        """Return how many of each there are: what others may see of it."""
+        """Return how many of each there are: all that a session's own row says of it."""
         names = (self.encrypted_secrets or {}).get("names", [])
         return {
             "envVars": len(self.env_vars),
             "encryptedSecrets": len(names),
             "setupCommands": len(self.setup_commands),
             "mcpServers": len(self.mcp_servers),
+            "upstreamBranch": int(self.upstream_branch is not None),
+            "appendSystemPrompt": int(self.append_system_prompt is not None),
         }
 
 

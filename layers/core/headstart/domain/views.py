@@ -42,6 +42,8 @@ _SNAPSHOT = _Room(
 )
 _IN_LIST = _Room(output=0, message=200, reason=500)
 
+_COUNTS = ("envVars", "encryptedSecrets", "setupCommands", "mcpServers")
+
 
 def session_view(
     session: Session,
@@ -110,7 +112,7 @@ def _view(
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
-        "counts": session.counts,
+        "counts": {name: session.counts[name] for name in _COUNTS if name in session.counts},
     }
 
 

@@ -19,6 +19,8 @@ from headstart.usecases.ports import Ports
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+Doer = Callable[[Ports, Change, Any], None]
+
 AWAITED = (errands.AnswerTask, errands.LookForCopy)
 """What a reply waits for: the batch that is not acknowledged asks for it again."""
 
@@ -47,10 +49,10 @@ def follow(ports: Ports, work: Change, awaited: tuple[type[errands.Errand], ...]
         gone = outbox.publish(ports, work)
     for errand in work.errands:
         if isinstance(errand, awaited):
-            _DOERS[type(errand)](ports, work, errand)
+            DOERS[type(errand)](ports, work, errand)
             continue
         with _best_effort(ports, type(errand).__name__):
-            _DOERS[type(errand)](ports, work, errand)
+            DOERS[type(errand)](ports, work, errand)
     for connection_id, frame in work.replies:
         outbox.post_frames(ports, connection_id, Role.RUNNER, [frame])
     if gone:
@@ -65,7 +67,7 @@ def _best_effort(ports: Ports, what: str) -> Iterator[None]:
     """Let nothing that fails after a commit make it look as if the change had not been made.
 
     What a viewer was not told it misses and asks for; what was not done is done by whoever
-    `_DOERS` names.
+    `DOERS` names.
     """
     try:
         yield
@@ -165,7 +167,7 @@ def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
 
 
 # Who does it again, should the function die before it is done:
-_DOERS: dict[type[errands.Errand], Callable[[Ports, Change, Any], None]] = {
+DOERS: dict[type[errands.Errand], Doer] = {
     errands.SendStep: _send_step,  # the next heartbeat, the next hello
     errands.SendPrompt: _send_prompt,  # the same
     errands.SendOrder: _send_order,  # the same

@@ -38,8 +38,7 @@ def commit(
     for attempt in range(CONFLICT_TRIES):
         change = read(ports, session_id, also, found)
         found = None
-        result = decide(change)
-        settle(change)
+        result = decided(change, decide)
         if in_line and change.quota is QuotaChange.JOIN:
             wait_in_line(change)
         if change.is_empty:
@@ -60,6 +59,13 @@ def commit(
         else:
             return change, result
     raise Conflict(f"session {session_id} kept changing; try again")
+
+
+def decided(change: Change, decide: Decide[T]) -> T:
+    """Decide on what was read, and have the session do what it does by itself."""
+    result = decide(change)
+    settle(change)
+    return result
 
 
 def _make_room(ports: Ports, owner: str) -> bool:

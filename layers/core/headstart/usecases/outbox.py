@@ -32,7 +32,6 @@ _ENVELOPE = 1024
 
 MAX_FILE_BYTES = 50 * 1024 * 1024
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
-_CONFIGURED = {StepName.CLONE, StepName.RESTORE, StepName.SETUP, StepName.AGENT}
 _RESTORING = {StepName.CLONE, StepName.RESTORE}
 
 
@@ -127,7 +126,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
     if session.status is not Status.PREPARING or command.step is None:
         return None
     step = command.step
-    names = [*([CONFIG] if step in _CONFIGURED else [])]
+    names = [CONFIG] if session.is_told(step) else []
     # A first attempt has nothing to go back to.
     names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
     found = ports.store.named(session.session_id, names) if names else {}

@@ -108,14 +108,14 @@ class Store(Protocol):
     def ticket(self, ticket_hash: str) -> Ticket | None:
         """Return a ticket; its expiry is the caller's to check."""
 
-    def put_connection(self, connection: Connection) -> None:
-        """Write whose a connection is."""
+    def let_in(self, connection: Connection) -> bool:
+        """Write whose a connection is; False if its session is gone or being deleted."""
 
     def connection(self, connection_id: str) -> Connection | None:
         """Return whose a connection is."""
 
-    def remove_connection(self, connection_id: str) -> None:
-        """Forget whose a connection was; one that is not there is fine."""
+    def remove_connection(self, connection_id: str) -> Connection | None:
+        """Forget whose a connection was, and return it; None for one that is not there."""
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete up to `limit` rows of a session, its working set last; True when none is left."""

@@ -4,6 +4,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 from headstart.domain import events
@@ -17,9 +18,9 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import SESSION_ID_PATTERN, hash_secret
 from headstart.domain.life import watching
-from headstart.domain.session import Sandbox, SandboxStatus, Status
+from headstart.domain.session import Sandbox, SandboxStatus
 from headstart.usecases import outbox
-from headstart.usecases.change import follow
+from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports
 from headstart.usecases.read import view_of
@@ -41,18 +42,8 @@ def connect_viewer(ports: Ports, connection_id: str, secret: str) -> None:
         credential=ticket.hash,
         expires_at=now + ports.policy.connection_life,
     )
-    ports.store.put_connection(connection)
-    # Looked at afterwards: a deletion that begins later finds the ticket's session gone, too.
-    if not _is_there(ports, ticket.session_id):
-        ports.store.remove_connection(connection_id)
+    if not ports.store.let_in(connection):
         raise TicketRefused("the ticket's session is gone")
-
-
-def _is_there(ports: Ports, session_id: str) -> bool:
-    try:
-        return ports.store.session(session_id).status is not Status.DELETING
-    except SessionNotFound:
-        return False
 
 
 def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) -> None:
@@ -66,16 +57,16 @@ def connect_runner(ports: Ports, connection_id: str, session_id: str, key: str) 
     credential = _credential(sandbox, key)
     if sandbox is None or credential is None:
         raise TicketRefused("the key is not of this session's sandbox")
-    ports.store.put_connection(
-        Connection(
-            connection_id=connection_id,
-            session_id=session_id,
-            role=Role.RUNNER,
-            credential=credential,
-            sandbox_id=sandbox.sandbox_id or None,
-            expires_at=ports.clock() + ports.policy.connection_life,
-        )
+    connection = Connection(
+        connection_id=connection_id,
+        session_id=session_id,
+        role=Role.RUNNER,
+        credential=credential,
+        sandbox_id=sandbox.sandbox_id or None,
+        expires_at=ports.clock() + ports.policy.connection_life,
     )
+    if not ports.store.let_in(connection):
+        raise TicketRefused("the sandbox's session is gone")
 
 
 def _credential(sandbox: Sandbox | None, key: str) -> str | None:
@@ -141,19 +132,12 @@ def ping(ports: Ports, connection: Connection) -> None:
 
 def disconnect(ports: Ports, connection_id: str) -> None:
     """Forget a connection that is gone, and tell the other side."""
-    connection = ports.store.connection(connection_id)
+    connection = ports.store.remove_connection(connection_id)
     if connection is None:
         return
-    try:
-        work, _ = commit(
-            ports,
-            connection.session_id,
-            partial(watching.leave, connection_id=connection_id),
-        )
-        follow(ports, work)
-    except SessionNotFound:
-        pass
-    ports.store.remove_connection(connection_id)
+    leave = partial(watching.leave, connection_id=connection_id)
+    with suppress(SessionNotFound):
+        change(ports, connection.session_id, leave)
 
 
 def is_open(ports: Ports, connection: Connection) -> bool:

@@ -1,0 +1,38 @@
+"""What the tests of the command line share."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+RUN = ["run", "--repo", "https://example.com/r.git", "--prompt", "Say hello"]
+FAILURE = {
+    "step": "setup",
+    "code": "SetupCommandFailed",
+    "reason": "`npm ci` exited with status 1.",
+    "retryable": True,
+}
+
+
+def steady(text: str) -> str:
+    """Take out what differs from run to run."""
+    text = re.sub(r"in \d+ ms\)", "in N ms)", text)
+    text = re.sub(r" +", " ", text)
+    text = re.sub(r"(answer to the POST) \d+ ms", r"\1 N ms", text)
+    text = re.sub(r"(first word of the answer) [\d.]+ m?s", r"\1 N ms", text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def lines(text: str) -> str:
+    return textwrap.dedent(text).strip("\n")
+
+
+def command_line(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "headstart_client.cli", *arguments],
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        timeout=60,
+    )

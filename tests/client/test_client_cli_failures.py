@@ -1,0 +1,221 @@
+"""What the command line says when something went wrong: one sentence, and the exit code."""
+
+import re
+
+import fake_headstart as fake
+import pytest
+from cli_kit import FAILURE, RUN, command_line
+from fake_headstart import SESSION_ID, FakeSession
+from session_scripts import good_session, good_start, preparing
+
+from headstart_client import cli
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+
+def test_a_failed_preparation_ends_with_its_output_and_what_to_do(cloud, capsys):
+    session = cloud.next_session
+    session.script = [
+        *good_start()[:15],
+        preparing(13, "setup", "running", 0, output="installing\n"),
+        preparing(14, "setup", "failed", 2500, message="`npm ci` exited with status 1"),
+        ("session.failed", {"attemptNumber": 1, "failure": FAILURE}),
+    ]
+    session.steps["setup"] = {
+        "status": "failed",
+        "output": "installing\n\x1b[31mnpm ERR! no lock file\x1b[0m\n\x1b]0;pwned\x07",
+    }
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert out.endswith("setup: failed after 2.5 s: `npm ci` exited with status 1\n")
+    assert err == (
+        "  │ installing\n"
+        "  │ npm ERR! no lock file\n"
+        "headstart: Running setup commands failed: `npm ci` exited with status 1 "
+        "(SetupCommandFailed); repair the command: "
+        f"`headstart retry {SESSION_ID} --setup CMD`.\n"
+    )
+
+
+@pytest.mark.parametrize("code", ["RepositoryAccessDenied", "RepositoryNotFound"])
+def test_a_private_repository_is_not_said_to_be_a_matter_of_access(cloud, capsys, code):
+    failure = {"step": "clone", "code": code, "reason": "no", "retryable": True}
+    cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
+    assert cli.main(RUN) == 1
+    assert capsys.readouterr().err == (
+        f"headstart: Cloning the repository failed: no ({code}); check the address; "
+        "a private repository can't be cloned yet.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ending", "sentence"),
+    [
+        (
+            ("turn.failed", {"code": "ProviderUnavailable", "reason": "the provider is down"}),
+            "headstart: The turn failed: the provider is down (ProviderUnavailable); wait a "
+            f"little, then `headstart initiate {SESSION_ID}` or send a new message.\n",
+        ),
+        (
+            ("message.failed", {"code": "DeliveryUnknown", "reason": "no word of it"}),
+            "headstart: The turn failed: no word of it (DeliveryUnknown); "
+            f"`headstart initiate {SESSION_ID}` sends it again, if the agent did not get it.\n",
+        ),
+        (
+            ("turn.interrupted", {}),
+            "headstart: The turn failed: The turn was interrupted (Interrupted); go on with "
+            f"`headstart send {SESSION_ID} TEXT`.\n",
+        ),
+    ],
+)
+def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
+    kind, data = ending
+    data = {"turnId": "turn_1", "messageId": "msg_1", **data}
+    cloud.next_session.script = [*good_session()[:-2], (kind, data)]
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert "Hello, world\n" in out
+    assert err == sentence
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        (
+            fake.problem(401, "Unauthorized", "no"),
+            "The API refused the token: set HEADSTART_TOKEN to a valid one "
+            "(`headstart token --sub NAME` prints one for an embedded cloud).",
+        ),
+        (
+            fake.problem(422, "ValidationFailed", "gitUrl: must be https"),
+            "The API refused the request (ValidationFailed): gitUrl: must be https.",
+        ),
+        (
+            fake.Reply(404, {"message": "Not Found"}),
+            "There is no API at URL: set HEADSTART_URL to its whole address, path included, as "
+            "`headstart up` or the deployment printed it.",
+        ),
+        (
+            fake.problem(429, "QuotaExceeded", "10 sessions are active", retryable=False),
+            "10 sessions are active: end one with `headstart rm ID`, then try again.",
+        ),
+    ],
+)
+def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
+    cloud.canned.append(reply)
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.replace(cloud.url, "URL")) == ("", f"headstart: {sentence}\n")
+
+
+@pytest.mark.parametrize("status", ["prepared", "ready", "asleep"])
+def test_a_message_behind_a_held_one_says_what_releases_both(cloud, capsys, status):
+    held = {"messageId": "msg_1", "status": "held"}
+    cloud.add(FakeSession(status=status, queue=[held, {"messageId": "msg_2", "status": "queued"}]))
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: The message waits behind one that is held: "
+        f"`headstart initiate {SESSION_ID}` releases both.\n"
+    )
+
+
+def test_a_message_to_a_failed_session_says_that_it_waits(cloud, capsys):
+    cloud.add(FakeSession(status="failed", failure=FAILURE))
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 1
+    assert f"`headstart retry {SESSION_ID} --setup CMD`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["ü", "one\ntwo"])
+def test_what_can_not_be_a_token_is_one_sentence(cloud, capsys, monkeypatch, token):
+    monkeypatch.setenv("HEADSTART_TOKEN", token)
+    assert cli.main(["ls"]) == 1
+    sentence = "The token can't be one: it has a line break or is not ASCII."
+    assert capsys.readouterr() == ("", f"headstart: {sentence}\n")
+    assert cloud.seen == []
+
+
+def test_a_token_needs_a_name(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["token", "--sub", ""])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "headstart: Argument --sub: must not be empty; "
+        "`headstart token --help` says what there is.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rm", "foo/bar"], "Argument ID: must be a session's id"),
+        (["rm", ""], "Argument ID: must be a session's id"),
+        (["interrupt", "msg_1"], "Argument ID: must be a session's id"),
+        (["answer", SESSION_ID, "a/b", "--reject"], "Argument REQUEST: must be the id of what the"),
+        (["answer", SESSION_ID, "per_1"], "One of the arguments --reply --choose --reject is"),
+        (["run", "--repo", "o/n"], "The following arguments are required: --prompt"),
+        (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
+        ([], "The following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence_before_anything_is_done(cloud, capsys, arguments, said):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"headstart: {said}")
+    assert cloud.seen == []
+
+
+def test_nobody_there_is_one_sentence(capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("headstart_client.operations.RETRY_BASE", 0.0)
+    monkeypatch.setattr("headstart_client.operations.TRIES", 1)
+    assert cli.main(["ls"]) == 1
+    assert re.fullmatch(
+        r"headstart: The API at http://127.0.0.1:9 can't be reached \(.*\): check HEADSTART_URL, "
+        r"or start an embedded cloud with `headstart up`\.\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_without_an_address_or_a_token_it_says_which(capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_URL", "https://api.example.com")
+    monkeypatch.delenv("HEADSTART_TOKEN")
+    assert cli.main(["ls"]) == 2
+    assert "HEADSTART_TOKEN is not set" in capsys.readouterr().err
+    monkeypatch.delenv("HEADSTART_URL")
+    assert cli.main(["ls"]) == 2
+    assert "HEADSTART_URL is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["token", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://\udce9",
+        "nonsense",
+        "http://",
+        "http://[",
+        "127.0.0.1:4599/x",
+        "ftp://h/",
+        "http://h:x",
+    ],
+)
+def test_what_is_no_address_is_one_sentence(capsys, monkeypatch, url, token):
+    monkeypatch.setenv("HEADSTART_URL", url)
+    monkeypatch.setenv("HEADSTART_TOKEN", token)
+    assert cli.main(["ls"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "headstart: HEADSTART_URL is not an address: set it to the API's, such as https://…, "
+        "or start an embedded cloud with `headstart up`.\n",
+    )
+
+
+@pytest.mark.parametrize("command", [RUN, ["send", SESSION_ID, ""], ["demo", "--prompt", ""]])
+def test_what_is_not_utf_8_is_refused_in_a_sentence_before_anything_is_done(cloud, command):
+    done = command_line(*command[:-1], b"caf\xe9")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"headstart: An argument is not valid UTF-8, so nothing was done.\n"
+    assert cloud.seen == []
