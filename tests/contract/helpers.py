@@ -49,7 +49,7 @@ def new_change(owner: str = "alice", now: datetime = NOW, quota: int = QUOTA) ->
         created_at=now,
         updated_at=now,
         git_url="https://github.com/org/name.git",
-        branch=f"session-{session_id}",
+        branch=f"session/{session_id}",
         agent="demo",
         mode="code",
         due_at=now + timedelta(seconds=30),

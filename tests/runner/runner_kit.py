@@ -19,7 +19,7 @@ AGENT_UID = int(os.environ["HEADSTART_AGENT_UID"]) if "HEADSTART_AGENT_UID" in o
 """The uid that commands run under: the image's, where these tests run in it; else our own."""
 
 SESSION_ID = "ses_dfd84ed1effeEMnWxfp8yPNx64"
-BRANCH = f"session-{SESSION_ID}"
+BRANCH = f"session/{SESSION_ID}"
 
 SAMPLE = {
     "README.md": "# Lighthouse\n\nA small service that keeps ships off the rocks.\n",

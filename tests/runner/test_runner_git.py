@@ -45,24 +45,26 @@ async def test_the_default_branch_need_not_be_main(
     assert again["output"] == branched["output"]
 
 
-@pytest.mark.parametrize("taken", ["session", BRANCH.partition("_")[0]])
-async def test_no_branch_of_the_repository_is_in_the_way_of_the_sessions(
-    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, taken: str
+async def test_a_branch_of_the_repository_makes_room_for_the_sessions(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
-    url = repositories.make("taken", SAMPLE, branch=taken)
-    await cloud.do("clone", clone_args(url))
+    cloned = await cloud.do(
+        "clone", clone_args(repositories.make("taken", SAMPLE, branch="session"))
+    )
     branched = await cloud.do("branch", {"branch": BRANCH})
 
     assert branched["status"] == "completed", branched
-    bare = repositories.server.folder / url.rpartition("/")[2]
-    git("push", "--quiet", str(bare), BRANCH, cwd=sandbox.repository)
+    assert branched["output"]["commit"] == cloned["output"]["commit"]
+    assert git("branch", "--show-current", cwd=sandbox.repository).strip() == BRANCH
+    assert git("rev-parse", "origin/session", cwd=sandbox.repository).strip()
 
 
-async def test_a_name_that_the_repositorys_branches_make_impossible_is_said_to_be_for_good(
+async def test_a_branch_in_the_way_that_has_work_of_its_own_is_kept_and_named(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
     await cloud.do("clone", clone_args(repositories.make("taken", SAMPLE, branch="session")))
-    failed = await cloud.do("branch", {"branch": "session/as-sessions-had-it"})
+    git("commit", "--quiet", "--allow-empty", "--message=Ours", cwd=sandbox.repository)
+    failed = await cloud.do("branch", {"branch": BRANCH})
 
     assert failed["error"]["code"] == "BranchImpossible"
     assert failed["error"]["retryable"] is False

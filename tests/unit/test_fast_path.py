@@ -34,7 +34,7 @@ def test_a_session_exists_with_its_first_events_and_one_execution(ports: MemoryP
     ]
     session = ports.store.session(session_id)
     assert session.git_url == "https://github.com/org/name.git"
-    assert session.branch == f"session-{session_id}"
+    assert session.branch == f"session/{session_id}"
     assert ports.store.commits == 1
 
 

@@ -1,6 +1,7 @@
 """Puts the session's branch in place."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 from headstart.domain.command_args import BranchArgs
@@ -10,23 +11,40 @@ from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
 
 # A branch is a file and the path before its name a folder: `a` and `a/b` can't both be.
-_NO_ROOM = re.compile(r"'refs/heads/\S+' exists; cannot create")
+_IN_THE_WAY = re.compile(r"'refs/heads/(\S+)' exists; cannot create")
 
 
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     """Create the branch at HEAD, or switch to it; in an empty repository it stays unborn."""
     context.need_work_tree()
     git, repository = Git(context.tools.launcher), context.tools.config.repository
-    result = await git.run("switch", "--create", args.branch, cwd=repository)
+    create = ("switch", "--create", args.branch)
+    result = await git.run(*create, cwd=repository)
     if "already exists" in result.stderr:
         result = await git.run("switch", args.branch, cwd=repository)
+    other = _IN_THE_WAY.search(result.stderr)
+    if other and await _is_spared(git, repository, other[1]):
+        result = await git.run(*create, cwd=repository)
     if result.code != 0:
         if "No space left on device" in result.stderr:
             raise DiskFull(f"The sandbox's disk is too small to check out {args.branch}")
         said = complaint(result.stderr)
-        if _NO_ROOM.search(result.stderr):
+        if _IN_THE_WAY.search(result.stderr):
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
     context.tools.journal.put(BRANCH, args.branch)
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
     return {"branch": args.branch, "commit": commit.stdout.strip() or None}
+
+
+async def _is_spared(git: Git, repository: Path, branch: str) -> bool:
+    """Delete a branch that the clone made, unless it has something of its own; say whether."""
+    origin = f"refs/remotes/origin/{branch}"
+    for arguments in (
+        ("merge-base", "--is-ancestor", f"refs/heads/{branch}", origin),
+        ("switch", "--detach"),
+        ("branch", "--delete", "--force", branch),
+    ):
+        if (await git.run(*arguments, cwd=repository)).code != 0:
+            return False
+    return True

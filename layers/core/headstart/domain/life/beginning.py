@@ -46,7 +46,7 @@ def new_session(
         created_at=now,
         updated_at=now,
         git_url=_git_url(request, policy),
-        branch=f"session-{session_id}",
+        branch=f"session/{session_id}",
         agent=request.agent or policy.default_agent,
         mode=request.mode or policy.default_mode,
         model=request.model or policy.default_model,
