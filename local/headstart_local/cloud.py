@@ -44,6 +44,7 @@ class Cloud:
         template: Path,
         *,
         parameters: Mapping[str, str] | None = None,
+        offered: Mapping[str, str] | None = None,
         port: int = 0,
         images: Mapping[str, Sequence[str]] | None = None,
         max_workers: int = MAX_WORKERS,
@@ -53,13 +54,15 @@ class Cloud:
     ) -> None:
         """Describe a cloud.
 
-        `port` 0 takes a free one; `images` maps container images to commands; `max_workers` is
-        the limit for functions without reserved concurrency; `on_log` gets each line of a
-        function's log as it is written; `origins` are those whose pages may call the two APIs.
+        `parameters` must be the template's, `offered` ones count where it has them; `port` 0
+        takes a free one; `images` maps container images to commands; `max_workers` is the limit for
+        functions without reserved concurrency; `on_log` gets each line of a function's log as it is
+        written; `origins` are those whose pages may call the two APIs.
         """
         self.outputs: dict[str, str] = {}
         self._template_path = template
         self._parameters = dict(parameters or {})
+        self._offered = dict(offered or {})
         self._wanted_port = port
         self._images = images or {SANDBOX_IMAGE: [sys.executable, "-I", "-m", "headstart_runner"]}
         self._max_workers = max_workers
@@ -119,14 +122,14 @@ class Cloud:
             self._server = Server(loaded.app.app, listener, self._origins)
             self._server.start()
             base = self._template_path.parent
-            parameters = {**self._own_parameters(), **self._parameters}
             self.outputs = deploy(
                 session(),
                 self.endpoint,
                 stack=STACK,
                 template=self._template,
                 base=base,
-                parameters=parameters,
+                parameters=self._parameters,
+                offered={**self._own_parameters(), **self._offered},
             )
         except BaseException:
             listener.close()
@@ -166,7 +169,11 @@ class Cloud:
         return f"127.0.0.1:{self.port}/_aws/execute-api/{websocket_api}/{STAGE}"
 
     def _api(self, resource_type: str) -> str:
-        logical_id = next(packaging.resources(self._template, resource_type))
+        logical_id = next(packaging.resources(self._template, resource_type), None)
+        if logical_id is None:
+            raise packaging.TemplateError(
+                f"the template {self._template_path} has no {resource_type}"
+            )
         return api_id(STACK, logical_id)
 
     def _own_parameters(self) -> dict[str, str]:

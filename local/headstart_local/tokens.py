@@ -23,6 +23,10 @@ class NoCloudError(RuntimeError):
     """There is no embedded cloud at the address."""
 
 
+class NoUserPoolError(RuntimeError):
+    """The cloud's users are somebody else's, so it can't make tokens for them."""
+
+
 def issue(endpoint: str, sub: str) -> str:
     """Return an access token from the template's own user pool, good for a day.
 
@@ -64,8 +68,13 @@ def issue(endpoint: str, sub: str) -> str:
 def _pool(aws: boto3.Session, endpoint: str) -> tuple[str, str]:
     cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint, config=_ONCE)
     stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    return outputs["UserPoolId"], outputs["UserPoolClientId"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    try:
+        return outputs["UserPoolId"], outputs["UserPoolClientId"]
+    except KeyError as error:
+        raise NoUserPoolError(
+            f"the stack has no output {error}, and so no users of its own to make a token for"
+        ) from error
 
 
 def endpoint_of(url: str) -> str:

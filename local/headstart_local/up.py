@@ -17,11 +17,11 @@ from urllib.request import urlopen
 
 from headstart_local import processes, sample_repo, tokens
 from headstart_local.cloud import DEFAULT_PORT, Cloud
-from headstart_local.deploy import DeploymentError
+from headstart_local.deploy import DeploymentError, RefusedError
 from headstart_local.emulator import EmulatorError
 from headstart_local.git_server import GitServer
+from headstart_local.packaging import TemplateError
 from headstart_local.page_server import PageServer
-from headstart_local.server import PortInUseError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
@@ -63,7 +63,8 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
     cloud = Cloud(
         arguments.template,
         port=arguments.port,
-        parameters={"AllowedGitSources": sources, **dict(arguments.parameter)},
+        parameters=dict(arguments.parameter),
+        offered={"AllowedGitSources": sources},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
     )
@@ -97,9 +98,15 @@ def _described(addresses: dict[str, str]) -> str:
 
 def _parameter(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
     return name, value
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text} is not a port, 0 to 65535")
+    return int(text)
 
 
 def _origin(text: str) -> str:
@@ -112,7 +119,7 @@ def _origin(text: str) -> str:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="headstart up", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one")
     parser.add_argument(
         "--allow-git",
         action="append",
@@ -150,8 +157,17 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _failed(error: Exception, status: int) -> int:
+    sys.stderr.write(f"headstart up: {error}\n")
+    return status
+
+
 def main(argv: list[str]) -> int:
-    """Run `headstart up`; returns 0 after SIGINT or SIGTERM, 1 when it could not start."""
+    """Run `headstart up`.
+
+    Returns 0 after SIGINT or SIGTERM, 1 when the deployment failed, and 2 when it can't begin with
+    what it was given: template, parameters, port, a place for temporary files.
+    """
     arguments = _arguments(argv)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, _leave)
@@ -165,9 +181,10 @@ def main(argv: list[str]) -> int:
             threading.Event().wait()
     except SystemExit:
         return 0
-    except (DeploymentError, EmulatorError, PortInUseError, OSError) as error:
-        sys.stderr.write(f"headstart up: {error}\n")
-        return 1
+    except (RefusedError, TemplateError, OSError) as error:
+        return _failed(error, 2)
+    except (DeploymentError, EmulatorError, tokens.NoUserPoolError) as error:
+        return _failed(error, 1)
     finally:
         processes.kill_descendants(CLEAN_UP_SECONDS)
     return 0

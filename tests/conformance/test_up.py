@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,63 @@ def test_everything_dies_with_up(running: subprocess.Popen[str]) -> None:
     assert eventually(gone, 5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--parameter", "Nope=1"], "Parameters: [Nope] do not exist in the template"),
+        (["--parameter", "Disk=20"], "Parameter 'Disk' must be a number not less than 21"),
+        (["--template", "{folder}"], "the template {folder} can't be read: Is a directory"),
+        (["--template", "{folder}/no"], "the template {folder}/no can't be read: No such file"),
+        (["--template", "{folder}/text"], "the template {folder}/text has no Resources"),
+        (["--template", "{folder}/broken"], "the template {folder}/broken is not YAML"),
+        (["--template", "{folder}/empty"], "the template {folder}/empty has no AWS::Serverless"),
+        (["--port", "{taken}"], "port {taken} of 127.0.0.1 is not free"),
+        (["--port", "99999"], "99999 is not a port, 0 to 65535"),
+        (["--parameter", "=1"], "=1 is not NAME=VALUE"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_what_it_can_not_begin_with_is_said_in_one_sentence(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    for name, text in (("text", "just words"), ("broken", "a: [b"), ("empty", "Resources: {}")):
+        (tmp_path / name).write_text(text)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        names = {"folder": tmp_path, "taken": listener.getsockname()[1]}
+        given = [argument.format(**names) for argument in arguments]
+        process = up(temporary, "--template", str(TEMPLATE), *given)
+        output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (2, "")
+    last = errors.splitlines()[-1]
+    assert last.startswith("headstart up: ")
+    assert said.format(**names) in last
+    assert len(errors.splitlines()) == 1 or errors.startswith("usage: ")
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_place_for_temporary_files_is_said_in_one_sentence(tmp_path: Path) -> None:
+    code = (
+        "import sys, tempfile; from headstart_local import up;"
+        "tempfile._candidate_tempdir_list = lambda: ['/proc/none'];"
+        "sys.exit(up.main(['--port', '0']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No usable temporary directory" in done.stderr
+
+
 def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(
@@ -135,16 +193,20 @@ def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
         "Transform: AWS::Serverless-2016-10-31\n"
         "Resources:\n"
         "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
-        "  WebSocketApi: {Type: AWS::ApiGatewayV2::Nonsense}\n"
+        "  Inner:\n"
+        "    Type: AWS::CloudFormation::Stack\n"
+        "    Properties: {TemplateURL: http://127.0.0.1:1/nothing}\n"
         "  Sockets:\n"
         "    Type: AWS::Serverless::WebSocketApi\n"
-        "    Properties: {RouteSelectionExpression: $request.body.action, Routes: {}}\n"
+        "    Properties:\n"
+        "      RouteSelectionExpression: $request.body.action\n"
+        "      Routes: {$default: {FunctionArn: arn:aws:lambda:us-east-1:0:function:f}}\n"
     )
     process = up(tmp_path, "--json", "--template", str(template))
     output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (1, "")
     assert len(errors.splitlines()) == 1
-    assert errors.startswith("headstart up: ")
+    assert errors.startswith("headstart up: Inner (AWS::CloudFormation::Stack): ")
 
 
 def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
