@@ -1,8 +1,6 @@
 """The embedded cloud: the emulator, patched, with a template deployed to it."""
 
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from headstart_local.deploy import deploy
 from headstart_local.lambda_workers import WorkerPools
 from headstart_local.patches import PATCHES, Patch, PatchContext
 from headstart_local.patches.cloudformation import api_id
+from headstart_local.scratch import Scratch
 from headstart_local.server import Server, listen
 
 STACK = "headstart"
@@ -77,7 +76,7 @@ class Cloud:
         self._workers: WorkerPools | None = None
         self.containers: Containers | None = None
         self.port = 0
-        self.root: Path | None = None
+        self._scratch: Scratch | None = None
 
     @property
     def endpoint(self) -> str:
@@ -108,10 +107,11 @@ class Cloud:
         """Start and deploy; whatever fails, nothing is left running."""
         listener = listen(self._wanted_port)
         self.port = listener.getsockname()[1]
-        self.root = root = Path(tempfile.mkdtemp(prefix="headstart-cloud-"))
-        # What runs in a container may change its user and must still reach its folders.
-        root.chmod(0o711)
         try:
+            self._scratch = Scratch("cloud")
+            root = self._scratch.path
+            # What runs in a container may change its user and must still reach its folders.
+            root.chmod(0o711)
             self._template = packaging.read_template(self._template_path)
             self._emulator = loaded = emulator.load(self.port)
             self._workers = WorkerPools(root, self.endpoint, emulator.REGION, self._on_log)
@@ -148,8 +148,8 @@ class Cloud:
             # ministack's schedulers are threads without an end; only having no rule quiets them.
             self._emulator.eventbridge.reset()
             self._emulator.scheduler.reset()
-        if self.root:
-            shutil.rmtree(self.root, ignore_errors=True)
+        if self._scratch:
+            self._scratch.close()
 
     def __enter__(self) -> "Cloud":
         self.start()

@@ -7,10 +7,9 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
-import threading
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
@@ -22,10 +21,33 @@ from headstart_local.emulator import EmulatorError
 from headstart_local.git_server import GitServer
 from headstart_local.packaging import TemplateError
 from headstart_local.page_server import PageServer
+from headstart_local.scratch import Scratch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 CLEAN_UP_SECONDS = 10.0
+
+
+class _Stop:
+    """SIGINT and SIGTERM, heeded between two steps: amid one they would leave half of it."""
+
+    def __init__(self) -> None:
+        # Its put may interrupt its get; an Event's set must not interrupt its wait.
+        self._asked: SimpleQueue[int] = SimpleQueue()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._asked.put(number)
+
+    def check(self) -> None:
+        """End the program if it was asked to stop."""
+        if not self._asked.empty():
+            raise SystemExit(0)
+
+    def wait(self) -> None:
+        """Return when the program is asked to stop."""
+        self._asked.get()
 
 
 class _Log:
@@ -51,13 +73,15 @@ def _check_health(url: str, log: _Log) -> None:
         raise DeploymentError(reason.strip()) from error
 
 
-def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
+def _started(stack: ExitStack, arguments: argparse.Namespace, stop: _Stop) -> dict[str, str]:
     """Start all parts and return the addresses to print."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-git-")))
+    folder = stack.enter_context(Scratch("git"))
+    stop.check()
     sample_repo.create(folder / "sample.git")
     git = stack.enter_context(GitServer(folder))
     sources = ",".join([f"{git.base_url}/*", *arguments.allow_git])
     page = stack.enter_context(PageServer(REPOSITORY / "web"))
+    stop.check()
 
     log = _Log(arguments.verbose)
     cloud = Cloud(
@@ -69,6 +93,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
         origins=[page.origin, *arguments.allow_origin],
     )
     stack.enter_context(cloud)
+    stop.check()
     _check_health(f"{cloud.http_url}/health", log)
     token = tokens.issue(cloud.endpoint, "demo")
     stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url]))
@@ -150,13 +175,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    # Once is enough: a second signal must not interrupt the cleaning up.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.SIG_IGN)
-    raise SystemExit(0)
-
-
 def _failed(error: Exception, status: int) -> int:
     sys.stderr.write(f"headstart up: {error}\n")
     return status
@@ -169,16 +187,16 @@ def main(argv: list[str]) -> int:
     what it was given: template, parameters, port, a place for temporary files.
     """
     arguments = _arguments(argv)
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _leave)
+    stop = _Stop()
     processes.adopt_orphans()
     try:
         with ExitStack() as stack:
-            addresses = _started(stack, arguments)
+            addresses = _started(stack, arguments, stop)
+            stop.check()
             shown = json.dumps(addresses) if arguments.json else _described(addresses)
             sys.stdout.write(f"{shown}\n")
             sys.stdout.flush()
-            threading.Event().wait()
+            stop.wait()
     except SystemExit:
         return 0
     except (RefusedError, TemplateError, OSError) as error:

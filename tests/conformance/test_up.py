@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from headstart_local import processes
+from headstart_local.scratch import Scratch
 from tests.conformance.conftest import eventually
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
@@ -126,7 +128,24 @@ def test_everything_dies_with_up(running: subprocess.Popen[str]) -> None:
     def gone() -> bool | None:
         return None if any(Path(f"/proc/{process}").exists() for process in family) else True
 
-    assert eventually(gone, 5)
+    assert eventually(gone, SECONDS)
+
+
+def test_folders_of_a_killed_one_go_at_the_next_start(
+    running: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line_of(running.stdout)
+    running.kill()
+    running.wait(SECONDS)
+    assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {"cloud", "git"}
+    (tmp_path / "headstart-cloud-of-others").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Scratch("git") as alive:
+        process = up(tmp_path, "--template", "not-there")
+        process.communicate(timeout=SECONDS)
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"headstart-cloud-of-others", alive.name}
+    assert [path.name for path in tmp_path.iterdir()] == ["headstart-cloud-of-others"]
 
 
 @pytest.mark.parametrize(
@@ -236,12 +255,33 @@ def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "No module named 'a_module_that_is_not_there'" in errors
 
 
-def test_stopped_while_starting(tmp_path: Path) -> None:
-    process = up(tmp_path, "--template", str(TEMPLATE))
-    eventually(lambda: True if list(tmp_path.iterdir()) else None, SECONDS)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, output, errors) == (0, "", "")
+@pytest.mark.parametrize("folder", ["headstart-git-", "headstart-cloud-", "packages"])
+def test_stopped_while_starting(tmp_path: Path, folder: str) -> None:
+    """A folder that is just made is the worst moment: nobody knows of it yet."""
+    code = """
+import os, signal, sys
+from headstart_local import up
+
+make = os.mkdir
+
+def make_and_stop(path, *rest, **more):
+    make(path, *rest, **more)
+    if sys.argv[1] in os.fspath(path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+os.mkdir = make_and_stop
+sys.exit(up.main(sys.argv[2:]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, "--port", "0", "--template", str(TEMPLATE)],
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=4 * SECONDS,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
 
