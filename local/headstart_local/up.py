@@ -5,6 +5,7 @@ What sessions run (repositories, setup commands, agents) runs as you, isolated b
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from contextlib import ExitStack
@@ -125,6 +126,10 @@ def _parameter(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    if name == "DefaultAgent" and value != "demo" and shutil.which(value) is None:
+        raise argparse.ArgumentTypeError(
+            f"{value} is not on PATH: `make agents` installs it, and `make run` finds it"
+        )
     return name, value
 
 

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from headstart_local import processes
+from headstart_local import processes, tokens
 from headstart_local.scratch import Scratch
 from tests.conformance.conftest import eventually
 
@@ -161,6 +161,7 @@ def test_folders_of_a_killed_one_go_at_the_next_start(
         (["--port", "{taken}"], "port {taken} of 127.0.0.1 is not free"),
         (["--port", "99999"], "99999 is not a port, 0 to 65535"),
         (["--parameter", "=1"], "=1 is not NAME=VALUE"),
+        (["--parameter", "DefaultAgent=no-agent"], "no-agent is not on PATH: `make agents`"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else "",
 )
@@ -283,6 +284,24 @@ sys.exit(up.main(sys.argv[2:]))
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "http://127.0.0.1:99999"])
+def test_token_of_no_address(url: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("HEADSTART_URL", url)
+    assert tokens.main([]) == 2
+    said = f"headstart token: HEADSTART_URL: {url} is not a URL such as http://127.0.0.1:4599\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_token_of_something_else(
+    running: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The git server answers, but not as a cloud does."""
+    git = json.loads(line_of(running.stdout))["gitUrl"]
+    monkeypatch.setenv("HEADSTART_URL", git)
+    assert tokens.main([]) == 1
+    assert "no embedded cloud answers at" in capsys.readouterr().err
 
 
 def test_token_without_a_cloud(tmp_path: Path) -> None:
