@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from headstart.domain.calls import EFFECTS, Call
-from headstart.domain.errors import Forbidden, HeadstartError, StepError, TicketRefused
-from headstart.domain.events import EVENT_TYPES, EventData
+from headstart.domain.errors import (
+    STREAM_ERRORS,
+    Forbidden,
+    HeadstartError,
+    StepError,
+    TicketRefused,
+)
+from headstart.domain.events import EVENT_TYPES, Event, EventData
+from headstart.domain.model import Model
 from headstart.domain.session import TRANSITIONS, Status
 from headstart_docs import answers
 from headstart_docs.examples import Example, make_examples
@@ -40,6 +47,8 @@ def _parts() -> dict[str, str]:
         "calls": _calls(),
         "statuses": _statuses(),
         "effects": _effects(),
+        "stream errors": _stream_errors(),
+        "event": _event(),
         "events": _events(),
         "errors": _errors(),
         "failures": _failures(),
@@ -207,6 +216,16 @@ def _effects() -> str:
     return _table(("call", *(f"`{status}`" for status in statuses)), rows)
 
 
+def _stream_errors() -> str:
+    return _table(
+        ("code", "meaning"), ((f"`{cls.__name__}`", _sentence(cls)) for cls in STREAM_ERRORS)
+    )
+
+
+def _event() -> str:
+    return f"An event has {_fields_of(Event)}."
+
+
 def _events() -> str:
     rows = [
         (f"`{kind}`", "yes" if cls.persisted else "", _data(cls), _sentence(cls))
@@ -216,8 +235,10 @@ def _events() -> str:
 
 
 def _data(cls: type[EventData]) -> str:
-    if "payload" in cls.model_fields:
-        return "…"
+    return "…" if "payload" in cls.model_fields else _fields_of(cls)
+
+
+def _fields_of(cls: type[Model]) -> str:
     names = [
         f"`{field.alias}`{'' if field.is_required() else '?'}"
         for field in cls.model_fields.values()

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def lambda_handler(event: Event, _: "LambdaContext", services: Services) -> Any:
     request = event["requestContext"]
     connection_id = request["connectionId"]
-    match request["routeKey"]:
-        case "$connect":
+    # Not by the route: its name may be what a peer wrote into a frame.
+    match request["eventType"]:
+        case "CONNECT":
             return _connect(event, connection_id, services)
-        case "$disconnect":
+        case "DISCONNECT":
             watch.disconnect(services, connection_id)
         case _:
             inbox.receive(services, connection_id, event.get("body") or "")

@@ -1,8 +1,6 @@
 """The embedded cloud: the emulator, patched, with a template deployed to it."""
 
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from headstart_local.deploy import deploy
 from headstart_local.lambda_workers import WorkerPools
 from headstart_local.patches import PATCHES, Patch, PatchContext
 from headstart_local.patches.cloudformation import api_id
+from headstart_local.scratch import Scratch
 from headstart_local.server import Server, listen
 
 STACK = "headstart"
@@ -44,6 +43,7 @@ class Cloud:
         template: Path,
         *,
         parameters: Mapping[str, str] | None = None,
+        offered: Mapping[str, str] | None = None,
         port: int = 0,
         images: Mapping[str, Sequence[str]] | None = None,
         max_workers: int = MAX_WORKERS,
@@ -53,13 +53,15 @@ class Cloud:
     ) -> None:
         """Describe a cloud.
 
-        `port` 0 takes a free one; `images` maps container images to commands; `max_workers` is
-        the limit for functions without reserved concurrency; `on_log` gets each line of a
-        function's log as it is written; `origins` are those whose pages may call the two APIs.
+        `parameters` must be the template's, `offered` ones count where it has them; `port` 0
+        takes a free one; `images` maps container images to commands; `max_workers` is the limit for
+        functions without reserved concurrency; `on_log` gets each line of a function's log as it is
+        written; `origins` are those whose pages may call the two APIs.
         """
         self.outputs: dict[str, str] = {}
         self._template_path = template
         self._parameters = dict(parameters or {})
+        self._offered = dict(offered or {})
         self._wanted_port = port
         self._images = images or {SANDBOX_IMAGE: [sys.executable, "-I", "-m", "headstart_runner"]}
         self._max_workers = max_workers
@@ -74,7 +76,7 @@ class Cloud:
         self._workers: WorkerPools | None = None
         self.containers: Containers | None = None
         self.port = 0
-        self.root: Path | None = None
+        self._scratch: Scratch | None = None
 
     @property
     def endpoint(self) -> str:
@@ -105,10 +107,11 @@ class Cloud:
         """Start and deploy; whatever fails, nothing is left running."""
         listener = listen(self._wanted_port)
         self.port = listener.getsockname()[1]
-        self.root = root = Path(tempfile.mkdtemp(prefix="headstart-cloud-"))
-        # What runs in a container may change its user and must still reach its folders.
-        root.chmod(0o711)
         try:
+            self._scratch = Scratch("cloud")
+            root = self._scratch.path
+            # What runs in a container may change its user and must still reach its folders.
+            root.chmod(0o711)
             self._template = packaging.read_template(self._template_path)
             self._emulator = loaded = emulator.load(self.port)
             self._workers = WorkerPools(root, self.endpoint, emulator.REGION, self._on_log)
@@ -119,14 +122,14 @@ class Cloud:
             self._server = Server(loaded.app.app, listener, self._origins)
             self._server.start()
             base = self._template_path.parent
-            parameters = {**self._own_parameters(), **self._parameters}
             self.outputs = deploy(
                 session(),
                 self.endpoint,
                 stack=STACK,
                 template=self._template,
                 base=base,
-                parameters=parameters,
+                parameters=self._parameters,
+                offered={**self._own_parameters(), **self._offered},
             )
         except BaseException:
             listener.close()
@@ -145,8 +148,8 @@ class Cloud:
             # ministack's schedulers are threads without an end; only having no rule quiets them.
             self._emulator.eventbridge.reset()
             self._emulator.scheduler.reset()
-        if self.root:
-            shutil.rmtree(self.root, ignore_errors=True)
+        if self._scratch:
+            self._scratch.close()
 
     def __enter__(self) -> "Cloud":
         self.start()
@@ -166,7 +169,11 @@ class Cloud:
         return f"127.0.0.1:{self.port}/_aws/execute-api/{websocket_api}/{STAGE}"
 
     def _api(self, resource_type: str) -> str:
-        logical_id = next(packaging.resources(self._template, resource_type))
+        logical_id = next(packaging.resources(self._template, resource_type), None)
+        if logical_id is None:
+            raise packaging.TemplateError(
+                f"the template {self._template_path} has no {resource_type}"
+            )
         return api_id(STACK, logical_id)
 
     def _own_parameters(self) -> dict[str, str]:

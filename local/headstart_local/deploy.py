@@ -18,6 +18,10 @@ class DeploymentError(RuntimeError):
     """The stack could not be created; names the resource and the reason."""
 
 
+class RefusedError(DeploymentError):
+    """CloudFormation refused the template or a parameter before it created anything."""
+
+
 def deploy(
     session: boto3.Session,
     endpoint: str,
@@ -26,8 +30,13 @@ def deploy(
     template: dict[str, Any],
     base: Path,
     parameters: Mapping[str, str],
+    offered: Mapping[str, str],
 ) -> dict[str, str]:
-    """Create the stack and return its outputs; only declared parameters are passed on."""
+    """Create the stack and return its outputs.
+
+    `parameters` must be the template's; what is `offered` is taken where the template has it.
+    Raises DeploymentError.
+    """
     s3 = session.client("s3", endpoint_url=endpoint)
     s3.create_bucket(Bucket=ARTIFACTS)
 
@@ -36,10 +45,11 @@ def deploy(
         return {"Bucket": ARTIFACTS, "Key": name}
 
     declared = template.get("Parameters", {})
-    given = {key: value for key, value in parameters.items() if key in declared}
+    taken = {key: value for key, value in offered.items() if key in declared}
+    given = {**taken, **parameters}
     # The emulator's SAM transform sees defaults only, AWS's sees the values.
-    for key, value in given.items():
-        declared[key]["Default"] = value
+    for key in declared.keys() & given.keys():
+        declared[key]["Default"] = given[key]
     try:
         body = packaging.package(template, base, upload)
     except (FileNotFoundError, KeyError) as error:
@@ -59,10 +69,19 @@ def deploy(
         attempts = int(DEPLOY_SECONDS / _POLL_SECONDS)
         waiter = cloudformation.get_waiter("stack_create_complete")
         waiter.wait(StackName=stack, WaiterConfig={"Delay": _POLL_SECONDS, "MaxAttempts": attempts})
-    except (botocore.exceptions.ClientError, botocore.exceptions.WaiterError) as error:
+    except botocore.exceptions.ClientError as error:
+        raise _refusal(error) from error
+    except botocore.exceptions.WaiterError as error:
         raise DeploymentError(_reason(cloudformation, stack) or str(error)) from error
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _refusal(error: botocore.exceptions.ClientError) -> DeploymentError:
+    told = error.response["Error"]
+    if told["Code"] == "ValidationError":
+        return RefusedError(told["Message"])
+    return DeploymentError(str(error))
 
 
 def _reason(cloudformation: Any, stack: str) -> str | None:

@@ -6,6 +6,7 @@ and nowhere else is ministack imported. The version is pinned: the patches chang
 
 import importlib
 import importlib.metadata
+import logging
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ class Emulator:
     app: Any
     apigateway: Any
     cloudformation: Any
+    cloudformation_callers: tuple[Any, ...]
     cognito: Any
     container_reaper: Any
     ecs: Any
@@ -79,6 +81,9 @@ def load(port: int) -> Emulator:
     # Credentials too, over those of a developer's shell.
     os.environ.update(_SETTINGS, **CREDENTIALS, GATEWAY_PORT=str(port))
 
+    # Whoever deploys is told what failed, and says it once.
+    logging.getLogger("cloudformation").setLevel(logging.CRITICAL)
+
     def module(name: str) -> Any:
         return importlib.import_module(f"ministack.{name}")
 
@@ -86,6 +91,10 @@ def load(port: int) -> Emulator:
         app=module("app"),
         apigateway=module("services.apigateway"),
         cloudformation=module("services.cloudformation.provisioners"),
+        cloudformation_callers=tuple(
+            module(f"services.cloudformation.{name}")
+            for name in ("engine", "handlers", "changesets")
+        ),
         cognito=module("services.cognito"),
         container_reaper=module("core.container_reaper"),
         ecs=module("services.ecs"),

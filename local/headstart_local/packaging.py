@@ -20,6 +20,10 @@ _SKIPPED = {"__pycache__", "requirements.txt", "Makefile"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+class TemplateError(ValueError):
+    """The template can't be read, or is none that can be deployed here."""
+
+
 class _TemplateLoader(yaml.SafeLoader):
     """YAML with CloudFormation's short forms; dates stay strings."""
 
@@ -46,8 +50,16 @@ _TemplateLoader.add_constructor("tag:yaml.org,2002:timestamp", _text)
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """Read a template, short forms expanded."""
-    template: dict[str, Any] = yaml.load(path.read_text(), _TemplateLoader)  # noqa: S506 - a SafeLoader
+    """Read a template, short forms expanded; raises TemplateError."""
+    try:
+        template = yaml.load(path.read_text(), _TemplateLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise TemplateError(f"the template {path} can't be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise TemplateError(f"the template {path} is not YAML: {reason}") from error
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        raise TemplateError(f"the template {path} has no Resources")
     return template
 
 

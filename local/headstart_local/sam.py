@@ -28,8 +28,8 @@ import yaml
 
 from headstart_local import emulator
 from headstart_local.cloud import DEFAULT_PORT, STACK, session
-from headstart_local.packaging import read_template
-from headstart_local.tokens import endpoint_of
+from headstart_local.packaging import TemplateError, read_template
+from headstart_local.tokens import NoUrlError, endpoint_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILT = REPOSITORY / ".aws-sam" / "local" / "template.yaml"
@@ -191,7 +191,13 @@ def main(argv: list[str]) -> int:
             threading.Event().wait()
     except SystemExit:
         return 0
-    except (OSError, subprocess.CalledProcessError, botocore.exceptions.BotoCoreError) as error:
+    except (
+        OSError,
+        TemplateError,
+        NoUrlError,
+        subprocess.CalledProcessError,
+        botocore.exceptions.BotoCoreError,
+    ) as error:
         sys.stderr.write(f"headstart_local.sam: {error}\n")
         return 1
     return 0

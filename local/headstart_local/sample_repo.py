@@ -131,6 +131,8 @@ def _git(*arguments: str, content: bytes = b"") -> bytes:
         check=True,
         stdout=subprocess.PIPE,
         timeout=60,
+        # A Ctrl-C at the terminal is for us.
+        start_new_session=True,
     )
     return git.stdout
 

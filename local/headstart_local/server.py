@@ -13,8 +13,6 @@ from headstart_local.guard import foreign_host, foreign_page, from_browser
 
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
-# API Gateway's limit of a WebSocket message ("Amazon API Gateway quotas").
-MAX_WEBSOCKET_MESSAGE_BYTES = 128 * 1024
 # What is deployed has its URLs below this; all else is AWS's own API, which is not for pages.
 _DEPLOYED_PATH = "/_aws/execute-api/"
 _MANAGEMENT_PATH = "/@connections/"
@@ -81,7 +79,6 @@ class Server:
         config.bind = [f"fd://{self._listener.detach()}"]
         config.keep_alive_timeout = 75
         config.graceful_timeout = 0.2
-        config.websocket_max_message_size = MAX_WEBSOCKET_MESSAGE_BYTES
         config.loglevel = "WARNING"
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()

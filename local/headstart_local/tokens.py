@@ -3,18 +3,20 @@
 import argparse
 import contextlib
 import os
-import secrets
 import sys
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
+import botocore.parsers
 from botocore.config import Config
 
 from headstart_local.cloud import DEFAULT_PORT, STACK, session
 
 TOKEN_HOURS = 24
+# The same for all, so that whoever asks at the same moment sets no other: it protects nothing here.
+_PASSWORD = "Local-convenience-1"  # noqa: S105 - no secret
 # A cloud that isn't there won't be there in a moment either.
 _ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
@@ -23,11 +25,19 @@ class NoCloudError(RuntimeError):
     """There is no embedded cloud at the address."""
 
 
+class NoUrlError(ValueError):
+    """What should be the embedded cloud's address is none."""
+
+
+class NoUserPoolError(RuntimeError):
+    """The cloud's users are somebody else's, so it can't make tokens for them."""
+
+
 def issue(endpoint: str, sub: str) -> str:
     """Return an access token from the template's own user pool, good for a day.
 
     The user is made when there is none. Its `sub` is the name given, a local convenience: a real
-    pool gives every user an id of its own.
+    pool gives every user an id of its own. Raises NoCloudError, NoUserPoolError.
     """
     aws = session()
     try:
@@ -41,20 +51,19 @@ def issue(endpoint: str, sub: str) -> str:
             AccessTokenValidity=TOKEN_HOURS,
             TokenValidityUnits={"AccessToken": "hours"},
         )
-        password = f"Aa1!{secrets.token_urlsafe(24)}"
         # A second token for the same user is as welcome as the first.
         with contextlib.suppress(cognito.exceptions.UsernameExistsException):
             cognito.admin_create_user(UserPoolId=pool, Username=sub)
         cognito.admin_set_user_password(
-            UserPoolId=pool, Username=sub, Password=password, Permanent=True
+            UserPoolId=pool, Username=sub, Password=_PASSWORD, Permanent=True
         )
         answer = cognito.admin_initiate_auth(
             UserPoolId=pool,
             ClientId=client_id,
             AuthFlow="ADMIN_USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": sub, "PASSWORD": password},
+            AuthParameters={"USERNAME": sub, "PASSWORD": _PASSWORD},
         )
-    except botocore.exceptions.EndpointConnectionError as error:
+    except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
         raise NoCloudError(
             f"no embedded cloud answers at {endpoint}; start it: headstart up"
         ) from error
@@ -64,25 +73,39 @@ def issue(endpoint: str, sub: str) -> str:
 def _pool(aws: boto3.Session, endpoint: str) -> tuple[str, str]:
     cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint, config=_ONCE)
     stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    return outputs["UserPoolId"], outputs["UserPoolClientId"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    try:
+        return outputs["UserPoolId"], outputs["UserPoolClientId"]
+    except KeyError as error:
+        raise NoUserPoolError(
+            f"the stack has no output {error}, and so no users of its own to make a token for"
+        ) from error
 
 
 def endpoint_of(url: str) -> str:
-    """Return the embedded cloud's address from any URL of it."""
-    parts = urlsplit(url)
+    """Return the embedded cloud's address from any URL of it; raises NoUrlError."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise NoUrlError(f"{url} is not a URL such as http://127.0.0.1:{DEFAULT_PORT}")
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def main(argv: list[str]) -> int:
-    """Run `headstart token --sub NAME`."""
+    """Run `headstart token --sub NAME`; returns 1 without a cloud, 2 without an address of one."""
     parser = argparse.ArgumentParser(prog="headstart token", description=__doc__)
     parser.add_argument("--sub", default="demo", help="the user's name, and the token's subject")
     arguments = parser.parse_args(argv)
     url = os.environ.get("HEADSTART_URL", f"http://127.0.0.1:{DEFAULT_PORT}")
     try:
         token = issue(endpoint_of(url), arguments.sub)
-    except (NoCloudError, botocore.exceptions.ClientError) as error:
+    except NoUrlError as error:
+        sys.stderr.write(f"headstart token: HEADSTART_URL: {error}\n")
+        return 2
+    except (NoCloudError, NoUserPoolError, botocore.exceptions.ClientError) as error:
         sys.stderr.write(f"headstart token: {error}\n")
         return 1
     sys.stdout.write(f"{token}\n")

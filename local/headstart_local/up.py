@@ -5,27 +5,50 @@ What sessions run (repositories, setup commands, agents) runs as you, isolated b
 
 import argparse
 import json
+import shutil
 import signal
 import sys
-import tempfile
-import threading
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
 from headstart_local import processes, sample_repo, tokens
 from headstart_local.cloud import DEFAULT_PORT, Cloud
-from headstart_local.deploy import DeploymentError
+from headstart_local.deploy import DeploymentError, RefusedError
 from headstart_local.emulator import EmulatorError
 from headstart_local.git_server import GitServer
+from headstart_local.packaging import TemplateError
 from headstart_local.page_server import PageServer
-from headstart_local.server import PortInUseError
+from headstart_local.scratch import Scratch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 CLEAN_UP_SECONDS = 10.0
+
+
+class _Stop:
+    """SIGINT and SIGTERM, heeded between two steps: amid one they would leave half of it."""
+
+    def __init__(self) -> None:
+        # Its put may interrupt its get; an Event's set must not interrupt its wait.
+        self._asked: SimpleQueue[int] = SimpleQueue()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._asked.put(number)
+
+    def check(self) -> None:
+        """End the program if it was asked to stop."""
+        if not self._asked.empty():
+            raise SystemExit(0)
+
+    def wait(self) -> None:
+        """Return when the program is asked to stop."""
+        self._asked.get()
 
 
 class _Log:
@@ -51,23 +74,27 @@ def _check_health(url: str, log: _Log) -> None:
         raise DeploymentError(reason.strip()) from error
 
 
-def _started(stack: ExitStack, arguments: argparse.Namespace) -> dict[str, str]:
+def _started(stack: ExitStack, arguments: argparse.Namespace, stop: _Stop) -> dict[str, str]:
     """Start all parts and return the addresses to print."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headstart-git-")))
+    folder = stack.enter_context(Scratch("git"))
+    stop.check()
     sample_repo.create(folder / "sample.git")
     git = stack.enter_context(GitServer(folder))
     sources = ",".join([f"{git.base_url}/*", *arguments.allow_git])
     page = stack.enter_context(PageServer(REPOSITORY / "web"))
+    stop.check()
 
     log = _Log(arguments.verbose)
     cloud = Cloud(
         arguments.template,
         port=arguments.port,
-        parameters={"AllowedGitSources": sources, **dict(arguments.parameter)},
+        parameters=dict(arguments.parameter),
+        offered={"AllowedGitSources": sources},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
     )
     stack.enter_context(cloud)
+    stop.check()
     _check_health(f"{cloud.http_url}/health", log)
     token = tokens.issue(cloud.endpoint, "demo")
     stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url]))
@@ -97,9 +124,19 @@ def _described(addresses: dict[str, str]) -> str:
 
 def _parameter(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    if name == "DefaultAgent" and value != "demo" and shutil.which(value) is None:
+        raise argparse.ArgumentTypeError(
+            f"{value} is not on PATH: `make agents` installs it, and `make run` finds it"
+        )
     return name, value
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text} is not a port, 0 to 65535")
+    return int(text)
 
 
 def _origin(text: str) -> str:
@@ -112,7 +149,7 @@ def _origin(text: str) -> str:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="headstart up", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one")
     parser.add_argument(
         "--allow-git",
         action="append",
@@ -143,31 +180,34 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    # Once is enough: a second signal must not interrupt the cleaning up.
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, signal.SIG_IGN)
-    raise SystemExit(0)
+def _failed(error: Exception, status: int) -> int:
+    sys.stderr.write(f"headstart up: {error}\n")
+    return status
 
 
 def main(argv: list[str]) -> int:
-    """Run `headstart up`; returns 0 after SIGINT or SIGTERM, 1 when it could not start."""
+    """Run `headstart up`.
+
+    Returns 0 after SIGINT or SIGTERM, 1 when the deployment failed, and 2 when it can't begin with
+    what it was given: template, parameters, port, a place for temporary files.
+    """
     arguments = _arguments(argv)
-    for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, _leave)
+    stop = _Stop()
     processes.adopt_orphans()
     try:
         with ExitStack() as stack:
-            addresses = _started(stack, arguments)
+            addresses = _started(stack, arguments, stop)
+            stop.check()
             shown = json.dumps(addresses) if arguments.json else _described(addresses)
             sys.stdout.write(f"{shown}\n")
             sys.stdout.flush()
-            threading.Event().wait()
+            stop.wait()
     except SystemExit:
         return 0
-    except (DeploymentError, EmulatorError, PortInUseError, OSError) as error:
-        sys.stderr.write(f"headstart up: {error}\n")
-        return 1
+    except (RefusedError, TemplateError, OSError) as error:
+        return _failed(error, 2)
+    except (DeploymentError, EmulatorError, tokens.NoUserPoolError) as error:
+        return _failed(error, 1)
     finally:
         processes.kill_descendants(CLEAN_UP_SECONDS)
     return 0

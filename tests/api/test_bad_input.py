@@ -308,9 +308,16 @@ def encoded(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
+PLACE = "2026-11-22T10:50:00.123Z#ses_dfd1b4dc2fffA1b2C3d4E5f6G7"
 QUERIES = {
     "limit": ["0", "-1", "101", "1.0", "1e1", "", "x", "٣", "+1", "%201", "1,2", "0" * 30 + "1"],
     "cursor": ["x", "%F0%9F%98%80", "====", encoded(7), encoded({"a": "b"}), encoded(""),
+               encoded("words"), encoded("7"), encoded("2026-11-22T10:50:00.123Z"),
+               encoded(PLACE + "x"),
+               encoded(PLACE.replace("-11-", "-99-")), encoded(PLACE.replace("Z", "+00:00")),
+               encoded(PLACE.replace(".123Z", "")), encoded(PLACE.replace("2026", "0001", 1) + " "),
+               encoded("0001-01-01T00:00:00+23:59#" + PLACE.partition("#")[2]),
+               encoded(PLACE).rstrip("=") + "?", "!" + encoded(PLACE), encoded(" " + PLACE),
                encoded("\ud800"), encoded("x" * 2000), "W" * 9000,
                base64.urlsafe_b64encode(b"[" * 5000).decode()],
     "after": ["-1", "x", "1000000000000", "9" * 5000, "0" * 5000 + "1", "%00", "NaN"],
@@ -332,6 +339,10 @@ TARGETS = {
 def test_a_query_that_is_wrong(api: Api, session_id: str, name: str, value: str) -> None:
     answer = api.call("GET", f"{TARGETS[name].format(session_id)}?{name}={value}")
     assert places(answer) == [["query", name]]
+
+
+def test_a_place_in_a_list_is_a_cursor(api: Api, session_id: str) -> None:
+    assert api.call("GET", f"/sessions?cursor={encoded(PLACE)}").status == 200
 
 
 @pytest.mark.parametrize("length", [1, 25, 31, 4000])

@@ -31,6 +31,10 @@ def test_a_page_leads_to_the_next(api: Api, ports: MemoryPorts, target: str) -> 
     assert texts == [VALID["prompt"], *(f"more {number}" for number in range(120))]
 
 
-@pytest.mark.parametrize("value", ["x", encoded(1), encoded("x"), encoded("-1"), encoded("1" * 7)])
+@pytest.mark.parametrize(
+    "value",
+    ["x", encoded(1), encoded("x"), encoded("-1"), encoded("0"), encoded("01"), encoded(" 7"),
+     encoded("1_0"), encoded("٣"), encoded("1" * 7), encoded("1" * 100)],
+)  # fmt: skip
 def test_a_cursor_that_is_none(api: Api, target: str, value: str) -> None:
     assert places(api.call("GET", f"{target}?cursor={value}")) == [["query", "cursor"]]

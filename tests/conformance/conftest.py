@@ -143,7 +143,8 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
         environment.setenv("SECRET_OF_THE_DEVELOPER", "must not leak")
         cloud = Cloud(
             HERE / "template.yaml",
-            parameters={"Word": "given", "NotDeclared": "not passed on"},
+            parameters={"Word": "given"},
+            offered={"NotDeclared": "not passed on"},
             images={"conformance:1": [sys.executable, "-u", str(container)]},
             origins=[ORIGIN, OTHER_ORIGIN],
             patches=[patch for patch in PATCHES if patch_name(patch) != WITHOUT],

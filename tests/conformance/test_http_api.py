@@ -3,9 +3,11 @@
 import base64
 import json
 
+import boto3
 import httpx
 import pytest
 
+from headstart_local import cloud, tokens
 from tests.conformance.conftest import ORIGIN, OTHER_ORIGIN, Probe
 
 
@@ -41,6 +43,30 @@ def test_authorized_route_gets_path_and_claims(probe: Probe, token: str) -> None
     assert claims["sub"] == "alice"
     assert claims["client_id"] == probe.cloud.outputs["UserPoolClientId"]
     assert int(claims["exp"]) - int(claims["iat"]) == 24 * 60 * 60
+
+
+def test_a_token_is_made_though_another_is_at_the_same_moment(
+    probe: Probe, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def another(**_: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(tokens, "session", cloud.session)
+            made.append(tokens.issue(probe.cloud.endpoint, unique))
+
+    def session() -> boto3.Session:
+        aws = cloud.session()
+        for call in ("AdminCreateUser", "AdminInitiateAuth"):
+            aws.events.register(f"before-call.cognito-idp.{call}", another)
+        return aws
+
+    monkeypatch.setattr(tokens, "session", session)
+    made.append(tokens.issue(probe.cloud.endpoint, unique))
+    assert len(made) == 3
+    for one in made:
+        answer = httpx.get(f"{probe.cloud.http_url}/items/1", headers=bearer(one))
+        assert answer.status_code == 200
 
 
 @pytest.mark.proves("cloudformation.http_api_body")

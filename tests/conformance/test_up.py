@@ -3,17 +3,20 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from headstart_local import processes
+from headstart_local import processes, tokens
+from headstart_local.scratch import Scratch
 from tests.conformance.conftest import eventually
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
@@ -125,7 +128,82 @@ def test_everything_dies_with_up(running: subprocess.Popen[str]) -> None:
     def gone() -> bool | None:
         return None if any(Path(f"/proc/{process}").exists() for process in family) else True
 
-    assert eventually(gone, 5)
+    assert eventually(gone, SECONDS)
+
+
+def test_folders_of_a_killed_one_go_at_the_next_start(
+    running: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line_of(running.stdout)
+    running.kill()
+    running.wait(SECONDS)
+    assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {"cloud", "git"}
+    (tmp_path / "headstart-cloud-of-others").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Scratch("git") as alive:
+        process = up(tmp_path, "--template", "not-there")
+        process.communicate(timeout=SECONDS)
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"headstart-cloud-of-others", alive.name}
+    assert [path.name for path in tmp_path.iterdir()] == ["headstart-cloud-of-others"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--parameter", "Nope=1"], "Parameters: [Nope] do not exist in the template"),
+        (["--parameter", "Disk=20"], "Parameter 'Disk' must be a number not less than 21"),
+        (["--template", "{folder}"], "the template {folder} can't be read: Is a directory"),
+        (["--template", "{folder}/no"], "the template {folder}/no can't be read: No such file"),
+        (["--template", "{folder}/text"], "the template {folder}/text has no Resources"),
+        (["--template", "{folder}/broken"], "the template {folder}/broken is not YAML"),
+        (["--template", "{folder}/empty"], "the template {folder}/empty has no AWS::Serverless"),
+        (["--port", "{taken}"], "port {taken} of 127.0.0.1 is not free"),
+        (["--port", "99999"], "99999 is not a port, 0 to 65535"),
+        (["--parameter", "=1"], "=1 is not NAME=VALUE"),
+        (["--parameter", "DefaultAgent=no-agent"], "no-agent is not on PATH: `make agents`"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_what_it_can_not_begin_with_is_said_in_one_sentence(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    for name, text in (("text", "just words"), ("broken", "a: [b"), ("empty", "Resources: {}")):
+        (tmp_path / name).write_text(text)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        names = {"folder": tmp_path, "taken": listener.getsockname()[1]}
+        given = [argument.format(**names) for argument in arguments]
+        process = up(temporary, "--template", str(TEMPLATE), *given)
+        output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (2, "")
+    last = errors.splitlines()[-1]
+    assert last.startswith("headstart up: ")
+    assert said.format(**names) in last
+    assert len(errors.splitlines()) == 1 or errors.startswith("usage: ")
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_place_for_temporary_files_is_said_in_one_sentence(tmp_path: Path) -> None:
+    code = (
+        "import sys, tempfile; from headstart_local import up;"
+        "tempfile._candidate_tempdir_list = lambda: ['/proc/none'];"
+        "sys.exit(up.main(['--port', '0']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "No usable temporary directory" in done.stderr
 
 
 def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
@@ -135,16 +213,20 @@ def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
         "Transform: AWS::Serverless-2016-10-31\n"
         "Resources:\n"
         "  HttpApi: {Type: AWS::Serverless::HttpApi}\n"
-        "  WebSocketApi: {Type: AWS::ApiGatewayV2::Nonsense}\n"
+        "  Inner:\n"
+        "    Type: AWS::CloudFormation::Stack\n"
+        "    Properties: {TemplateURL: http://127.0.0.1:1/nothing}\n"
         "  Sockets:\n"
         "    Type: AWS::Serverless::WebSocketApi\n"
-        "    Properties: {RouteSelectionExpression: $request.body.action, Routes: {}}\n"
+        "    Properties:\n"
+        "      RouteSelectionExpression: $request.body.action\n"
+        "      Routes: {$default: {FunctionArn: arn:aws:lambda:us-east-1:0:function:f}}\n"
     )
     process = up(tmp_path, "--json", "--template", str(template))
     output, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (1, "")
     assert len(errors.splitlines()) == 1
-    assert errors.startswith("headstart up: ")
+    assert errors.startswith("headstart up: Inner (AWS::CloudFormation::Stack): ")
 
 
 def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -174,13 +256,52 @@ def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "No module named 'a_module_that_is_not_there'" in errors
 
 
-def test_stopped_while_starting(tmp_path: Path) -> None:
-    process = up(tmp_path, "--template", str(TEMPLATE))
-    eventually(lambda: True if list(tmp_path.iterdir()) else None, SECONDS)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, output, errors) == (0, "", "")
+@pytest.mark.parametrize("folder", ["headstart-git-", "headstart-cloud-", "packages"])
+def test_stopped_while_starting(tmp_path: Path, folder: str) -> None:
+    """A folder that is just made is the worst moment: nobody knows of it yet."""
+    code = """
+import os, signal, sys
+from headstart_local import up
+
+make = os.mkdir
+
+def make_and_stop(path, *rest, **more):
+    make(path, *rest, **more)
+    if sys.argv[1] in os.fspath(path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+
+os.mkdir = make_and_stop
+sys.exit(up.main(sys.argv[2:]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, "--port", "0", "--template", str(TEMPLATE)],
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=4 * SECONDS,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "http://127.0.0.1:99999"])
+def test_token_of_no_address(url: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("HEADSTART_URL", url)
+    assert tokens.main([]) == 2
+    said = f"headstart token: HEADSTART_URL: {url} is not a URL such as http://127.0.0.1:4599\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_token_of_something_else(
+    running: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """The git server answers, but not as a cloud does."""
+    git = json.loads(line_of(running.stdout))["gitUrl"]
+    monkeypatch.setenv("HEADSTART_URL", git)
+    assert tokens.main([]) == 1
+    assert "no embedded cloud answers at" in capsys.readouterr().err
 
 
 def test_token_without_a_cloud(tmp_path: Path) -> None:

@@ -126,6 +126,38 @@ def test_frames_without_a_route(probe: Probe, unique: str) -> None:
         assert probe.item("received", unique)
 
 
+@pytest.mark.proves("websocket.sessions")
+@pytest.mark.parametrize("action", ["$connect", "$disconnect", "$default"])
+def test_a_message_is_never_for_the_routes_of_the_connection(
+    probe: Probe, unique: str, action: str
+) -> None:
+    with opened(probe) as client:
+        send(client, action=action, id=unique)
+        request = probe.item("received", unique)["event"]["requestContext"]
+        assert (request["routeKey"], request["eventType"]) == ("$default", "MESSAGE")
+        assert client.ping().wait(SECONDS)
+
+
+@pytest.mark.proves("websocket.sessions")
+@pytest.mark.parametrize("text", ["", "words", "[" * 20_000, '{"action":' * 3000, '"record"'])
+def test_what_is_no_json_object_has_no_route_of_its_own(probe: Probe, text: str) -> None:
+    with connect(bare_url(probe)) as client:
+        client.send(text)
+        assert receive(client)["message"] == "Forbidden"
+        client.send(text)
+        assert receive(client)["message"] == "Forbidden"
+
+
+@pytest.mark.proves("websocket.sessions")
+def test_a_binary_message_closes_the_connection(probe: Probe) -> None:
+    with opened(probe) as client:
+        client.send(b'{"action":"echo"}')
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as raised:
+            client.recv(SECONDS)
+    assert raised.value.rcvd is not None
+    assert raised.value.rcvd.code == 1003
+
+
 @pytest.mark.proves("cloudformation.api_deployments")
 def test_api_without_auto_deploy_is_deployed(probe: Probe) -> None:
     with connect(bare_url(probe)) as client:
@@ -201,6 +233,25 @@ def test_fragmented_message_may_be_longer_than_a_frame(probe: Probe, unique: str
     with opened(probe) as client:
         client.send([text[:30_000], text[30_000:60_000], text[60_000:]])
         assert probe.item("received", unique)
+
+
+@pytest.mark.proves("frames.frame_limit")
+def test_a_message_above_its_limit_closes_the_connection(probe: Probe) -> None:
+    with opened(probe) as client:
+        client.send(["ü" * 15_000] * 5)
+        with pytest.raises(websockets.exceptions.ConnectionClosedError) as raised:
+            client.recv(SECONDS)
+    assert raised.value.rcvd is not None
+    assert raised.value.rcvd.code == 1009
+
+
+def test_a_flood_of_pings_keeps_nobody_waiting(probe: Probe) -> None:
+    with opened(probe) as flooding, opened(probe) as client:
+        for _ in range(5000):
+            flooding.ping()
+        send(client, action="echo")
+        receive(client)
+        assert flooding.ping().wait(SECONDS)
 
 
 def test_delete_connection_closes_the_socket(probe: Probe, unique: str) -> None:

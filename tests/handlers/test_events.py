@@ -184,6 +184,19 @@ def test_the_runner_says_hello() -> None:
     assert working_set().attempt.step(StepName.SANDBOX).status is StepStatus.COMPLETED
 
 
+@pytest.mark.parametrize("route", ["$connect", "$disconnect"])
+def test_a_message_stays_one_whatever_route_it_names(route: str) -> None:
+    invoke("http_api")
+    invoke("socket-connect")
+    message = event("socket")
+    message["requestContext"]["routeKey"] = route
+    message["body"] = json.dumps({"action": route})
+    assert handler("socket")(message, Context()) == {"statusCode": 200}
+    answer, frames = posted("socket")
+    assert answer == {"statusCode": 200}
+    assert frames[-1]["type"] == "replayed"
+
+
 def test_a_step_becomes_a_command() -> None:
     connect_runner()
     answer, frames = posted("run_step-clone")

@@ -145,16 +145,31 @@ def test_a_handshake_in_progress_is_never_removed(ports: MemoryPorts) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", "nonsense", "[" * 30_000, '{"action":"subscribe","after":-1}',
-     '{"action":"subscribe","after":true}', '{"action":"subscribe","after":"1"}'],
+    ("text", "wrong"),
+    [("", "JSON object"), ("[]", "JSON object"), ("nonsense", "JSON object"),
+     ("[" * 30_000, "JSON object"), ("{}", "no action"), ('{"action":"dance"}', "action must"),
+     ('{"action":["ping"]}', "action must"), ('{"action":"hello"}', "action must"),
+     ('{"action":"subscribe","after":-1}', "after must"),
+     ('{"action":"subscribe","after":1.0}', "after must"),
+     ('{"action":"subscribe","after":true}', "after must"),
+     ('{"action":"subscribe","after":"1"}', "after must")],
 )  # fmt: skip
-def test_a_first_frame_that_is_wrong_closes_the_connection(ports: MemoryPorts, text: str) -> None:
+def test_a_first_frame_that_is_wrong_is_answered_and_opens_nothing(
+    ports: MemoryPorts, text: str, wrong: str
+) -> None:
     session_id = created(ports)
-    connected(ports, session_id)
+    ticket = stream_ticket(ports, "alice", session_id)["ticket"]
+    connect_viewer(ports, "v1", ticket)
     receive(ports, "v1", text)
-    assert "v1" in ports.sockets.gone
-    assert ports.sockets.sent["v1"] == []
+    [answer] = frames(ports, "v1")
+    assert (answer["type"], answer["code"]) == ("error", "BadFrame")
+    assert wrong in answer["message"]
+    assert "v1" not in ports.sockets.gone
+    connect_viewer(ports, "v2", ticket)
+    for connection in ("v1", "v2"):
+        receive(ports, connection, SUBSCRIBE)
+    assert frames(ports, "v1")[-1]["type"] == "replayed"
+    assert frames(ports, "v2")[-1]["code"] == "TicketRefused"
 
 
 def test_a_later_wrong_frame_is_answered_and_nothing_else(ports: MemoryPorts) -> None:

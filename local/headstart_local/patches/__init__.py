@@ -35,6 +35,7 @@ PATCHES: tuple[Patch, ...] = (
     websocket.sessions,
     websocket.connections,
     frames.frame_limit,
+    cloudformation.unknown_parameters_refused,
     cloudformation.predictable_api_ids,
     cloudformation.http_api_body,
     cloudformation.cors_configuration,

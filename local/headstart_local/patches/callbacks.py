@@ -3,9 +3,9 @@
 import contextvars
 import json
 import threading
-import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ class _Wait:
     """A task waiting for its token; guarded by the condition of its run."""
 
     run: Run
-    last_beat: float = field(default_factory=time.monotonic)
+    last_beat: float
     output: str | None = None
     failure: tuple[str, str] | None = None
     raised: BaseException | None = None
@@ -76,7 +76,7 @@ def token_waits(context: PatchContext) -> None:
     sfn = context.emulator.stepfunctions
 
     def wait_for_token(resource: str, payload: Any, token: str, state: dict[str, Any]) -> Any:
-        wait = _Wait(RUNS.current())
+        wait = _Wait(RUNS.current(), monotonic())
         _waits.add(token, wait)
 
         def call() -> None:
@@ -105,11 +105,11 @@ def token_waits(context: PatchContext) -> None:
 
 
 def _until_over(sfn: Any, wait: _Wait, state: dict[str, Any]) -> None:
-    deadline = time.monotonic() + state.get("TimeoutSeconds", _LONGEST_TASK_SECONDS)
+    deadline = monotonic() + state.get("TimeoutSeconds", _LONGEST_TASK_SECONDS)
     heartbeat = state.get("HeartbeatSeconds", _LONGEST_TASK_SECONDS)
     with wait.run.condition:
         while not wait.over:
-            now = time.monotonic()
+            now = monotonic()
             if now >= deadline:
                 raise sfn._ExecutionError("States.Timeout", "")
             if now >= wait.last_beat + heartbeat:
@@ -156,7 +156,7 @@ def token_calls(context: PatchContext) -> None:
         return answered(data, failure=(data.get("error", ""), data.get("cause", "")))
 
     def heartbeat(data: dict[str, Any]) -> Any:
-        return answered(data, last_beat=time.monotonic())
+        return answered(data, last_beat=monotonic())
 
     sfn._send_task_success, sfn._send_task_failure = success, failure
     sfn._send_task_heartbeat = heartbeat

@@ -1,4 +1,4 @@
-"""CloudFormation: what the SAM transform makes of the two APIs."""
+"""CloudFormation: what it refuses, and what the SAM transform makes of the two APIs."""
 
 import hashlib
 import json
@@ -16,6 +16,26 @@ def api_id(stack: str, logical_id: str) -> str:
     """
     digest = hashlib.sha256(f"{stack}/{logical_id}".encode()).hexdigest()
     return f"a{digest[:9]}"
+
+
+def unknown_parameters_refused(context: PatchContext) -> None:
+    """Refuse parameters that the template doesn't declare, in the words of CloudFormation.
+
+    ValidationError, "Parameters: [Name] do not exist in the template" (API reference: CreateStack,
+    CreateChangeSet and UpdateStack); a mistyped name would go unnoticed otherwise.
+    """
+    stock = context.emulator.cloudformation_callers[0]._resolve_parameters
+
+    def resolve(template: dict[str, Any], provided: list[dict[str, Any]], *rest: Any) -> Any:
+        declared = template.get("Parameters") or {}
+        unknown = [item["Key"] for item in provided if item.get("Key", "") not in declared]
+        if unknown:
+            raise ValueError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
+        return stock(template, provided, *rest)
+
+    # Each has imported the function by its name.
+    for module in context.emulator.cloudformation_callers:
+        module._resolve_parameters = resolve
 
 
 def predictable_api_ids(context: PatchContext) -> None:

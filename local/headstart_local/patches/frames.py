@@ -5,16 +5,17 @@ from typing import Any
 
 from hypercorn.protocol import ws_stream
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import CloseConnection, Event
+from wsproto.events import CloseConnection, Event, Message
 from wsproto.frame_protocol import CloseReason, Opcode, ParseFailed
 
 from headstart_local.patches.context import PatchContext
+from headstart_local.patches.websocket import MAX_MESSAGE_BYTES
 
 MAX_FRAME_BYTES = 32 * 1024
 
 
 class _LimitedConnection(Connection):
-    """The server's side of a connection that takes no frame above the limit."""
+    """The server's side of a connection that takes no frame and no message above its limit."""
 
     def __init__(self) -> None:
         super().__init__(ConnectionType.SERVER, [])
@@ -28,18 +29,31 @@ class _LimitedConnection(Connection):
             return size
 
         decoder.parse_extended_payload_length = parse
+        self._message_bytes = 0
 
     def events(self) -> Generator[Event, None, None]:
         for event in super().events():
-            too_big = isinstance(event, CloseConnection) and event.code == 1009
+            checked = self._limited(event) if isinstance(event, Message) else event
+            too_big = isinstance(checked, CloseConnection) and checked.code == 1009
             if too_big and self.state is ConnectionState.OPEN:
                 # The state in which hypercorn answers with a close frame of the same code.
                 self._state = ConnectionState.REMOTE_CLOSING
-            yield event
+            yield checked
+            if too_big:
+                return
+
+    def _limited(self, event: Message[Any]) -> Event:
+        data = event.data
+        self._message_bytes += len(data.encode() if isinstance(data, str) else data)
+        if self._message_bytes > MAX_MESSAGE_BYTES:
+            return CloseConnection(code=CloseReason.MESSAGE_TOO_BIG)
+        if event.message_finished:
+            self._message_bytes = 0
+        return event
 
 
 def frame_limit(context: PatchContext) -> None:
-    """Close a connection that sends a frame above 32 KB with code 1009, and compress nothing.
+    """Close a connection with code 1009 that sends too much at once, and compress nothing.
 
     Frames have 32 KB and messages 128 KB at most, so longer messages have to come in several frames
     ("Amazon API Gateway quotas"). Extensions such as compression aren't negotiated.

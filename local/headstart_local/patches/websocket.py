@@ -15,7 +15,8 @@ from headstart_local.patches.context import PatchContext
 IDLE_SECONDS = 10 * 60
 LIFETIME_SECONDS = 2 * 60 * 60
 MAX_MESSAGE_BYTES = 128 * 1024
-GOING_AWAY, NORMAL = 1001, 1000
+GOING_AWAY, NORMAL, NO_BINARY = 1001, 1000, 1003
+_OF_THE_CONNECTION = {"$connect", "$disconnect"}
 
 
 class Session:
@@ -119,8 +120,10 @@ class Session:
                     message = receiving.result()
                     if message["type"] == "websocket.disconnect":
                         return NORMAL
+                    if message.get("text") is None:
+                        return NO_BINARY
                     self._last_active = time.monotonic()
-                    self._start_message(message)
+                    self._start_message(message["text"])
                     receiving = asyncio.create_task(receive())
                 elif closing.done():
                     return NORMAL
@@ -128,18 +131,13 @@ class Session:
             closing.cancel()
             receiving.cancel()
 
-    def _start_message(self, message: dict[str, Any]) -> None:
-        text = message.get("text")
-        if text is None:
-            text = (message.get("bytes") or b"").decode(errors="replace")
+    def _start_message(self, text: str) -> None:
         task = asyncio.create_task(self._message(text))
         self._messages.add(task)
         task.add_done_callback(self._messages.discard)
 
     async def _message(self, text: str) -> None:
-        expression = self._gateway._apis[self._api_id].get("routeSelectionExpression", "")
-        key = self._gateway._evaluate_route_selection(expression, text)
-        route = self._route(key) or self._route("$default")
+        route = self._selected(text)
         request_id = uuid4().hex
         if route is None:
             self._report("Forbidden", request_id)
@@ -147,6 +145,16 @@ class Session:
         answer = await self._call(route["routeKey"], "MESSAGE", request_id, body=text)
         if "error" in answer:
             self._report("Internal server error", request_id)
+
+    def _selected(self, text: str) -> dict[str, Any] | None:
+        expression = self._gateway._apis[self._api_id].get("routeSelectionExpression", "")
+        try:
+            key = self._gateway._evaluate_route_selection(expression, text)
+        except RecursionError:
+            # Nothing that nests so deep is read as JSON by anybody.
+            key = "$default"
+        own = None if key in _OF_THE_CONNECTION else self._route(key)
+        return own or self._route("$default")
 
     def _report(self, message: str, request_id: str) -> None:
         error = {"message": message, "connectionId": self.id, "requestId": request_id}
@@ -226,8 +234,10 @@ def sessions(context: PatchContext) -> None:
 
     Messages of a connection are handled at the same time; a route without a RouteResponse sends
     nothing back; an error of the function is told in the gateway's own words; $connect and
-    $disconnect never fall back to $default; a refused $connect answers the handshake with the
-    function's status ("Working with WebSocket APIs": routes, connections, two-way communication).
+    $disconnect never fall back to $default, and no message is for them, whatever it selects; what
+    is no JSON is for $default; a binary message closes the connection with 1003; a refused $connect
+    answers the handshake with the function's status ("Working with WebSocket APIs": routes,
+    connections, binary media types, two-way communication).
     """
     gateway = context.emulator.apigateway
 

@@ -11,6 +11,7 @@ from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_ex
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Ticket
+from headstart.domain.cursors import SessionPlace
 from headstart.domain.errors import (
     Conflict,
     ServiceUnavailable,
@@ -153,13 +154,13 @@ class DynamoStore(StoredConnections, StoredOwners):
         return rows.decode(self._require(session_id, "SESSION"), Session)
 
     def sessions_of(
-        self, owner: str, cursor: str | None, limit: int
-    ) -> tuple[list[Session], str | None]:
-        """Return a page of an owner's sessions, newest first, and where the next page begins."""
+        self, owner: str, after: SessionPlace | None, limit: int
+    ) -> tuple[list[Session], SessionPlace | None]:
+        """Return a page of an owner's sessions, newest first, and where it ended."""
         values = {":owner": {"S": rows.owner_pk(owner)}}
         condition = "#owner = :owner"
-        if cursor:
-            values[":before"] = {"S": cursor}
+        if after:
+            values[":before"] = {"S": after.text}
             condition += " AND created < :before"
         answer = self._table.page(
             IndexName=rows.BY_OWNER,
@@ -173,7 +174,7 @@ class DynamoStore(StoredConnections, StoredOwners):
         items = self._table.get_all([rows.key(i["pk"]["S"], i["sk"]["S"]) for i in found])
         sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
-        return sessions, found[-1]["created"]["S"] if more else None
+        return sessions, SessionPlace.parse(found[-1]["created"]["S"]) if more else None
 
     def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
         """Return the present attempts of sessions, wherever their rows lie."""

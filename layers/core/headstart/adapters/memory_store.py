@@ -16,6 +16,7 @@ from headstart.domain.change import (
     WorkingSet,
 )
 from headstart.domain.connections import Connection, Ticket
+from headstart.domain.cursors import SessionPlace
 from headstart.domain.errors import (
     ChangeRefused,
     Conflict,
@@ -178,17 +179,17 @@ class MemoryStore:
         return {i: known.attempt.model_copy(deep=True) for i, known in found.items() if known}
 
     def sessions_of(
-        self, owner: str, cursor: str | None, limit: int
-    ) -> tuple[list[Session], str | None]:
+        self, owner: str, after: SessionPlace | None, limit: int
+    ) -> tuple[list[Session], SessionPlace | None]:
         """Return a page of an owner's sessions."""
 
         def place(session: Session) -> str:
-            return f"{session.created_at.isoformat()}#{session.session_id}"
+            return SessionPlace.of(session).text
 
         mine = sorted((s for s in self.sessions.values() if s.owner == owner), key=place)[::-1]
-        rest = [s for s in mine if cursor is None or place(s) < cursor]
+        rest = [s for s in mine if after is None or place(s) < after.text]
         page = [s.model_copy(deep=True) for s in rest[:limit]]
-        return page, place(page[-1]) if len(rest) > limit else None
+        return page, SessionPlace.of(page[-1]) if len(rest) > limit else None
 
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:
         """Return the ids that are due; all are in shard 0."""

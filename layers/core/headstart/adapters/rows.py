@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
+from headstart.domain.cursors import SessionPlace
 from headstart.domain.errors import ChangeRefused, RowUnreadable
 from headstart.domain.events import Event
 from headstart.domain.model import Model, RowModel, format_time
@@ -105,7 +106,7 @@ def session_item(session: Session) -> Item:
     found["version"] = {"N": str(session.version)}
     found["status"] = {"S": session.status.value}
     found["owner"] = {"S": owner_pk(session.owner)}
-    found["created"] = {"S": f"{format_time(session.created_at)}#{session.session_id}"}
+    found["created"] = {"S": SessionPlace.of(session).text}
     if session.due_at:
         shard = zlib.crc32(session.session_id.encode()) % DUE_SHARDS
         found["due"] = {"S": due_pk(shard)}

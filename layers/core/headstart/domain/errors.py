@@ -154,13 +154,23 @@ class RowUnreadable(ServiceUnavailable):
     title = "Written by a newer version"
 
 
-# What is said on the stream only.
+# What is said on the stream.
+
+
+class BadFrame(HeadstartError):
+    """A frame that is not understood: nothing of it was done, and the connection goes on."""
+
+    title = "The frame is not understood"
 
 
 class TooManyViewers(HeadstartError):
     """As many connections watch the session as may."""
 
     title, retryable = "Too many viewers", True
+
+
+STREAM_ERRORS = (BadFrame, TicketRefused, TooManyViewers, SessionNotFound)
+"""The codes of `error` frames; after all but the first the connection is closed."""
 
 
 # What adapters raise towards use cases.

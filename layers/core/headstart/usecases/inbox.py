@@ -7,20 +7,22 @@ from pydantic import ValidationError
 
 from headstart.domain import channel, intake
 from headstart.domain.connections import Connection, Role
+from headstart.domain.errors import BadFrame
 from headstart.domain.ids import SESSION_ID_PATTERN
 from headstart.usecases import runner, watch
 from headstart.usecases.ports import Ports
 
 _OF_THE_RUNNER = {"report", "heartbeat", "leaving"}
+_AFTER_LIMIT = 10**12
 _NO_FRAME = "not a frame of the runner's channel"
 
 
 def receive(ports: Ports, connection_id: str, text: str) -> None:
     """Handle one message of a connection; a frame that can't be read is answered and dropped.
 
-    A connection that we do not know, or whose first frame is wrong, is closed. A runner's frame
-    that names its session needs no look at whose the connection is: the session knows its own, and
-    any other is closed.
+    A first one too, which then opens nothing and burns no ticket. A connection that we do not know
+    is closed. A runner's frame that names its session needs no look at whose the connection is: the
+    session knows its own, and any other is closed.
     """
     frame = intake.parse(text)
     session_id = _named_session(frame)
@@ -53,16 +55,21 @@ def _named_session(frame: Any) -> str | None:
 
 
 def _viewer_frame(ports: Ports, connection: Connection, frame: Any) -> None:
-    action = frame.get("action") if isinstance(frame, dict) else None
-    if action == "subscribe":
-        after = frame.get("after", 0)
-        if type(after) is int and 0 <= after < 10**12:
-            watch.subscribe(ports, connection, after)
-            return
-    elif action == "ping":
-        watch.ping(ports, connection)
-        return
-    _bad_frame(ports, connection, 'expected {"action":"subscribe","after":N} or {"action":"ping"}')
+    match frame:
+        case {"action": "subscribe"}:
+            after = frame.get("after", 0)
+            if type(after) is int and 0 <= after < _AFTER_LIMIT:
+                watch.subscribe(ports, connection, after)
+            else:
+                _bad_frame(ports, connection, "after must be the number of an event, from 0")
+        case {"action": "ping"}:
+            watch.ping(ports, connection)
+        case {"action": _}:
+            _bad_frame(ports, connection, "the action must be subscribe or ping")
+        case dict():
+            _bad_frame(ports, connection, "the frame has no action: subscribe or ping")
+        case _:
+            _bad_frame(ports, connection, "the frame must be a JSON object")
 
 
 def _runner_frame(ports: Ports, connection: Connection, frame: Any) -> None:
@@ -116,7 +123,4 @@ def _report(ports: Ports, session_id: str, connection_id: str, frame: dict[str, 
 
 
 def _bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
-    if watch.is_open(ports, connection):
-        watch.say_bad_frame(ports, connection, reason)
-    else:
-        watch.hang_up(ports, connection)
+    watch.say_error(ports, connection, BadFrame(reason))

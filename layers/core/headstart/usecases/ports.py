@@ -7,6 +7,7 @@ from typing import Protocol
 
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
+from headstart.domain.cursors import SessionPlace
 from headstart.domain.events import Event
 from headstart.domain.model import Model, RowModel, Timestamp
 from headstart.domain.policy import Policy
@@ -52,9 +53,12 @@ class Store(Protocol):
         """Return a session; raises SessionNotFound."""
 
     def sessions_of(
-        self, owner: str, cursor: str | None, limit: int
-    ) -> tuple[list[Session], str | None]:
-        """Return a page of an owner's sessions, newest first (eventually consistent), a cursor."""
+        self, owner: str, after: SessionPlace | None, limit: int
+    ) -> tuple[list[Session], SessionPlace | None]:
+        """Return a page of an owner's sessions, newest first, and where it ended if there are more.
+
+        Eventually consistent.
+        """
 
     def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
         """Return the present attempts of up to 100 sessions by session id.

@@ -1,15 +1,14 @@
 """Reading sessions: nothing here writes but the ticket, and nothing wakes anything."""
 
-import base64
-import binascii
-import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from headstart.domain import cursors
 from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.connections import new_ticket, stream_view
+from headstart.domain.cursors import MessagePlace, SessionPlace
 from headstart.domain.errors import SessionNotFound, ValidationFailed
 from headstart.domain.session import Input, Output, Session, Status
 from headstart.domain.steps import StepStatus
@@ -20,8 +19,6 @@ from headstart.usecases.ports import Ports
 PAGE_LIMIT = 100
 WAIT_LIMIT_SECONDS = 25
 _WAIT_POLL_SECONDS = 0.5
-_CURSOR_CHARACTERS = 200
-_NUMBER_DIGITS = 6
 
 
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
@@ -76,12 +73,12 @@ def view_of(ports: Ports, found: Change, *, snapshot: bool = False) -> dict[str,
 def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:
     """Return a page of the owner's sessions, newest first: three reads, however long it is."""
     sessions, following = ports.store.sessions_of(
-        owner, _decode(cursor) if cursor else None, min(limit, PAGE_LIMIT)
+        owner, cursors.decode(cursor, SessionPlace) if cursor else None, min(limit, PAGE_LIMIT)
     )
     shown = [session for session in sessions if session.status is not Status.DELETING]
     attempts = ports.store.attempts(shown)
     items = [summary_view(s, attempts[s.session_id]) for s in shown if s.session_id in attempts]
-    return {"items": items, "nextCursor": _encode(following) if following else None}
+    return {"items": items, "nextCursor": cursors.encode(following) if following else None}
 
 
 def list_messages(
@@ -89,11 +86,12 @@ def list_messages(
 ) -> dict[str, Any]:
     """Return a page of messages with text and status, oldest first: 1 MB of text at most."""
     owned_session(ports, owner, session_id)
-    after = _number(cursor) if cursor else 0
+    after = cursors.decode(cursor, MessagePlace).number if cursor else 0
     page, more = ports.store.messages_page(session_id, after, PAGE_LIMIT)
+    following = MessagePlace(number=page[-1].number) if more and page else None
     return {
         "items": [message_view(message) for message in page],
-        "nextCursor": _encode(str(page[-1].number)) if more and page else None,
+        "nextCursor": cursors.encode(following) if following else None,
     }
 
 
@@ -141,31 +139,3 @@ def wait_while(
         sleep(_WAIT_POLL_SECONDS)
         session = owned_session(ports, owner, session_id)
     return view_of(ports, read(ports, session_id, _shown))
-
-
-def _encode(cursor: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(cursor).encode()).decode()
-
-
-def _number(cursor: str) -> int:
-    text = _decode(cursor)
-    if not text.isdigit() or len(text) > _NUMBER_DIGITS:
-        raise _bad_cursor()
-    return int(text)
-
-
-def _bad_cursor() -> ValidationFailed:
-    message = "must be a nextCursor of an earlier answer"
-    return ValidationFailed([{"loc": ["query", "cursor"], "msg": message}])
-
-
-def _decode(cursor: str) -> str:
-    if len(cursor) > _CURSOR_CHARACTERS:
-        raise _bad_cursor()
-    try:
-        found = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-    except (binascii.Error, ValueError) as error:
-        raise _bad_cursor() from error
-    if not isinstance(found, str) or not found.isascii() or not found:
-        raise _bad_cursor()
-    return found

@@ -93,7 +93,7 @@ def subscribe(ports: Ports, connection: Connection, after: int) -> None:
         hang_up(ports, connection)
         return
     except (TicketRefused, TooManyViewers) as error:
-        _say_error(ports, connection, error)
+        say_error(ports, connection, error)
         hang_up(ports, connection)
         return
     session = work.session
@@ -119,7 +119,7 @@ def ping(ports: Ports, connection: Connection) -> None:
     try:
         last = _watch(ports, connection).session.last_event_id
     except (SessionNotFound, TicketRefused, TooManyViewers) as error:
-        _say_error(ports, connection, error)
+        say_error(ports, connection, error)
         hang_up(ports, connection)
         return
     outbox.post(
@@ -140,27 +140,14 @@ def disconnect(ports: Ports, connection_id: str) -> None:
         change(ports, connection.session_id, leave)
 
 
-def is_open(ports: Ports, connection: Connection) -> bool:
-    """Say whether a connection has said its first word, and so is known to its session."""
-    try:
-        return connection.connection_id in ports.store.load(connection.session_id).connections
-    except SessionNotFound:
-        return False
-
-
 def hang_up(ports: Ports, connection: Connection) -> None:
     """Close a connection that was forgotten first: nobody asks who it was when it is closed."""
     disconnect(ports, connection.connection_id)
     ports.sockets.close(connection.connection_id)
 
 
-def say_bad_frame(ports: Ports, connection: Connection, reason: str) -> None:
-    """Answer a frame that can't be read; nothing of it was done."""
-    frame = {"type": "error", "code": "BadFrame", "message": reason}
-    _send(ports, connection, [json.dumps(frame)])
-
-
-def _say_error(ports: Ports, connection: Connection, error: HeadstartError) -> None:
+def say_error(ports: Ports, connection: Connection, error: HeadstartError) -> None:
+    """Send one of STREAM_ERRORS."""
     frame = {"type": "error", "code": error.code, "message": error.reason}
     _send(ports, connection, [json.dumps(frame)])
 
