@@ -272,6 +272,8 @@ class Truth:
                 hold(session.failure and session.failure.reason, "failed for no reason")
             elif session.queue_length:
                 hold(session.hold, "a message waits for nothing")
+                head = self._messages(session.session_id)[session.next_message - 1]
+                hold(head.status is MessageStatus.HELD, "nobody was told that a message waits")
         for viewer in self._world.viewers:
             if viewer.session_id in self._store.sets:
                 log = self._store.event_log[viewer.session_id]

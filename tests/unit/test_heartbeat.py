@@ -8,7 +8,7 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
-from headstart.domain.session import Hold, MessageStatus, Session, Status
+from headstart.domain.session import MessageStatus, Session, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName
 from headstart.usecases import talk
 from headstart.usecases.inbox import receive
@@ -45,7 +45,9 @@ def later(ports: MemoryPorts, session_id: str, seconds: float) -> Session:
 # A turn that the runner does not have.
 
 
-def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_queue_waits(ports: MemoryPorts) -> None:
+def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_next_message_delivered(
+    ports: MemoryPorts,
+) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     say(ports, session_id)
@@ -53,13 +55,12 @@ def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_queue_waits(ports: Memo
     runner.beat()
     assert later(ports, session_id, 20).status is Status.RUNNING
     back = runner.beat()
-    session = ports.store.session(session_id)
-    assert (session.status, session.active_turn, session.hold) == (Status.READY, None, Hold.PAUSED)
+    assert turn_id(ports, session_id) != lost
     [failed] = [e for e in ports.store.event_log[session_id] if e.type == "turn.failed"]
     assert (failed.turn_id, failed.data["code"]) == (lost, "TurnLost")
     assert ("TurnsLost", 1, {}) in ports.metrics.measured
-    assert [frame.get("kind", frame["type"]) for frame in back] == ["snapshot", "heard"]
-    assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
+    assert [frame.get("kind", frame["type"]) for frame in back] == ["snapshot", "prompt", "heard"]
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
 
 
 def test_a_lost_turn_that_was_to_go_on_goes_on(ports: MemoryPorts) -> None:
@@ -170,7 +171,7 @@ def test_a_turn_that_never_ends_ends_with_its_sandbox(ports: MemoryPorts) -> Non
     runner.beat(turn=turn_id(ports, session_id))
     sweep(ports)
     session = ports.store.session(session_id)
-    assert (session.status, session.active_turn, session.hold) == (Status.ASLEEP, None, Hold.PAUSED)
+    assert (session.status, session.active_turn, session.hold) == (Status.ASLEEP, None, None)
     assert types(ports, session_id)[-2:] == ["turn.failed", "session.asleep"]
     assert ports.store.event_log[session_id][-2].data["code"] == "TurnLost"
     assert not ports.sandboxes.alive

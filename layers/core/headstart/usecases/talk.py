@@ -70,7 +70,8 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
 
     The queue then waits for the next message or for initiate. Raises SessionNotFound.
     """
-    change(ports, session_id, partial(preparing.interrupt, owner=owner), lambda _: [SNAPSHOT])
+    stop = partial(preparing.interrupt, owner=owner)
+    change(ports, session_id, stop, lambda found: [SNAPSHOT, *head_of(found)])
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:

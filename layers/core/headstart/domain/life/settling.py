@@ -36,6 +36,8 @@ _IDLE = {Status.READY, Status.PREPARED}
 _ONCE = {Status.STOPPING, Status.ASLEEP, Status.FAILED, Status.DELETING}
 """Statuses whose time runs from when they began, whatever happens in them."""
 
+_GIVEN_UP = {Status.FAILED, Status.DELETING}
+"""Statuses in which nothing is delivered, whether it is held or not."""
 
 _LIMITS = {
     Status.PREPARING: START_CHECK,
@@ -68,14 +70,17 @@ def beside_all(found: WorkingSet) -> list[RowKey]:
 def settle(change: Change) -> None:
     """Let the session do what its state does by itself, and make it due for the rest.
 
-    A queue that may move claims its head; a sleeping session with a message wakes; who gave a
-    place free lets the next one in.
+    A queue that may move claims its head, one that may not says so; a sleeping session with a
+    message wakes; who gave a place free lets the next one in.
     """
     session = change.session
     if session.status is Status.ASLEEP and session.can_deliver:
         preparing.begin_attempt(change, Cause.WAKE)
     if session.status in _IDLE and session.can_deliver and _may_claim(change):
         talking.claim(change)
+    if session.status not in _GIVEN_UP:
+        # However the hold came to be: nobody shall wait for what nobody delivers.
+        talking.tell_hold(change)
     if change.quota is QuotaChange.LEAVE:
         change.then(AdmitNext(session.owner))
     if _state(session) != _state(change.before):

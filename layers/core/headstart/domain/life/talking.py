@@ -24,6 +24,8 @@ from headstart.domain.errors import (
     IdempotencyKeyReused,
     InputNotFound,
     QueueFull,
+    SandboxStopped,
+    SandboxUnresponsive,
     SessionBusy,
     StepError,
     TurnLost,
@@ -44,6 +46,9 @@ from headstart.domain.session import (
     title_of,
 )
 from headstart.domain.views import message_view
+
+_SANDBOX_LOST = (SandboxStopped, SandboxUnresponsive, TurnLost)
+"""What ends a turn through no fault of the agent's: another message may well succeed."""
 
 MISSED_APART = timedelta(seconds=10)
 """How far apart two heartbeats must be that do not name a turn, before it is lost."""
@@ -233,6 +238,19 @@ def head(change: Change) -> Message:
     return found
 
 
+def tell_hold(change: Change) -> None:
+    """Have the head of a queue that is held say so, unless it was held by a person or refused."""
+    session = change.session
+    rests = session.active_turn is None and session.queue_length > 0
+    if session.hold is None or not rests or not has_head(change):
+        return
+    message = head(change)
+    if message.status is MessageStatus.QUEUED:
+        message.status = MessageStatus.HELD
+        change.save(message)
+        change.emit(events.MessageHeld(message_id=message.message_id))
+
+
 def has_head(change: Change) -> bool:
     """Say whether the first message that is not delivered is at hand."""
     return _head(change) is not None
@@ -328,9 +346,10 @@ def end_turn(
     *,
     interrupted: bool = False,
 ) -> bool:
-    """End the active turn, once; after an error or interrupt the queue waits.
+    """End the active turn, once; what is behind it goes on unless a person should look first.
 
-    Returns False for any turn but the active one.
+    Who interrupted has something to say, and what the agent failed at the next message may fail
+    at, too; a sandbox that was lost is replaced. Returns False for any turn but the active one.
     """
     session, turn = change.session, change.session.active_turn
     if turn is None or turn.turn_id != turn_id or turn.started_at is None:
@@ -339,7 +358,8 @@ def end_turn(
     for request_id in session.pending_inputs:
         change.emit(events.InputResolved(request_id=request_id, outcome="withdrawn"), turn_id)
     session.pending_inputs = []
-    if (interrupted or error) and not turn.released:
+    failed = error is not None and not isinstance(error, _SANDBOX_LOST)
+    if (interrupted or failed) and not turn.released:
         session.hold = session.hold or Hold.PAUSED
     of_turn = {"turn_id": turn_id, "message_id": turn.message_id}
     if interrupted:
