@@ -285,13 +285,17 @@ class Message(RowModel):
 
 
 class Input(RowModel):
-    """Something the agent asks the user; pending until `outcome` is known."""
+    """Something the agent asks the user; pending until `outcome` is known.
+
+    `answer` is what a person said, unless the agent could not be told: the first one counts.
+    """
 
     request_id: str
     turn_id: str
     kind: str
     body: dict[str, Any]
     created_at: Timestamp
+    answer: dict[str, Any] | None = None
     outcome: str | None = None
 
 

@@ -88,7 +88,7 @@ def answer_input(
 ) -> dict[str, Any]:
     """Pass a person's answer to the agent; `input.resolved` tells when it has it.
 
-    Raises InputNotFound, WrongStatus, SessionNotFound.
+    Raises InputNotFound, WrongStatus (also for another answer than the first), SessionNotFound.
     """
     answer = partial(talking.answer, owner=owner, request_id=request_id, request=request)
 

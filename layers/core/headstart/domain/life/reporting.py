@@ -136,6 +136,8 @@ def _ask(change: Change, event: channel.InputRequested) -> bool:
     known = _input(change, event.request_id)
     if known is not None and known.outcome is None:
         known.body = event.body
+        if talking.answering(change, event.request_id) is None:
+            known.answer = None  # it asks again: what it was told did not reach it
         change.save(known)
         return True
     change.save(
@@ -167,6 +169,15 @@ def _resolve(change: Change, request_id: str, outcome: str) -> None:
     if request_id in change.session.pending_inputs:
         change.session.pending_inputs.remove(request_id)
     change.emit(events.InputResolved(request_id=request_id, outcome=outcome), asked.turn_id)
+
+
+def _answer_failed(change: Change, request_id: str, error: StepError) -> None:
+    """Let what the agent asks be answered again, unless it wants no answer any more."""
+    if isinstance(error, InputGone):
+        _resolve(change, request_id, "withdrawn")
+    elif asked := _input(change, request_id):
+        asked.answer = None
+        change.save(asked)
 
 
 def _keep_output(change: Change, step: StepName, event: channel.Output) -> None:
@@ -219,8 +230,8 @@ def _apply(
             sleeping.saved(change, command, error)
         case CommandKind.UPLOAD:
             sleeping.uploaded(change, command)
-        case CommandKind.INPUT if isinstance(error, InputGone):
-            _resolve(change, str(command.args["requestId"]), "withdrawn")
+        case CommandKind.INPUT if error:
+            _answer_failed(change, str(command.args["requestId"]), error)
         case _ if step := _current_step(change, command.command_id):
             _step_result(change, step, result, error)
 

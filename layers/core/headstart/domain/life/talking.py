@@ -30,6 +30,7 @@ from headstart.domain.errors import (
     StepError,
     TurnLost,
     ValidationFailed,
+    WrongStatus,
 )
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
 from headstart.domain.session import (
@@ -180,7 +181,10 @@ def _aborts(command: Command, turn: Turn) -> bool:
 
 
 def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput) -> None:
-    """Pass a person's answer on to the agent; one that is on its way already is sent again."""
+    """Pass a person's answer on to the agent; one that is on its way already is sent again.
+
+    Raises WrongStatus for another answer than the one that was given.
+    """
     require(change.session, owner, Call.ANSWER)
     # Looked for among the pending ones first: what a caller names may be too long for a key.
     pending = request_id in change.session.pending_inputs
@@ -191,24 +195,31 @@ def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput)
         asked.kind == "permission" and request.answers is not None
     ):
         raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
-    command = next((c for c in change.commands.values() if _answers(c, request_id)), None)
-    if command is None:
+    given = request.answer(asked.kind)
+    command = answering(change, request_id)
+    before = command.args.get("answer") if command else asked.answer
+    if before is None:
+        asked.answer = given
+        change.save(asked)
         command = Command(
             command_id=f"{change.new_id('answer')}.input",
             kind=CommandKind.INPUT,
             attempt_number=change.session.attempt_number,
-            args={"requestId": request_id, "answer": request.answer(asked.kind)},
+            args={"requestId": request_id, "answer": given},
             created_at=change.now,
         )
         change.save(command)
-    change.then(SendOrder(command.command_id))
+    elif before != given:
+        raise WrongStatus("another answer was given before")
+    if command:
+        change.then(SendOrder(command.command_id))
 
 
-def _answers(command: Command, request_id: str) -> bool:
-    return (
-        command.kind is CommandKind.INPUT
-        and not command.answered
-        and command.args.get("requestId") == request_id
+def answering(change: Change, request_id: str) -> Command | None:
+    """Return the command by which an answer is on its way to the agent."""
+    on_their_way = (c for c in change.commands.values() if c.kind is CommandKind.INPUT)
+    return next(
+        (c for c in on_their_way if not c.answered and c.args.get("requestId") == request_id), None
     )
 
 
