@@ -60,8 +60,7 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     session.move_to(Status.PREPARING, change.now)
     session.waiting_since = None
     for command in list(change.commands.values()):
-        if not _may_have_sent(command, change.attempt):
-            change.forget(command)
+        sleeping.forget(change, command)
     change.begin(
         Attempt(
             number=session.attempt_number,
@@ -74,14 +73,6 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN
     change.emit(events.SessionPreparing(attempt_number=session.attempt_number, cause=cause))
     change.then(StartAttempt(session.attempt_number))
-
-
-def _may_have_sent(command: Command, ended: Attempt) -> bool:
-    """Say whether an attempt's sandbox sends a copy, for which a deletion waits, or has sent one.
-
-    What was said to be sent is looked for after this change, and forgotten then.
-    """
-    return command.kind is CommandKind.UPLOAD and command.attempt_number == ended.number
 
 
 def take_step(change: Change, attempt_number: int, step: StepName, token: str) -> None:
@@ -254,7 +245,7 @@ def _drop_commands(change: Change) -> None:
     for command in list(change.commands.values()):
         if not command.answered:
             change.then(Tell(Cancel(id=command.command_id)))
-        change.forget(command)
+        sleeping.forget(change, command)
 
 
 def _failed(change: Change, error: StepError, step: StepName) -> None:

@@ -75,7 +75,7 @@ def take_report(change: Change, connection_id: str, report: channel.Report) -> N
         change.session.runner_seq = max(change.session.runner_seq, report.seq)
         for command in settled:
             # The runner has the ack of their batch, so their answers are asked for no more.
-            change.forget(command)
+            sleeping.forget(change, command)
     change.reply(connection_id, channel.Ack(seq=report.seq, accepted=True))
 
 
@@ -226,7 +226,7 @@ def _apply(
             if error or not sleeping.ask_for_upload(change, command):
                 sleeping.saved(change, command, error or SnapshotFailed("the copy makes no sense"))
         case CommandKind.UPLOAD if error:
-            change.forget(command)
+            sleeping.drop(change, command)
             sleeping.saved(change, command, error)
         case CommandKind.UPLOAD:
             sleeping.uploaded(change, command)

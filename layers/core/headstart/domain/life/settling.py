@@ -149,5 +149,6 @@ def nothing_runs_on(change: Change, reason: str) -> None:
         return
     change.then(StopAttempt(session.attempt_number, reason))
     hosting.stop(change, reason)
+    sleeping.look_for_copies(change)
     change.then(AdmitNext(session.owner))
     postpone(change, None)

@@ -94,6 +94,28 @@ def uploaded(change: Change, command: Command) -> None:
     change.then(LookForCopy(command.command_id))
 
 
+def forget(change: Change, command: Command) -> None:
+    """Forget a command that is over, unless it sends a copy: the object would have no name then.
+
+    Such a one stays until it was looked for, and a deletion waits for it.
+    """
+    if command.kind is not CommandKind.UPLOAD:
+        change.forget(command)
+
+
+def drop(change: Change, command: Command) -> None:
+    """Forget a copy that is not kept, and have its object deleted, should there be one."""
+    change.forget(command)
+    change.then(DropObject(str(command.args["key"])))
+
+
+def look_for_copies(change: Change) -> None:
+    """Have all copies looked for of which nobody could say any more whether they were sent."""
+    for command in change.commands.values():
+        if command.kind is CommandKind.UPLOAD:
+            change.then(LookForCopy(command.command_id))
+
+
 def keep(change: Change, command_id: str, *, is_there: bool) -> None:
     """Make an uploaded copy the session's snapshot, if it was seen there whole.
 
@@ -102,28 +124,31 @@ def keep(change: Change, command_id: str, *, is_there: bool) -> None:
     command = change.commands.get(command_id)
     if command is None:
         return
-    change.forget(command)
-    args: dict[str, Any] = command.args
-    error: StepError | None = command.failure.error() if command.failure else None
-    if is_there and error is None:
-        key, asked_at = str(args["key"]), datetime.fromisoformat(str(args["askedAt"]))
-        before = change.get(SNAPSHOT, Snapshot)
-        if before and before.created_at > asked_at:
-            change.then(DropObject(key))
-        else:
-            try:
-                change.save(_snapshot(args, asked_at))
-            except ValidationError:
-                saved(change, command, "the copy makes no sense")
-                return
-            if before and before.key != key:
-                change.then(DropObject(before.key))
-        saved(change, command, None)
+    if not is_there:
+        # One that this attempt's sandbox sends may arrive a moment later.
+        if command.answered or command.attempt_number != change.session.attempt_number:
+            drop(change, command)
+        said = "it was said to be sent and is not there"
+        saved(change, command, said if command.answered else "it was not sent in time")
+        return
+    before = change.get(SNAPSHOT, Snapshot)
+    try:
+        copy = _snapshot(command.args)
+    except ValidationError:
+        drop(change, command)
+        saved(change, command, "the copy makes no sense")
+        return
+    if before and before.created_at > copy.created_at:
+        drop(change, command)
     else:
-        saved(change, command, error or "it was said to be sent and is not there")
+        change.forget(command)
+        change.save(copy)
+        if before and before.key != copy.key:
+            change.then(DropObject(before.key))
+    saved(change, command, None)
 
 
-def _snapshot(args: dict[str, Any], asked_at: datetime) -> Snapshot:
+def _snapshot(args: dict[str, Any]) -> Snapshot:
     skipped = args.get("skipped")
     return Snapshot(
         key=str(args["key"]),
@@ -132,7 +157,7 @@ def _snapshot(args: dict[str, Any], asked_at: datetime) -> Snapshot:
         base_commit=args.get("baseCommit"),
         head_commit=args.get("headCommit"),
         skipped=skipped[:50] if isinstance(skipped, list) else [],
-        created_at=asked_at,
+        created_at=datetime.fromisoformat(str(args["askedAt"])),
     )
 
 
