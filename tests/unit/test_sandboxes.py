@@ -6,7 +6,6 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import (
     SandboxStartFailed,
     SandboxStopped,
-    SessionNotFound,
     TicketRefused,
 )
 from headstart.domain.session import MessageStatus, SandboxStatus, Status
@@ -39,9 +38,10 @@ def test_a_sandbox_started_for_a_session_just_deleted_is_stopped(ports: MemoryPo
         return handle
 
     ports.sandboxes.start = start_too_late  # type: ignore[method-assign]
-    with pytest.raises(SessionNotFound):
-        begin(ports, session_id, S.SANDBOX)
+    waiting = begin(ports, session_id, S.SANDBOX)
     assert ports.sandboxes.alive == set()
+    assert ports.machine.answers[waiting] == "AttemptSuperseded"
+    assert ("AttemptsSuperseded", 1, {}) in ports.metrics.measured
 
 
 def test_a_sandbox_that_dies_while_delivering_leaves_the_message_unknown_and_held(
