@@ -345,3 +345,38 @@ def test_a_copy_that_arrived_though_its_sending_failed_is_not_left_behind(
     upload = sent(ports, runner, second, "hash")
     runner.fail(upload, "SnapshotFailed", "the answer was lost")
     assert ports.objects.stored == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("dies", "exit code 0; the work was not saved: the sandbox was gone before a new copy"),
+        ("dies in turn", "exit code 0; the work was not saved: the sandbox was gone before a new"),
+        ("dies sending", "exit code 0; the work was not saved: it was not sent in time"),
+        ("is slow", "Idle; the work was not saved: making a copy took too long"),
+        ("fails", "Idle; the work was not saved: the disk is full"),
+        ("lies", "Idle; the work was not saved: it was said to be sent and is not there"),
+    ],
+)
+def test_who_hears_that_nothing_was_saved_hears_why(
+    ports: MemoryPorts, how: str, reason: str
+) -> None:
+    runner = running(ports, created(ports))
+    if how != "dies in turn":
+        runner.report(turn_ended(ports, runner.session_id))
+        save(ports, runner)
+        stopping(ports, runner)
+    if how in {"dies sending", "lies"}:
+        runner.complete(last(runner, "snapshot")["id"], **{**SAVED, "sha256": "late"})
+    if how.startswith("dies"):
+        sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "exit code 0")
+    elif how == "is slow":
+        ports.clock.advance(minutes=5)
+        sweep(ports)
+    elif how == "fails":
+        runner.fail(last(runner, "snapshot")["id"], "SnapshotFailed", "the disk is full")
+    else:
+        runner.complete(last(runner, "upload")["id"])
+    told = slept(ports, runner)
+    assert told["saved"] is False
+    assert str(told["reason"]).startswith(reason)

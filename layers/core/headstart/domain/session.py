@@ -170,10 +170,6 @@ class Session(RowModel):
             self.status = status
         self.updated_at = now
 
-    def is_saved(self, snapshot: "Snapshot | None") -> bool:
-        """Say whether the copy that was asked for last is the one that is kept."""
-        return snapshot is not None and self.saving is not None and snapshot.name == self.saving
-
     @property
     def waits_in_line(self) -> bool:
         """Whether it waits for a place in its owner's line."""
@@ -300,12 +296,8 @@ class Input(RowModel):
 
 
 class Snapshot(RowModel):
-    """The last good copy of the work: where it is, what it must be, and what it builds on.
+    """The last good copy of the work: where it is, what it must be, and what it builds on."""
 
-    `name` is what SESSION's `saving` called it when it was asked for.
-    """
-
-    name: str | None = None
     key: str
     bytes: int
     sha256: str

@@ -234,8 +234,8 @@ def cancel(change: Change) -> None:
     attempt.ended_at = change.now
     session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
-        saved = change.get(SNAPSHOT, Snapshot) is not None
-        sleeping.fall_asleep(change, "The wake-up was cancelled", saved=saved)
+        problem = None if change.get(SNAPSHOT, Snapshot) else "there is no earlier copy"
+        sleeping.fall_asleep(change, "The wake-up was cancelled", problem)
     else:
         _failed(change, error, record.step)
 

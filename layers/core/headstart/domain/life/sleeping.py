@@ -173,22 +173,28 @@ def saved(change: Change, command: Command, problem: StepError | str | None) -> 
     if problem:
         change.then(Measure("SnapshotsFailed"))
     if change.session.status is Status.STOPPING:
-        reason = (change.sandbox and change.sandbox.stopped_reason) or "Idle"
-        if problem:
-            reason += f"; the work was not saved: {problem}"
-        fall_asleep(change, reason, saved=problem is None)
+        fall_asleep(change, _why_stopping(change), problem)
     else:
         change.session.saving = None
 
 
-def fall_asleep(change: Change, reason: str, *, saved: bool = False) -> None:
-    """The container goes; the next message wakes the session."""
+def _why_stopping(change: Change) -> str:
+    return (change.sandbox and change.sandbox.stopped_reason) or "Idle"
+
+
+def fall_asleep(change: Change, reason: str, problem: StepError | str | None) -> None:
+    """The container goes; the next message wakes the session.
+
+    `problem` is why there is no copy of the work as it was last, None where there is one.
+    """
     session = change.session
     hosting.give_up(change, "the session goes to sleep")
     session.move_to(Status.ASLEEP, change.now)
     session.saving = None
     change.quota = QuotaChange.LEAVE
-    change.emit(events.SessionAsleep(reason=reason, saved=saved))
+    if problem:
+        reason += f"; the work was not saved: {problem}"
+    change.emit(events.SessionAsleep(reason=reason, saved=problem is None))
 
 
 def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
@@ -265,7 +271,7 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
         return
     elif session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
         talking.lose_turn(change, error)
-        fall_asleep(change, reason)
+        fall_asleep(change, reason, "the sandbox was gone before a new copy was made")
 
 
 def _waiting_tokens(change: Change, sandbox: Sandbox) -> tuple[str, ...]:
@@ -286,7 +292,7 @@ def give_up_waiting(change: Change) -> None:
     if session.status is not Status.STOPPING:
         return
     if not _look_for_copy(change):
-        fall_asleep(change, "Idle; saving the work took too long")
+        fall_asleep(change, _why_stopping(change), "making a copy took too long")
 
 
 def _look_for_copy(change: Change) -> bool:
