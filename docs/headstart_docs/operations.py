@@ -165,7 +165,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "answer_input", "post", f"{_ONE}/inputs/{{requestId}}", "Answer the agent",
         "`reply` to a permission, `answers` to a question (the labels chosen, question by "
-        "question), `reject` for either.",
+        "question), `reject` for either. The first answer counts: the same again is fine, another "
+        "one is refused.",
         202, answers.SentInput, requests.AnswerInput, Call.ANSWER,
         refusals=(e.InputNotFound,),
     ),

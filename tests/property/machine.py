@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from headstart.domain.errors import HeadstartError, SandboxStopped, TaskTokenGone
+from headstart.domain.errors import AttemptSuperseded, HeadstartError, SandboxStopped, TaskTokenGone
 from headstart.domain.steps import STEPS
 from headstart.usecases.ports import ExecutionStatus
 from headstart.usecases.prepare import (
@@ -129,6 +129,9 @@ class Machine:
         if code == "ok":
             execution.index += 1
             execution.retries.clear()
+            return
+        if code == AttemptSuperseded.__name__:
+            execution.ended = True
             return
         allowed = dict(STEPS[execution.index].retries)
         allowed |= dict.fromkeys(_SERVICE_ERRORS, _SERVICE_RETRIES)

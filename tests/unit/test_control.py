@@ -3,6 +3,7 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.errors import (
     AlreadyInitiated,
     InputNotFound,
@@ -10,9 +11,11 @@ from headstart.domain.errors import (
     SessionBusy,
     StaleAttempt,
     ValidationFailed,
+    WrongStatus,
 )
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
-from headstart.domain.session import AttemptStatus, Hold, MessageStatus, Status
+from headstart.domain.session import Hold, Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation
@@ -217,6 +220,41 @@ def test_what_the_agent_asks_is_shown_answered_and_resolved(ports: MemoryPorts) 
     assert types(ports, session_id)[-2:] == ["input.requested", "input.resolved"]
     with pytest.raises(InputNotFound):
         talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+
+
+@pytest.mark.parametrize("reached", ["on its way", "taken", "long taken"])
+def test_the_first_answer_counts(ports: MemoryPorts, reached: str) -> None:
+    session_id, runner, _ = asked(ports)
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    (first,) = runner.new_frames()
+    if reached != "on its way":
+        runner.complete(first["id"])
+    if reached == "long taken":
+        runner.report()
+    runner.new_frames()
+    for other in (AnswerInput(reply="reject"), AnswerInput(reject=True)):
+        with pytest.raises(WrongStatus, match="another answer"):
+            talk.answer_input(ports, "alice", session_id, "per_1", other)
+    assert runner.new_frames() == []
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    assert runner.new_frames() == ([first] if reached == "on its way" else [])
+
+
+@pytest.mark.parametrize("how", ["it was not told", "it asks again"])
+def test_an_answer_that_did_not_reach_the_agent_is_no_answer(ports: MemoryPorts, how: str) -> None:
+    session_id, runner, turn_id = asked(ports)
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    (first,) = runner.new_frames()
+    if how == "it was not told":
+        runner.fail(first["id"], "InternalStepError")
+    else:
+        runner.complete(first["id"])
+        again = {"type": "input.requested", "requestId": "per_1", "kind": "permission"}
+        runner.report({**again, "body": {}, "turnId": turn_id})
+    runner.new_frames()
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="reject"))
+    (second,) = runner.new_frames()
+    assert second["args"]["answer"] == {"reply": "reject"}
 
 
 def test_an_answer_the_agent_wants_no_more_is_withdrawn(ports: MemoryPorts) -> None:

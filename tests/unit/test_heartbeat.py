@@ -7,12 +7,15 @@ from itertools import pairwise
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ServiceUnavailable
-from headstart.domain.session import Hold, MessageStatus, Session, Status
+from headstart.domain.errors import ServiceUnavailable, StepTimedOut
+from headstart.domain.message import MessageStatus
+from headstart.domain.requests import RetrySession
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName
 from headstart.usecases import talk
 from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import sweep
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.talk import initiate
 from tests.unit.helpers import (
     Runner,
@@ -45,7 +48,9 @@ def later(ports: MemoryPorts, session_id: str, seconds: float) -> Session:
 # A turn that the runner does not have.
 
 
-def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_queue_waits(ports: MemoryPorts) -> None:
+def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_next_message_delivered(
+    ports: MemoryPorts,
+) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     say(ports, session_id)
@@ -53,13 +58,12 @@ def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_queue_waits(ports: Memo
     runner.beat()
     assert later(ports, session_id, 20).status is Status.RUNNING
     back = runner.beat()
-    session = ports.store.session(session_id)
-    assert (session.status, session.active_turn, session.hold) == (Status.READY, None, Hold.PAUSED)
+    assert turn_id(ports, session_id) != lost
     [failed] = [e for e in ports.store.event_log[session_id] if e.type == "turn.failed"]
     assert (failed.turn_id, failed.data["code"]) == (lost, "TurnLost")
     assert ("TurnsLost", 1, {}) in ports.metrics.measured
-    assert [frame.get("kind", frame["type"]) for frame in back] == ["snapshot", "heard"]
-    assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
+    assert [frame.get("kind", frame["type"]) for frame in back] == ["snapshot", "prompt", "heard"]
+    assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
 
 
 def test_a_lost_turn_that_was_to_go_on_goes_on(ports: MemoryPorts) -> None:
@@ -170,7 +174,7 @@ def test_a_turn_that_never_ends_ends_with_its_sandbox(ports: MemoryPorts) -> Non
     runner.beat(turn=turn_id(ports, session_id))
     sweep(ports)
     session = ports.store.session(session_id)
-    assert (session.status, session.active_turn, session.hold) == (Status.ASLEEP, None, Hold.PAUSED)
+    assert (session.status, session.active_turn, session.hold) == (Status.ASLEEP, None, None)
     assert types(ports, session_id)[-2:] == ["turn.failed", "session.asleep"]
     assert ports.store.event_log[session_id][-2].data["code"] == "TurnLost"
     assert not ports.sandboxes.alive
@@ -200,6 +204,20 @@ def test_an_earlier_try_of_the_same_message_is_cancelled(ports: MemoryPorts) -> 
     sent = runner.beat(f"{message_id}.prompt.1", f"{message_id}.prompt.2")
     assert sent[0] == {"type": "cancel", "id": f"{message_id}.prompt.1"}
     assert len(sent) == 2
+
+
+def test_a_step_of_an_earlier_attempt_in_the_same_sandbox_is_cancelled(ports: MemoryPorts) -> None:
+    session_id = created(ports, setupCommands=["x"])
+    runner = prepared_up_to(ports, session_id, StepName.SETUP)
+    begin(ports, session_id, StepName.SETUP)
+    fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    begin(ports, session_id, StepName.SANDBOX, 2)
+    begin(ports, session_id, StepName.SETUP, 2)
+    sent = runner.beat("1.setup.1", "2.setup.1")
+    assert [frame for frame in sent if frame["type"] == "cancel"] == [
+        {"type": "cancel", "id": "1.setup.1"}
+    ]
 
 
 def test_a_turn_of_before_knows_its_command_by_the_message(ports: MemoryPorts) -> None:

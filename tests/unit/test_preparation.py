@@ -3,11 +3,15 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.errors import (
     SandboxStopped,
+    StepTimedOut,
 )
-from headstart.domain.session import AttemptStatus, MessageStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import error_of, fail_preparation, finish_preparation
 from headstart.usecases.talk import initiate
@@ -198,3 +202,11 @@ def test_ending_an_attempt_twice_is_harmless(ports: MemoryPorts) -> None:
     fail_preparation(ports, session_id, 1, SandboxStopped("x"))
     assert types(ports, session_id) == seen
     assert StepStatus.FAILED not in set(statuses(ports, session_id).values())
+
+
+def test_the_end_of_an_attempt_of_a_session_that_is_gone_is_no_error(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    delete_session(ports, "alice", session_id)
+    finish_preparation(ports, session_id, 1)
+    fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
+    assert begin(ports, session_id, S.SANDBOX) in ports.machine.answers

@@ -6,10 +6,11 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import (
     SandboxStartFailed,
     SandboxStopped,
-    SessionNotFound,
     TicketRefused,
 )
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases import delete
 from headstart.usecases.ports import SandboxSpec
@@ -39,9 +40,10 @@ def test_a_sandbox_started_for_a_session_just_deleted_is_stopped(ports: MemoryPo
         return handle
 
     ports.sandboxes.start = start_too_late  # type: ignore[method-assign]
-    with pytest.raises(SessionNotFound):
-        begin(ports, session_id, S.SANDBOX)
+    waiting = begin(ports, session_id, S.SANDBOX)
     assert ports.sandboxes.alive == set()
+    assert ports.machine.answers[waiting] == "AttemptSuperseded"
+    assert ("AttemptsSuperseded", 1, {}) in ports.metrics.measured
 
 
 def test_a_sandbox_that_dies_while_delivering_leaves_the_message_unknown_and_held(
@@ -96,6 +98,19 @@ def test_a_session_whose_sandbox_dies_sleeps_and_its_turn_failed(ports: MemoryPo
     session = ports.store.session(session_id)
     assert (session.status, session.active_turn) == (Status.ASLEEP, None)
     assert types(ports, session_id)[-2:] == ["turn.failed", "session.asleep"]
+
+
+def test_an_end_that_is_known_is_no_news(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    for reason in ("out of memory", "it was told twice"):
+        sandbox_stopped(ports, f"{session_id}-1-1", "task", reason)
+    sandbox = ports.store.sandbox(session_id)
+    assert sandbox
+    assert sandbox.stopped_reason == "out of memory"
+    stops = [name for name, *_ in ports.metrics.measured if name == "SandboxesStopped"]
+    assert len(stops) == 1
+    assert types(ports, session_id).count("session.asleep") == 1
 
 
 def test_the_end_of_another_task_is_none_of_our_business(ports: MemoryPorts) -> None:

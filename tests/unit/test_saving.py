@@ -5,8 +5,13 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.errors import StepTimedOut
+from headstart.domain.message import MessageStatus
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
+from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, created, running, turn_ended
 from tests.unit.test_sleep import SAVED, save, say
@@ -267,3 +272,113 @@ def test_a_copy_of_which_nonsense_is_told_is_not_kept(ports: MemoryPorts) -> Non
     assert ports.store.command(runner.session_id, upload["id"]) is None
     assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
     assert ports.store.snapshot(runner.session_id) is None
+    assert ports.objects.stored == {}
+
+
+def too_late(ports: MemoryPorts) -> tuple[Runner, str]:
+    """Return a runner of a session that waited for its copy no longer, and the upload's id."""
+    runner = running(ports, created(ports))
+    runner.report(turn_ended(ports, runner.session_id))
+    save(ports, runner)
+    stopping(ports, runner)
+    runner.complete(last(runner, "snapshot")["id"], **{**SAVED, "sha256": "late"})
+    ports.clock.advance(minutes=5)
+    sweep(ports)
+    assert slept(ports, runner)["saved"] is False
+    return runner, str(last(runner, "upload")["id"])
+
+
+def arrives(ports: MemoryPorts, runner: Runner) -> None:
+    """Have the copy that was sent last arrive in the bucket."""
+    url = last(runner, "upload")["args"]["url"]
+    ports.objects.stored[url.removeprefix("https://objects.test/")] = (7, "late")
+
+
+def named(ports: MemoryPorts, session_id: str) -> set[str]:
+    """Return the objects that the rows of a session name."""
+    kept = ports.store.snapshot(session_id)
+    commands = ports.store.commands(session_id)
+    return {str(c.args["key"]) for c in commands if "key" in c.args} | (
+        {kept.key} if kept else set()
+    )
+
+
+def test_a_copy_that_is_said_to_be_sent_after_its_session_fell_asleep_is_kept(
+    ports: MemoryPorts,
+) -> None:
+    runner, upload = too_late(ports)
+    arrives(ports, runner)
+    runner.complete(upload)
+    kept = ports.store.snapshot(runner.session_id)
+    assert kept
+    assert kept.sha256 == "late"
+    assert list(ports.objects.stored) == [kept.key]
+
+
+@pytest.mark.parametrize("comes", [True, False])
+@pytest.mark.parametrize("ends", ["cancelled", "failed"])
+def test_a_copy_under_way_has_a_name_however_the_attempt_after_it_ends(
+    ports: MemoryPorts, ends: str, comes: bool
+) -> None:
+    runner, upload = too_late(ports)
+    session_id = runner.session_id
+    say(ports, session_id)
+    assert ports.store.session(session_id).attempt_number == 2
+    if ends == "cancelled":
+        talk.interrupt(ports, "alice", session_id)
+    else:
+        fail_preparation(ports, session_id, 2, StepTimedOut("too slow"))
+    if comes:
+        arrives(ports, runner)
+    assert set(ports.objects.stored) <= named(ports, session_id)
+    ports.clock.advance(minutes=10)
+    sweep(ports)
+    assert ports.store.command(session_id, upload) is None
+    kept = ports.store.snapshot(session_id)
+    assert kept
+    assert kept.sha256 == ("late" if comes else "hash")
+    assert list(ports.objects.stored) == [kept.key]
+
+
+def test_a_copy_that_arrived_though_its_sending_failed_is_not_left_behind(
+    ports: MemoryPorts,
+) -> None:
+    runner, _, second = asked_twice(ports)
+    upload = sent(ports, runner, second, "hash")
+    runner.fail(upload, "SnapshotFailed", "the answer was lost")
+    assert ports.objects.stored == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("dies", "exit code 0; the work was not saved: the sandbox was gone before a new copy"),
+        ("dies in turn", "exit code 0; the work was not saved: the sandbox was gone before a new"),
+        ("dies sending", "exit code 0; the work was not saved: it was not sent in time"),
+        ("is slow", "Idle; the work was not saved: making a copy took too long"),
+        ("fails", "Idle; the work was not saved: the disk is full"),
+        ("lies", "Idle; the work was not saved: it was said to be sent and is not there"),
+    ],
+)
+def test_who_hears_that_nothing_was_saved_hears_why(
+    ports: MemoryPorts, how: str, reason: str
+) -> None:
+    runner = running(ports, created(ports))
+    if how != "dies in turn":
+        runner.report(turn_ended(ports, runner.session_id))
+        save(ports, runner)
+        stopping(ports, runner)
+    if how in {"dies sending", "lies"}:
+        runner.complete(last(runner, "snapshot")["id"], **{**SAVED, "sha256": "late"})
+    if how.startswith("dies"):
+        sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "exit code 0")
+    elif how == "is slow":
+        ports.clock.advance(minutes=5)
+        sweep(ports)
+    elif how == "fails":
+        runner.fail(last(runner, "snapshot")["id"], "SnapshotFailed", "the disk is full")
+    else:
+        runner.complete(last(runner, "upload")["id"])
+    told = slept(ports, runner)
+    assert told["saved"] is False
+    assert str(told["reason"]).startswith(reason)

@@ -189,6 +189,8 @@ class ChangeRefused(HeadstartError):
 class AttemptSuperseded(HeadstartError):
     """The work belongs to an attempt that is over; nothing it does may be written."""
 
+    title = "The attempt is over"
+
 
 class ConnectionGone(HeadstartError):
     """A WebSocket is closed; normal, and never an error of the caller."""

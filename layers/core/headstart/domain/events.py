@@ -164,6 +164,13 @@ class MessageFailed(EventData):
     reason: str
 
 
+class MessageHeld(EventData):
+    """The message waits, with all behind it, for a person: `initiate` or another message."""
+
+    type = "message.held"
+    message_id: str
+
+
 class TurnStarted(EventData):
     """The agent works on a message."""
 

@@ -3,16 +3,17 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from headstart.domain.errors import (
     AttemptSuperseded,
-    InternalStepError,
     SandboxUnresponsive,
     SessionNotFound,
     StepError,
     StepTimedOut,
+    TaskTokenGone,
     step_error,
 )
 from headstart.domain.life import preparing
@@ -38,9 +39,20 @@ class StepTask(Model):
 def run_step(ports: Ports, task: StepTask) -> None:
     """Begin a step, or continue the try of it that an earlier invocation began.
 
-    The step's end comes later, with the runner's report, through the task token. Raises
-    AttemptSuperseded, SandboxStopped, SandboxStartFailed by name for the machine to catch.
+    The step's end comes later, with the runner's report, through the task token. An attempt that
+    was cancelled or deleted meanwhile is no error: the machine is told AttemptSuperseded. Raises
+    SandboxStopped, SandboxStartFailed, SecretsUnavailable by name for the machine to catch.
     """
+    try:
+        _begin(ports, task)
+    except (AttemptSuperseded, SessionNotFound) as error:
+        _log.info("a step of an attempt that is over: %s", error.reason)
+        ports.metrics.count("AttemptsSuperseded")
+        with suppress(TaskTokenGone):
+            ports.machine.fail(task.task_token, AttemptSuperseded.__name__, AttemptSuperseded.title)
+
+
+def _begin(ports: Ports, task: StepTask) -> None:
     if task.step is StepName.SANDBOX:
         acquire_sandbox(ports, task.session_id, task.attempt_number, task.task_token)
     elif task.step is StepName.DELIVER:
@@ -58,7 +70,11 @@ def finish_preparation(ports: Ports, session_id: str, attempt_number: int) -> No
 
     Raises SandboxStopped for a sandbox that has died since its last step.
     """
-    change(ports, session_id, partial(preparing.finish, attempt_number=attempt_number), head_of)
+    finish = partial(preparing.finish, attempt_number=attempt_number)
+    try:
+        change(ports, session_id, finish, head_of)
+    except SessionNotFound:
+        _log.info("the session of a finished preparation is gone")
 
 
 def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: StepError) -> None:
@@ -80,8 +96,6 @@ def error_of(caught: dict[str, Any]) -> StepError:
         return SandboxUnresponsive("The sandbox sent no heartbeat for too long")
     if name in {"States.Timeout", "Sandbox.Timedout"}:
         return StepTimedOut("The step took longer than its limit")
-    if name == AttemptSuperseded.__name__:
-        return InternalStepError("The attempt was superseded")
     return step_error(name, _message(cause))
 
 

@@ -18,7 +18,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import SESSION_ID_PATTERN, hash_secret
 from headstart.domain.life import watching
-from headstart.domain.session import Sandbox, SandboxStatus
+from headstart.domain.sandbox import Sandbox, SandboxStatus
 from headstart.usecases import outbox
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit

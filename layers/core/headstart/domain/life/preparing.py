@@ -1,6 +1,7 @@
 """Attempts and their steps: begun, continued, completed, failed, cancelled, and tried again."""
 
 from headstart.domain import events
+from headstart.domain.attempt import Attempt, AttemptStatus, StepRecord
 from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import SNAPSHOT, Change, NoPlace, QuotaChange
 from headstart.domain.channel import Cancel
@@ -23,7 +24,7 @@ from headstart.domain.errors import (
     StepError,
     WorkspaceGone,
 )
-from headstart.domain.life import hosting, sleeping, talking
+from headstart.domain.life import hosting, queueing, sleeping, talking, turns
 from headstart.domain.life.progress import (
     begin_step,
     end_step,
@@ -34,19 +35,8 @@ from headstart.domain.life.progress import (
     require_attempt,
 )
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import (
-    Attempt,
-    AttemptStatus,
-    Cause,
-    Command,
-    Failure,
-    Hold,
-    SandboxStatus,
-    Session,
-    Snapshot,
-    Status,
-    StepRecord,
-)
+from headstart.domain.sandbox import Command, SandboxStatus
+from headstart.domain.session import Cause, Failure, Hold, Session, Snapshot, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 
@@ -60,8 +50,7 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     session.move_to(Status.PREPARING, change.now)
     session.waiting_since = None
     for command in list(change.commands.values()):
-        if not _may_have_sent(command, change.attempt):
-            change.forget(command)
+        sleeping.forget(change, command)
     change.begin(
         Attempt(
             number=session.attempt_number,
@@ -74,14 +63,6 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN
     change.emit(events.SessionPreparing(attempt_number=session.attempt_number, cause=cause))
     change.then(StartAttempt(session.attempt_number))
-
-
-def _may_have_sent(command: Command, ended: Attempt) -> bool:
-    """Say whether an attempt's sandbox sends a copy, for which a deletion waits, or has sent one.
-
-    What was said to be sent is looked for after this change, and forgotten then.
-    """
-    return command.kind is CommandKind.UPLOAD and command.attempt_number == ended.number
 
 
 def take_step(change: Change, attempt_number: int, step: StepName, token: str) -> None:
@@ -128,7 +109,7 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
         change.then(AnswerTask((token,)))
         return
     if turn is None:
-        command: Command | None = talking.claim(change)
+        command: Command | None = turns.claim(change)
     else:
         command = change.commands.get(turn.command_id or "")
     if command is None or command.answered:
@@ -188,7 +169,7 @@ def fail(change: Change, attempt_number: int, error: StepError) -> bool:
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     error = _in_words(change, record, error)
     _drop_commands(change)
-    talking.lose_turn(change, error)
+    turns.lose_turn(change, error)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
     attempt.ended_at = change.now
@@ -225,7 +206,7 @@ def retry(change: Change, *, owner: str, request: RetrySession) -> None:
     if request.model_fields_set - {"attempt_number"}:
         talking.configure(change, request)
     if session.hold is Hold.PAUSED:
-        talking.release(change)
+        queueing.release(change)
     begin_attempt(change, Cause.RETRY)
     change.no_place = NoPlace.ASK
 
@@ -236,15 +217,15 @@ def cancel(change: Change) -> None:
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
     _drop_commands(change)
-    talking.lose_turn(change, error)
+    turns.lose_turn(change, error)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
     attempt.status = AttemptStatus.CANCELLED
     attempt.ended_at = change.now
     session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
-        saved = change.get(SNAPSHOT, Snapshot) is not None
-        sleeping.fall_asleep(change, "The wake-up was cancelled", saved=saved)
+        problem = None if change.get(SNAPSHOT, Snapshot) else "there is no earlier copy"
+        sleeping.fall_asleep(change, "The wake-up was cancelled", problem)
     else:
         _failed(change, error, record.step)
 
@@ -254,7 +235,7 @@ def _drop_commands(change: Change) -> None:
     for command in list(change.commands.values()):
         if not command.answered:
             change.then(Tell(Cancel(id=command.command_id)))
-        change.forget(command)
+        sleeping.forget(change, command)
 
 
 def _failed(change: Change, error: StepError, step: StepName) -> None:

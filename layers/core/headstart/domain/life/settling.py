@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
-from headstart.domain.life import hosting, preparing, sleeping, talking
-from headstart.domain.session import Cause, SandboxStatus, Session, Status, holds_a_place
+from headstart.domain.life import hosting, preparing, queueing, sleeping, turns
+from headstart.domain.sandbox import SandboxStatus, holds_a_place
+from headstart.domain.session import Cause, Session, Status
 
 START_CHECK = timedelta(seconds=30)
 """When the janitor first looks whether a recorded attempt was started."""
@@ -36,6 +37,8 @@ _IDLE = {Status.READY, Status.PREPARED}
 _ONCE = {Status.STOPPING, Status.ASLEEP, Status.FAILED, Status.DELETING}
 """Statuses whose time runs from when they began, whatever happens in them."""
 
+_GIVEN_UP = {Status.FAILED, Status.DELETING}
+"""Statuses in which nothing is delivered, whether it is held or not."""
 
 _LIMITS = {
     Status.PREPARING: START_CHECK,
@@ -68,14 +71,17 @@ def beside_all(found: WorkingSet) -> list[RowKey]:
 def settle(change: Change) -> None:
     """Let the session do what its state does by itself, and make it due for the rest.
 
-    A queue that may move claims its head; a sleeping session with a message wakes; who gave a
-    place free lets the next one in.
+    A queue that may move claims its head, one that may not says so; a sleeping session with a
+    message wakes; who gave a place free lets the next one in.
     """
     session = change.session
     if session.status is Status.ASLEEP and session.can_deliver:
         preparing.begin_attempt(change, Cause.WAKE)
     if session.status in _IDLE and session.can_deliver and _may_claim(change):
-        talking.claim(change)
+        turns.claim(change)
+    if session.status not in _GIVEN_UP:
+        # However the hold came to be: nobody shall wait for what nobody delivers.
+        queueing.tell_hold(change)
     if change.quota is QuotaChange.LEAVE:
         change.then(AdmitNext(session.owner))
     if _state(session) != _state(change.before):
@@ -87,7 +93,7 @@ def _may_claim(change: Change) -> bool:
     return (
         sandbox is not None
         and sandbox.status is SandboxStatus.CONNECTED
-        and talking.has_head(change)
+        and queueing.has_head(change)
     )
 
 
@@ -144,5 +150,6 @@ def nothing_runs_on(change: Change, reason: str) -> None:
         return
     change.then(StopAttempt(session.attempt_number, reason))
     hosting.stop(change, reason)
+    sleeping.look_for_copies(change)
     change.then(AdmitNext(session.owner))
     postpone(change, None)

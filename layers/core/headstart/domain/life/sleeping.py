@@ -19,15 +19,10 @@ from headstart.domain.errands import (
     SendUpload,
 )
 from headstart.domain.errors import DeliveryUnknown, StepError
-from headstart.domain.life import hosting, talking
+from headstart.domain.life import hosting, queueing, turns
 from headstart.domain.life.progress import is_done
-from headstart.domain.session import (
-    Command,
-    Sandbox,
-    SandboxStatus,
-    Snapshot,
-    Status,
-)
+from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
+from headstart.domain.session import Snapshot, Status
 from headstart.domain.steps import StepName
 
 TURN_LIMIT = timedelta(hours=2, minutes=10)
@@ -94,6 +89,28 @@ def uploaded(change: Change, command: Command) -> None:
     change.then(LookForCopy(command.command_id))
 
 
+def forget(change: Change, command: Command) -> None:
+    """Forget a command that is over, unless it sends a copy: the object would have no name then.
+
+    Such a one stays until it was looked for, and a deletion waits for it.
+    """
+    if command.kind is not CommandKind.UPLOAD:
+        change.forget(command)
+
+
+def drop(change: Change, command: Command) -> None:
+    """Forget a copy that is not kept, and have its object deleted, should there be one."""
+    change.forget(command)
+    change.then(DropObject(str(command.args["key"])))
+
+
+def look_for_copies(change: Change) -> None:
+    """Have all copies looked for of which nobody could say any more whether they were sent."""
+    for command in change.commands.values():
+        if command.kind is CommandKind.UPLOAD:
+            change.then(LookForCopy(command.command_id))
+
+
 def keep(change: Change, command_id: str, *, is_there: bool) -> None:
     """Make an uploaded copy the session's snapshot, if it was seen there whole.
 
@@ -102,28 +119,31 @@ def keep(change: Change, command_id: str, *, is_there: bool) -> None:
     command = change.commands.get(command_id)
     if command is None:
         return
-    change.forget(command)
-    args: dict[str, Any] = command.args
-    error: StepError | None = command.failure.error() if command.failure else None
-    if is_there and error is None:
-        key, asked_at = str(args["key"]), datetime.fromisoformat(str(args["askedAt"]))
-        before = change.get(SNAPSHOT, Snapshot)
-        if before and before.created_at > asked_at:
-            change.then(DropObject(key))
-        else:
-            try:
-                change.save(_snapshot(args, asked_at))
-            except ValidationError:
-                saved(change, command, "the copy makes no sense")
-                return
-            if before and before.key != key:
-                change.then(DropObject(before.key))
-        saved(change, command, None)
+    if not is_there:
+        # One that this attempt's sandbox sends may arrive a moment later.
+        if command.answered or command.attempt_number != change.session.attempt_number:
+            drop(change, command)
+        said = "it was said to be sent and is not there"
+        saved(change, command, said if command.answered else "it was not sent in time")
+        return
+    before = change.get(SNAPSHOT, Snapshot)
+    try:
+        copy = _snapshot(command.args)
+    except ValidationError:
+        drop(change, command)
+        saved(change, command, "the copy makes no sense")
+        return
+    if before and before.created_at > copy.created_at:
+        drop(change, command)
     else:
-        saved(change, command, error or "it was said to be sent and is not there")
+        change.forget(command)
+        change.save(copy)
+        if before and before.key != copy.key:
+            change.then(DropObject(before.key))
+    saved(change, command, None)
 
 
-def _snapshot(args: dict[str, Any], asked_at: datetime) -> Snapshot:
+def _snapshot(args: dict[str, Any]) -> Snapshot:
     skipped = args.get("skipped")
     return Snapshot(
         key=str(args["key"]),
@@ -132,7 +152,7 @@ def _snapshot(args: dict[str, Any], asked_at: datetime) -> Snapshot:
         base_commit=args.get("baseCommit"),
         head_commit=args.get("headCommit"),
         skipped=skipped[:50] if isinstance(skipped, list) else [],
-        created_at=asked_at,
+        created_at=datetime.fromisoformat(str(args["askedAt"])),
     )
 
 
@@ -148,22 +168,28 @@ def saved(change: Change, command: Command, problem: StepError | str | None) -> 
     if problem:
         change.then(Measure("SnapshotsFailed"))
     if change.session.status is Status.STOPPING:
-        reason = (change.sandbox and change.sandbox.stopped_reason) or "Idle"
-        if problem:
-            reason += f"; the work was not saved: {problem}"
-        fall_asleep(change, reason, saved=problem is None)
+        fall_asleep(change, _why_stopping(change), problem)
     else:
         change.session.saving = None
 
 
-def fall_asleep(change: Change, reason: str, *, saved: bool = False) -> None:
-    """The container goes; the next message wakes the session."""
+def _why_stopping(change: Change) -> str:
+    return (change.sandbox and change.sandbox.stopped_reason) or "Idle"
+
+
+def fall_asleep(change: Change, reason: str, problem: StepError | str | None) -> None:
+    """The container goes; the next message wakes the session.
+
+    `problem` is why there is no copy of the work as it was last, None where there is one.
+    """
     session = change.session
     hosting.give_up(change, "the session goes to sleep")
     session.move_to(Status.ASLEEP, change.now)
     session.saving = None
     change.quota = QuotaChange.LEAVE
-    change.emit(events.SessionAsleep(reason=reason, saved=saved))
+    if problem:
+        reason += f"; the work was not saved: {problem}"
+    change.emit(events.SessionAsleep(reason=reason, saved=problem is None))
 
 
 def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
@@ -208,10 +234,10 @@ def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:
     if turn is None or turn.started_at is not None:
         return
     if delivering is not None and not any(map(turn.is_by, delivering)):
-        talking.unclaim(change)
+        turns.unclaim(change)
     elif change.session.status in _IDLE:
         reason = "The sandbox had to stop while the message was delivered"
-        talking.refuse(change, talking.head(change), DeliveryUnknown(reason))
+        turns.refuse(change, queueing.head(change), DeliveryUnknown(reason))
 
 
 def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None:
@@ -239,8 +265,8 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
     elif session.status is Status.STOPPING and _look_for_copy(change):
         return
     elif session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
-        talking.lose_turn(change, error)
-        fall_asleep(change, reason)
+        turns.lose_turn(change, error)
+        fall_asleep(change, reason, "the sandbox was gone before a new copy was made")
 
 
 def _waiting_tokens(change: Change, sandbox: Sandbox) -> tuple[str, ...]:
@@ -261,7 +287,7 @@ def give_up_waiting(change: Change) -> None:
     if session.status is not Status.STOPPING:
         return
     if not _look_for_copy(change):
-        fall_asleep(change, "Idle; saving the work took too long")
+        fall_asleep(change, _why_stopping(change), "making a copy took too long")
 
 
 def _look_for_copy(change: Change) -> bool:
