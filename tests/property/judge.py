@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from headstart.domain import errands
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import Change
-from headstart.domain.session import TRANSITIONS, AttemptStatus, Status
+from headstart.domain.session import TRANSITIONS, Status
 from tests.property.copies import copied
 from tests.property.violation import hold
 

@@ -129,7 +129,7 @@ def calls(node: ast.AST) -> Iterator[str]:
 def doers() -> dict[str, str]:
     """Return which function does each errand, as the one table of them has it."""
     for node in tree(FOLLOWING).body:
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_DOERS":
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "DOERS":
             assert isinstance(node.value, ast.Dict)
             pairs = zip(node.value.keys, node.value.values, strict=True)
             return {
