@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from headstart.domain.attempt import AttemptStatus
+from headstart.domain.message import MessageStatus
 from headstart.domain.model import Model
-from headstart.domain.session import AttemptStatus, Cause, Failure, MessageStatus, Status
+from headstart.domain.session import Cause, Failure, Status
 from headstart.domain.steps import StepName, StepStatus
 
 Time = Annotated[

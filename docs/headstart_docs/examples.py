@@ -8,7 +8,8 @@ from unittest.mock import patch
 
 from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
-from headstart.domain.session import Input, Status, Turn
+from headstart.domain.message import Input
+from headstart.domain.session import Status, Turn
 from headstart.domain.steps import StepName
 from headstart.usecases.commit import read
 from headstart.usecases.prepare import StepTask, run_step

@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from headstart.adapters.memory import MemoryMachine, MemoryPorts
-from headstart.domain.session import Input, Status
+from headstart.domain.message import Input
+from headstart.domain.session import Status
 from headstart.usecases.commit import read
 from headstart_docs.in_process import Answer, Api, find
 from tests.api.conftest import WritingStore, new_ports

@@ -5,6 +5,7 @@ from typing import Any
 
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.domain import events
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import (
     Change,
     IdempotencyKey,
@@ -16,17 +17,11 @@ from headstart.domain.change import (
 )
 from headstart.domain.connections import Connection, Role, Ticket
 from headstart.domain.ids import new_session_id
+from headstart.domain.message import Message
 from headstart.domain.model import RowModel
 from headstart.domain.policy import Policy
-from headstart.domain.session import (
-    Attempt,
-    Cause,
-    Command,
-    Message,
-    Session,
-    SessionConfig,
-    Status,
-)
+from headstart.domain.sandbox import Command
+from headstart.domain.session import Cause, Session, SessionConfig, Status
 from headstart.usecases.ports import Store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

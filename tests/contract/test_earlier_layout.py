@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from headstart.adapters import earlier_layout, layout
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.ids import new_session_id
 from headstart.domain.requests import SendMessage
-from headstart.domain.session import AttemptStatus, SandboxStatus, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases import retry
 from headstart.usecases.delete import delete_session

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from headstart.adapters import layout
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import Attempt
 from headstart.domain.errors import RowUnreadable
 from headstart.domain.ids import new_session_id
-from headstart.domain.session import Attempt, Cause, Sandbox, SandboxStatus
+from headstart.domain.sandbox import Sandbox, SandboxStatus
+from headstart.domain.session import Cause
 from headstart.usecases.janitor import sweep
 from headstart.usecases.read import get_session, list_sessions
 from headstart.usecases.talk import initiate

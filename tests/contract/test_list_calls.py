@@ -4,8 +4,8 @@ from typing import Any
 
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.message import Input
 from headstart.domain.requests import CreateSession
-from headstart.domain.session import Input
 from headstart.usecases.create import create_session
 from headstart.usecases.read import get_session, list_sessions
 from tests.contract.earlier import Earlier

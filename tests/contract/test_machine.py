@@ -16,8 +16,9 @@ from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts, MemorySandboxes, MemorySockets
 from headstart.adapters.stepfunctions import StepFunctionsMachine
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import CreateSession
-from headstart.domain.session import MessageStatus, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases.create import create_session
 from headstart.usecases.inbox import receive

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.session import Message, MessageStatus
+from headstart.domain.message import Message, MessageStatus
 from headstart.usecases.ports import Store
 from headstart.usecases.read import PAGE_LIMIT, list_messages
 from tests.contract.helpers import NOW, created, read

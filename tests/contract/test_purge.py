@@ -10,7 +10,8 @@ from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.domain import events
 from headstart.domain.errors import SessionNotFound
-from headstart.domain.session import Message, MessageStatus, Sandbox, SandboxStatus
+from headstart.domain.message import Message, MessageStatus
+from headstart.domain.sandbox import Sandbox, SandboxStatus
 from headstart.usecases import retry
 from headstart.usecases.ports import Store
 from tests.contract.helpers import NOW, command, created, read, viewer, write

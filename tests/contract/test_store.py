@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from headstart.domain import events
+from headstart.domain.attempt import Attempt, AttemptStatus, Output
 from headstart.domain.change import (
     CONFIG,
     SNAPSHOT,
@@ -15,19 +16,10 @@ from headstart.domain.change import (
     output_key,
 )
 from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
+from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import (
-    Attempt,
-    AttemptStatus,
-    Cause,
-    Input,
-    Message,
-    MessageStatus,
-    Output,
-    Sandbox,
-    SandboxStatus,
-    Snapshot,
-)
+from headstart.domain.sandbox import Sandbox, SandboxStatus
+from headstart.domain.session import Cause, Snapshot
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Store
 from tests.contract.helpers import (

@@ -8,9 +8,10 @@ import pytest
 
 from headstart.adapters import layout
 from headstart.adapters.dynamodb import DynamoStore
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import Change, WorkingSet
 from headstart.domain.errors import Conflict, SessionNotFound
-from headstart.domain.session import AttemptStatus, Sandbox, SandboxStatus
+from headstart.domain.sandbox import Sandbox, SandboxStatus
 from headstart.usecases import retry
 from tests.contract.helpers import NOW, command, created, read, viewer, write
 

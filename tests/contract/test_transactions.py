@@ -11,8 +11,8 @@ from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ChangeRefused, Conflict, ServiceUnavailable
+from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import CreateSession, SendMessage
-from headstart.domain.session import Message, MessageStatus
 from headstart.usecases import retry
 from headstart.usecases.create import create_session
 from headstart.usecases.ports import Store

@@ -11,6 +11,7 @@ import pytest
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
+from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import (
     CONFIG,
     SNAPSHOT,
@@ -22,22 +23,10 @@ from headstart.domain.change import (
 )
 from headstart.domain.connections import Connection
 from headstart.domain.errors import RowUnreadable
+from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import RowModel
-from headstart.domain.session import (
-    Attempt,
-    Command,
-    Failure,
-    Input,
-    Message,
-    MessageStatus,
-    Output,
-    Sandbox,
-    SandboxStatus,
-    Session,
-    SessionConfig,
-    Snapshot,
-    Turn,
-)
+from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
+from headstart.domain.session import Failure, Session, SessionConfig, Snapshot, Turn
 from headstart.domain.steps import StepName
 from headstart.usecases.janitor import sweep
 from headstart.usecases.outbox import publish

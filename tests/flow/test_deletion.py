@@ -9,7 +9,7 @@ from headstart.domain.change import Change
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import Conflict
 from headstart.domain.policy import Policy
-from headstart.domain.session import Command
+from headstart.domain.sandbox import Command
 from headstart.usecases.retry import CONFLICT_TRIES
 from tests.flow.conftest import PATIENCE, Cloud
 from tests.flow.test_faults import gone, rows_of

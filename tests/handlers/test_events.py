@@ -15,7 +15,8 @@ import pytest
 from headstart import bootstrap
 from headstart.domain import errors
 from headstart.domain.change import WorkingSet
-from headstart.domain.session import SandboxStatus, Session, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
 from .scene import (

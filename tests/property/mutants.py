@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant(
         "a turn that the sandbox has not goes on",
         beating.take_heartbeat,
-        "talking.check_turn(change, frame)",
+        "turns.check_turn(change, frame)",
         "False",
     ),
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headstart.domain.errors import DeliveryUnknown, ServiceUnavailable
+from headstart.domain.message import Message
 from headstart.domain.requests import (
     AnswerInput,
     CreateSession,
@@ -13,7 +14,7 @@ from headstart.domain.requests import (
     RetrySession,
     SendMessage,
 )
-from headstart.domain.session import Hold, Message, Status
+from headstart.domain.session import Hold, Status
 from headstart.usecases import create, delete, talk
 from tests.property.faults import Crash
 

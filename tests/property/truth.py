@@ -12,19 +12,14 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import WorkingSet
 from headstart.domain.connections import Role
 from headstart.domain.errors import SandboxUnresponsive
 from headstart.domain.events import Event
-from headstart.domain.session import (
-    AttemptStatus,
-    Message,
-    MessageStatus,
-    SandboxStatus,
-    Session,
-    Status,
-    holds_a_place,
-)
+from headstart.domain.message import Message, MessageStatus
+from headstart.domain.sandbox import SandboxStatus, holds_a_place
+from headstart.domain.session import Session, Status
 from tests.property.desk import RUNNERS_WORD
 from tests.property.violation import hold
 

@@ -8,8 +8,9 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import RetrySession, SendMessage
-from headstart.domain.session import MessageStatus, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases import outbox, talk
 from headstart.usecases.talk import initiate, send_message

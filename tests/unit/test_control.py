@@ -3,6 +3,7 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.errors import (
     AlreadyInitiated,
     InputNotFound,
@@ -12,8 +13,9 @@ from headstart.domain.errors import (
     ValidationFailed,
     WrongStatus,
 )
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
-from headstart.domain.session import AttemptStatus, Hold, MessageStatus, Status
+from headstart.domain.session import Hold, Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation

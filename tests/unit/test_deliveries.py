@@ -5,9 +5,10 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.change import Change
 from headstart.domain.errors import StepTimedOut
-from headstart.domain.life.talking import end_turn
+from headstart.domain.life.turns import end_turn
+from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import PatchSession, RetrySession
-from headstart.domain.session import Cause, Hold, Message, MessageStatus, Status
+from headstart.domain.session import Cause, Hold, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation

@@ -4,8 +4,9 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import SandboxStopped
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import SendMessage
-from headstart.domain.session import MessageStatus, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases.prepare import finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped

@@ -9,8 +9,9 @@ from headstart.domain.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import CreateSession
-from headstart.domain.session import MessageStatus, Status
+from headstart.domain.session import Status
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
 from headstart.usecases.watch import connect_viewer

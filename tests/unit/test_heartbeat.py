@@ -8,7 +8,8 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
-from headstart.domain.session import MessageStatus, Session, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName
 from headstart.usecases import talk
 from headstart.usecases.inbox import receive

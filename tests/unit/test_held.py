@@ -3,7 +3,8 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.session import Cause, Hold, MessageStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.session import Cause, Hold, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep

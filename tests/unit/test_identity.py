@@ -5,7 +5,8 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import StepTimedOut, TicketRefused
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import SandboxStatus, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.usecases import talk
 from headstart.usecases.inbox import receive

@@ -11,7 +11,8 @@ from headstart.domain.change import Change
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound
 from headstart.domain.life import hosting, settling
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import SandboxStatus, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases import janitor
 from headstart.usecases.delete import delete_session

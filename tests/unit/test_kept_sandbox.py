@@ -7,8 +7,10 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.change import WorkingSet
 from headstart.domain.errors import SandboxStartFailed, ServiceUnavailable, SetupCommandFailed
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, StepName, StepStatus
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep

@@ -9,7 +9,7 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
 from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.fitting import fitting, size
-from headstart.domain.life.reporting import MAX_PENDING_INPUTS
+from headstart.domain.life.asking import MAX_PENDING_INPUTS
 from headstart.domain.session import Session
 from headstart.usecases.inbox import receive
 from headstart.usecases.outbox import MESSAGE_BYTES, event_frames

@@ -10,9 +10,10 @@ from headstart.domain.errors import (
     StepTimedOut,
     WorkspaceGone,
 )
-from headstart.domain.life.reporting import MAX_PENDING_INPUTS
+from headstart.domain.life.asking import MAX_PENDING_INPUTS
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession
-from headstart.domain.session import Cause, Hold, MessageStatus, Status
+from headstart.domain.session import Cause, Hold, Status
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.read import get_session

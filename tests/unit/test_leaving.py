@@ -3,7 +3,8 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.session import Cause, MessageStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.session import Cause, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep

@@ -7,8 +7,10 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep

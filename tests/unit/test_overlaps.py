@@ -5,7 +5,7 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.change import Change
 from headstart.domain.errors import TaskTokenGone
-from headstart.domain.session import Command, Sandbox
+from headstart.domain.sandbox import Command, Sandbox
 from headstart.domain.steps import StepName
 from headstart.usecases.sandbox import sandbox_stopped
 from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, token

@@ -14,7 +14,8 @@ from headstart.domain.errors import (
     WorkspaceGone,
 )
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import SandboxStatus, Session, Status
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import delete, talk
 from headstart.usecases.janitor import sweep

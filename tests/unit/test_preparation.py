@@ -3,11 +3,13 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.errors import (
     SandboxStopped,
     StepTimedOut,
 )
-from headstart.domain.session import AttemptStatus, MessageStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep

@@ -8,7 +8,9 @@ from headstart.domain.errors import (
     SandboxStopped,
     TicketRefused,
 )
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases import delete
 from headstart.usecases.ports import SandboxSpec

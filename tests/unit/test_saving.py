@@ -6,7 +6,9 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import StepTimedOut
-from headstart.domain.session import MessageStatus, SandboxStatus, Status
+from headstart.domain.message import MessageStatus
+from headstart.domain.sandbox import SandboxStatus
+from headstart.domain.session import Status
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation

@@ -11,7 +11,8 @@ from headstart.domain.change import Change
 from headstart.domain.errors import ChangeRefused
 from headstart.domain.intake import MAX_DEPTH, parse
 from headstart.domain.life import reporting
-from headstart.domain.session import Input, Session, Status
+from headstart.domain.message import Input
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.inbox import receive
 from tests.unit.helpers import (

@@ -3,8 +3,9 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.message import MessageStatus
 from headstart.domain.requests import SendMessage
-from headstart.domain.session import Cause, MessageStatus, Status
+from headstart.domain.session import Cause, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.delete import delete_session
 from headstart.usecases.inbox import receive

@@ -9,6 +9,7 @@ from headstart.adapters import earlier_layout, layout, rows
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
 from headstart.adapters.transaction import Cancelled, Writes
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Ticket
 from headstart.domain.errors import (
@@ -18,13 +19,10 @@ from headstart.domain.errors import (
     TicketRefused,
 )
 from headstart.domain.events import Event
+from headstart.domain.message import Message
 from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import LINE_LENGTH
-from headstart.domain.session import (
-    Attempt,
-    Message,
-    Session,
-)
+from headstart.domain.session import Session
 from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 _log = logging.getLogger(__name__)

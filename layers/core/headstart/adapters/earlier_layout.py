@@ -7,11 +7,13 @@ from typing import Protocol, TypeVar
 
 from headstart.adapters import layout, rows
 from headstart.adapters.table import Table
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import WorkingSet
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import SessionNotFound
 from headstart.domain.model import RowModel
-from headstart.domain.session import Attempt, Command, Sandbox, Session, Status
+from headstart.domain.sandbox import Command, Sandbox
+from headstart.domain.session import Session, Status
 
 CARRIED_OVER = 20
 """Connections that move with their session to where rows lie now: each is one of its writes."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from headstart.adapters import rows
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, HotRow, WorkingSet
 from headstart.domain.connections import Connection
 from headstart.domain.errors import RowUnreadable, SessionNotFound
-from headstart.domain.session import Attempt, Command, Sandbox, Session
+from headstart.domain.sandbox import Command, Sandbox
+from headstart.domain.session import Session
 
 PREFIX = "SESSION"
 ATTEMPT = f"{PREFIX}#ATTEMPT"

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from headstart.adapters.layout import hot_sk, is_hot
 from headstart.adapters.rows import check_count, named_sk, row_sk
+from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import (
     Change,
     HotRow,
@@ -24,20 +25,11 @@ from headstart.domain.errors import (
     TicketRefused,
 )
 from headstart.domain.events import Event
+from headstart.domain.message import Input, Message
 from headstart.domain.model import RowModel
 from headstart.domain.policy import LINE_LENGTH
-from headstart.domain.session import (
-    Attempt,
-    Command,
-    Input,
-    Message,
-    Output,
-    Sandbox,
-    Session,
-    SessionConfig,
-    Snapshot,
-    Waiting,
-)
+from headstart.domain.sandbox import Command, Sandbox
+from headstart.domain.session import Session, SessionConfig, Snapshot, Waiting
 
 _M = TypeVar("_M", bound=RowModel)
 _PAGE_BYTES = 1024 * 1024

@@ -13,22 +13,15 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.errors import ChangeRefused, RowUnreadable
 from headstart.domain.events import Event
+from headstart.domain.message import Input, Message
 from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import (
-    Attempt,
-    Input,
-    Message,
-    Output,
-    Session,
-    SessionConfig,
-    Snapshot,
-    Waiting,
-)
+from headstart.domain.session import Session, SessionConfig, Snapshot, Waiting
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)

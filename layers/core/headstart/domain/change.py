@@ -10,24 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar, cast
 
+from headstart.domain.attempt import Attempt, Output
 from headstart.domain.connections import Connection
 from headstart.domain.errands import Errand
 from headstart.domain.events import Event, EventData
 from headstart.domain.ids import new_id
+from headstart.domain.message import Input, Message
 from headstart.domain.model import OpenModel, RowModel, Timestamp
 from headstart.domain.policy import Policy
-from headstart.domain.session import (
-    Attempt,
-    Command,
-    Input,
-    Message,
-    Output,
-    Sandbox,
-    Session,
-    SessionConfig,
-    Snapshot,
-    Waiting,
-)
+from headstart.domain.sandbox import Command, Sandbox
+from headstart.domain.session import Session, SessionConfig, Snapshot, Waiting
 
 HotRow = Attempt | Sandbox | Command | Connection
 """What every read of a session finds with it."""

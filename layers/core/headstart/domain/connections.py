@@ -7,7 +7,7 @@ from headstart.domain.channel import Hello
 from headstart.domain.ids import hash_secret, new_secret
 from headstart.domain.model import RowModel, Timestamp, format_time
 from headstart.domain.policy import Policy
-from headstart.domain.session import Sandbox, SandboxStatus
+from headstart.domain.sandbox import Sandbox, SandboxStatus
 
 
 class Ticket(RowModel):

@@ -6,10 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError, WrongStatus, step_error
 from headstart.domain.model import RowModel, Timestamp
-from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.domain.steps import StepName
 
 
 class Status(StrEnum):
@@ -50,24 +49,6 @@ class Cause(StrEnum):
     CREATED = "created"
     RETRY = "retry"
     WAKE = "wake"
-
-
-class AttemptStatus(StrEnum):
-    """Where an attempt stands; all but running are final."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class MessageStatus(StrEnum):
-    """Where a message stands. `held` waits for a person: initiate, retry or the next message."""
-
-    QUEUED = "queued"
-    HELD = "held"
-    DELIVERING = "delivering"
-    DELIVERED = "delivered"
 
 
 class Failure(RowModel):
@@ -216,85 +197,6 @@ class SessionConfig(RowModel):
         }
 
 
-class StepRecord(RowModel):
-    """How one step of an attempt stands.
-
-    `output` is the tail of what it printed, up to byte `output_end`; a gap in it is marked. `tries`
-    counts its commands; `failure` is what the last one failed with.
-    """
-
-    step: StepName
-    status: StepStatus = StepStatus.PENDING
-    started_at: Timestamp | None = None
-    ended_at: Timestamp | None = None
-    message: str | None = None
-    percent: int | None = None
-    output: str | None = None
-    output_end: int | None = None
-    tries: int = 0
-    failure: Failure | None = None
-
-
-def _all_steps() -> list[StepRecord]:
-    return [StepRecord(step=step.name) for step in STEPS]
-
-
-class Attempt(RowModel):
-    """One run of the preparation machine; `revision` grows with every change a viewer may see.
-
-    `expected` is how many milliseconds each step took before on this repository; `done_before` what
-    the attempt before had done.
-    """
-
-    number: int
-    cause: Cause
-    status: AttemptStatus = AttemptStatus.RUNNING
-    revision: int = 0
-    started_at: Timestamp
-    progress_at: Timestamp
-    ended_at: Timestamp | None = None
-    steps: list[StepRecord] = Field(default_factory=_all_steps)
-    expected: dict[str, int] = Field(default_factory=dict)
-    done_before: list[StepName] = Field(default_factory=list)
-    cloned_bytes: int | None = None
-    clone_cached: bool = False
-
-    def step(self, name: StepName) -> StepRecord:
-        """Return the record of a step."""
-        return next(record for record in self.steps if record.step == name)
-
-
-class Message(RowModel):
-    """A user's prompt, in its place in the session's queue; `number` counts from 1.
-
-    `tries` counts the deliveries a person or the queue asked for, not the network's repeats.
-    """
-
-    message_id: str
-    number: int
-    text: str
-    status: MessageStatus
-    tries: int = 0
-    created_at: Timestamp
-    delivered_at: Timestamp | None = None
-    failure: Failure | None = None
-
-
-class Input(RowModel):
-    """Something the agent asks the user; pending until `outcome` is known.
-
-    `answer` is what a person said, unless the agent could not be told: the first one counts.
-    """
-
-    request_id: str
-    turn_id: str
-    kind: str
-    body: dict[str, Any]
-    created_at: Timestamp
-    answer: dict[str, Any] | None = None
-    outcome: str | None = None
-
-
 class Snapshot(RowModel):
     """The last good copy of the work: where it is, what it must be, and what it builds on."""
 
@@ -305,98 +207,6 @@ class Snapshot(RowModel):
     head_commit: str | None = None
     skipped: list[str] = Field(default_factory=list)
     created_at: Timestamp
-
-
-_EARLIER_TOKENS = 3
-
-
-class Awaited(RowModel):
-    """A row whose outcome Step Functions waits for.
-
-    `task_token` is the task that came last. Invocations of one state may overlap, and it is not
-    known which of them is the one that counts: the few `earlier_tokens` are answered and kept alive
-    as well, and those that no longer wait do no harm.
-    """
-
-    task_token: str | None = None
-    earlier_tokens: list[str] = Field(default_factory=list)
-
-    @property
-    def tokens(self) -> list[str]:
-        """The tasks that may wait, the newest last."""
-        return [*self.earlier_tokens, self.task_token] if self.task_token else []
-
-    def wait_with(self, task_token: str) -> None:
-        """Have one more task wait."""
-        others = [token for token in self.tokens if token != task_token]
-        self.earlier_tokens = others[-_EARLIER_TOKENS:]
-        self.task_token = task_token
-
-
-class Command(Awaited):
-    """A command to the runner: a row first, a frame second.
-
-    No task waits for a prompt outside an attempt; `snapshot` names the copy of the work that it
-    makes or sends. It is `answered` once a result was taken, and gone once the runner knows that.
-    """
-
-    command_id: str
-    kind: CommandKind
-    attempt_number: int
-    step: StepName | None = None
-    message_number: int | None = None
-    snapshot: str | None = None
-    args: dict[str, Any] = Field(default_factory=dict)
-    created_at: Timestamp
-    answered: bool = False
-    failure: Failure | None = None
-    output: dict[str, Any] = Field(default_factory=dict)
-
-
-class SandboxStatus(StrEnum):
-    """Where a container task stands, as far as we know."""
-
-    STARTING = "starting"
-    CONNECTED = "connected"
-    STOPPED = "stopped"
-
-
-class Sandbox(Awaited):
-    """The session's one accepted container task; what waits for it is answered by its hello.
-
-    `sandbox_id` is random: whoever connected with the key of another sandbox is told apart by it.
-    `connection_number` is the process's own count of the connection that has the channel. The
-    bootstrap key is kept until the runner is heard to have its resume key, so that a repeated
-    RunTask has identical parameters and a lost welcome locks nobody out.
-    """
-
-    sandbox_id: str = ""
-    attempt_number: int
-    try_number: int
-    status: SandboxStatus
-    task_arn: str | None = None
-    bootstrap_key: str | None = None
-    resume_key_hash: str | None = None
-    process: str | None = None
-    connection_id: str | None = None
-    connection_number: int = 0
-    stopped_reason: str | None = None
-    created_at: Timestamp
-    seen_at: Timestamp | None = None
-
-    def name(self, session_id: str) -> str:
-        """Return the name that makes starting it idempotent, within ECS's 36 characters."""
-        return f"{session_id}-{self.attempt_number}-{self.try_number}"
-
-
-def holds_a_place(session: Session, sandbox: Sandbox | None) -> bool:
-    """Say whether a session counts against its owner's quota: it has, or is to get, a container.
-
-    A failed one has its place for as long as its sandbox is kept for a retry.
-    """
-    if session.status is Status.FAILED:
-        return sandbox is not None and sandbox.status is not SandboxStatus.STOPPED
-    return session.status in ACTIVE and session.waiting_since is None
 
 
 class Waiting(RowModel):
@@ -411,17 +221,3 @@ class Waiting(RowModel):
         if not session.waits_in_line or session.waiting_since is None:
             return None
         return cls(session_id=session.session_id, since=session.waiting_since)
-
-
-def session_of(sandbox_name: str) -> str:
-    """Return the id of the session that a sandbox was started for, by the sandbox's name."""
-    return sandbox_name.partition("-")[0]
-
-
-class Output(RowModel):
-    """The last 64 KB a failed step printed; `offset` is where `text` starts, in bytes."""
-
-    attempt_number: int
-    step: StepName
-    offset: int = 0
-    text: str = ""

@@ -8,17 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.attempt import Attempt, Output, StepRecord
 from headstart.domain.fitting import fitting
+from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import format_time
-from headstart.domain.session import (
-    Attempt,
-    Input,
-    Message,
-    MessageStatus,
-    Output,
-    Session,
-    StepRecord,
-)
+from headstart.domain.session import Session
 from headstart.domain.steps import StepStatus
 
 SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import Change
 from headstart.domain.errors import (
     NotStarted,
@@ -21,7 +22,8 @@ from headstart.domain.errors import (
 )
 from headstart.domain.life import hosting, preparing, settling, sleeping, waiting
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import AttemptStatus, SandboxStatus, Status, session_of
+from headstart.domain.sandbox import SandboxStatus, session_of
+from headstart.domain.session import Status
 from headstart.usecases.change import change
 from headstart.usecases.commit import read
 from headstart.usecases.delete import DELETION_CHECK, clear

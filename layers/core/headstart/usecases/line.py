@@ -9,7 +9,8 @@ from functools import partial
 
 from headstart.domain.errors import QuotaExceeded, RowUnreadable, SessionNotFound
 from headstart.domain.life import waiting
-from headstart.domain.session import Session, Status, Waiting, holds_a_place
+from headstart.domain.sandbox import holds_a_place
+from headstart.domain.session import Session, Status, Waiting
 from headstart.usecases.change import change
 from headstart.usecases.ports import Ports
 

@@ -17,8 +17,10 @@ from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.fitting import dumps, fitting
+from headstart.domain.message import Message
 from headstart.domain.model import OpenModel
-from headstart.domain.session import Command, Message, SessionConfig, Snapshot, Status
+from headstart.domain.sandbox import Command
+from headstart.domain.session import SessionConfig, Snapshot, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Ports
 

@@ -5,12 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.events import Event
+from headstart.domain.message import Message
 from headstart.domain.model import Model, RowModel, Timestamp
 from headstart.domain.policy import Policy
-from headstart.domain.session import Attempt, Message, Session, Waiting
+from headstart.domain.session import Session, Waiting
 
 Clock = Callable[[], datetime]
 

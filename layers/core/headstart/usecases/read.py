@@ -8,10 +8,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from headstart.domain.attempt import Output
 from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.errors import SessionNotFound, ValidationFailed
-from headstart.domain.session import Input, Output, Session, Status
+from headstart.domain.message import Input
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
 from headstart.domain.views import is_waiting, message_view, session_view, summary_view
 from headstart.usecases.commit import read

@@ -13,7 +13,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import new_id, new_secret
 from headstart.domain.life import hosting, sleeping
-from headstart.domain.session import Sandbox, SandboxStatus, session_of
+from headstart.domain.sandbox import Sandbox, SandboxStatus, session_of
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports, SandboxSpec

@@ -16,10 +16,10 @@ from headstart.domain.change import (
 )
 from headstart.domain.errors import IdempotencyKeyReused
 from headstart.domain.ids import body_hash
-from headstart.domain.life import preparing, talking
+from headstart.domain.life import asking, preparing, talking
 from headstart.domain.life.settling import head_of
+from headstart.domain.message import Message
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
-from headstart.domain.session import Message
 from headstart.domain.views import message_view
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit
@@ -90,7 +90,7 @@ def answer_input(
 
     Raises InputNotFound, WrongStatus (also for another answer than the first), SessionNotFound.
     """
-    answer = partial(talking.answer, owner=owner, request_id=request_id, request=request)
+    answer = partial(asking.answer, owner=owner, request_id=request_id, request=request)
 
     def asked(found: WorkingSet) -> Iterable[RowKey]:
         return [input_key(request_id)] if request_id in found.session.pending_inputs else []

@@ -17,7 +17,8 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import SESSION_ID_PATTERN, hash_secret
 from headstart.domain.life import watching
-from headstart.domain.session import Sandbox, SandboxStatus, Status
+from headstart.domain.sandbox import Sandbox, SandboxStatus
+from headstart.domain.session import Status
 from headstart.usecases import outbox
 from headstart.usecases.change import follow
 from headstart.usecases.commit import commit

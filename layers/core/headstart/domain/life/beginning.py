@@ -3,26 +3,18 @@
 from datetime import datetime
 
 from headstart.domain import events
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
 from headstart.domain.errors import ValidationFailed
 from headstart.domain.ids import body_hash, new_id
+from headstart.domain.life.queueing import queued_event
 from headstart.domain.life.settling import START_CHECK
-from headstart.domain.life.talking import queued_event
+from headstart.domain.message import Message, MessageStatus
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url
 from headstart.domain.requests import CreateSession
-from headstart.domain.session import (
-    Attempt,
-    Cause,
-    Hold,
-    Message,
-    MessageStatus,
-    Session,
-    SessionConfig,
-    Status,
-    title_of,
-)
+from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
 
 
 def new_session(

@@ -5,12 +5,7 @@ from datetime import timedelta
 
 from headstart.domain import events
 from headstart.domain.change import Change, QuotaChange
-from headstart.domain.channel import (
-    Hello,
-    Leave,
-    Viewers,
-    Welcome,
-)
+from headstart.domain.channel import Hello, Leave, Viewers, Welcome
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.connections import Connection, Role, Standing, standing
 from headstart.domain.errands import (
@@ -24,14 +19,11 @@ from headstart.domain.errands import (
     StopSandbox,
     Tell,
 )
-from headstart.domain.errors import (
-    AttemptSuperseded,
-    NotTheRunner,
-    SessionNotFound,
-)
+from headstart.domain.errors import AttemptSuperseded, NotTheRunner, SessionNotFound
 from headstart.domain.ids import derived_secret, hash_secret
 from headstart.domain.life.progress import begin_step, end_step, is_done, require_attempt
-from headstart.domain.session import Command, Sandbox, SandboxStatus, Status
+from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
+from headstart.domain.session import Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)

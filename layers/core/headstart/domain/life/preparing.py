@@ -1,6 +1,7 @@
 """Attempts and their steps: begun, continued, completed, failed, cancelled, and tried again."""
 
 from headstart.domain import events
+from headstart.domain.attempt import Attempt, AttemptStatus, StepRecord
 from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import SNAPSHOT, Change, NoPlace, QuotaChange
 from headstart.domain.channel import Cancel
@@ -23,7 +24,7 @@ from headstart.domain.errors import (
     StepError,
     WorkspaceGone,
 )
-from headstart.domain.life import hosting, sleeping, talking
+from headstart.domain.life import hosting, queueing, sleeping, talking, turns
 from headstart.domain.life.progress import (
     begin_step,
     end_step,
@@ -34,19 +35,8 @@ from headstart.domain.life.progress import (
     require_attempt,
 )
 from headstart.domain.requests import RetrySession
-from headstart.domain.session import (
-    Attempt,
-    AttemptStatus,
-    Cause,
-    Command,
-    Failure,
-    Hold,
-    SandboxStatus,
-    Session,
-    Snapshot,
-    Status,
-    StepRecord,
-)
+from headstart.domain.sandbox import Command, SandboxStatus
+from headstart.domain.session import Cause, Failure, Hold, Session, Snapshot, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 
@@ -119,7 +109,7 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
         change.then(AnswerTask((token,)))
         return
     if turn is None:
-        command: Command | None = talking.claim(change)
+        command: Command | None = turns.claim(change)
     else:
         command = change.commands.get(turn.command_id or "")
     if command is None or command.answered:
@@ -179,7 +169,7 @@ def fail(change: Change, attempt_number: int, error: StepError) -> bool:
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     error = _in_words(change, record, error)
     _drop_commands(change)
-    talking.lose_turn(change, error)
+    turns.lose_turn(change, error)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
     attempt.ended_at = change.now
@@ -216,7 +206,7 @@ def retry(change: Change, *, owner: str, request: RetrySession) -> None:
     if request.model_fields_set - {"attempt_number"}:
         talking.configure(change, request)
     if session.hold is Hold.PAUSED:
-        talking.release(change)
+        queueing.release(change)
     begin_attempt(change, Cause.RETRY)
     change.no_place = NoPlace.ASK
 
@@ -227,7 +217,7 @@ def cancel(change: Change) -> None:
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
     _drop_commands(change)
-    talking.lose_turn(change, error)
+    turns.lose_turn(change, error)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
     attempt.status = AttemptStatus.CANCELLED

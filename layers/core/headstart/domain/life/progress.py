@@ -3,9 +3,10 @@
 from datetime import datetime, timedelta
 
 from headstart.domain import events
+from headstart.domain.attempt import Attempt, StepRecord
 from headstart.domain.change import Change
 from headstart.domain.errors import AttemptSuperseded
-from headstart.domain.session import Attempt, Session, Status, StepRecord
+from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepName, StepStatus
 
 PROGRESS_WRITE_INTERVAL = timedelta(seconds=2)

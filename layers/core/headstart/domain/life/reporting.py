@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.domain import channel, events
+from headstart.domain.attempt import AttemptStatus, Output
 from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import AnswerTask, LookForCopy, Measure
-from headstart.domain.errors import InputGone, SandboxLeaving, SnapshotFailed, StepError
-from headstart.domain.life import hosting, preparing, sleeping, talking
+from headstart.domain.errors import SandboxLeaving, SnapshotFailed, StepError
+from headstart.domain.life import asking, hosting, preparing, queueing, sleeping, turns
 from headstart.domain.life.progress import (
     begin_step,
     durations,
@@ -17,17 +18,9 @@ from headstart.domain.life.progress import (
     progress_step,
     receipt,
 )
-from headstart.domain.session import (
-    AttemptStatus,
-    Command,
-    Failure,
-    Input,
-    Output,
-    Status,
-)
+from headstart.domain.sandbox import Command
+from headstart.domain.session import Failure, Status
 from headstart.domain.steps import StepName, StepStatus
-
-MAX_PENDING_INPUTS = 20
 
 TurnEvent = (
     channel.AgentEvent
@@ -113,71 +106,17 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
     match event:
         case channel.TurnEnded():
             error = event.error.error() if event.error else None
-            if talking.end_turn(
+            if turns.end_turn(
                 change, event.turn_id, event.usage, error, interrupted=event.interrupted
             ):
                 sleeping.ask_for_copy(change)
         case channel.InputRequested():
-            if _ask(change, event):
+            if asking.ask(change, event):
                 change.emit(_passed_on(event), event.turn_id)
         case channel.InputResolved():
-            _resolve(change, event.request_id, event.outcome)
+            asking.resolve(change, event.request_id, event.outcome)
         case _:
             change.emit(_passed_on(event), event.turn_id)
-
-
-def _ask(change: Change, event: channel.InputRequested) -> bool:
-    """Keep what the agent asks; False for more than a person could ever answer."""
-    pending = change.session.pending_inputs
-    if event.request_id not in pending:
-        if len(pending) >= MAX_PENDING_INPUTS:
-            return False
-        pending.append(event.request_id)
-    known = _input(change, event.request_id)
-    if known is not None and known.outcome is None:
-        known.body = event.body
-        if talking.answering(change, event.request_id) is None:
-            known.answer = None  # it asks again: what it was told did not reach it
-        change.save(known)
-        return True
-    change.save(
-        Input(
-            request_id=event.request_id,
-            turn_id=event.turn_id,
-            kind=event.kind,
-            body=event.body,
-            created_at=change.now,
-        )
-    )
-    return True
-
-
-def _input(change: Change, request_id: str) -> Input | None:
-    written = (row for row in change.rows if isinstance(row, Input))
-    found = next((row for row in written if row.request_id == request_id), None)
-    if found is None and change.knows(input_key(request_id)):
-        found = change.get(input_key(request_id), Input)
-    return found
-
-
-def _resolve(change: Change, request_id: str, outcome: str) -> None:
-    asked = _input(change, request_id)
-    if asked is None or asked.outcome:
-        return
-    asked.outcome = outcome
-    change.save(asked)
-    if request_id in change.session.pending_inputs:
-        change.session.pending_inputs.remove(request_id)
-    change.emit(events.InputResolved(request_id=request_id, outcome=outcome), asked.turn_id)
-
-
-def _answer_failed(change: Change, request_id: str, error: StepError) -> None:
-    """Let what the agent asks be answered again, unless it wants no answer any more."""
-    if isinstance(error, InputGone):
-        _resolve(change, request_id, "withdrawn")
-    elif asked := _input(change, request_id):
-        asked.answer = None
-        change.save(asked)
 
 
 def _keep_output(change: Change, step: StepName, event: channel.Output) -> None:
@@ -231,7 +170,7 @@ def _apply(
         case CommandKind.UPLOAD:
             sleeping.uploaded(change, command)
         case CommandKind.INPUT if error:
-            _answer_failed(change, str(command.args["requestId"]), error)
+            asking.answer_failed(change, str(command.args["requestId"]), error)
         case _ if step := _current_step(change, command.command_id):
             _step_result(change, step, result, error)
 
@@ -264,19 +203,19 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
     if turn is None or not turn.is_by(command.command_id) or turn.started_at:
         return
     if isinstance(error, SandboxLeaving):
-        talking.unclaim(change)
+        turns.unclaim(change)
         if change.session.status in {Status.READY, Status.PREPARED}:
             # It takes no messages any more: what is queued would come back for ever.
             sleeping.begin_leaving(change)
         return
-    message = talking.head(change)
+    message = queueing.head(change)
     if error:
-        talking.refuse(change, message, error)
+        turns.refuse(change, message, error)
         if change.session.status is Status.PREPARING:
             change.attempt.step(StepName.DELIVER).failure = Failure.of(error, StepName.DELIVER)
             change.save(change.attempt)
         return
-    talking.accept(change, message)
+    turns.accept(change, message)
     if change.session.status is Status.PREPARING:
         done = "The agent has the message"
         end_step(change, StepName.DELIVER, StepStatus.COMPLETED, done)

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
-from headstart.domain.life import hosting, preparing, sleeping, talking
-from headstart.domain.session import Cause, SandboxStatus, Session, Status, holds_a_place
+from headstart.domain.life import hosting, preparing, queueing, sleeping, turns
+from headstart.domain.sandbox import SandboxStatus, holds_a_place
+from headstart.domain.session import Cause, Session, Status
 
 START_CHECK = timedelta(seconds=30)
 """When the janitor first looks whether a recorded attempt was started."""
@@ -77,10 +78,10 @@ def settle(change: Change) -> None:
     if session.status is Status.ASLEEP and session.can_deliver:
         preparing.begin_attempt(change, Cause.WAKE)
     if session.status in _IDLE and session.can_deliver and _may_claim(change):
-        talking.claim(change)
+        turns.claim(change)
     if session.status not in _GIVEN_UP:
         # However the hold came to be: nobody shall wait for what nobody delivers.
-        talking.tell_hold(change)
+        queueing.tell_hold(change)
     if change.quota is QuotaChange.LEAVE:
         change.then(AdmitNext(session.owner))
     if _state(session) != _state(change.before):
@@ -92,7 +93,7 @@ def _may_claim(change: Change) -> bool:
     return (
         sandbox is not None
         and sandbox.status is SandboxStatus.CONNECTED
-        and talking.has_head(change)
+        and queueing.has_head(change)
     )
 
 

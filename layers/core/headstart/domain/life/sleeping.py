@@ -19,15 +19,10 @@ from headstart.domain.errands import (
     SendUpload,
 )
 from headstart.domain.errors import DeliveryUnknown, StepError
-from headstart.domain.life import hosting, talking
+from headstart.domain.life import hosting, queueing, turns
 from headstart.domain.life.progress import is_done
-from headstart.domain.session import (
-    Command,
-    Sandbox,
-    SandboxStatus,
-    Snapshot,
-    Status,
-)
+from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
+from headstart.domain.session import Snapshot, Status
 from headstart.domain.steps import StepName
 
 TURN_LIMIT = timedelta(hours=2, minutes=10)
@@ -239,10 +234,10 @@ def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:
     if turn is None or turn.started_at is not None:
         return
     if delivering is not None and not any(map(turn.is_by, delivering)):
-        talking.unclaim(change)
+        turns.unclaim(change)
     elif change.session.status in _IDLE:
         reason = "The sandbox had to stop while the message was delivered"
-        talking.refuse(change, talking.head(change), DeliveryUnknown(reason))
+        turns.refuse(change, queueing.head(change), DeliveryUnknown(reason))
 
 
 def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None:
@@ -270,7 +265,7 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
     elif session.status is Status.STOPPING and _look_for_copy(change):
         return
     elif session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
-        talking.lose_turn(change, error)
+        turns.lose_turn(change, error)
         fall_asleep(change, reason, "the sandbox was gone before a new copy was made")
 
 

@@ -6,7 +6,8 @@ from headstart.domain.change import Change, NoPlace, QuotaChange
 from headstart.domain.errands import StartAttempt
 from headstart.domain.life import hosting
 from headstart.domain.life.progress import show
-from headstart.domain.session import Status, Waiting, holds_a_place
+from headstart.domain.sandbox import holds_a_place
+from headstart.domain.session import Status, Waiting
 from headstart.domain.steps import StepName
 
 POSITION_CHECK = timedelta(seconds=30)

@@ -1,0 +1,61 @@
+"""The queue of messages and its head: held, released, and told of."""
+
+from headstart.domain import events
+from headstart.domain.change import Change, message_key
+from headstart.domain.message import Message, MessageStatus
+
+
+def release(change: Change) -> None:
+    """Lift what holds the queue; its head may have been refused or held before."""
+    session = change.session
+    session.hold = None
+    session.updated_at = change.now
+    if session.active_turn:
+        session.active_turn.released = True
+    elif session.queue_length:
+        message = head(change)
+        if message.status is MessageStatus.HELD:
+            message.status = MessageStatus.QUEUED
+            message.failure = None
+            change.save(message)
+
+
+def head(change: Change) -> Message:
+    """Return the first message that is not delivered; LookupError where it was not read."""
+    found = _head(change)
+    if found is None:
+        raise LookupError(f"message {change.session.next_message} was not read")
+    return found
+
+
+def has_head(change: Change) -> bool:
+    """Say whether the first message that is not delivered is at hand."""
+    return _head(change) is not None
+
+
+def _head(change: Change) -> Message | None:
+    number = change.session.next_message
+    written = (row for row in change.rows if isinstance(row, Message))
+    found = next((row for row in written if row.number == number), None)
+    if found is None and change.knows(message_key(number)):
+        found = change.get(message_key(number), Message)
+    return found
+
+
+def queued_event(message: Message, position: int) -> events.MessageQueued:
+    """Return the event of a message that took its place, with the first 8 KB of its text."""
+    text = message.text.encode()[: events.TEXT_LIMIT].decode(errors="ignore")
+    return events.MessageQueued(message_id=message.message_id, position=position, text=text)
+
+
+def tell_hold(change: Change) -> None:
+    """Have the head of a queue that is held say so, unless it was held by a person or refused."""
+    session = change.session
+    rests = session.active_turn is None and session.queue_length > 0
+    if session.hold is None or not rests or not has_head(change):
+        return
+    message = head(change)
+    if message.status is MessageStatus.QUEUED:
+        message.status = MessageStatus.HELD
+        change.save(message)
+        change.emit(events.MessageHeld(message_id=message.message_id))
