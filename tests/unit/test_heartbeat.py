@@ -7,13 +7,15 @@ from itertools import pairwise
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ServiceUnavailable
+from headstart.domain.errors import ServiceUnavailable, StepTimedOut
 from headstart.domain.message import MessageStatus
+from headstart.domain.requests import RetrySession
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEP_BY_NAME, StepName
 from headstart.usecases import talk
 from headstart.usecases.inbox import receive
 from headstart.usecases.janitor import sweep
+from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.talk import initiate
 from tests.unit.helpers import (
     Runner,
@@ -202,6 +204,20 @@ def test_an_earlier_try_of_the_same_message_is_cancelled(ports: MemoryPorts) -> 
     sent = runner.beat(f"{message_id}.prompt.1", f"{message_id}.prompt.2")
     assert sent[0] == {"type": "cancel", "id": f"{message_id}.prompt.1"}
     assert len(sent) == 2
+
+
+def test_a_step_of_an_earlier_attempt_in_the_same_sandbox_is_cancelled(ports: MemoryPorts) -> None:
+    session_id = created(ports, setupCommands=["x"])
+    runner = prepared_up_to(ports, session_id, StepName.SETUP)
+    begin(ports, session_id, StepName.SETUP)
+    fail_preparation(ports, session_id, 1, StepTimedOut("too slow"))
+    talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    begin(ports, session_id, StepName.SANDBOX, 2)
+    begin(ports, session_id, StepName.SETUP, 2)
+    sent = runner.beat("1.setup.1", "2.setup.1")
+    assert [frame for frame in sent if frame["type"] == "cancel"] == [
+        {"type": "cancel", "id": "1.setup.1"}
+    ]
 
 
 def test_a_turn_of_before_knows_its_command_by_the_message(ports: MemoryPorts) -> None:

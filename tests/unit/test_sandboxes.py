@@ -100,6 +100,19 @@ def test_a_session_whose_sandbox_dies_sleeps_and_its_turn_failed(ports: MemoryPo
     assert types(ports, session_id)[-2:] == ["turn.failed", "session.asleep"]
 
 
+def test_an_end_that_is_known_is_no_news(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    for reason in ("out of memory", "it was told twice"):
+        sandbox_stopped(ports, f"{session_id}-1-1", "task", reason)
+    sandbox = ports.store.sandbox(session_id)
+    assert sandbox
+    assert sandbox.stopped_reason == "out of memory"
+    stops = [name for name, *_ in ports.metrics.measured if name == "SandboxesStopped"]
+    assert len(stops) == 1
+    assert types(ports, session_id).count("session.asleep") == 1
+
+
 def test_the_end_of_another_task_is_none_of_our_business(ports: MemoryPorts) -> None:
     session_id = created(ports)
     connected(ports, session_id)
