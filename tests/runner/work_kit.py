@@ -1,6 +1,7 @@
 """What the tests of saved work share: saving in one sandbox, waking in another, looking at both."""
 
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,3 +98,28 @@ def state_of(repository: Path) -> Json:
         if git("branch", "--list", BRANCH, cwd=repository)
         else "",
     }
+
+
+def work_on(repository: Path) -> None:
+    """Leave every kind of change behind."""
+    (repository / "src/app.py").write_bytes(b"changed\r\nwith\0bytes\xff\n")
+    (repository / "README.md").unlink()
+    (repository / "new file ünï.txt").write_text("new\n")
+    run = repository / "run.sh"
+    run.write_text("#!/bin/sh\n")
+    run.chmod(0o755)
+    (repository / "link").symlink_to("src/app.py")
+    (repository / "away").symlink_to("/etc/passwd")
+    (repository / "tests/test_app.py").chmod(0o755)
+    (repository / ".gitignore").write_text("*.log\n")
+    (repository / "debug.log").write_text("ignored\n")
+    (repository / "deep/er").mkdir(parents=True)
+    (repository / "deep/er/committed").write_bytes(bytes(range(256)) * 16)
+    git("add", "deep", cwd=repository)
+    git("commit", "--quiet", "--message", "Unpushed", cwd=repository)
+    (repository / "staged").write_text("staged\n")
+    (repository / "deep/er/committed").write_text("staged, then\n")
+    git("add", "staged", "deep", cwd=repository)
+    (repository / "deep/er/committed").write_text("changed again\n")
+    git("mv", "src/grüße und mehr.txt", "moved", cwd=repository)
+    (repository / os.fsdecode(b"not utf-8 \xff")).write_text("x")
