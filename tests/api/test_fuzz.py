@@ -47,7 +47,6 @@ GENTLY = settings(
     max_examples=8,
     derandomize=True,
     database=None,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 SMALLEST: dict[str, dict[str, Any]] = {

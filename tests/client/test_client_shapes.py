@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from test_client_reducer import VECTORS
@@ -122,11 +122,7 @@ class Watcher:
         return "".join(paper.getvalue() for paper in self.papers).encode().decode()
 
 
-# Large values take long to make on a busy machine, which says nothing about what is tested.
-PATIENTLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
-
-
-@PATIENTLY
+@settings(max_examples=40)
 @given(st.lists(FRAMES, max_size=4))
 def test_no_frame_and_no_event_can_stop_a_viewer(frames):
     watcher = Watcher()
@@ -139,7 +135,7 @@ def test_no_frame_and_no_event_can_stop_a_viewer(frames):
 
 
 @pytest.mark.parametrize("kind", [*DATA, "new.in.2027"])
-@PATIENTLY
+@settings(max_examples=40)
 @given(data=st.data())
 def test_each_type_may_hold_anything(kind, data):
     watcher = Watcher()

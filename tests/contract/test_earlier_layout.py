@@ -164,7 +164,7 @@ DRAWN = st.fixed_dictionaries(
 role, open or not."""
 
 
-@settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(drawn=DRAWN)
 def test_whatever_it_has_is_carried_over_once(
     dynamodb: Any, ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, drawn: dict[str, Any]

@@ -47,8 +47,15 @@ def attempt(name, what):
         found[name] = type(error).__name__
 
 uid, state, folders = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-theirs = [p for p in Path("/proc").iterdir() if p.name.isdigit() and p.stat().st_uid in (0, uid)
-          and b"headstart" in (p / "cmdline").read_bytes()]
+
+def is_theirs(process):
+    try:
+        ours = process.stat().st_uid in (0, uid)
+        return ours and b"headstart" in (process / "cmdline").read_bytes()
+    except OSError:  # it has ended since it was listed
+        return False
+
+theirs = [p for p in Path("/proc").iterdir() if p.name.isdigit() and is_theirs(p)]
 for number, process in enumerate(theirs):
     pid = int(process.name)
     for name in ("environ", "mem", "maps", "auxv", "io", "stack", "syscall"):

@@ -162,7 +162,7 @@ def test_what_is_told_has_the_promised_shape_whatever_the_agent_says(events: lis
     assert all(isinstance(part["text"], str) for part in tracked.snapshot())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(odd_events, max_size=12))
 def test_a_turn_ends_once_whatever_the_agent_says(events: list[Json]) -> None:
     reported: list[RunnerEvent] = []

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from headstart_runner.redaction import REDACTED, RedactedStream, Redactor
@@ -88,10 +88,7 @@ SECRETS = st.one_of(
 ).filter(lambda secret: len(secret.strip().encode("utf-8", "replace")) >= 8)
 CUTS = st.lists(st.integers(0, 2000), max_size=8)
 
-unhurried = settings(deadline=None)
 
-
-@unhurried
 @given(secret=SECRETS, encoding=st.sampled_from(sorted(ENCODINGS)), cuts=CUTS)
 def test_every_form_of_a_secret_is_known(secret: str, encoding: str, cuts: list[int]) -> None:
     redactor = knowing(secret)
@@ -101,7 +98,6 @@ def test_every_form_of_a_secret_is_known(secret: str, encoding: str, cuts: list[
         assert streamed(redactor, *pieces_of(text, cuts)) == redactor.text(text)
 
 
-@unhurried
 @given(
     secret=SECRETS,
     encoding=st.sampled_from(sorted(BASE64)),
@@ -124,7 +120,6 @@ def test_a_secret_in_base64_is_known_however_it_is_wrapped(
     assert streamed(redactor, *pieces_of(text, cuts)) == clean
 
 
-@unhurried
 @given(secret=SECRETS, indent=st.sampled_from(["", "    ", "\t", "  1  "]), cuts=CUTS)
 def test_each_line_of_a_secret_is_known(secret: str, indent: str, cuts: list[int]) -> None:
     redactor = knowing(secret)
@@ -163,7 +158,6 @@ SEQUENCES = (
 )
 
 
-@unhurried
 @given(
     secret=SECRETS.filter(lambda secret: secret == plain(secret)),
     encoding=st.sampled_from(["none", "JSON", "encodeURIComponent", "base64"]),
@@ -206,7 +200,6 @@ def test_no_sequence_without_end_is_waited_for(endless: str) -> None:
         assert len(stream._held) <= 24 * redactor._plain.longest + 64
 
 
-@unhurried
 @given(secret=SECRETS, encoding=st.sampled_from(sorted(ENCODINGS)), kept=st.integers(4, 200))
 def test_the_beginning_of_a_secret_that_was_cut_is_known(
     secret: str, encoding: str, kept: int
@@ -232,7 +225,6 @@ def test_a_beginning_is_no_secret_where_nothing_was_cut() -> None:
 OVERLAPPING = ("abcabcabd-1", "abcabcab", "cabdabcab", "pässwörd=1&2", 'quo"te\\d secret')
 
 
-@unhurried
 @given(
     pieces=st.lists(
         st.one_of(
@@ -254,7 +246,6 @@ def test_a_stream_is_redacted_as_its_whole_would_be(pieces: list[str], cuts: lis
     assert not any(secret in rest(shown) for secret in OVERLAPPING)
 
 
-@unhurried
 @given(
     secret=st.text("ab/+1 ü", min_size=8, max_size=20).filter(lambda secret: len(secret) >= 8),
     text=st.text("ab/+1 ü\nxy=", max_size=200),
@@ -334,7 +325,6 @@ DOCUMENTS: st.SearchStrategy[Any] = st.recursive(
 
 
 @example(document="pässwörd=😀1", ascii_only=True, indent=None, cuts=[3, 26])
-@unhurried
 @given(document=DOCUMENTS, ascii_only=st.booleans(), indent=st.sampled_from([None, 2]), cuts=CUTS)
 def test_a_document_stays_one_and_loses_its_secrets_only(
     document: Any, ascii_only: bool, indent: int | None, cuts: list[int]

@@ -143,7 +143,7 @@ items = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(items, max_size=4))
 def test_whatever_is_reported_is_a_frame_that_the_cloud_can_read(reported: list[Item]) -> None:
     reports = said(reported)

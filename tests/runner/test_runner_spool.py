@@ -187,7 +187,7 @@ TEXTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.sampled_from(WORK), TEXTS), max_size=12))
 def test_whatever_is_said_leaves_in_batches_without_a_hole(work: list[tuple[str, str]]) -> None:
     with TemporaryDirectory() as folder:
