@@ -308,14 +308,12 @@ $("initiate").onclick = () => {
   const { id, view } = current;
   attempt(async () => {
     await api.call("POST", `/sessions/${id}/initiate`);
-    view.queue.release(); // of which no event tells
+    view.queue.release();
     if (current?.view === view) drawHeld(view);
   });
 };
-$("stop").onclick = () => {
-  current.view.queue.hold(false); // also where the turn completes before it is stopped
+$("stop").onclick = () =>
   attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
-};
 $("retry").onsubmit = (event) =>
   submitted(event, () => {
     const setup = $("change").open ? event.target.elements.setup.value : null;

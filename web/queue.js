@@ -1,60 +1,43 @@
 // What waits for the agent, and whether it waits for a person, kept up to date event by event.
-
-const AT_REST = new Set(["prepared", "ready", "asleep"]);
+//
+// The same as client/headstart_client/queue.py, but for what the page can't ask for again: that a
+// session is prepared, and that a person released what waits.
 
 export class Queue {
-  #waiting = new Set();
-  #held = false;
-  #byInitiate = false; // another message doesn't release it
+  #waiting = new Map(); // the messages that are not delivered yet, each with its status
   #through = 0;
 
-  // Whether nothing in it goes on by itself.
+  // Whether a person must release it: a message is held, and all others are behind it.
   get held() {
-    return this.#held && this.#waiting.size > 0;
+    return [...this.#waiting.values()].includes("held");
   }
 
-  // Takes in an event and what it says; a replay of what the last snapshot includes changes nothing.
+  // Takes in an event and what it says; what the last snapshot includes changes nothing.
   apply({ type, eventId }, data) {
-    if (type === "session.snapshot") this.#snapshot(data);
-    else if ((eventId ?? Infinity) > this.#through) HANDLERS[type]?.call(this, data);
+    if (type === "session.snapshot") {
+      this.#through = data.lastEventId;
+      this.#waiting = new Map(data.queue.map(({ messageId, status }) => [messageId, status]));
+    } else if ((eventId ?? Infinity) > this.#through) {
+      HANDLERS[type]?.(this.#waiting, data);
+    }
   }
 
+  // Somebody released it, of which no event tells before its turn starts.
   release() {
-    this.#held = this.#byInitiate = false;
-  }
-
-  #snapshot({ lastEventId, queue, status, activeTurn }) {
-    this.#through = lastEventId;
-    this.#waiting = new Set(queue.map(({ messageId }) => messageId));
-    // What may go on at rest is on its way, and then there is a turn.
-    this.#held = AT_REST.has(status) && !activeTurn;
-    this.#byInitiate = queue.some((message) => message.status === "held");
-  }
-
-  queued({ messageId }) {
-    this.#waiting.add(messageId);
-    if (!this.#byInitiate) this.#held = false;
-  }
-
-  started({ messageId }) {
-    this.#waiting.delete(messageId);
-    this.release();
-  }
-
-  hold(byInitiate) {
-    this.#held = true;
-    this.#byInitiate ||= byInitiate;
+    for (const id of this.#waiting.keys()) this.#waiting.set(id, "queued");
   }
 }
 
+const hold = (waiting, { messageId }) => waiting.set(messageId, "held");
+
 const HANDLERS = {
   __proto__: null,
-  "message.queued"(data) { this.queued(data); },
-  "message.failed"() { this.hold(true); },
-  "turn.started"(data) { this.started(data); },
-  "turn.failed"() { this.hold(false); },
-  "turn.interrupted"() { this.hold(false); },
-  "session.preparing"() { this.release(); },
-  "session.prepared"() { this.hold(true); },
-  "session.asleep"() { this.hold(false); },
+  "message.queued": (waiting, { messageId }) => waiting.set(messageId, "queued"),
+  "message.held": hold,
+  "message.failed": hold,
+  "turn.started": (waiting, { messageId }) => waiting.delete(messageId),
+  "session.prepared"(waiting) {
+    const [first] = waiting.keys();
+    if (first !== undefined) waiting.set(first, "held");
+  },
 };

@@ -42,7 +42,7 @@ export class View {
     return ["ready", "running", "stopping", "asleep"].includes(this.status);
   }
 
-  // Messages wait for a person, and not for a preparation, a turn or a retry.
+  // Messages wait for a person, who need not wait for a preparation, a turn or a retry.
   get held() {
     return this.queue.held && !this.turn && (this.unlocked || this.status === "prepared");
   }
@@ -183,6 +183,7 @@ const HANDLERS = {
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
   "message.failed"(data) { this.undelivered(data); },
+  "message.held"() { this.turn = null; }, // also a claimed one that never started
   "turn.started"(data) { this.turnStarted(data); },
   "turn.completed"() { this.turnEnded(); },
   "turn.failed"(data) { this.turnEnded(`The turn failed: ${data.reason}`); },

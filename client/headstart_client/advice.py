@@ -23,8 +23,7 @@ _NEXT = {
     "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
-    "DeliveryUnknown": "`headstart initiate {id}` sends it again, if the agent did not get it",
-    "ProviderUnavailable": "wait a little, then `headstart initiate {id}` or send a new message",
+    "DeliveryUnknown": "prepare it again with `headstart retry {id}`, which holds the message",
     "Interrupted": "go on with `headstart send {id} TEXT`",
     "Asleep": "wake it with `headstart send {id} TEXT`",
 }
@@ -34,22 +33,24 @@ def on_preparation(failure: Failure, session_id: str | None) -> str:
     """Return the sentence for a preparation that failed; without an id the session is gone."""
     title = STEP_TITLES.get(failure.step or "", "The preparation")
     fallback = "try again with `headstart retry {id}`" if failure.retryable else _NEW
-    return _sentence(f"{title} failed", failure, session_id, fallback)
+    step = _NEXT.get(failure.code, fallback)
+    return _sentence(f"{title} failed", failure, session_id, step)
 
 
 def on_turn(failure: Failure, session_id: str | None) -> str:
-    """Return the sentence for a turn or a message that failed; without an id as above."""
-    return _sentence(
-        "The turn failed", failure, session_id, "try again: `headstart send {id} TEXT`"
-    )
+    """Return the sentence for a turn that failed; without an id as above."""
+    step = _NEXT.get(failure.code, "try again: `headstart send {id} TEXT`")
+    return _sentence("The turn failed", failure, session_id, step)
 
 
-def on_held(session_id: str) -> str:
-    """Return the sentence for a message that a held one keeps from the agent."""
-    return (
-        "The message waits behind one that is held: "
-        f"`headstart initiate {session_id}` releases both."
-    )
+def on_held(failure: Failure | None, session_id: str | None) -> str:
+    """Return the sentence for a message that waits for a person; without an id as above."""
+    step = "`headstart initiate {id}` releases it"
+    if failure and failure.code == "DeliveryUnknown":
+        step = "`headstart initiate {id}` sends it again, if the agent did not get it"
+    elif failure:
+        step += ", and so does another message"
+    return _sentence("The message is held", failure, session_id, step)
 
 
 def on_error(error: HeadstartError, url: str) -> str:
@@ -91,9 +92,9 @@ _NEW = "start a new session with `headstart run`"
 _OTHER = "try another --repo or --prompt"
 
 
-def _sentence(what: str, failure: Failure, session_id: str | None, fallback: str) -> str:
-    step = _NEXT.get(failure.code, fallback).format(id=session_id) if session_id else _OTHER
-    return f"{what}: {_stem(failure.reason)} ({failure.code}); {step}."
+def _sentence(what: str, failure: Failure | None, session_id: str | None, step: str) -> str:
+    why = f": {_stem(failure.reason)} ({failure.code})" if failure else ""
+    return f"{what}{why}; {step.format(id=session_id) if session_id else _OTHER}."
 
 
 def _stem(text: str) -> str:

@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
 
     follow = commands.add_parser("follow", help="show a session until it comes to rest")
     send = commands.add_parser("send", help="send a message and follow its turn")
-    initiate = commands.add_parser("initiate", help="release a held prompt and follow its turn")
+    initiate = commands.add_parser("initiate", help="release what is held and follow it")
     retry = commands.add_parser("retry", help="prepare a failed session again")
     interrupt = commands.add_parser("interrupt", help="stop the turn, or cancel the preparation")
     answer = commands.add_parser("answer", help="answer what the agent asks")

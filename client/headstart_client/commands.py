@@ -125,7 +125,7 @@ async def send(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
 
 
 async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
-    """Release the held first message and follow its turn."""
+    """Release what is held and follow it."""
     before = await client.get(args.session_id)
     await client.initiate(args.session_id)
     view = View({message.message_id for message in before.queue})
@@ -225,14 +225,14 @@ async def _conclude(
         case Outcome("completed"):
             return 0
         case Outcome("prepared"):
-            terminal.say(f"The prompt is held; release it with: headstart initiate {session_id}")
+            terminal.say(advice.on_held(None, session_id))
             return 0
         case Outcome("failed"):
             sentence = await _why_it_failed(terminal, client, session_id, named)
         case Outcome("turn", failure) if failure:
             sentence = advice.on_turn(failure, named)
-        case Outcome("held"):
-            sentence = advice.on_held(session_id)
+        case Outcome("held", failure):
+            sentence = advice.on_held(failure, named)
         case _:
             sentence = "The session was deleted; start a new one with `headstart run`."
     return terminal.fail(sentence)

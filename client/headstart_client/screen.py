@@ -100,7 +100,7 @@ class LineScreen:
                 for part_id, part in view.parts.items():
                     self._part(part_id, part)
             case "turn.completed" | "turn.failed" | "turn.interrupted":
-                self._end_line()
+                self._turn_over(data, view)
             case "runner.disconnected":
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
@@ -110,6 +110,12 @@ class LineScreen:
     def close(self) -> None:
         """End an unfinished line."""
         self._end_line()
+
+    def _turn_over(self, data: Data, view: View) -> None:
+        self._end_line()
+        # A failure that ends the watch is told after it, with what to do.
+        if "reason" in data and view.outcome() is None:
+            self._line(f"the turn failed: {data['reason']}", "yellow")
 
     def _progress(self, view: View) -> None:
         for step, now, before in self._note_steps(view):

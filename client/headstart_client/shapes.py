@@ -161,6 +161,7 @@ DATA: dict[str, Shape] = {
     "session.asleep": {"reason": words},
     "message.queued": {"messageId": words, "text": words},
     "message.failed": {"messageId": words, "code": words, "reason": words},
+    "message.held": {"messageId": words},
     "turn.started": {"turnId": words, "messageId": words},
     "turn.completed": {"messageId": words},
     "turn.failed": {"messageId": words, "code": words, "reason": words},

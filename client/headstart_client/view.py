@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
 from headstart_client.models import Event, Failure
+from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.shapes import data_of
 
@@ -82,9 +83,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a watch ended; `failure` says why for `failed` (the preparation) and `turn`.
+    """How a watch ended; `failure` says why for `failed` (the preparation), `turn` and `held`.
 
-    `prepared` has only a held message left; `held` has one before those that are awaited.
+    `held` has a message that waits for a person, for a reason that may be unknown; `prepared` is
+    the same of a first message that nobody awaits.
     """
 
     kind: Literal["completed", "prepared", "held", "failed", "turn", "deleted"]
@@ -92,7 +94,10 @@ class Outcome:
 
 
 class View:
-    """One session on the screen. `awaited` are messages whose turns must have ended, too."""
+    """One session on the screen, until the turns of the `awaited` messages have ended.
+
+    Without any it is watched until nothing more happens by itself.
+    """
 
     def __init__(
         self, awaited: set[str] | None = None, clock: Callable[[], float] = time.monotonic
@@ -105,49 +110,52 @@ class View:
         self.failure: Failure | None = None
         self.parts: dict[str, Part] = {}
         self.inputs = Inputs()
+        self.queue = Queue()
         self.answered_at: float | None = None
         self._clock = clock
         self._awaited = awaited or set()
-        self._pending: set[str] = set(self._awaited)
+        self._left = set(self._awaited)
+        self._failed: Failure | None = None
         self._turn: str | None = None
         self._ended_badly: Failure | None = None
-        self._held = False
         self._caught_up = False
         self._deleted = False
 
     def outcome(self) -> Outcome | None:
-        """Return how it ended once nothing more will happen by itself, else None."""
+        """Return how it ended once nothing that is awaited will happen by itself, else None."""
         if self._deleted:
             return Outcome("deleted")
-        if not self._caught_up or self.status == "preparing" or self._turn:
+        if not self._caught_up:
+            return None
+        if self._awaited and not self._left:
+            return _over(self._failed)
+        if self.status == "preparing" or self._turn:
             return None
         return self._at_rest()
 
     def _at_rest(self) -> Outcome | None:
         if self.status == "failed":
             return Outcome("failed", self.failure)
-        if self._ended_badly:
-            return Outcome("turn", self._ended_badly)
         if self.status == "prepared" and not self._awaited:
             return Outcome("prepared")
-        if self._pending:
-            return Outcome("held") if self._held else None
-        return Outcome("completed")
+        if self.queue.held:
+            return Outcome("held", self._ended_badly)
+        return None if self.queue else _over(self._ended_badly)
 
     def apply(self, event: Event) -> None:
         """Take in one event of `follow`; types it does not know change nothing."""
         self.session_id = event.session_id or self.session_id
+        data = data_of(event)
         self.inputs.apply(event)
+        self.queue.apply(event, data)
         handler = _HANDLERS.get(event.type)
         if handler:
-            handler(self, event, data_of(event))
+            handler(self, event, data)
 
     def _snapshot(self, event: Event, data: Data) -> None:
         self._caught_up = False
         self.status, self.failure = data["status"], _failure(data["failure"])
         self._turn = data["activeTurn"]["turnId"] if data["activeTurn"] else None
-        self._held = any(m["status"] == "held" for m in data["queue"])
-        self._pending |= {m["messageId"] for m in data["queue"] if m["status"] != "held"}
         attempt = data["attempt"]
         if attempt["number"] < self.attempt_number:
             return
@@ -197,32 +205,32 @@ class View:
 
     def _asleep(self, _: Event, data: Data) -> None:
         if self.status == "preparing" or self._turn:
-            self._ended_badly = Failure(code="Asleep", reason=data["reason"] or "asleep")
+            asleep = Failure(code="Asleep", reason=data["reason"] or "asleep")
+            self._ended_badly = self._ended_badly or asleep
         self.status, self._turn = "asleep", None
 
-    def _message_queued(self, _: Event, data: Data) -> None:
-        self._pending.add(data["messageId"])
-        self._ended_badly = None
-
-    def _message_failed(self, _: Event, data: Data) -> None:
-        self._pending.discard(data["messageId"])
+    def _message_held(self, event: Event, data: Data) -> None:
+        # Also where a turn was claimed that never started: no other event takes it back.
         self._turn = None
-        self._ended_badly = _failure(data)
+        if event.type == "message.failed":
+            self._ended_badly = _failure(data)
 
     def _turn_started(self, _: Event, data: Data) -> None:
-        self._turn, self._ended_badly, self._held = data["turnId"], None, False
+        self._turn, self._ended_badly = data["turnId"], None
         if self.status != "preparing":
             self.status = "running"
 
     def _turn_ended(self, event: Event, data: Data) -> None:
         self._turn = None
-        self._pending.discard(data["messageId"])
         if self.status == "running":
             self.status = "ready"
         if event.type == "turn.failed":
             self._ended_badly = _failure(data)
         elif event.type == "turn.interrupted":
             self._ended_badly = Failure(code="Interrupted", reason="The turn was interrupted")
+        if data["messageId"] in self._left:
+            self._left.discard(data["messageId"])
+            self._failed = self._failed or self._ended_badly
 
     def _agent_event(self, _: Event, data: Data) -> None:
         self._part(data).settle(data)
@@ -272,6 +280,10 @@ class View:
         self._caught_up = False
 
 
+def _over(failure: Failure | None) -> Outcome:
+    return Outcome("turn", failure) if failure else Outcome("completed")
+
+
 def _failure(data: Data | None) -> Failure | None:
     return Failure.model_validate(data) if data else None
 
@@ -285,8 +297,8 @@ _HANDLERS: dict[str, Callable[[View, Event, Data], None]] = {
     "session.failed": View._attempt_failed,
     "session.asleep": View._asleep,
     "session.deleted": View._was_deleted,
-    "message.queued": View._message_queued,
-    "message.failed": View._message_failed,
+    "message.failed": View._message_held,
+    "message.held": View._message_held,
     "turn.started": View._turn_started,
     "turn.completed": View._turn_ended,
     "turn.failed": View._turn_ended,

@@ -145,8 +145,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "initiate", "post", f"{_ONE}/initiate", "Release what is held",
-        "The first message of a session made with `autoInitiate: false`, or a queue that paused. "
-        "Twice is harmless.",
+        "The message that is `held`, and with it all that waits behind it. Twice is harmless.",
         202, answers.SessionView, call=Call.INITIATE, refusals=(e.QuotaExceeded,),
     ),
     Operation(
@@ -172,8 +171,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "interrupt", "post", f"{_ONE}/interrupt", "Stop the turn",
-        "In preparation, cancels the attempt. The queue then waits for the next message or for "
-        "`initiate`.",
+        "In preparation, cancels the attempt. What is queued then waits for `initiate` or the next "
+        "message; in a session that `failed` by it, for `retry`.",
         202, answers.SessionView, call=Call.INTERRUPT,
     ),
     Operation(

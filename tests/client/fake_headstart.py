@@ -74,6 +74,18 @@ class FakeSession:
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
 
+    def move(self, kind: str, data: dict[str, Any]) -> None:
+        """Let the queue show what an event says of it."""
+        status = {"message.held": "held", "message.failed": "held"}.get(kind)
+        if kind == "message.queued":
+            self.queue.append({"messageId": data["messageId"], "status": "queued"})
+        elif kind == "turn.started":
+            self.queue = [m for m in self.queue if m["messageId"] != data["messageId"]]
+        elif status:
+            for message in self.queue:
+                if message["messageId"] == data["messageId"]:
+                    message["status"] = status
+
     def view(self) -> dict[str, Any]:
         return {
             "sessionId": self.session_id,
@@ -167,6 +179,7 @@ class FakeHeadstart:
             session.status = STATUS_AFTER.get(kind, session.status)
             if kind == "session.failed":
                 session.failure = data["failure"]
+            session.move(kind, data)
             for viewer in session.viewers:
                 viewer.send({"type": "events", "events": [event]})
 

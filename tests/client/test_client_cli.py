@@ -98,7 +98,7 @@ def test_hold_ends_when_prepared_and_initiate_goes_on(cloud, capsys):
     session = cloud.next_session
     session.script = [*good_start(), ("session.prepared", receipt())]
     assert cli.main([*RUN, "--hold"]) == 0
-    assert f"release it with: headstart initiate {SESSION_ID}" in capsys.readouterr().out
+    assert f"`headstart initiate {SESSION_ID}` releases it" in capsys.readouterr().out
     session.queue = [{"messageId": "msg_1", "status": "held"}]
     session.script = good_turn()
     assert cli.main(["initiate", SESSION_ID]) == 0
@@ -133,6 +133,31 @@ def test_send_shows_only_the_new_turn(cloud, capsys):
     session.script = good_turn("turn_2", "msg_2")
     assert cli.main(["send", SESSION_ID, "and now?"]) == 0
     assert capsys.readouterr().out == "> and now?\n▸ bash ls -l\nHello, world.\n"
+
+
+def test_send_follows_its_message_through_the_loss_of_the_turn_before_it(cloud, capsys):
+    session = cloud.add(
+        FakeSession(status="running", active_turn={"turnId": "turn_1", "messageId": "msg_1"})
+    )
+    lost = {"messageId": "msg_1", "code": "SandboxStopped", "reason": "exit code 137"}
+    session.script = [
+        ("turn.failed", {"turnId": "turn_1", **lost}),
+        ("session.asleep", {"reason": "exit code 137"}),
+        ("session.preparing", {"attemptNumber": 2, "cause": "wake"}),
+        *good_turn("turn_2", "msg_2")[:2],
+        ("session.ready", {"receipt": {**receipt(2)["receipt"], "steps": []}}),
+        *good_turn("turn_2", "msg_2")[2:],
+    ]
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 0
+    assert capsys.readouterr() == (
+        "> and now?\n"
+        "the turn failed: exit code 137\n"
+        "asleep; the next message wakes it\n"
+        "ready in 1.2 s\n"
+        "▸ bash ls -l\n"
+        "Hello, world.\n",
+        "",
+    )
 
 
 def test_retry_prepares_the_failed_attempt_again(cloud, capsys):

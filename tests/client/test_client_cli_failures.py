@@ -53,12 +53,12 @@ def test_a_private_repository_is_not_said_to_be_a_matter_of_access(cloud, capsys
     [
         (
             ("turn.failed", {"code": "ProviderUnavailable", "reason": "the provider is down"}),
-            "headstart: The turn failed: the provider is down (ProviderUnavailable); wait a "
-            f"little, then `headstart initiate {SESSION_ID}` or send a new message.\n",
+            "headstart: The turn failed: the provider is down (ProviderUnavailable); try "
+            f"again: `headstart send {SESSION_ID} TEXT`.\n",
         ),
         (
             ("message.failed", {"code": "DeliveryUnknown", "reason": "no word of it"}),
-            "headstart: The turn failed: no word of it (DeliveryUnknown); "
+            "headstart: The message is held: no word of it (DeliveryUnknown); "
             f"`headstart initiate {SESSION_ID}` sends it again, if the agent did not get it.\n",
         ),
         (
@@ -109,14 +109,34 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
 
 
 @pytest.mark.parametrize("status", ["prepared", "ready", "asleep"])
-def test_a_message_behind_a_held_one_says_what_releases_both(cloud, capsys, status):
-    held = {"messageId": "msg_1", "status": "held"}
-    cloud.add(FakeSession(status=status, queue=[held, {"messageId": "msg_2", "status": "queued"}]))
+def test_a_message_behind_a_held_one_says_what_releases_it(cloud, capsys, status):
+    cloud.add(FakeSession(status=status, queue=[{"messageId": "msg_1", "status": "held"}]))
     assert cli.main(["send", SESSION_ID, "and now?"]) == 1
     assert capsys.readouterr().err == (
-        "headstart: The message waits behind one that is held: "
-        f"`headstart initiate {SESSION_ID}` releases both.\n"
+        f"headstart: The message is held; `headstart initiate {SESSION_ID}` releases it.\n"
     )
+
+
+def test_a_message_that_is_held_while_it_is_followed_says_why_and_what_releases_it(cloud, capsys):
+    session = cloud.add(
+        FakeSession(status="running", active_turn={"turnId": "t", "messageId": "msg_1"})
+    )
+    session.script = [
+        ("turn.interrupted", {"turnId": "t", "messageId": "msg_1"}),
+        ("message.held", {"messageId": "msg_2"}),
+    ]
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: The message is held: The turn was interrupted (Interrupted); "
+        f"`headstart initiate {SESSION_ID}` releases it, and so does another message.\n"
+    )
+
+
+def test_a_preparation_that_may_have_delivered_is_tried_again(cloud, capsys):
+    failure = {"step": "deliver", "code": "DeliveryUnknown", "reason": "no", "retryable": False}
+    cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
+    assert cli.main(RUN) == 1
+    assert f"`headstart retry {SESSION_ID}`, which holds the message" in capsys.readouterr().err
 
 
 def test_a_message_to_a_failed_session_says_that_it_waits(cloud, capsys):

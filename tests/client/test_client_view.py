@@ -6,7 +6,7 @@ import pytest
 from fake_headstart import FakeSession
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
 
-from headstart_client.models import Event
+from headstart_client.models import Event, Failure
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.view import Outcome, View
 
@@ -45,38 +45,87 @@ def test_nothing_is_over_before_everything_was_seen():
     assert view.outcome() is None
 
 
+QUEUED = ("message.queued", {"messageId": "msg_2", "position": 1, "text": "and now?"})
+HELD = ("message.held", {"messageId": "msg_2"})
+WAKE = ("session.preparing", {"attemptNumber": 2, "cause": "wake"})
+ASLEEP = ("session.asleep", {"reason": "cancelled"})
+UNKNOWN = ("message.failed", {"messageId": "msg_2", "code": "DeliveryUnknown", "reason": "r"})
+
+
+def over(how: str, message: str = "msg_1", code: str = "") -> tuple[str, dict[str, str]]:
+    """How a turn ended."""
+    return f"turn.{how}", {"turnId": "t", "messageId": message, "code": code, "reason": "r"}
+
+
+@pytest.mark.parametrize("awaited", [(), {"msg_2"}, {"msg_1", "msg_2"}])
 @pytest.mark.parametrize(
     ("events", "code"),
     [
-        (
-            [("message.failed", {"messageId": "msg_2", "code": "DeliveryUnknown", "reason": "r"})],
-            "DeliveryUnknown",
-        ),
-        (
-            [
-                ("turn.started", {"turnId": "t", "messageId": "msg_2"}),
-                ("session.asleep", {"reason": "the sandbox stopped"}),
-            ],
-            "Asleep",
-        ),
-        (
-            [
-                ("session.preparing", {"attemptNumber": 2, "cause": "wake"}),
-                ("session.asleep", {"reason": "cancelled"}),
-            ],
-            "Asleep",
-        ),
+        ([over("completed"), UNKNOWN], "DeliveryUnknown"),
+        ([over("completed"), WAKE, UNKNOWN, ASLEEP], "DeliveryUnknown"),
+        ([over("completed"), WAKE, ASLEEP, HELD], "Asleep"),
+        ([over("interrupted"), HELD], "Interrupted"),
+        ([over("failed", code="ProviderUnavailable"), HELD], "ProviderUnavailable"),
+        ([over("completed"), HELD], None),
     ],
 )
-def test_a_message_that_will_not_be_answered_ends_the_watch(events, code):
-    queued = ("message.queued", {"messageId": "msg_2", "position": 1, "text": "and now?"})
-    view = seen(*good_session(), queued)
+def test_a_message_that_waits_for_a_person_ends_the_watch_with_the_reason(events, code, awaited):
+    view = seen(*good_session()[:-1], QUEUED, *events[:-1], awaited=awaited)
     assert view.outcome() is None
-    feed(view, *events)
+    feed(view, events[-1])
     outcome = view.outcome()
     assert outcome
-    assert outcome.kind == "turn"
-    assert outcome.failure.code == code
+    assert outcome.kind == "held"
+    assert (outcome.failure and outcome.failure.code) == code
+
+
+def test_a_delivery_that_was_taken_back_and_is_held_ends_the_watch():
+    claimed = [{"messageId": "msg_2", "status": "delivering"}]
+    turn = {"turnId": "t", "messageId": "msg_2"}
+    session = FakeSession(status="ready", queue=claimed, active_turn=turn)
+    view = feed(View({"msg_2"}), ("session.snapshot", session.view()), (CAUGHT_UP, {}))
+    assert view.outcome() is None
+    assert feed(view, HELD).outcome() == Outcome("held")
+
+
+LOST = over("failed", code="SandboxStopped")
+STOPPED = ("session.asleep", {"reason": "exit code 137"})
+AGAIN = [STOPPED, WAKE, *good_turn("turn_2", "msg_2")[:2], ("session.ready", receipt(2))]
+
+
+@pytest.mark.parametrize(
+    ("awaited", "lost"), [((), False), ({"msg_2"}, False), ({"msg_1", "msg_2"}, True)]
+)
+def test_a_message_behind_a_turn_that_was_lost_is_followed_to_its_own_end(awaited, lost):
+    view = seen(*good_session()[:-1], QUEUED, awaited=awaited)
+    for event in [LOST, *AGAIN]:
+        assert feed(view, event).outcome() is None
+    feed(view, over("completed", "msg_2"))
+    failure = Failure(code="SandboxStopped", reason="r")
+    assert view.outcome() == (Outcome("turn", failure) if lost else Outcome("completed"))
+
+
+def test_what_is_awaited_is_over_whatever_goes_on_behind_it():
+    view = seen(*good_session()[:-1], QUEUED, awaited={"msg_1"})
+    feed(view, LOST, *AGAIN)
+    outcome = view.outcome()
+    assert outcome
+    assert (outcome.kind, outcome.failure.code) == ("turn", "SandboxStopped")
+
+
+def test_a_turn_that_was_cut_off_by_sleep_ends_the_watch():
+    view = seen(*good_session()[:-1], ASLEEP)
+    assert view.outcome().failure.code == "Asleep"
+
+
+def test_what_a_snapshot_shows_is_not_undone_by_the_replay_of_what_led_to_it():
+    session = FakeSession(status="ready", queue=[{"messageId": "msg_2", "status": "queued"}])
+    snapshot = {**session.view(), "lastEventId": 5}
+    view = feed(View({"msg_2"}), ("session.snapshot", snapshot))
+    view.apply(Event(type=HELD[0], data=HELD[1], event_id=5))
+    assert feed(view, (CAUGHT_UP, {})).outcome() is None
+    view.apply(Event(type=HELD[0], data=HELD[1], event_id=6))
+    assert view.outcome() == Outcome("held")
 
 
 def test_a_new_message_wipes_out_the_failure_of_the_one_before():

@@ -31,7 +31,10 @@ def snapshot(status: str, *waiting: str, event_id: int = 0, turn: Any = None) ->
 READY = [queued("a"), started("a"), happened("session.ready")]
 BUSY = [*READY, queued("b")]
 UNKNOWN = happened("message.failed", messageId="b", code="DeliveryUnknown", reason="r")
+HELD = happened("message.held", messageId="b")
+WAKE = happened("session.preparing", attemptNumber=2)
 TURN = {"turnId": "turn_1", "messageId": "msg_0"}
+CLAIMED = snapshot("ready", "delivering", turn=TURN)
 
 
 @needs_node
@@ -41,28 +44,34 @@ TURN = {"turnId": "turn_1", "messageId": "msg_0"}
         ([queued("a"), happened("session.prepared")], True),
         ([queued("a"), happened("session.prepared"), "release"], False),
         ([*BUSY, happened("turn.completed")], False),
-        ([*BUSY, happened("turn.interrupted")], True),
-        ([*BUSY, happened("turn.interrupted"), queued("c")], False),
-        ([*BUSY, happened("turn.interrupted"), started("b")], False),
+        ([*BUSY, happened("turn.interrupted"), HELD], True),
+        ([*BUSY, happened("turn.interrupted"), HELD, "release"], False),
+        ([*BUSY, happened("turn.interrupted"), HELD, started("b")], False),
+        ([*BUSY, happened("turn.interrupted"), HELD, queued("c"), started("b")], False),
         ([*READY, happened("turn.interrupted")], False),
-        ([*BUSY, "stop"], False),
-        ([*BUSY, "stop", happened("turn.completed")], True),
-        ([*BUSY, happened("turn.failed")], True),
+        ([*BUSY, happened("turn.completed"), HELD], True),
+        ([*BUSY, happened("turn.failed"), HELD], True),
+        # A turn that was lost with its sandbox holds nothing.
+        ([*BUSY, happened("turn.failed")], False),
+        ([*BUSY, happened("turn.failed"), happened("session.asleep"), WAKE], False),
         ([*BUSY, happened("turn.completed"), UNKNOWN], True),
         ([*BUSY, happened("turn.completed"), UNKNOWN, queued("c")], True),
         ([*BUSY, happened("turn.completed"), UNKNOWN, "release", started("b")], False),
         # A wake that was cancelled leaves the message that woke.
-        ([*BUSY, happened("session.preparing", attemptNumber=2), happened("session.asleep")], True),
-        ([*BUSY, happened("session.asleep"), happened("session.preparing")], False),
-        ([*BUSY, happened("turn.failed"), happened("session.failed")], False),
-        ([snapshot("ready", "queued")], True),
+        ([*BUSY, WAKE, happened("session.asleep"), HELD], True),
+        ([*BUSY, HELD, WAKE], False),
+        ([*BUSY, happened("turn.failed"), HELD, happened("session.failed")], False),
+        ([snapshot("ready", "queued")], False),
+        ([snapshot("ready", "held")], True),
         ([snapshot("asleep", "held", "queued")], True),
         ([snapshot("ready", "held"), queued("b")], True),
-        ([snapshot("ready", "delivering", turn=TURN)], False),
-        ([snapshot("preparing", "queued")], False),
+        ([CLAIMED], False),
+        # It came back, and nobody began a turn.
+        ([CLAIMED, happened("message.held", messageId="msg_0")], True),
+        ([snapshot("preparing", "held")], False),
         ([snapshot("ready")], False),
         # What is replayed after a snapshot is in it already.
-        ([snapshot("ready", event_id=9), happened("turn.failed", 8), queued("b")], False),
+        ([snapshot("ready", "queued", event_id=9), {**HELD, "eventId": 8}], False),
         ([snapshot("ready", "held", event_id=9), happened("turn.started", 8, messageId="a")], True),
     ],
 )

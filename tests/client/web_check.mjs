@@ -98,12 +98,11 @@ function read(frames) {
   return { items: texts([...nodes.values()]), cards: texts(cards), steps: [...view.steps], receipt, held };
 }
 
-// Whether what was written waits for a person, after each of some events; "stop" and "release" are theirs.
+// Whether what was written waits for a person, after each of some events; "release" is theirs.
 function held(events) {
   const view = new View();
   return events.map((event) => {
-    if (event === "stop") view.queue.hold(false);
-    else if (event === "release") view.queue.release();
+    if (event === "release") view.queue.release();
     else view.apply(event);
     return view.held;
   });
