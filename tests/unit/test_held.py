@@ -4,6 +4,7 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.message import MessageStatus
+from headstart.domain.requests import PatchSession
 from headstart.domain.session import Cause, Hold, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import talk
@@ -119,3 +120,13 @@ def test_what_an_earlier_version_left_waiting_says_so_at_the_next_look(ports: Me
     found.session.due_at = ports.clock()
     sweep(ports)
     assert is_held(ports, session_id, 2)
+
+
+def test_a_message_that_a_person_holds_before_it_is_sent_says_so(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    hold, release = PatchSession(auto_initiate=False), PatchSession(auto_initiate=True)
+    for _ in range(2):
+        talk.patch_session(ports, "alice", session_id, hold)
+        assert is_held(ports, session_id, 1)
+    talk.patch_session(ports, "alice", session_id, release)
+    assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED

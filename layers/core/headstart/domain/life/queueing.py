@@ -49,7 +49,7 @@ def queued_event(message: Message, position: int) -> events.MessageQueued:
 
 
 def tell_hold(change: Change) -> None:
-    """Have the head of a queue that is held say so, unless it was held by a person or refused."""
+    """Have the head of a queue that is held say so, unless it was held before or refused."""
     session = change.session
     rests = session.active_turn is None and session.queue_length > 0
     if session.hold is None or not rests or not has_head(change):

@@ -94,8 +94,6 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
             queueing.release(change)
     elif "auto_initiate" in given:
         session.hold = Hold.INITIATE
-        message.status = MessageStatus.HELD
-        change.save(message)
     configure(change, request)
     session.updated_at = change.now
     change.no_place = NoPlace.ASK
