@@ -176,7 +176,6 @@ def test_all_of_them_are_found() -> None:
         "beginning",
         "progress",
         "queueing",
-        "turns",
     }
     roundabout = {
         "headstart.domain.life.preparing.take_step",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.adapters import layout
-from headstart.domain.life import beating, hosting, sleeping, talking
+from headstart.domain.life import beating, hosting, sleeping, talking, turns
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,12 @@ MUTANTS = (
         "a turn that the sandbox has not goes on",
         beating.take_heartbeat,
         "turns.check_turn(change, frame)",
+        "False",
+    ),
+    Mutant(
+        "a message that was never sent is of unknown fate",
+        turns.lose_turn,
+        "command and not command.offered",
         "False",
     ),
     Mutant(

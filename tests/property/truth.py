@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import WorkingSet
 from headstart.domain.connections import Role
-from headstart.domain.errors import SandboxUnresponsive
+from headstart.domain.errors import DeliveryUnknown, SandboxUnresponsive
 from headstart.domain.events import Event
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.sandbox import SandboxStatus, holds_a_place
@@ -162,6 +162,7 @@ class Truth:
             if event.type == "session.preparing":
                 self._attempts[session_id] = event.data["attemptNumber"]
             elif event.type in _FAILURES:
+                self._check_unknown(event)
                 self._check_cause(event, event.data.get("failure", event.data)["code"])
             elif event.type == "session.asleep" and not event.data["saved"]:
                 self._check_cause(event, "asleep")
@@ -169,6 +170,14 @@ class Truth:
                 self._check_saved(found, event, log[: number - 1])
         said = [int(event.data["partId"]) for event in log if event.type == "agent.event"]
         hold(said == sorted(set(said)), "what the agent said is doubled or out of order")
+
+    def _check_unknown(self, event: Event) -> None:
+        """What was never sent is not unknown, unless we can't know that it was not."""
+        world = self._world
+        blind = world.faults.happened or world.astray.happened or world.wires.loses_goodbyes
+        if event.data.get("code") == DeliveryUnknown.__name__ and not blind:
+            was_sent = event.data["messageId"] in world.wires.offered
+            hold(was_sent, "said to be unknown, and was never sent")
 
     def _check_cause(self, event: Event, code: str) -> None:
         if (event.session_id, self._attempts[event.session_id]) in self._excused:

@@ -44,6 +44,8 @@ class Wires:
         self._delay = timedelta()
         self._held: list[tuple[datetime, Callable[[], object]]] = []
         self.loses_goodbyes = False
+        self.offered: set[str] = set()
+        """The messages that were sent to a sandbox, whether they came or not."""
         self.happened = 0
 
     # What the walk does.
@@ -134,7 +136,10 @@ class Wires:
         end = self._ends.get(connection_id)
         if end is None or not end.is_open:
             raise ConnectionGone()
-        frame: Frame = ("down", json.loads(text)["type"])
+        read = json.loads(text)
+        if read.get("kind") == "prompt":
+            self.offered.add(read["args"]["messageId"])
+        frame: Frame = ("down", read["type"])
         if end.is_silent or self._meets(self._lost, frame):
             return
         if self._meets(self._late, frame):

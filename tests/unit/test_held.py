@@ -10,7 +10,8 @@ from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.helpers import Runner, begin, created, running, turn_ended
+from headstart.usecases.watch import disconnect
+from tests.unit.helpers import Runner, another, begin, created, running, turn_ended
 from tests.unit.test_sleep import falling, idle, save, say
 
 
@@ -130,3 +131,26 @@ def test_a_message_that_a_person_holds_before_it_is_sent_says_so(ports: MemoryPo
         assert is_held(ports, session_id, 1)
     talk.patch_session(ports, "alice", session_id, release)
     assert ports.store.message(session_id, 1).status is MessageStatus.QUEUED
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_message_that_came_while_the_runner_was_away_is_not_lost_from_sight(
+    ports: MemoryPorts, returns: bool
+) -> None:
+    session_id, runner = idle(ports)
+    disconnect(ports, "r1")
+    say(ports, session_id)
+    if returns:
+        again = another(runner, "r2")
+        again.hello()
+        kinds = [frame.get("kind") for frame in again.frames()]
+        assert kinds.count("prompt") == 1
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", "exit code 137")
+    session = ports.store.session(session_id)
+    if returns:
+        assert ports.store.message(session_id, 2).status is MessageStatus.HELD
+        assert session.hold is Hold.INITIATE
+    else:
+        assert session.hold is None
+        assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
+        assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)

@@ -159,11 +159,10 @@ def test_a_message_that_came_as_the_sandbox_died_wakes_it(ports: MemoryPorts) ->
     ports.sockets.gone.add("r1")
     say(ports, session_id)
     sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
-    message = ports.store.message(session_id, 2)
-    assert message.status is MessageStatus.HELD
-    assert message.failure
-    assert message.failure.code == "DeliveryUnknown"
-    assert runner
+    message, session = ports.store.message(session_id, 2), ports.store.session(session_id)
+    assert (message.status, session.hold) == (MessageStatus.QUEUED, None)
+    assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
+    assert not [frame for frame in runner.frames() if frame.get("kind") == "prompt"][1:]
 
 
 def test_a_turn_without_heartbeats_fails(ports: MemoryPorts) -> None:

@@ -40,7 +40,8 @@ class Command(Awaited):
     """A command to the runner: a row first, a frame second.
 
     No task waits for a prompt outside an attempt; `snapshot` names the copy of the work that it
-    makes or sends. It is `answered` once a result was taken, and gone once the runner knows that.
+    makes or sends. It is `offered` once it may have been sent, which takes a runner that is
+    connected; `answered` once a result was taken, and gone once the runner knows that.
     """
 
     command_id: str
@@ -51,6 +52,7 @@ class Command(Awaited):
     snapshot: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     created_at: Timestamp
+    offered: bool = True
     answered: bool = False
     failure: Failure | None = None
     output: dict[str, Any] = Field(default_factory=dict)

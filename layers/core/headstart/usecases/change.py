@@ -10,7 +10,7 @@ from headstart.domain import errands
 from headstart.domain.change import Change, WorkingSet
 from headstart.domain.connections import Role
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
-from headstart.domain.life import sleeping, watching
+from headstart.domain.life import sleeping, turns, watching
 from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
 from headstart.usecases.defects import log_defect
@@ -87,7 +87,11 @@ def _send_prompt(ports: Ports, work: Change, errand: errands.SendPrompt) -> None
     turn = ports.store.session(work.session.session_id).active_turn
     if turn is None or not turn.is_by(errand.command_id):
         return
-    outbox.send(ports, work, outbox.prompt_frame(ports, work, work.commands[errand.command_id]))
+    frame = outbox.prompt_frame(ports, work, work.commands[errand.command_id])
+    if not outbox.send(ports, work, frame) and work.sandbox:
+        gone = work.sandbox.connection_id
+        not_sent = partial(turns.not_sent, command_id=errand.command_id, connection_id=gone)
+        change(ports, work.session.session_id, not_sent)
 
 
 def _send_order(ports: Ports, work: Change, errand: errands.SendOrder) -> None:

@@ -114,12 +114,15 @@ def post_frames(ports: Ports, connection_id: str, role: Role, frames: Iterable[O
 # To the runner.
 
 
-def send(ports: Ports, work: Change, frame: OpenModel | None) -> None:
-    """Send a frame to the session's runner if it is connected; its next hello asks for the rest."""
-    sandbox = work.sandbox
-    connection_id = sandbox.connection_id if sandbox else None
-    if frame is not None and connection_id is not None:
-        post_frames(ports, connection_id, Role.RUNNER, [frame])
+def send(ports: Ports, work: Change, frame: OpenModel | None) -> bool:
+    """Send a frame to the session's runner; False if it is not connected, and so has nothing of it.
+
+    What it misses its next hello asks for.
+    """
+    if frame is None:
+        return True
+    connection_id = work.sandbox.connection_id if work.sandbox else None
+    return connection_id is not None and post_frames(ports, connection_id, Role.RUNNER, [frame])
 
 
 def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:

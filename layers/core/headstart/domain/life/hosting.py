@@ -171,6 +171,9 @@ def accept(change: Change, connection: Connection, frame: Hello) -> None:
     viewers = count_viewers(change)
     change.then(Tell(Welcome(resume_key=resume_key, viewers=viewers, answers_heartbeats=True)))
     for command in open_commands(change):
+        if not command.offered:
+            command.offered = True
+            change.save(command)
         change.then(errand_of(command))
     if replaced and replaced != connection.connection_id:
         if replaced in change.connections:
@@ -214,6 +217,12 @@ def has_channel(change: Change, connection_id: str) -> bool:
     except NotTheRunner:
         return False
     return True
+
+
+def is_reachable(change: Change) -> bool:
+    """Say whether the session's runner is connected, as far as we know."""
+    current = change.sandbox.connection_id if change.sandbox else None
+    return current is not None and has_channel(change, current)
 
 
 def is_welcomed(change: Change) -> None:

@@ -109,7 +109,8 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
         change.then(AnswerTask((token,)))
         return
     if turn is None:
-        command: Command | None = turns.claim(change)
+        offered = hosting.is_reachable(change)
+        command: Command | None = turns.claim(change, offered=offered)
     else:
         command = change.commands.get(turn.command_id or "")
     if command is None or command.answered:
@@ -119,7 +120,8 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
     change.save(command)
     if turn is None:
         begin_step(change, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
-    change.then(SendPrompt(command.command_id))
+    if command.offered:
+        change.then(SendPrompt(command.command_id))
 
 
 def require_sandbox(change: Change) -> None:
@@ -168,8 +170,8 @@ def fail(change: Change, attempt_number: int, error: StepError) -> bool:
         return False
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     error = _in_words(change, record, error)
-    _drop_commands(change)
     turns.lose_turn(change, error)
+    _drop_commands(change)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
     attempt.ended_at = change.now
@@ -216,8 +218,8 @@ def cancel(change: Change) -> None:
     session, attempt = change.session, change.attempt
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
-    _drop_commands(change)
     turns.lose_turn(change, error)
+    _drop_commands(change)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
     attempt.status = AttemptStatus.CANCELLED

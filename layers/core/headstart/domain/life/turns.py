@@ -27,8 +27,11 @@ MISSED_APART = timedelta(seconds=10)
 """How far apart two heartbeats must be that do not name a turn, before it is lost."""
 
 
-def claim(change: Change) -> Command:
-    """Take the head of the queue for delivery and ask the runner to deliver it."""
+def claim(change: Change, *, offered: bool) -> Command:
+    """Take the head of the queue for delivery and ask the runner to deliver it.
+
+    A runner that is not connected is offered it by its next hello.
+    """
     session, message = change.session, queueing.head(change)
     message.status = MessageStatus.DELIVERING
     message.tries += 1
@@ -40,6 +43,7 @@ def claim(change: Change) -> Command:
         attempt_number=session.attempt_number,
         message_number=message.number,
         created_at=change.now,
+        offered=offered,
     )
     change.save(command)
     session.active_turn = Turn(
@@ -49,8 +53,17 @@ def claim(change: Change) -> Command:
         command_id=command.command_id,
         claimed_at=change.now,
     )
-    change.then(SendPrompt(command.command_id))
+    if command.offered:
+        change.then(SendPrompt(command.command_id))
     return command
+
+
+def not_sent(change: Change, *, command_id: str, connection_id: str | None) -> None:
+    """Take back that a delivery was offered, unless its runner has another connection by now."""
+    command = change.commands.get(command_id)
+    if command and change.sandbox and change.sandbox.connection_id == connection_id:
+        command.offered = False
+        change.save(command)
 
 
 def accept(change: Change, message: Message) -> None:
@@ -73,6 +86,8 @@ def accept(change: Change, message: Message) -> None:
 def unclaim(change: Change) -> None:
     """Put a message that was certainly not delivered back to the head of the queue."""
     message = queueing.head(change)
+    if command := delivery(change):
+        change.forget(command)
     change.session.active_turn = None
     message.status = MessageStatus.QUEUED
     change.save(message)
@@ -126,19 +141,28 @@ def end_turn(
     return True
 
 
+def delivery(change: Change) -> Command | None:
+    """Return the command by which the active turn's message is delivered."""
+    turn = change.session.active_turn
+    ours = (c for c in change.commands.values() if turn and turn.is_by(c.command_id))
+    return next(ours, None)
+
+
 def lose_turn(change: Change, error: StepError) -> None:
-    """Give up the active turn: a started one failed, a claimed message may or may not be there.
+    """Give up the active turn: a started one failed, a message that was offered may be there.
 
     Should its sandbox live, it is told to stop what it does for it.
     """
     turn = change.session.active_turn
     if turn is None:
         return
-    command_id = turn.command_id or next(filter(turn.is_by, change.commands), None)
-    if command_id:
+    command = delivery(change)
+    if command_id := turn.command_id or (command and command.command_id):
         change.then(Tell(Cancel(id=command_id)))
     if turn.started_at:
         end_turn(change, turn.turn_id, {}, error)
+    elif command and not command.offered:
+        unclaim(change)
     else:
         unknown = DeliveryUnknown(f"{error.reason}, while the message was delivered")
         refuse(change, queueing.head(change), unknown)
