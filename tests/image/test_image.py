@@ -3,7 +3,9 @@
 import asyncio
 import os
 import re
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -307,6 +309,36 @@ async def test_the_init_reaps_orphans_and_is_the_only_one(
 
     await eventually(lambda: not any(line.startswith("Z") for line in states()))
     assert sum("tini" in line for line in states()) == 1
+
+
+def test_the_runners_tests_find_in_the_image_what_they_import(tmp_path: Path) -> None:
+    dockerfile = (REPOSITORY / "tests" / "image" / "Dockerfile").read_text()
+    sent = re.findall(r"^!(.+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
+    for sources, place in re.findall(r"^COPY (.+) /opt/tests/(\S+)$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            assert any(Path(source).is_relative_to(folder) for folder in sent), source
+            target = tmp_path / place
+            if (REPOSITORY / source).is_dir():
+                shutil.copytree(REPOSITORY / source, target)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / source, target)
+
+    others = [str(REPOSITORY / folder) for folder in ("client", "docs", "local")]
+    options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "tests/runner"]
+    collect = (
+        f"import sys; sys.path[:] = [entry for entry in sys.path if entry not in {others}]; "
+        f"sys.path.insert(0, {str(tmp_path / 'local')!r}); "
+        f"import pytest; sys.exit(pytest.main({options}))"
+    )
+    collected = subprocess.run(
+        [sys.executable, "-B", "-c", collect],
+        cwd=tmp_path / "src",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr
 
 
 def test_the_sandbox_gets_the_versions_that_were_tested() -> None:
