@@ -1,6 +1,7 @@
 """The container image as it is started: its init, its users, a whole session with its agent."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json, fake_cloud
-from hostile_kit import planting
+from hostile_kit import nosing, planting
 from object_store import ObjectStore
 from runner_kit import (
     BRANCH,
@@ -257,22 +258,27 @@ def test_without_its_rights_the_runner_says_so_and_ends() -> None:
     assert f"needs the capabilities {', '.join(RIGHTS)}" in failed.value.stderr
 
 
-async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
+async def test_what_the_agent_runs_can_read_and_signal_nothing_of_the_runner(
     cloud: FakeCloud, container: str, sample: str
 ) -> None:
     await cloud.do("clone", clone_args(sample))
-    nosy = (
+    shell = (
         "for p in /proc/[0-9]*; do cat $p/environ 2>/dev/null; done | tr '\\0' '\\n'; "
         "cat /var/lib/headstart/* ; touch /opt/headstart/x /usr/bin/x; find / -xdev -perm /6000"
     )
-    command = await cloud.start("setup", setup_args(f"({nosy}) > all.txt 2>&1; true"))
-    await cloud.result(command)
+    uid = int(inside(container, "id", "-u", "runner"))
+    nosy = nosing("/usr/bin/python3", uid, Path("/var/lib/headstart"))
+    commands = (f"({shell}) > all.txt 2>&1; true", f"{nosy} > seen.json")
+    await done(cloud, "setup", setup_args(*commands), container)
 
-    seen = inside(container, "cat", "/workspace/repo/all.txt")
-    assert "Permission denied" in seen
-    assert BOOTSTRAP_KEY not in seen
-    assert "HEADSTART_" not in seen
-    assert not re.search(r"^/(usr|bin|sbin|opt).*$", seen, re.MULTILINE)
+    read = inside(container, "cat", "/workspace/repo/all.txt")
+    assert "Permission denied" in read
+    assert BOOTSTRAP_KEY not in read
+    assert "HEADSTART_" not in read
+    assert not re.search(r"^/(usr|bin|sbin|opt).*$", read, re.MULTILINE)
+    seen = json.loads(inside(container, "cat", "/workspace/repo/seen.json"))
+    assert seen["processes"] >= 3, "the init, the runner and the command's own nanny"
+    assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
 
 
 async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
