@@ -194,6 +194,17 @@ def processes(marker: str) -> list[int]:
     return found
 
 
+def ended(pid: int) -> bool:
+    """Return whether a process has ended and closed all it had open.
+
+    One that is ending has no command line any more, and may still listen.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+    except OSError:
+        return True
+
+
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
     """Wait for something of the operating system, which tells nobody when it happens."""
     async with asyncio.timeout(seconds):
