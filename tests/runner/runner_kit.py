@@ -195,14 +195,11 @@ def processes(marker: str) -> list[int]:
 
 
 def ended(pid: int) -> bool:
-    """Return whether a process has ended and closed all it had open.
+    """Return whether a process has ended, closed all it had open and been reaped.
 
-    One that is ending has no command line any more, and may still listen.
+    One that is ending has no command line any more, or is a zombie with threads that still listen.
     """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except OSError:
-        return True
+    return not Path(f"/proc/{pid}").exists()
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
