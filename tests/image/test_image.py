@@ -1,9 +1,12 @@
 """The container image as it is started: its init, its users, a whole session with its agent."""
 
 import asyncio
+import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud, Json, fake_cloud
-from hostile_kit import planting
+from hostile_kit import nosing, planting
 from object_store import ObjectStore
 from runner_kit import (
     BRANCH,
@@ -255,22 +258,27 @@ def test_without_its_rights_the_runner_says_so_and_ends() -> None:
     assert f"needs the capabilities {', '.join(RIGHTS)}" in failed.value.stderr
 
 
-async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
+async def test_what_the_agent_runs_can_read_and_signal_nothing_of_the_runner(
     cloud: FakeCloud, container: str, sample: str
 ) -> None:
     await cloud.do("clone", clone_args(sample))
-    nosy = (
+    shell = (
         "for p in /proc/[0-9]*; do cat $p/environ 2>/dev/null; done | tr '\\0' '\\n'; "
         "cat /var/lib/headstart/* ; touch /opt/headstart/x /usr/bin/x; find / -xdev -perm /6000"
     )
-    command = await cloud.start("setup", setup_args(f"({nosy}) > all.txt 2>&1; true"))
-    await cloud.result(command)
+    uid = int(inside(container, "id", "-u", "runner"))
+    nosy = nosing("/usr/bin/python3", uid, Path("/var/lib/headstart"))
+    commands = (f"({shell}) > all.txt 2>&1; true", f"{nosy} > seen.json")
+    await done(cloud, "setup", setup_args(*commands), container)
 
-    seen = inside(container, "cat", "/workspace/repo/all.txt")
-    assert "Permission denied" in seen
-    assert BOOTSTRAP_KEY not in seen
-    assert "HEADSTART_" not in seen
-    assert not re.search(r"^/(usr|bin|sbin|opt).*$", seen, re.MULTILINE)
+    read = inside(container, "cat", "/workspace/repo/all.txt")
+    assert "Permission denied" in read
+    assert BOOTSTRAP_KEY not in read
+    assert "HEADSTART_" not in read
+    assert not re.search(r"^/(usr|bin|sbin|opt).*$", read, re.MULTILINE)
+    seen = json.loads(inside(container, "cat", "/workspace/repo/seen.json"))
+    assert seen["processes"] >= 3, "the init, the runner and the command's own nanny"
+    assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
 
 
 async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
@@ -307,6 +315,36 @@ async def test_the_init_reaps_orphans_and_is_the_only_one(
 
     await eventually(lambda: not any(line.startswith("Z") for line in states()))
     assert sum("tini" in line for line in states()) == 1
+
+
+def test_the_runners_tests_find_in_the_image_what_they_import(tmp_path: Path) -> None:
+    dockerfile = (REPOSITORY / "tests" / "image" / "Dockerfile").read_text()
+    sent = re.findall(r"^!(.+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)
+    for sources, place in re.findall(r"^COPY (.+) /opt/tests/(\S+)$", dockerfile, re.MULTILINE):
+        for source in sources.split():
+            assert any(Path(source).is_relative_to(folder) for folder in sent), source
+            target = tmp_path / place
+            if (REPOSITORY / source).is_dir():
+                shutil.copytree(REPOSITORY / source, target)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / source, target)
+
+    others = [str(REPOSITORY / folder) for folder in ("client", "docs", "local")]
+    options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "tests/runner"]
+    collect = (
+        f"import sys; sys.path[:] = [entry for entry in sys.path if entry not in {others}]; "
+        f"sys.path.insert(0, {str(tmp_path / 'local')!r}); "
+        f"import pytest; sys.exit(pytest.main({options}))"
+    )
+    collected = subprocess.run(
+        [sys.executable, "-B", "-c", collect],
+        cwd=tmp_path / "src",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr
 
 
 def test_the_sandbox_gets_the_versions_that_were_tested() -> None:

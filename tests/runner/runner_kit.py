@@ -194,6 +194,14 @@ def processes(marker: str) -> list[int]:
     return found
 
 
+def ended(pid: int) -> bool:
+    """Return whether a process has ended, closed all it had open and been reaped.
+
+    One that is ending has no command line any more, or is a zombie with threads that still listen.
+    """
+    return not Path(f"/proc/{pid}").exists()
+
+
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
     """Wait for something of the operating system, which tells nobody when it happens."""
     async with asyncio.timeout(seconds):

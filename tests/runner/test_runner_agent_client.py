@@ -43,6 +43,17 @@ async def test_a_server_that_says_nonsense_is_not_healthy(body: bytes) -> None:
         assert await client.health() is None
 
 
+async def test_a_client_whose_server_was_stopped_reaches_nobody() -> None:
+    async with agent_stub({}) as (client, _):
+        await client.close()
+        for _, ask in ASKED.values():
+            with pytest.raises(AgentUnreachable):
+                await ask(client)
+        with pytest.raises(AgentUnreachable):
+            await client.prompt("s", {})
+        assert [event async for event in client.events()] == []
+
+
 async def test_what_is_no_message_is_not_among_the_messages() -> None:
     good = {"info": {"id": "msg_1"}, "parts": 5}
     strange = [good, 5, None, [], {}, {"info": []}, {"info": {"id": 5}}]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
-from runner_kit import Sandbox, agent_args, eventually, prepare, processes, prompt_args
+from runner_kit import Sandbox, agent_args, ended, eventually, prepare, processes, prompt_args
 
 from headstart.domain.command_args import AgentArgs
 from headstart_runner.agents import supervisor
@@ -34,9 +34,9 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
     [pid] = agents()
     os.kill(pid, signal.SIGKILL)
 
-    ended = await cloud.turn_ended("trn_1")
-    assert ended["error"]["code"] == "AgentCrashed"
-    assert "signal 9" in ended["error"]["reason"]
+    turn = await cloud.turn_ended("trn_1")
+    assert turn["error"]["code"] == "AgentCrashed"
+    assert "signal 9" in turn["error"]["reason"]
     await eventually(lambda: agents() not in ([], [pid]))
     await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
     await cloud.cancel("msg_2.prompt")
@@ -55,9 +55,9 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
     [pid] = agents()
     os.kill(pid, signal.SIGSTOP)
 
-    ended = await cloud.turn_ended("trn_1")
-    assert ended["error"]["code"] == "AgentCrashed"
-    assert "answered nothing" in ended["error"]["reason"]
+    turn = await cloud.turn_ended("trn_1")
+    assert turn["error"]["code"] == "AgentCrashed"
+    assert "answered nothing" in turn["error"]["reason"]
     monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 30.0)
     await eventually(lambda: agents() not in ([], [pid]))
     await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
@@ -98,15 +98,15 @@ async def test_an_agent_that_died_before_it_was_given_the_message_fails_no_turn(
         tries.append(1)
         if len(tries) == 1:
             os.kill(pid, signal.SIGKILL)
-            await eventually(lambda: agents() != [pid])
+            await eventually(lambda: ended(pid))
         await real(self, session_id, body)
 
     monkeypatch.setattr(AgentClient, "prompt", prompt)
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-    ended = await cloud.turn_ended("trn_1")
+    turn = await cloud.turn_ended("trn_1")
 
     assert done["status"] == "completed"
-    assert ended["error"] is None
+    assert turn["error"] is None
     assert [e for e in cloud.of("agent.event", turnId="trn_1") if e["data"]["kind"] == "text"]
     assert len(tries) == 2
 

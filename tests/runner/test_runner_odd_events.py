@@ -15,6 +15,7 @@ from talk_kit import answer, event, released
 
 from headstart.domain.channel import RunnerEvent, TurnEnded
 from headstart_runner.agents import said
+from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.conversation import shapes, tracker, turn
 from headstart_runner.conversation.courier import Courier
@@ -320,6 +321,32 @@ async def test_a_stream_that_breaks_in_an_unknown_way_is_opened_again(
     assert len(broken) == 1
     texts = [e["data"].get("text", "") for e in cloud.of("agent.event", turnId="trn_1")]
     assert any(texts)
+
+
+async def test_an_end_that_the_stream_tells_while_the_agent_is_asked_is_the_end(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, ask, idle, looking = Courier.agent_event, AgentClient.messages, asyncio.Event(), []
+
+    def telling(self: Courier, told: Json) -> None:
+        tell(self, told)
+        if told["type"] == "message.part.delta" and not looking:
+            looking.append(told)
+            self.agent_reconnected()
+        elif told["type"] == "session.idle":
+            idle.set()
+
+    async def asking(self: AgentClient, session_id: str) -> list[Json]:
+        if looking:
+            await idle.wait()
+        return await ask(self, session_id)
+
+    monkeypatch.setattr(Courier, "agent_event", telling)
+    monkeypatch.setattr(AgentClient, "messages", asking)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+    assert looking
 
 
 async def test_a_turn_that_can_not_be_followed_ends_in_words(

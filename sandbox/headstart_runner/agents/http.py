@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -121,8 +122,16 @@ class AgentClient:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; whoever asks after that finds nobody there."""
         await self._http.aclose()
+
+    def _stream(
+        self, method: str, path: str, **options: Any
+    ) -> AbstractAsyncContextManager[httpx.Response]:
+        if self._http.is_closed:
+            # Its server died after we were given out; httpx has but a RuntimeError for that.
+            raise httpx.ConnectError("its server is gone")
+        return self._http.stream(method, path, **options)
 
     async def health(self, seconds: float = _HEALTH_SECONDS) -> str | None:
         """Return the version of a healthy server, None for one that is not (yet)."""
@@ -187,7 +196,7 @@ class AgentClient:
         """Copy an answer that begins as it has to: nobody could put back another one."""
         begun = False
         try:
-            async with self._http.stream("GET", path) as answer:
+            async with self._stream("GET", path) as answer:
                 answer.raise_for_status()
                 async for piece in answer.aiter_bytes():
                     if not begun and not piece.lstrip().startswith(begins):
@@ -220,7 +229,7 @@ class AgentClient:
         What is no event is counted and passed over.
         """
         try:
-            async with self._http.stream("GET", "/event", timeout=_STREAM) as answer:
+            async with self._stream("GET", "/event", timeout=_STREAM) as answer:
                 async for line in said.lines(answer.aiter_bytes()):
                     if line is None:
                         self._oddities.note("a line of the event stream is too long")
@@ -277,7 +286,7 @@ class AgentClient:
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._http.stream(method, path, json=body) as answer,
+                self._stream(method, path, json=body) as answer,
             ):
                 async for piece in answer.aiter_bytes():
                     read += piece

@@ -167,6 +167,9 @@ class Turn:
         client = await self._connect()
         session_id = self.args.session_id
         busy = await client.busy(session_id)
+        if busy:
+            # Now, because what the stream says while we ask on is newer.
+            self._told("session.status", status={"type": "busy"})
         for message in await client.messages(session_id):
             self._told("message.updated", info=message["info"])
             # Open parts are left to the stream, whose deltas may be on their way.
@@ -174,7 +177,8 @@ class Turn:
                 self._told("message.part.updated", part=part)
         if busy:
             await self._look_for_questions(client)
-        self._told("session.status", status={"type": "busy" if busy else "idle"})
+        else:
+            self._told("session.status", status={"type": "idle"})
 
     async def _look_for_questions(self, client: AgentClient) -> None:
         try:
