@@ -25,6 +25,7 @@ from .scene import (
     ROOT,
     SECRET,
     SESSION_ID,
+    STACK,
     Context,
     event,
     function_of,
@@ -230,6 +231,25 @@ def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: s
     assert failure.code == code
     assert reason in failure.reason
     assert "errorMessage" not in failure.reason
+
+
+def metrics(written: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the names and dimensions of the metrics among a function's lines."""
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    return [
+        (directive["Metrics"][0]["Name"], {name: line[name] for name in names})
+        for line in lines
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for names in directive["Dimensions"]
+    ]
+
+
+def test_every_metric_names_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    invoke("http_api")
+    invoke("finish_preparation-failed")
+    found = metrics(capsys.readouterr().out)
+    assert ("PreparationsFailed", {"Stack": STACK, "Code": "RepositoryNotFound"}) in found
+    assert {dimensions.get("Stack") for _, dimensions in found} == {STACK}
 
 
 def test_a_task_that_ended_is_noted_with_the_reason_of_ecs() -> None:
