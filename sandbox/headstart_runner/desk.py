@@ -215,7 +215,7 @@ class Desk:
         raise StepTimedOut(f"The step was stopped after {command.timeout} s")
 
     def _failed(self, command_id: str, error: StepError, elapsed_ms: int) -> None:
-        logger.info("%s failed: %s: %s", command_id, error.code, error.reason)
+        logger.warning("%s failed: %s: %s", command_id, error.code, error.reason)
         self._tools.reporter.result(_failure(command_id, error, elapsed_ms))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from headstart.adapters import aws
 from headstart.adapters.ecs import EcsConfig, EcsSandboxes
@@ -35,13 +36,19 @@ def in_region(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def client(service: str, status: int = 200, **answers: list[dict[str, Any]]) -> Any:
-    """Return a client that is given its answers, one a call, and keeps what it was asked."""
+    """Return a client that is given its answers, one a call, and keeps what it was asked.
+
+    An exception among them is raised.
+    """
     made = aws.make_client(service)
     made.asked = []
 
     def answer(model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
         made.asked.append(params["body"])
-        return SimpleNamespace(status_code=status), answers[model.name].pop(0)
+        given = answers[model.name].pop(0)
+        if isinstance(given, Exception):
+            raise given
+        return SimpleNamespace(status_code=status), given
 
     made.meta.events.register(f"before-call.{service}", answer)
     return made
@@ -114,6 +121,25 @@ def test_the_words_of_a_refusal_are_for_the_log(
         sandboxes(ecs).start(spec(1))
     assert raised.value.reason == "ECS refused the task: InvalidParameterException"
     [record] = caplog.records
+    assert words in record.reason  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (EndpointConnectionError(endpoint_url="https://ecs.test"), "https://ecs.test"),
+        ({"tasks": [], "failures": [{"reason": "RESOURCE:ENI"}]}, "RESOURCE:ENI"),
+    ],
+    ids=["unreachable", "no place"],
+)
+def test_a_task_that_was_not_started_is_for_the_log_too(
+    region: str, caplog: pytest.LogCaptureFixture, failure: Any, words: str
+) -> None:
+    ecs = client("ecs", RunTask=[failure])
+    with pytest.raises(SandboxStartFailed):
+        sandboxes(ecs).start(spec(1))
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
     assert words in record.reason  # type: ignore[attr-defined]
 
 

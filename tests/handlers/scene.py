@@ -29,12 +29,14 @@ REGION = "eu-west-1"
 CLUSTER = "headstart-Cluster-abcDEF123456"
 BUCKET = "headstart-snapshots"
 MACHINE = "headstart-preparation"
+STACK = "headstart-prod"
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": REGION,
     "AWS_REGION": REGION,
+    "HEADSTART_STACK": STACK,
     "HEADSTART_TABLE": "headstart",
     "HEADSTART_BUCKET": BUCKET,
     "HEADSTART_STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{MACHINE}",

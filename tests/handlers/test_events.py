@@ -18,6 +18,7 @@ from headstart.domain.change import WorkingSet
 from headstart.domain.sandbox import SandboxStatus
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart_local.packaging import read_template
 
 from .scene import (
     CLUSTER,
@@ -25,6 +26,7 @@ from .scene import (
     ROOT,
     SECRET,
     SESSION_ID,
+    STACK,
     Context,
     event,
     function_of,
@@ -230,6 +232,42 @@ def test_a_caught_error_is_told_in_its_own_words(name: str, code: str, reason: s
     assert failure.code == code
     assert reason in failure.reason
     assert "errorMessage" not in failure.reason
+
+
+def metrics(written: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the names and dimensions of the metrics among a function's lines."""
+    lines = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+    return [
+        (directive["Metrics"][0]["Name"], {name: line[name] for name in names})
+        for line in lines
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", [])
+        for names in directive["Dimensions"]
+    ]
+
+
+def test_every_metric_names_its_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    invoke("http_api")
+    invoke("finish_preparation-failed")
+    found = metrics(capsys.readouterr().out)
+    assert ("PreparationsFailed", {"Stack": STACK, "Code": "RepositoryNotFound"}) in found
+    assert {dimensions.get("Stack") for _, dimensions in found} == {STACK}
+
+
+@pytest.mark.parametrize(
+    ("name", "rings"),
+    [("finish_preparation-crashed", True), ("finish_preparation-failed", False)],
+)
+def test_the_alarm_watches_what_is_counted_of_failures_that_no_user_caused(
+    name: str, rings: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resources = read_template(ROOT / "template.yaml")["Resources"]
+    alarm = resources["InfrastructureFailuresAlarm"]["Properties"]
+    invoke("http_api")
+    capsys.readouterr()
+    invoke(name)
+    # An alarm's dimensions are a metric's own, all of them and no others.
+    watched = (alarm["MetricName"], {d["Name"]: STACK for d in alarm["Dimensions"]})
+    assert (watched in metrics(capsys.readouterr().out)) is rings
 
 
 def test_a_task_that_ended_is_noted_with_the_reason_of_ecs() -> None:

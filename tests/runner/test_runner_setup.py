@@ -53,6 +53,14 @@ async def test_the_first_failure_stops_the_setup_and_says_why(
     assert kinds[-1] == "result"
 
 
+async def test_a_failed_step_is_a_warning(
+    cloud: FakeCloud, cloned: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    await cloud.do("setup", setup_args("exit 7"))
+    [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.getMessage().startswith("1.setup.1 failed: SetupCommandFailed: ")
+
+
 async def test_a_path_without_bash_is_a_failure_in_words(cloud: FakeCloud, cloned: Sandbox) -> None:
     failed = await cloud.do("setup", setup_args("make", PATH="/nonexistent"))
 

@@ -159,16 +159,33 @@ def test_no_run_of_the_janitor_comes_back_when_another_is_due() -> None:
     assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
 
 
-def test_throttling_of_the_sockets_function_rings() -> None:
-    alarms = [
+def alarms() -> list[Template]:
+    return [
         made["Properties"]
         for made in template()["Resources"].values()
         if made["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    watched = [
-        alarm["Dimensions"][0]["Value"] for alarm in alarms if alarm["MetricName"] == "Throttles"
-    ]
-    assert watched == [{"Ref": "SocketFunction"}]
+
+
+@pytest.mark.parametrize("metric", ["Errors", "Throttles"])
+@pytest.mark.parametrize("function", ["SocketFunction", "RunStepFunction"])
+def test_what_no_caller_is_answered_by_rings_when_it_fails(function: str, metric: str) -> None:
+    watched = [alarm["Dimensions"] for alarm in alarms() if alarm["MetricName"] == metric]
+    assert [{"Name": "FunctionName", "Value": {"Ref": function}}] in watched
+
+
+def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
+    variables = template()["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["HEADSTART_STACK"] == {"Ref": "AWS::StackName"}
+    [alarm] = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
+    assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
+
+
+def test_preparations_that_fail_twice_in_an_hour_ring_and_none_does_not() -> None:
+    [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == "InfrastructureFailures"]
+    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 3600, 1)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 1)
+    assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_what_runs_all_the_time_is_not_traced() -> None:

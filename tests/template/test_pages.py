@@ -2,11 +2,14 @@
 
 import json
 import re
+import tomllib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
+from headstart.domain.policy import Policy
 from headstart_demo_agent.asking import wanted
 from headstart_local.packaging import read_template
 from tests.template.test_sandbox import ROOT
@@ -23,7 +26,16 @@ ROLE = "aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com"
 
 @pytest.mark.parametrize("page", [README, DEPLOY], ids=["README", "deploy"])
 def test_the_role_of_ecs_comes_before_the_deployment(page: str) -> None:
-    assert 0 < page.index(ROLE) < page.index("sam deploy --guided")
+    assert 0 < page.index(ROLE) < page.index("sam deploy")
+
+
+def test_the_first_deployment_asks_nothing_that_the_projects_own_file_answers() -> None:
+    # Guided, SAM would write every parameter into that file.
+    assert "sam deploy --guided" not in README + DEPLOY
+    given = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]
+    assert f"--stack-name {given['stack_name']} " in README
+    assert (given["resolve_s3"], given["capabilities"]) == (True, "CAPABILITY_IAM")
+    assert given["confirm_changeset"]
 
 
 def test_every_step_of_the_first_deployment_has_its_row_and_what_it_looks_like() -> None:
@@ -73,8 +85,42 @@ def test_every_alarm_is_counted_and_has_its_advice() -> None:
         if made["Type"] == "AWS::CloudWatch::Alarm"
     ]
     assert f"{len(alarms)} alarms ({len(alarms) * 0.1:.2f})" in DEPLOY
-    advice = DEPLOY[DEPLOY.index("## When an alarm rings") :]
+    advice = section("When an alarm rings")
     assert {name for name in alarms if f"`{name}`" not in advice} == set()
+
+
+def test_what_stays_after_the_deletion_is_told() -> None:
+    kept = {
+        name
+        for name, made in TEMPLATE["Resources"].items()
+        if "Retain" in made.get("DeletionPolicy", "")
+    }
+    assert kept == {"Table", "Snapshots", "UserPool"}
+    [setting] = TEMPLATE["Resources"]["Cluster"]["Properties"]["ClusterSettings"]
+    assert setting == {"Name": "containerInsights", "Value": "enabled"}
+    # AWS makes it, and no stack knows of it ("Container Insights performance log reference").
+    assert "/aws/ecs/containerinsights/$CLUSTER/performance" in section("Deleting it")
+
+
+def test_what_a_deleted_session_leaves_in_the_table_is_told() -> None:
+    told = section("What is kept, who can read it, and for how long")
+    policy = Policy(stream_url="wss://x")
+    lives = (policy.key_life, policy.ticket_life, policy.connection_life)
+    assert lives == (timedelta(hours=24), timedelta(minutes=1), timedelta(hours=3))
+    assert re.search(
+        r"Key`[^(]+\(24 h.+tickets [^(]+\(a minute.+connections [^(]+\(3 h", told, re.S
+    )
+
+
+def test_the_requests_for_the_tables_key_are_among_the_costs() -> None:
+    # So it is `aws/dynamodb`, whose requests are billed ("DynamoDB encryption at rest").
+    assert TEMPLATE["Resources"]["Table"]["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+    assert "`aws/dynamodb`" in section("What it costs")
+
+
+def section(heading: str) -> str:
+    """Return what stands under a heading of the deployment's page."""
+    return re.split(r"^## ", DEPLOY.partition(f"## {heading}\n")[2], flags=re.MULTILINE)[0]
 
 
 def anchors(page: Path) -> set[str]:

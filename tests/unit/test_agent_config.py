@@ -8,6 +8,7 @@ from headstart.domain.steps import StepName
 from tests.unit.helpers import begin, created, prepared_up_to
 
 REQUIRED = {
+    "HEADSTART_STACK": "s",
     "HEADSTART_TABLE": "t",
     "HEADSTART_STATE_MACHINE_ARN": "arn",
     "HEADSTART_STREAM_URL": "wss://x",

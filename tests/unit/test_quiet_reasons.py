@@ -1,4 +1,7 @@
-"""What a command printed is for the session's owner: not for executions, not for logs."""
+"""What a command printed is for the session's owner: not for executions, not for logs.
+
+What ECS and the machine say of a sandbox is for logs too, where who runs the deployment reads it.
+"""
 
 import logging
 from typing import Any
@@ -9,10 +12,12 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain import errors
 from headstart.domain.session import Failure
 from headstart.domain.steps import StepName
+from headstart.usecases import janitor
+from headstart.usecases.delete import delete_session
 from headstart.usecases.prepare import error_of, fail_preparation
 from headstart.usecases.read import get_session
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.helpers import Runner, begin, created, prepared_up_to
+from tests.unit.helpers import Runner, begin, created, prepared_up_to, running
 from tests.unit.test_sleep import falling
 
 SECRET = "https://pypi.test/hunter2hunter2"
@@ -57,7 +62,13 @@ def failure(ports: MemoryPorts, session_id: str) -> Failure:
 
 @pytest.mark.parametrize(
     ("step", "code"),
-    [(S.SETUP, "SetupCommandFailed"), (S.CLONE, "CloneFailed"), (S.AGENT, "Unheard")],
+    [
+        (S.SETUP, "SetupCommandFailed"),
+        (S.CLONE, "CloneFailed"),
+        (S.CLONE, "StepTimedOut"),
+        (S.AGENT, "Unheard"),
+        (S.AGENT, "InternalStepError"),
+    ],
 )
 def test_a_failure_is_told_by_name_and_its_reason_is_found_in_the_table(
     ports: MemoryPorts, told: Told, caplog: pytest.LogCaptureFixture, step: StepName, code: str
@@ -72,6 +83,100 @@ def test_a_failure_is_told_by_name_and_its_reason_is_found_in_the_table(
     assert SECRET in failure(ports, session_id).reason
     assert get_session(ports, "alice", session_id)["failure"]["reason"].endswith(SECRET)
     assert SECRET not in str([record.__dict__ for record in caplog.records])
+
+
+def warned(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
+    """Return what the one warning of that text says beside it."""
+    [found] = [
+        record.__dict__
+        for record in caplog.records
+        if record.getMessage() == message and record.levelno == logging.WARNING
+    ]
+    return found
+
+
+def infrastructure_failures(ports: MemoryPorts) -> int:
+    return [name for name, *_ in ports.metrics.measured].count("InfrastructureFailures")
+
+
+MISSING_IMAGE = "CannotPullContainerError: pull image manifest: not found"
+
+
+def test_why_a_sandbox_stopped_is_logged(
+    ports: MemoryPorts, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = created(ports)
+    begin(ports, session_id, S.SANDBOX)
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", MISSING_IMAGE)
+    stopped = warned(caplog, "a sandbox stopped")
+    assert (stopped["task"], stopped["reason"]) == (f"{session_id}-1-1", MISSING_IMAGE)
+    fail_preparation(ports, session_id, 1, error_of(told.caught()))
+    failed = warned(caplog, "the preparation failed")
+    assert (failed["code"], failed["step"]) == ("SandboxStopped", "sandbox")
+    assert failed["reason"] == MISSING_IMAGE
+    assert infrastructure_failures(ports) == 1
+
+
+def test_an_end_that_no_event_told_is_logged_as_well(
+    ports: MemoryPorts, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    ports.sandboxes.alive.clear()
+    ports.clock.advance(minutes=5)
+    janitor.run(ports)
+    stopped = warned(caplog, "a sandbox stopped")
+    assert stopped["reason"] == "The sandbox stopped and no event said why"
+
+
+def test_an_end_that_nobody_needed_to_hear_of_is_no_warning(
+    ports: MemoryPorts, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = created(ports)
+    prepared_up_to(ports, session_id, S.CLONE)
+    delete_session(ports, "alice", session_id)
+    with caplog.at_level(logging.INFO):
+        sandbox_stopped(ports, f"{session_id}-1-1", "task", "the session is being deleted")
+    [record] = [r for r in caplog.records if r.getMessage() == "a sandbox stopped"]
+    assert record.levelno == logging.INFO
+    assert record.__dict__["reason"] == "the session is being deleted"
+
+
+@pytest.mark.parametrize(
+    ("caught", "reason"),
+    [
+        (
+            {"Error": "SandboxStartFailed", "Cause": '{"errorMessage":"ECS refused the task: X"}'},
+            "ECS refused the task: X",
+        ),
+        ({"Error": "States.HeartbeatTimeout"}, "The sandbox sent no heartbeat for too long"),
+        ({"Error": "States.Timeout"}, "The step took longer than its limit"),
+        (
+            {"Error": "Lambda.TooManyRequestsException", "Cause": "Rate Exceeded."},
+            "Lambda.TooManyRequestsException: Rate Exceeded.",
+        ),
+    ],
+    ids=["not started", "silent", "no way out", "no room for the function"],
+)
+def test_what_is_the_deployments_own_failure_is_counted_and_logged_with_its_reason(
+    ports: MemoryPorts, caplog: pytest.LogCaptureFixture, caught: dict[str, Any], reason: str
+) -> None:
+    session_id = created(ports)
+    begin(ports, session_id, S.SANDBOX)
+    fail_preparation(ports, session_id, 1, error_of(caught))
+    assert warned(caplog, "the preparation failed")["reason"] == reason
+    assert infrastructure_failures(ports) == 1
+
+
+@pytest.mark.parametrize("code", ["SetupCommandFailed", "SecretsUnavailable", "RepositoryNotFound"])
+def test_what_a_user_asked_for_in_vain_is_neither(
+    ports: MemoryPorts, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    session_id = created(ports)
+    fail_preparation(ports, session_id, 1, error_of({"Error": code, "Cause": SECRET}))
+    assert warned(caplog, "the preparation failed")["code"] == code
+    assert SECRET not in str([record.__dict__ for record in caplog.records])
+    assert infrastructure_failures(ports) == 0
 
 
 def test_of_several_tries_the_last_ones_reason_is_told(ports: MemoryPorts, told: Told) -> None:

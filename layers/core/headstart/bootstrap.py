@@ -54,7 +54,7 @@ class Services:
         """Where measurements go."""
         from headstart.adapters.metrics import EmfMetrics  # noqa: PLC0415  only when measured
 
-        return EmfMetrics()
+        return EmfMetrics(self.settings.stack)
 
     @cached_property
     def store(self) -> Store:

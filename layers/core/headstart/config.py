@@ -17,6 +17,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    stack: str = Field(alias="HEADSTART_STACK")
     table: str = Field(alias="HEADSTART_TABLE")
     state_machine_arn: str = Field(alias="HEADSTART_STATE_MACHINE_ARN")
     stream_url: str = Field(alias="HEADSTART_STREAM_URL")

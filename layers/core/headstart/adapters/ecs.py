@@ -94,13 +94,15 @@ class EcsSandboxes:
                 enableExecuteCommand=False,
             )
         except ClientError as error:
-            # Its words name roles, quotas and subnets: for who runs this, not for who uses it.
-            _log.warning("ECS refused a task", extra={"reason": str(error)})
+            _log_refusal(str(error))
             raise SandboxStartFailed(f"ECS refused the task: {error_code(error)}") from error
         except BotoCoreError as error:
+            _log_refusal(str(error))
             raise SandboxStartFailed("ECS could not be reached") from error
         if not answer["tasks"]:
-            raise SandboxStartFailed(f"ECS could not place the task: {_why(answer['failures'])}")
+            reason = _why(answer["failures"])
+            _log_refusal(reason)
+            raise SandboxStartFailed(f"ECS could not place the task: {reason}")
         return answer["tasks"][0]["taskArn"]
 
     def is_alive(self, handle: str) -> bool:
@@ -145,6 +147,11 @@ class EcsSandboxes:
                 self._client.stop_task(cluster=self._config.cluster, task=handle, reason=reason)
             except self._client.exceptions.InvalidParameterException:
                 return
+
+
+def _log_refusal(words: str) -> None:
+    """Log what ECS said: it names roles, quotas and subnets, for who runs this, not who uses it."""
+    _log.warning("ECS started no task", extra={"reason": words})
 
 
 def _where(provider: str, try_number: int) -> _Where:

@@ -6,18 +6,20 @@ NAMESPACE = "Headstart"
 
 
 class EmfMetrics:
-    """The Metrics port; each measurement is one line on standard output."""
+    """The Metrics port; each measurement is one line on standard output, and names its stack."""
+
+    def __init__(self, stack: str) -> None:
+        self._stack = stack
 
     def count(self, name: str, value: int = 1, **dimensions: str) -> None:
         """Count something that happened."""
-        _write(name, MetricUnit.Count, value, dimensions)
+        self._write(name, MetricUnit.Count, value, dimensions)
 
     def milliseconds(self, name: str, value: int, **dimensions: str) -> None:
         """Record how long something took."""
-        _write(name, MetricUnit.Milliseconds, value, dimensions)
+        self._write(name, MetricUnit.Milliseconds, value, dimensions)
 
-
-def _write(name: str, unit: MetricUnit, value: int, dimensions: dict[str, str]) -> None:
-    with single_metric(name=name, unit=unit, value=value, namespace=NAMESPACE) as metric:
-        for key, text in (dimensions or {"Service": "headstart"}).items():
-            metric.add_dimension(name=key, value=text)
+    def _write(self, name: str, unit: MetricUnit, value: int, dimensions: dict[str, str]) -> None:
+        with single_metric(name=name, unit=unit, value=value, namespace=NAMESPACE) as metric:
+            for key, text in {"Stack": self._stack, **dimensions}.items():
+                metric.add_dimension(name=key, value=text)

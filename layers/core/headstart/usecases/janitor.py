@@ -30,6 +30,7 @@ from headstart.usecases.delete import DELETION_CHECK, clear
 from headstart.usecases.line import admit_next
 from headstart.usecases.ports import ExecutionStatus, Ports, StartedSandbox
 from headstart.usecases.prepare import fail_preparation
+from headstart.usecases.sandbox import note_end
 
 SWEEP_TIME = timedelta(seconds=30)
 ORPHANS_TIME = timedelta(seconds=10)
@@ -215,15 +216,9 @@ def _sandbox_died(ports: Ports, seen: Change) -> bool:
 
 
 def _stopped(ports: Ports, seen: Change, error: StepError) -> None:
-    session_id, sandbox = seen.session.session_id, seen.sandbox
+    sandbox = seen.sandbox
     if sandbox is not None:
-        stopped = partial(
-            sleeping.stopped,
-            name=sandbox.name(session_id),
-            handle=sandbox.task_arn or "",
-            error=error,
-        )
-        change(ports, session_id, stopped)
+        note_end(ports, sandbox.name(seen.session.session_id), sandbox.task_arn or "", error)
 
 
 def _in_turn(ports: Ports, seen: Change) -> None:

@@ -86,7 +86,8 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
         _log.info("the session of a failed preparation is gone")
         return
     if failed:
-        _log.warning("the preparation failed", extra={"code": error.code})
+        told = {"code": failed.code, "step": failed.step, "reason": failed.reason}
+        _log.warning("the preparation failed", extra=told)
 
 
 def error_of(caught: dict[str, Any]) -> StepError:

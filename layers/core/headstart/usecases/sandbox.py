@@ -1,6 +1,7 @@
 """The session's container task: kept or started, and noted when it stops."""
 
 import logging
+from contextlib import suppress
 from functools import partial
 
 from headstart.domain.change import Change, WorkingSet
@@ -10,6 +11,7 @@ from headstart.domain.errors import (
     SandboxStopped,
     SecretsUnavailable,
     SessionNotFound,
+    StepError,
 )
 from headstart.domain.ids import new_id, new_secret
 from headstart.domain.life import hosting, sleeping
@@ -88,11 +90,15 @@ def sandbox_stopped(ports: Ports, name: str, handle: str, reason: str) -> None:
     `name` is what the task was started with, `<session>-<attempt>-<try>`. A task that is not the
     session's accepted one, or a session that is gone, is none of our business.
     """
-    session_id = session_of(name)
-    ports.identify(session_id)
-    error = SandboxStopped(reason)
+    ports.identify(session_of(name))
+    note_end(ports, name, handle, SandboxStopped(reason))
+
+
+def note_end(ports: Ports, name: str, handle: str, error: StepError) -> None:
+    """Take note that a sandbox ended and log why: as a warning where its session needed it."""
     stopped = partial(sleeping.stopped, name=name, handle=handle, error=error)
-    try:
-        change(ports, session_id, stopped)
-    except SessionNotFound:
-        _log.info("a task of a session that is gone stopped")
+    was_needed = False
+    with suppress(SessionNotFound):
+        was_needed = change(ports, session_of(name), stopped)
+    level = logging.WARNING if was_needed else logging.INFO
+    _log.log(level, "a sandbox stopped", extra={"task": name, "reason": error.reason})

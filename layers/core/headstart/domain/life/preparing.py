@@ -18,10 +18,14 @@ from headstart.domain.errands import (
 )
 from headstart.domain.errors import (
     Cancelled,
+    InternalStepError,
+    NotStarted,
+    SandboxStartFailed,
     SandboxStopped,
     SandboxUnresponsive,
     StaleAttempt,
     StepError,
+    StepTimedOut,
     WorkspaceGone,
 )
 from headstart.domain.life import hosting, queueing, sleeping, talking, turns
@@ -38,6 +42,16 @@ from headstart.domain.requests import RetrySession
 from headstart.domain.sandbox import Command, SandboxStatus
 from headstart.domain.session import Cause, Failure, Hold, Session, Snapshot, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
+
+INFRASTRUCTURE = (
+    SandboxStartFailed,
+    SandboxStopped,
+    SandboxUnresponsive,
+    NotStarted,
+    StepTimedOut,
+    InternalStepError,
+)
+"""What fails a preparation and is for who runs the deployment to look into, not for its user."""
 
 
 def begin_attempt(change: Change, cause: Cause) -> None:
@@ -160,16 +174,18 @@ def complete_attempt(change: Change) -> None:
         change.emit(events.SessionPrepared(receipt=paid))
 
 
-def fail(change: Change, attempt_number: int, error: StepError) -> bool:
-    """End an attempt with an error and say why; False where it has ended already.
+def fail(change: Change, attempt_number: int, error: StepError) -> Failure | None:
+    """End an attempt with an error and say why; None where it has ended already.
 
     What the failed step itself said is told, where it failed by the name that the machine names.
+    What is returned is for logs: ECS's and the machine's words, never those of a step.
     """
     session, attempt = change.session, change.attempt
     if is_over(session, attempt_number) or attempt.status is not AttemptStatus.RUNNING:
-        return False
+        return None
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
-    error = _in_words(change, record, error)
+    public = _in_words_of_ecs(change, error)
+    error = _in_words_of_step(record, public)
     turns.lose_turn(change, error)
     _drop_commands(change)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
@@ -177,19 +193,26 @@ def fail(change: Change, attempt_number: int, error: StepError) -> bool:
     attempt.ended_at = change.now
     _failed(change, error, record.step)
     change.then(Measure("PreparationsFailed", dimensions=(("Code", error.code),)))
-    return True
+    if not isinstance(public, INFRASTRUCTURE):
+        return Failure.of(type(public)(), record.step)
+    change.then(Measure("InfrastructureFailures"))
+    return Failure.of(public, record.step)
 
 
-def _in_words(change: Change, record: StepRecord, error: StepError) -> StepError:
-    """Return an error with its own reason, where the machine knew no more than its name."""
-    if error.reason != error.title:
+def _in_words_of_ecs(change: Change, error: StepError) -> StepError:
+    """Return how a sandbox stopped, where the machine knew no more than that it did."""
+    reason = change.sandbox and change.sandbox.stopped_reason
+    if not isinstance(error, SandboxStopped) or error.reason != error.title or not reason:
         return error
-    reason = None
-    if isinstance(error, SandboxStopped):
-        reason = change.sandbox and change.sandbox.stopped_reason
-    elif record.failure and record.failure.code == error.code:
-        reason = record.failure.reason
-    return type(error)(reason) if reason else error
+    return SandboxStopped(reason)
+
+
+def _in_words_of_step(record: StepRecord, error: StepError) -> StepError:
+    """Return an error with its own reason, where the machine knew no more than its name."""
+    failure = record.failure
+    if isinstance(error, SandboxStopped) or error.reason != error.title:
+        return error
+    return type(error)(failure.reason) if failure and failure.code == error.code else error
 
 
 def interrupt(change: Change, *, owner: str) -> None:

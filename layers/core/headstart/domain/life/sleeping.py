@@ -240,16 +240,17 @@ def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:
         turns.refuse(change, queueing.head(change), DeliveryUnknown(reason))
 
 
-def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None:
+def stopped(change: Change, *, name: str, handle: str, error: StepError) -> bool:
     """Take note that a task ended: its waiting step fails at once, a turn ends, a session sleeps.
 
-    A task that is not the session's accepted one is none of our business.
+    A task that is not the session's accepted one is none of our business. True where the session
+    knew of no end.
     """
     reason = error.reason
     session, sandbox = change.session, change.sandbox
     own = sandbox and (handle == sandbox.task_arn or name == sandbox.name(session.session_id))
     if sandbox is None or not own:
-        return
+        return False
     known = sandbox.status is SandboxStatus.STOPPED
     if not known:
         sandbox.status = SandboxStatus.STOPPED
@@ -263,10 +264,11 @@ def stopped(change: Change, *, name: str, handle: str, error: StepError) -> None
         if tokens := _waiting_tokens(change, sandbox):
             change.then(AnswerTask(tokens, error.code, error.title))
     elif session.status is Status.STOPPING and _look_for_copy(change):
-        return
+        pass
     elif session.status in {*_IDLE, Status.RUNNING, Status.STOPPING}:
         turns.lose_turn(change, error)
         fall_asleep(change, reason, "the sandbox was gone before a new copy was made")
+    return not known
 
 
 def _waiting_tokens(change: Change, sandbox: Sandbox) -> tuple[str, ...]:
