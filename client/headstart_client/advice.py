@@ -74,6 +74,8 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case RateLimited(code="QuotaExceeded"):
             sentence = f"{reason}: end one with `headstart rm ID`, then try again"
+        case RateLimited(code="QueueFull"):
+            sentence = f"{reason}: send it once the agent has taken one of them"
         case ApiError(retryable=True):
             sentence = f"The API is busy ({error.code}: {reason}): try again"
         case ApiError():

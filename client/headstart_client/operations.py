@@ -27,6 +27,9 @@ RETRY_BASE, RETRY_CAP = 0.5, 8.0
 RETRY_AFTER_LIMIT = 30.0
 """Seconds of Retry-After that are waited out; what asks for more is raised to the caller."""
 
+FULL = frozenset({"QueueFull", "QuotaExceeded"})
+"""Codes that no pause lifts: a place is free when a person ends a session or a turn ends."""
+
 WAIT_SECONDS = 25
 """How long one long poll may take; API Gateway ends any request after 30 s."""
 
@@ -114,7 +117,7 @@ def _call(request: Request) -> Operation[Any]:
             if reply.status < 400:
                 return reply.body
             failure = api_error(reply.status, reply.body, reply.retry_after)
-            again = failure.retryable and failure.status in {429, 503}
+            again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
             again = again or (failure.status in {502, 504} and request.repeatable)
             pause = failure.retry_after or backoff(failures + 1)
         failures += 1

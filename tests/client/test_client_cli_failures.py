@@ -96,8 +96,12 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "`headstart up` or the deployment printed it.",
         ),
         (
-            fake.problem(429, "QuotaExceeded", "10 sessions are active", retryable=False),
+            fake.problem(429, "QuotaExceeded", "10 sessions are active"),
             "10 sessions are active: end one with `headstart rm ID`, then try again.",
+        ),
+        (
+            fake.problem(429, "QueueFull", "50 messages are waiting"),
+            "50 messages are waiting: send it once the agent has taken one of them.",
         ),
     ],
 )
