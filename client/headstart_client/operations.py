@@ -86,6 +86,7 @@ class SessionOptions(TypedDict, total=False):
 class SessionChanges(TypedDict, total=False):
     """What PATCH may change: absent leaves, None or empty clears."""
 
+    prompt: str
     upstream_branch: str | None
     mode: str | None
     model: str | None
@@ -94,6 +95,7 @@ class SessionChanges(TypedDict, total=False):
     encrypted_secrets: dict[str, Any] | None
     mcp_servers: dict[str, Any] | None
     append_system_prompt: str | None
+    auto_initiate: bool | None
     auto_commit: bool | None
     callback_target: dict[str, Any] | None
 
@@ -209,7 +211,7 @@ def initiate(session_id: str) -> Operation[None]:
 def wait(
     session_id: str, *, while_status: str = "preparing", seconds: int = WAIT_SECONDS
 ) -> Operation[Session]:
-    """Return when the status is another, or after `seconds`, with the session as it stands."""
+    """Return when the status is not `while_status`, or after `seconds`, the session as it is."""
     request = Request(
         "GET", _path(session_id, "wait"), params={"while": while_status, "seconds": seconds}
     )
@@ -246,7 +248,12 @@ def interrupt(session_id: str) -> Operation[None]:
 
 
 def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) -> Operation[None]:
-    """Answer a question or permission request of the agent."""
+    """Answer what the agent asks: `request_id` is of its `input.requested` or `pending_inputs`.
+
+    To a permission `{"reply": "once"}`, or "always" or "reject"; to questions
+    `{"answers": [["label"], …]}`, for each in order the labels that are chosen, or words of your
+    own; to either `{"reject": True}`.
+    """
     yield from _post(_path(session_id, "inputs", request_id), answer, repeatable=False)
 
 
