@@ -5,6 +5,9 @@ const RETRY_BASE = 0.5;
 const RETRY_CAP = 8;
 const RETRY_AFTER_LIMIT = 30;
 
+// Codes that no pause lifts: a place is free when a person ends a session or a turn ends.
+const FULL = ["QueueFull", "QuotaExceeded"];
+
 // The code of an error whose answer the browser doesn't let the page read.
 export const HIDDEN = "Hidden";
 
@@ -44,8 +47,8 @@ export class Api {
         return await this.#send(method, path, headers, body);
       } catch (error) {
         const lost = error.status === 0 || error.status === 502 || error.status === 504;
-        const again = error.retryable && !(once && lost) && error.retryAfter <= RETRY_AFTER_LIMIT;
-        if (!again || failures === TRIES) throw error;
+        const again = error.retryable && !FULL.includes(error.code) && !(once && lost);
+        if (!again || error.retryAfter > RETRY_AFTER_LIMIT || failures === TRIES) throw error;
         await sleep(error.retryAfter || backoff(failures));
       }
     }

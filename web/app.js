@@ -83,12 +83,19 @@ async function refreshList() {
 function listItem(session) {
   const link = element("a");
   link.href = `#${session.sessionId}`;
+  link.dataset.session = session.sessionId;
   const dot = element("span", "dot");
-  dot.dataset.status = session.status;
   const when = new Date(session.createdAt).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  link.append(dot, element("span", "", session.title), element("small", "", `${session.status} · ${when}`));
-  if (current?.id === session.sessionId) link.setAttribute("aria-current", "page");
+  link.append(dot, element("span", "", session.title), element("small", "", element("span"), ` · ${when}`));
+  const onDisplay = current?.id === session.sessionId;
+  if (onDisplay) link.setAttribute("aria-current", "page");
+  setStatus(link, onDisplay && current.view.session ? current.view.status : session.status);
   return link;
+}
+
+function setStatus(link, status) {
+  link.querySelector(".dot").dataset.status = status;
+  setText(link.querySelector("small span"), status);
 }
 
 // One session.
@@ -133,13 +140,22 @@ function open(id) {
       redraw();
     },
   };
-  attempt(() => follow(api, id, options)).then(() => {
+  const ended = (error) => {
+    // What is left of a session that isn't there would look as if it could be stopped or deleted.
+    if (current === mine && (error.status === 404 || !mine.view.session)) {
+      leave();
+      document.title = "Headstart";
+      show("");
+    }
+    throw error;
+  };
+  attempt(() => follow(api, id, options).catch(ended)).then(() => {
     if (current === mine && mine.view.status === "deleted") location.hash = "";
   });
   redraw();
 }
 
-function draw({ view, nodes, lost }) {
+function draw({ id, view, nodes, lost }) {
   document.title = view.session ? plain(`${view.session.title} · Headstart`) : "Headstart";
   setText($("title"), view.session?.title ?? "…");
   const repository = view.session?.repository;
@@ -147,6 +163,9 @@ function draw({ view, nodes, lost }) {
   $("status").dataset.status = view.status;
   setText($("status"), lost ? "reconnecting…" : view.status);
   $("status").title = lost;
+  // The list is asked for seldom, and may not be behind what is told of the session on display.
+  const link = $("sessions").querySelector(`[data-session="${CSS.escape(id)}"]`);
+  if (link && view.session) setStatus(link, view.status);
   $("stop").hidden = !(view.turn || view.status === "preparing");
   drawSteps(view);
   drawFailure(view);
@@ -197,6 +216,7 @@ function drawFailure(view) {
   $("output").hidden = !output;
   setText($("output"), output);
   $("retry").hidden = !view.failure.retryable;
+  $("elsewhere").hidden = view.failure.code !== "BranchNotFound";
 }
 
 function drawHeld(view) {
@@ -246,7 +266,7 @@ function drawComposer(view) {
   const hints = {
     preparing: "You can write once the agent has your first message…",
     prepared: "Start the agent first",
-    failed: "The session failed",
+    failed: view.failure?.retryable ? "Try again first, then write" : "The session failed: start a new one",
     asleep: "Write to wake the session",
   };
   const [text, button] = [$("text"), $("message").querySelector("button")];
@@ -277,7 +297,10 @@ $("create").onsubmit = (event) =>
     const { repo, prompt, branch, setup, hold } = event.target.elements;
     const texts = { repo: repo.value, prompt: prompt.value, branch: branch.value, setup: setup.value };
     const created = await api.post("/sessions", newSession({ ...texts, hold: hold.checked }));
-    prompt.value = "";
+    // Another prompt on the same repository is likely, the same branch and commands are not.
+    const kept = repo.value;
+    event.target.reset();
+    repo.value = kept;
     location.hash = created.sessionId;
   });
 
@@ -315,10 +338,13 @@ $("initiate").onclick = () => {
 $("stop").onclick = () =>
   attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
 $("retry").onsubmit = (event) =>
-  submitted(event, () => {
-    const setup = $("change").open ? event.target.elements.setup.value : null;
-    const body = newAttempt(current.view.attempt, setup);
-    return api.call("POST", `/sessions/${current.id}/retry`, body, { once: true });
+  submitted(event, async () => {
+    const { branch, setup } = event.target.elements;
+    const path = `/sessions/${current.id}`;
+    const body = newAttempt(current.view.attempt, $("change").open ? setup.value : null);
+    const start = $("elsewhere").hidden ? "" : branch.value.trim();
+    if (start) await api.call("PATCH", path, { upstreamBranch: start });
+    await api.call("POST", `${path}/retry`, body, { once: true });
   });
 $("remove").onclick = () => {
   if (!confirm("Delete this session and everything in it?")) return;

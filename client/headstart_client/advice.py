@@ -1,5 +1,8 @@
 """What to tell a person when something went wrong: one sentence that says what to do next."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from headstart_client.errors import (
     ApiError,
     HeadstartError,
@@ -9,6 +12,7 @@ from headstart_client.errors import (
     Unauthorized,
 )
 from headstart_client.models import Failure
+from headstart_client.usage import senseless
 from headstart_client.view import STEP_TITLES
 
 # There is no way yet to give a session credentials for git.
@@ -18,7 +22,9 @@ _NEXT = {
     "RepositoryNotFound": _PUBLIC,
     "RepositoryAccessDenied": _PUBLIC,
     "RepositoryRefused": "use an address the deployment allows",
-    "BranchNotFound": "check --branch",
+    "BranchNotFound": "name another: `headstart retry {id} --branch BRANCH`",
+    "AgentStartFailed": "try again with `headstart retry {id}`, or another agent in a new session: "
+    "`headstart run --agent AGENT`",
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
     "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
@@ -53,6 +59,15 @@ def on_held(failure: Failure | None, session_id: str | None) -> str:
     return _sentence("The message is held", failure, session_id, step)
 
 
+def on_arguments(
+    errors: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], command: str
+) -> str:
+    """Return the sentence for fields that can't be so, by the `arguments` which became them."""
+    fields = [(str(error["loc"][0]), error["msg"]) for error in errors]
+    wrong = [f"argument {arguments.get(field, field)}: {why}" for field, why in fields]
+    return senseless("; ".join(wrong), f"headstart {command}")
+
+
 def on_error(error: HeadstartError, url: str) -> str:
     """Return the sentence for a call that failed."""
     reason = _stem(str(error))
@@ -74,6 +89,8 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case RateLimited(code="QuotaExceeded"):
             sentence = f"{reason}: end one with `headstart rm ID`, then try again"
+        case RateLimited(code="QueueFull"):
+            sentence = f"{reason}: send it once the agent has taken one of them"
         case ApiError(retryable=True):
             sentence = f"The API is busy ({error.code}: {reason}): try again"
         case ApiError():

@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-USAGE = 2
-"""The exit code for arguments and variables that nothing can be done with."""
+from headstart_client.usage import USAGE, senseless
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 _SESSION_ID = re.compile(r"ses_\w+")
@@ -43,15 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     url = os.environ.get("HEADSTART_URL", "")
     if not _is_address(url):
         wrong = "is not an address: set it" if url else "is not set: set it"
-        terminal.fail(
+        return terminal.fail(
             f"HEADSTART_URL {wrong} to the API's, such as https://…, "
-            "or start an embedded cloud with `headstart up`."
+            "or start an embedded cloud with `headstart up`.",
+            USAGE,
         )
-        return USAGE
     token = os.environ.get("HEADSTART_TOKEN") or _local_token(url)
     if not token:
-        terminal.fail("HEADSTART_TOKEN is not set: set it to a token of the API's users.")
-        return USAGE
+        return terminal.fail(
+            "HEADSTART_TOKEN is not set: set it to a token of the API's users.", USAGE
+        )
     return commands.execute(getattr(commands, args.command), terminal, args, url, token)
 
 
@@ -110,7 +110,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with it."""
-        _refuse(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` says what there is.")
+        _refuse(senseless(message, self.prog))
 
 
 def _embedded(module: str) -> ModuleType:
@@ -180,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "--choose", action="append", metavar="LABEL", help="to a question; once for each of several"
     )
     one.add_argument("--reject", action="store_true", help="answer nothing")
+    retry.add_argument("--branch", help="branch to start from instead")
     retry.add_argument("--setup", action="append", metavar="CMD", help="instead of the old ones")
     for command in (run, follow, send, initiate, retry):
         command.add_argument("--json", action="store_true", help="print events as JSON lines")

@@ -1,9 +1,10 @@
 """The two clients: Headstart blocks, AsyncHeadstart is for asyncio and can follow a session."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args, get_type_hints
 
 import httpx
 
@@ -62,8 +63,27 @@ class _Http:
 
 
 def _documented(method: M, operation: Callable[..., Any]) -> M:
-    method.__name__, method.__doc__ = operation.__name__, operation.__doc__
+    """Have `help` show an operation's arguments, answer and words for its method."""
+    shown: Any = method
+    shown.__name__, shown.__doc__ = operation.__name__, operation.__doc__
+    shown.__qualname__ = operation.__name__
+    given = inspect.signature(operation)
+    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    *_, answer = get_args(given.return_annotation)
+    answer = None if answer is type(None) else answer
+    parameters = [me, *(one for p in given.parameters.values() for one in _spelled(p))]
+    shown.__signature__ = given.replace(parameters=parameters, return_annotation=answer)
     return method
+
+
+def _spelled(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield a parameter as it is, but each field of an unpacked TypedDict by its own name."""
+    if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+        yield parameter
+        return
+    [fields] = get_args(parameter.annotation)
+    for name, kind in get_type_hints(fields).items():
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=kind)
 
 
 def _blocking(

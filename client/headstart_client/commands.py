@@ -16,19 +16,34 @@ from rich.text import Text
 
 from headstart_client import advice
 from headstart_client.client import AsyncHeadstart
-from headstart_client.errors import HeadstartError
+from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.inputs import questions
 from headstart_client.models import Stream
 from headstart_client.operations import SessionOptions
 from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
 from headstart_client.text import flat, plain
+from headstart_client.usage import USAGE
 from headstart_client.view import Outcome, View
 
 _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TAIL_LINES = 20
 
+_DATED = 80
+"""Columns from which a list has room for dates beside titles."""
+
 _PIPE_WIDTH = 100_000
 """Columns of what is no terminal: who reads it breaks lines where he wants."""
+
+_ARGUMENTS = {
+    "prompt": "--prompt",
+    "githubRepo": "--repo",
+    "gitUrl": "--repo",
+    "upstreamBranch": "--branch",
+    "agent": "--agent",
+    "setupCommands": "--setup",
+    "answers": "--choose",
+}
+"""What becomes the fields of the API's requests."""
 
 Command = Callable[["Terminal", AsyncHeadstart, Namespace], Awaitable[int]]
 
@@ -63,14 +78,14 @@ class Terminal:
         console = self.err if self.json_lines else self.out
         console.print(Text(flat(text)), soft_wrap=True)
 
-    def fail(self, sentence: str) -> int:
+    def fail(self, sentence: str, code: int = 1) -> int:
         """Write the one sentence about a failure and return the exit code."""
         self.err.print(Text(f"headstart: {flat(sentence)}", "red"), soft_wrap=True)
-        return 1
+        return code
 
 
 def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
-    """Run a command to its exit code: 0 done, 1 failed, 130 interrupted."""
+    """Run a command to its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 
     async def main() -> int:
         async with AsyncHeadstart(url, token) as client:
@@ -78,12 +93,28 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
 
     try:
         return asyncio.run(main())
+    except ValidationFailed as error:
+        if not error.errors:
+            return terminal.fail(advice.on_error(error, url))
+        arguments = _ARGUMENTS | _arguments_of(args)
+        return terminal.fail(advice.on_arguments(error.errors, arguments, args.command), USAGE)
     except HeadstartError as error:
         return terminal.fail(advice.on_error(error, url))
     except KeyboardInterrupt:
         if terminal.following and terminal.lasting:
             terminal.say(f"The session goes on: headstart follow {terminal.following}")
         return 130
+
+
+def _arguments_of(args: Namespace) -> dict[str, str]:
+    """Return the same of what only one command has."""
+    match args.command:
+        case "send":
+            return {"prompt": "TEXT"}
+        case "answer":
+            return {"body": "--reply" if args.reply else "--choose"}
+        case _:
+            return {}
 
 
 async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
@@ -93,9 +124,9 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
         options["github_repo"] = args.repo
     else:
         options["git_url"] = args.repo
-    if args.branch:
+    if args.branch is not None:
         options["upstream_branch"] = args.branch
-    if args.agent:
+    if args.agent is not None:
         options["agent"] = args.agent
     if args.setup:
         options["setup_commands"] = args.setup
@@ -128,6 +159,9 @@ async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) 
     """Release what is held and follow it."""
     before = await client.get(args.session_id)
     await client.initiate(args.session_id)
+    if not (before.queue or before.active_turn):
+        terminal.say(f"Nothing waits in {args.session_id}, so nothing was sent")
+        return 0
     view = View({message.message_id for message in before.queue})
     return await _watch(terminal, client, args.session_id, view, after=before.last_event_id)
 
@@ -135,6 +169,9 @@ async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) 
 async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Prepare a failed session again and follow it."""
     before = await client.get(args.session_id)
+    # A retry that will be refused must not change anything either.
+    if args.branch is not None and before.status == "failed":
+        await client.patch(args.session_id, upstream_branch=args.branch)
     number = before.attempt.number if before.attempt else 1
     await client.retry(args.session_id, number, setup_commands=args.setup)
     return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
@@ -142,11 +179,19 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
 
 async def interrupt(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Stop the turn or cancel the preparation, whichever there is."""
-    await client.interrupt(args.session_id)
-    terminal.say(
-        f"{args.session_id} is being interrupted; what waits in its queue goes on with "
-        f"the next message or: headstart initiate {args.session_id}"
-    )
+    named = args.session_id
+    before = await client.get(named)
+    await client.interrupt(named)
+    if before.status == "preparing":
+        said = f"Its preparation is being cancelled; see what comes of it: headstart follow {named}"
+    elif before.active_turn:
+        said = (
+            f"{named} is being interrupted; what waits in its queue goes on with "
+            f"the next message or: headstart initiate {named}"
+        )
+    else:
+        said = f"There is nothing to interrupt: {named} is {before.status}"
+    terminal.say(said)
     return 0
 
 
@@ -160,7 +205,9 @@ async def answer(terminal: Terminal, client: AsyncHeadstart, args: Namespace) ->
     elif args.choose:
         count = len(questions(asked)) if asked else 1
         if count > 1 and len(args.choose) != count:
-            return terminal.fail(f"There are {count} questions: give each its --choose, in order.")
+            return terminal.fail(
+                f"There are {count} questions: give each its --choose, in order.", USAGE
+            )
         body = {"answers": [[label] for label in args.choose] if count > 1 else [args.choose]}
     await client.answer_input(args.session_id, args.request_id, body)
     terminal.say(f"The answer is sent; see what comes of it: headstart follow {args.session_id}")
@@ -174,12 +221,14 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:
             terminal.out.out(json.dumps(session.to_json(), separators=(",", ":")), highlight=False)
         return 0
     table = Table(box=None, pad_edge=False)
-    for heading in ("session", "status", "created", "title"):
+    dated = terminal.out.width >= _DATED
+    for heading in ("session", "status", *(["created"] if dated else []), "title"):
+        # Room is taken from the column that may wrap; its texts are cut instead.
         table.add_column(heading, no_wrap=heading != "title")
     async for session in client.list():
         created = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        row = (session.session_id, session.status, created, session.title)
-        table.add_row(*(Text(flat(cell)) for cell in row))
+        row = (session.session_id, session.status, *([created] if dated else []), session.title)
+        table.add_row(*(Text(flat(cell), no_wrap=True, overflow="ellipsis") for cell in row))
     terminal.out.print(table)
     return 0
 

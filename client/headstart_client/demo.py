@@ -49,6 +49,7 @@ def demo(args: Namespace) -> int:
                 _show_log(terminal.err, log)
                 return terminal.fail("The embedded cloud did not start; its last words are above.")
             session = Namespace(
+                command="demo",
                 repo=args.repo or where["gitUrl"],
                 prompt=args.prompt or PROMPT,
                 branch=None,

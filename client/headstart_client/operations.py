@@ -27,6 +27,9 @@ RETRY_BASE, RETRY_CAP = 0.5, 8.0
 RETRY_AFTER_LIMIT = 30.0
 """Seconds of Retry-After that are waited out; what asks for more is raised to the caller."""
 
+FULL = frozenset({"QueueFull", "QuotaExceeded"})
+"""Codes that no pause lifts: a place is free when a person ends a session or a turn ends."""
+
 WAIT_SECONDS = 25
 """How long one long poll may take; API Gateway ends any request after 30 s."""
 
@@ -83,6 +86,7 @@ class SessionOptions(TypedDict, total=False):
 class SessionChanges(TypedDict, total=False):
     """What PATCH may change: absent leaves, None or empty clears."""
 
+    prompt: str
     upstream_branch: str | None
     mode: str | None
     model: str | None
@@ -91,6 +95,7 @@ class SessionChanges(TypedDict, total=False):
     encrypted_secrets: dict[str, Any] | None
     mcp_servers: dict[str, Any] | None
     append_system_prompt: str | None
+    auto_initiate: bool | None
     auto_commit: bool | None
     callback_target: dict[str, Any] | None
 
@@ -114,7 +119,7 @@ def _call(request: Request) -> Operation[Any]:
             if reply.status < 400:
                 return reply.body
             failure = api_error(reply.status, reply.body, reply.retry_after)
-            again = failure.retryable and failure.status in {429, 503}
+            again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
             again = again or (failure.status in {502, 504} and request.repeatable)
             pause = failure.retry_after or backoff(failures + 1)
         failures += 1
@@ -206,7 +211,7 @@ def initiate(session_id: str) -> Operation[None]:
 def wait(
     session_id: str, *, while_status: str = "preparing", seconds: int = WAIT_SECONDS
 ) -> Operation[Session]:
-    """Return when the status is another, or after `seconds`, with the session as it stands."""
+    """Return when the status is not `while_status`, or after `seconds`, the session as it is."""
     request = Request(
         "GET", _path(session_id, "wait"), params={"while": while_status, "seconds": seconds}
     )
@@ -243,7 +248,12 @@ def interrupt(session_id: str) -> Operation[None]:
 
 
 def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) -> Operation[None]:
-    """Answer a question or permission request of the agent."""
+    """Answer what the agent asks: `request_id` is of its `input.requested` or `pending_inputs`.
+
+    To a permission `{"reply": "once"}`, or "always" or "reject"; to questions
+    `{"answers": [["label"], …]}`, for each in order the labels that are chosen, or words of your
+    own; to either `{"reject": True}`.
+    """
     yield from _post(_path(session_id, "inputs", request_id), answer, repeatable=False)
 
 

@@ -136,7 +136,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Before its first message is on its way: an absent field stays, null or empty clears it. "
         "What a step already did is not undone.",
         200, answers.SessionView, requests.PatchSession, Call.PATCH,
-        refusals=(e.AlreadyInitiated,),
+        refusals=(e.AlreadyInitiated, e.QuotaExceeded),
     ),
     Operation(
         "delete_session", "delete", _ONE, "Delete a session",

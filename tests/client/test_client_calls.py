@@ -196,21 +196,28 @@ def test_retries_are_bounded_and_grow(client, cloud, pauses):
 
 def test_retry_after_is_honoured_but_not_for_ever(client, cloud, pauses):
     cloud.add(FakeSession())
-    cloud.canned.append(problem(429, "QueueFull", "full"))
-    cloud.canned[-1].headers["retry-after"] = "7"
+    cloud.canned.append(Reply(429, {"message": "Too Many Requests"}, {"retry-after": "7"}))
     client.get(SESSION_ID)
     assert pauses == [7.0]
-    cloud.canned.append(problem(429, "QueueFull", "full"))
-    cloud.canned[-1].headers["retry-after"] = "600"
+    cloud.canned.append(Reply(429, {"message": "Too Many Requests"}, {"retry-after": "600"}))
     with pytest.raises(RateLimited) as caught:
         client.get(SESSION_ID)
     assert caught.value.retry_after == 600
     assert pauses == [7.0]
 
 
+@pytest.mark.parametrize("code", ["QuotaExceeded", "QueueFull"])
+def test_a_place_that_no_pause_frees_is_not_waited_for(client, cloud, pauses, code):
+    cloud.canned.append(problem(429, code, "too many"))
+    cloud.canned[-1].headers["retry-after"] = "10"
+    with pytest.raises(RateLimited) as caught:
+        client.create_session("x", github_repo="a/b")
+    assert (len(cloud.seen), pauses, caught.value.retryable) == (1, [], True)
+
+
 def test_what_the_api_calls_final_is_not_repeated(client, cloud):
-    cloud.canned.append(problem(429, "QuotaExceeded", "too many", retryable=False))
-    with pytest.raises(RateLimited):
+    cloud.canned.append(problem(503, "ServiceUnavailable", "no", retryable=False))
+    with pytest.raises(Unavailable):
         client.get(SESSION_ID)
     assert len(cloud.seen) == 1
 

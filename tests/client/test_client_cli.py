@@ -1,6 +1,7 @@
 """The commands on the fake cloud: what a person reads of each, and what it asks the API."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,11 @@ from fake_headstart import SESSION_ID, FakeSession
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
 
 from headstart_client import cli
+from headstart_client.text import plain
 
 pytestmark = pytest.mark.usefixtures("environment")
+
+TURN = {"turnId": "turn_1", "messageId": "msg_1", "startedAt": fake.NOW}
 
 
 def test_run_shows_each_step_the_answer_and_a_receipt(cloud, capsys):
@@ -177,11 +181,45 @@ def test_retry_prepares_the_failed_attempt_again(cloud, capsys):
     assert "clone: skipped: done before\n" in capsys.readouterr().out
 
 
-def test_interrupt_says_what_goes_on(cloud, capsys):
-    cloud.add(FakeSession(status="running"))
+def test_retry_begins_on_another_branch_where_one_is_named(cloud, capsys):
+    session = cloud.add(FakeSession(status="failed", failure=FAILURE))
+    cloud.canned.append(fake.Reply(200, session.view()))
+    session.status = "preparing"
+    session.script = [("session.ready", receipt(2)), *good_turn()]
+    assert cli.main(["retry", SESSION_ID, "--branch", "dev"]) == 0
+    changes = [(seen.method, seen.body) for seen in cloud.seen if seen.body]
+    assert changes == [("PATCH", {"upstreamBranch": "dev"}), ("POST", {"attemptNumber": 1})]
+
+
+def test_a_retry_that_is_refused_changes_no_branch(cloud, capsys):
+    cloud.add(FakeSession(status="ready"))
+    cloud.canned.extend([fake.Reply(200, cloud.sessions[SESSION_ID].view())])
+    cloud.canned.append(fake.problem(409, "WrongStatus", "Preparing again is not possible"))
+    assert cli.main(["retry", SESSION_ID, "--branch", "dev"]) == 1
+    assert [seen.method for seen in cloud.seen] == ["GET", "POST"]
+
+
+@pytest.mark.parametrize(
+    ("status", "turn", "said"),
+    [
+        ("running", TURN, f"is being interrupted; .* headstart initiate {SESSION_ID}"),
+        ("preparing", None, f"Its preparation is being cancelled; .* follow {SESSION_ID}"),
+        ("ready", None, f"There is nothing to interrupt: {SESSION_ID} is ready"),
+        ("failed", None, f"There is nothing to interrupt: {SESSION_ID} is failed"),
+    ],
+)
+def test_interrupt_says_what_comes_of_it(cloud, capsys, status, turn, said):
+    cloud.add(FakeSession(status=status, active_turn=turn))
     assert cli.main(["interrupt", SESSION_ID]) == 0
     assert len(cloud.requests("POST", f"/sessions/{SESSION_ID}/interrupt")) == 1
-    assert f"headstart initiate {SESSION_ID}" in capsys.readouterr().out
+    assert re.search(said, capsys.readouterr().out)
+
+
+def test_initiate_says_that_nothing_waits(cloud, capsys):
+    cloud.add(FakeSession(status="ready"))
+    assert cli.main(["initiate", SESSION_ID]) == 0
+    assert capsys.readouterr().out == f"Nothing waits in {SESSION_ID}, so nothing was sent\n"
+    assert len(cloud.requests("POST", "/initiate")) == 1
 
 
 def test_ls_prints_sessions_as_they_were_sent(cloud, capsys):
@@ -196,6 +234,23 @@ def test_what_is_read_by_programs_is_not_wrapped(cloud, capsys):
     cloud.add(FakeSession(title=title))
     assert cli.main(["ls"]) == 0
     assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(title.rstrip())
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (120, rf"{SESSION_ID} +preparing +2026-\S+ \S+ +(Say hello ){{5}}Say hell…"),
+        (80, rf"{SESSION_ID} +preparing +2026-\S+ \S+ +Say hello Say hell…"),
+        (60, rf"{SESSION_ID} +preparing +Say hello Say he…"),
+    ],
+)
+def test_ls_cuts_titles_to_the_width_of_the_terminal(cloud, capsys, monkeypatch, columns, row):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cloud.add(FakeSession(title="Say hello " * 15))
+    assert cli.main(["ls"]) == 0
+    _, shown = plain(capsys.readouterr().out).splitlines()
+    assert re.fullmatch(row, shown)
 
 
 def test_ls_and_rm(cloud, capsys):

@@ -87,8 +87,8 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "(`headstart token --sub NAME` prints one for an embedded cloud).",
         ),
         (
-            fake.problem(422, "ValidationFailed", "gitUrl: must be https"),
-            "The API refused the request (ValidationFailed): gitUrl: must be https.",
+            fake.problem(422, "IdempotencyKeyReused", "Used with another body"),
+            "The API refused the request (IdempotencyKeyReused): Used with another body.",
         ),
         (
             fake.Reply(404, {"message": "Not Found"}),
@@ -96,8 +96,12 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "`headstart up` or the deployment printed it.",
         ),
         (
-            fake.problem(429, "QuotaExceeded", "10 sessions are active", retryable=False),
+            fake.problem(429, "QuotaExceeded", "10 sessions are active"),
             "10 sessions are active: end one with `headstart rm ID`, then try again.",
+        ),
+        (
+            fake.problem(429, "QueueFull", "50 messages are waiting"),
+            "50 messages are waiting: send it once the agent has taken one of them.",
         ),
     ],
 )
@@ -106,6 +110,70 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
     assert cli.main(RUN) == 1
     out, err = capsys.readouterr()
     assert (out, err.replace(cloud.url, "URL")) == ("", f"headstart: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fields", "sentence"),
+    [
+        (RUN, [["gitUrl"]], "Argument --repo: no good; `headstart run --help`"),
+        (RUN, [["githubRepo"]], "Argument --repo: no good; `headstart run --help`"),
+        (RUN, [["prompt"]], "Argument --prompt: no good; `headstart run --help`"),
+        (
+            [*RUN, "--branch", "", "--setup", ""],
+            [["upstreamBranch"], ["setupCommands", 0]],
+            "Argument --branch: no good; argument --setup: no good; `headstart run --help`",
+        ),
+        ([*RUN, "--agent", ""], [["agent"]], "Argument --agent: no good; `headstart run --help`"),
+        (
+            ["send", SESSION_ID, ""],
+            [["prompt"]],
+            "Argument TEXT: no good; `headstart send --help`",
+        ),
+        (
+            ["answer", SESSION_ID, "que_1", "--reply", "once"],
+            [["body"]],
+            "Argument --reply: no good; `headstart answer --help`",
+        ),
+        (
+            ["answer", SESSION_ID, "per_1", "--choose", "x"],
+            [["answers", 0, 0]],
+            "Argument --choose: no good; `headstart answer --help`",
+        ),
+        (
+            ["retry", SESSION_ID, "--branch", "bad branch"],
+            [["upstreamBranch"]],
+            "Argument --branch: no good; `headstart retry --help`",
+        ),
+        (["run", "--repo", "o/n", "--prompt", "p"], [["new"]], "Argument new: no good; `headstart"),
+    ],
+)
+def test_what_the_api_can_not_take_is_said_of_the_argument_and_ends_with_2(
+    cloud, capsys, arguments, fields, sentence
+):
+    session = cloud.add(FakeSession(status="failed"))
+    errors = [{"loc": loc, "msg": "no good"} for loc in fields]
+    refusal = fake.problem(422, "ValidationFailed", "fields", errors=errors)
+    reads = [fake.Reply(200, session.view())] if arguments[0] != "run" else []
+    cloud.canned.extend([*reads, refusal])
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.startswith(f"headstart: {sentence}")) == ("", True), err
+    sent = cloud.seen[-1].body
+    assert not {loc[0] for loc in fields} & {"upstreamBranch", "agent"} - set(sent)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("BranchNotFound", f"name another: `headstart retry {SESSION_ID} --branch BRANCH`."),
+        ("AgentStartFailed", "or another agent in a new session: `headstart run --agent AGENT`."),
+    ],
+)
+def test_what_a_mere_retry_can_not_repair_has_advice_that_can(cloud, capsys, code, advice):
+    failure = {"step": "branch", "code": code, "reason": "no", "retryable": True}
+    cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
+    assert cli.main(RUN) == 1
+    assert capsys.readouterr().err.rstrip().endswith(advice)
 
 
 @pytest.mark.parametrize("status", ["prepared", "ready", "asleep"])

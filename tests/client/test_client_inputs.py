@@ -129,7 +129,7 @@ def test_an_answer_is_what_the_api_takes(cloud, capsys, asked, arguments, body):
 
 def test_each_of_several_questions_needs_its_answer(cloud, capsys):
     cloud.add(FakeSession(pending_inputs=[TWO]))
-    assert cli.main(["answer", SESSION_ID, "que_1", "--choose", "x"]) == 1
+    assert cli.main(["answer", SESSION_ID, "que_1", "--choose", "x"]) == 2
     assert "There are 2 questions" in capsys.readouterr().err
     assert cloud.requests("POST", "/inputs/que_1") == []
 

@@ -1,10 +1,18 @@
-"""The client's README against the command line: each command, option and argument, and no other."""
+"""The client's README against the command line and the client: what each takes, and no other."""
 
 import argparse
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from headstart_client import cli
+import pytest
+
+from headstart.domain import requests
+from headstart_client import AsyncHeadstart, Headstart, Session, cli, operations
+from headstart_client.errors import Conflict, RateLimited, api_error
+from headstart_docs.operations import OPERATIONS
 
 README = (Path(__file__).parents[2] / "client" / "README.md").read_text()
 
@@ -42,3 +50,77 @@ def test_the_examples_are_understood():
     for line in block.splitlines():
         words = re.findall(r'"[^"]*"|[^\s"]+', line.partition(" # ")[0].replace("ses_…", "ses_1"))
         assert cli._parser().parse_args([word.strip('"') for word in words[1:]])
+
+
+METHODS = {
+    name: member
+    for name, member in vars(AsyncHeadstart).items()
+    if not name.startswith("_") and callable(member)
+}
+ROWS = {
+    name: (f"{name}{taken}", *(cell.strip() for cell in cells.split("|")))
+    for name, taken, cells in re.findall(r"^\| `(\w+)(\(.*?\))` \|(.*)\|$", README, re.MULTILINE)
+}
+CALLS = {
+    "get": "get_session",
+    "messages": "list_messages",
+    "patch": "patch_session",
+    "delete": "delete_session",
+}
+"""What the API's document calls a method, where it says something else."""
+
+
+def usage(name: str) -> str:
+    """Return a method with its arguments and their defaults, and without types."""
+    made: Callable[..., Any] = getattr(operations, name, METHODS[name])
+    signature = inspect.signature(made)
+    given = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    shown = signature.replace(parameters=given, return_annotation=inspect.Signature.empty)
+    return f"{name}{re.sub(r'=Timing.*', '=…)', str(shown))}"
+
+
+def test_each_method_has_its_row_with_what_it_takes():
+    assert {name: row[0] for name, row in ROWS.items()} == {name: usage(name) for name in METHODS}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_each_row_says_what_the_api_refuses_that_call_with(operation):
+    named = {method for method in METHODS if CALLS.get(method, method) == operation.name}
+    refusals = {type(api_error(status, {})) for status in operation.refused_by()}
+    for method in named:
+        raised = {cls for cls in (Conflict, RateLimited) if cls.__name__ in ROWS[method][2]}
+        assert raised == refusals & {Conflict, RateLimited}, method
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "request_", "own"),
+    [
+        (
+            "options",
+            operations.SessionOptions,
+            requests.CreateSession,
+            {"prompt", "auto_initiate"},
+        ),
+        ("changes", operations.SessionChanges, requests.PatchSession, set()),
+    ],
+)
+def test_what_a_session_is_asked_for_with_is_what_the_api_takes(name, fields, request_, own):
+    listed = README.partition(f"- `{name}` are ")[2].partition("\n- ")[0]
+    named = re.findall(r"`(\w+)`", re.split(r", and mean|: ", listed)[0])
+    assert named == list(fields.__annotations__)
+    assert {*named, *own} == set(request_.model_fields)
+
+
+def test_help_shows_what_an_operation_takes_and_answers():
+    for client in (Headstart, AsyncHeadstart):
+        shown = inspect.signature(client.answer_input)
+        assert list(shown.parameters) == ["self", "session_id", "request_id", "answer"]
+        assert shown.return_annotation is None
+        assert '{"reply": "once"}' in (client.answer_input.__doc__ or "")
+        changes = inspect.signature(client.patch).parameters
+        assert list(changes) == ["self", "session_id", *operations.SessionChanges.__annotations__]
+        assert inspect.signature(client.get).return_annotation is Session

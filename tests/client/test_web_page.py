@@ -171,6 +171,16 @@ def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
     assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
 
 
+def test_what_no_pause_lifts_is_said_at_once_and_a_throttle_is_waited_out(page):
+    full = [
+        [429, {"code": code, "detail": "Too many", "retryable": True}]
+        for code in ("QuotaExceeded", "QueueFull")
+    ]
+    throttled = [429, {"message": "Too Many Requests"}]
+    answers = page(repeats=[*full, throttled])["repeats"]
+    assert answers == [[1, "Too many"], [1, "Too many"], [4, "Too Many Requests"]]
+
+
 def test_where_nobody_is_it_goes_on_trying(page):
     answer = page(unreadable={"healthy": False, "giveUpAfter": 3})["unreadable"]
     assert (answer["code"], answer["lost"]) == (None, 3)

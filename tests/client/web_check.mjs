@@ -168,6 +168,22 @@ async function keys(sends) {
   return used.map((key) => used.indexOf(key));
 }
 
+// How often a call is sent that is answered by each of some [status, body]s, and what is said of it.
+async function repeats(answers) {
+  globalThis.setTimeout = (action) => queueMicrotask(action);
+  const told = [];
+  for (const [status, body] of answers) {
+    let sent = 0;
+    globalThis.fetch = async () => {
+      sent += 1;
+      return new Response(JSON.stringify(body), { status, headers: { "retry-after": "10" } });
+    };
+    const said = await new Api("http://api", "token").call("POST", "/sessions", {}).catch((error) => error.message);
+    told.push([sent, said]);
+  }
+  return told;
+}
+
 // What is left of stored pairs after some links, and whether each link must go from the address.
 function links(hashes) {
   const stored = new Map([["repo", "o/n"]]);
@@ -217,6 +233,7 @@ const CHECKS = {
   attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
   links,
   keys,
+  repeats,
   unreadable,
 };
 const answers = {};

@@ -1,6 +1,7 @@
 """The page's own modules in node, which is optional on a user's machine."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,11 +19,21 @@ needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed")
 
 def check(folder: Path, checks: dict[str, Any]) -> dict[str, Any]:
     """Run the checks of web_check.mjs; `folder` takes a copy that node reads as modules."""
-    web = shutil.copytree(WEB, folder / "web")
+    return _run("web_check.mjs", folder, {"checks": checks})
+
+
+def drive(folder: Path, steps: list[list[Any]]) -> dict[str, Any]:
+    """Do the steps of app_check.mjs on the whole page; `folder` as above."""
+    ids = re.findall(r'\bid="([\w-]+)"', (WEB / "index.html").read_text())
+    return _run("app_check.mjs", folder, {"ids": ids, "steps": steps})
+
+
+def _run(script: str, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    web = shutil.copytree(WEB, folder / "web", dirs_exist_ok=True)
     (web / "package.json").write_text('{"type": "module"}')
     done = subprocess.run(
-        [str(NODE), HERE / "web_check.mjs"],
-        input=json.dumps({"web": str(web), "checks": checks}),
+        [str(NODE), HERE / script],
+        input=json.dumps({"web": str(web), **given}),
         capture_output=True,
         text=True,
         check=False,

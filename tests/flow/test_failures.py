@@ -68,11 +68,20 @@ def test_a_repository_that_does_not_exist(cloud: Cloud, repositories: Repositori
     assert session["failure"]["step"] == "clone"
 
 
-def test_an_upstream_branch_that_does_not_exist(cloud: Cloud, repositories: Repositories) -> None:
+def test_an_upstream_branch_that_does_not_exist_can_be_another(
+    cloud: Cloud, repositories: Repositories
+) -> None:
     url = repositories.make("branches", FILES)
-    session = failed(cloud, cloud.create(gitUrl=url, upstreamBranch="nope")["sessionId"])
+    session_id = cloud.create(gitUrl=url, upstreamBranch="nope")["sessionId"]
+    session = failed(cloud, session_id)
     assert session["failure"]["code"] == "BranchNotFound"
     assert "nope" in session["failure"]["reason"]
+    path = f"/sessions/{session_id}"
+    changed = cloud.client().patch(path, json={"upstreamBranch": "main"})
+    again = cloud.client().post(f"{path}/retry", json={"attemptNumber": 1})
+    assert (changed.status_code, again.status_code) == (200, 202)
+    with cloud.watch(session_id) as viewer:
+        viewer.until_type("turn.completed")
 
 
 def test_a_setup_command_that_fails_shows_its_output(cloud: Cloud) -> None:

@@ -1,5 +1,6 @@
 """Every call in every status does what the one table says: each cell is a test."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -133,14 +134,16 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
     error = error_of(ports, call, session_id)
     refusals = {Effect.NOT_FOUND: SessionNotFound, Effect.CONFLICT: WrongStatus}
     if effect in refusals:
-        assert error is refusals[effect]
+        assert type(error) is refusals[effect]
+        # Read by people, who know no names of calls.
+        assert effect is Effect.NOT_FOUND or not re.search(rf"\b{call.value}\b", str(error))
         assert ports.store.session(session_id) == before
         return
     if effect is Effect.REPLY:
-        assert error is InputNotFound
+        assert type(error) is InputNotFound
         return
     if effect is Effect.CHANGE and before.initiated_at:
-        assert error is AlreadyInitiated
+        assert type(error) is AlreadyInitiated
         return
     assert error is None
     if effect is Effect.REMOVE:
@@ -166,11 +169,11 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
         assert after == before
 
 
-def error_of(ports: MemoryPorts, call: Call, session_id: str) -> type[HeadstartError] | None:
+def error_of(ports: MemoryPorts, call: Call, session_id: str) -> HeadstartError | None:
     try:
         do(ports, call, session_id)
     except HeadstartError as error:
-        return type(error)
+        return error
     return None
 
 
@@ -179,7 +182,7 @@ def test_another_users_session_is_not_found(ports: MemoryPorts, call: Call) -> N
     session_id = ready(ports)
     ports.store.sessions[session_id].owner = "bob"
     before = ports.store.session(session_id)
-    assert error_of(ports, call, session_id) is SessionNotFound
+    assert type(error_of(ports, call, session_id)) is SessionNotFound
     assert ports.store.session(session_id) == before
 
 

@@ -39,6 +39,13 @@ class Effect(StrEnum):
     NOT_FOUND = "404 SessionNotFound"
 
 
+_DEEDS = {
+    Call.INITIATE: "Releasing what is held",
+    Call.ANSWER: "Answering the agent",
+    Call.RETRY: "Preparing again",
+}
+"""What people know those calls as that can be refused."""
+
 _E = Effect
 _ORDER = (
     Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING,
@@ -85,7 +92,7 @@ def effect_of(call: Call, status: Status) -> Effect:
     if effect is Effect.NOT_FOUND:
         refusal = SessionNotFound()
     elif effect is Effect.CONFLICT:
-        refusal = WrongStatus(f"{call.value} is not possible while the session is {status.value}")
+        refusal = WrongStatus(f"{_DEEDS[call]} is not possible while the session is {status.value}")
     if refusal:
         raise refusal
     return effect

@@ -1,0 +1,9 @@
+"""What is said of arguments that make no sense, whoever finds them: the parser or the API."""
+
+USAGE = 2
+"""The exit code for arguments and variables that nothing can be done with."""
+
+
+def senseless(message: str, command: str) -> str:
+    """Return the sentence that says what is wrong, and where to read what would be right."""
+    return f"{message[:1].upper()}{message[1:]}; `{command} --help` says what there is."

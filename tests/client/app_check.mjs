@@ -1,0 +1,174 @@
+// Drives the whole page on a document of its own: {web, ids, steps} from standard input, see test_web_app.py.
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+
+const { web, ids, steps } = JSON.parse(readFileSync(0, "utf8"));
+
+// As much of an element as the page asks for.
+class Element {
+  tag;
+  className = "";
+  dataset = {};
+  children = [];
+  hidden = false;
+  value = "";
+  #attributes = {};
+  #fields = {};
+  #parent = null;
+
+  constructor(tag) {
+    this.tag = tag;
+  }
+
+  // A form's fields, made as they are asked for.
+  get elements() {
+    return new Proxy(this.#fields, { get: (fields, name) => (fields[name] ??= new Element("input")) });
+  }
+
+  reset() {
+    for (const field of Object.values(this.#fields)) field.value = "";
+  }
+
+  append(...children) {
+    for (const child of children) if (typeof child !== "string") child.#parent = this;
+    this.children.push(...children);
+  }
+
+  replaceChildren(...children) {
+    this.children = [];
+    this.append(...children);
+  }
+
+  remove() {
+    this.#parent.children = this.#parent.children.filter((child) => child !== this);
+  }
+
+  setAttribute(name, value) {
+    this.#attributes[name] = value;
+  }
+
+  focus() {}
+
+  get firstChild() {
+    return this.children[0];
+  }
+
+  get lastChild() {
+    return this.children.at(-1);
+  }
+
+  get textContent() {
+    return this.children.map((child) => child.textContent ?? child).join("");
+  }
+
+  set textContent(text) {
+    this.children = [text];
+  }
+
+  // Knows a tag, a class, a data attribute with its value, and those inside each other.
+  querySelector(selector) {
+    const [first, ...rest] = selector.split(" ");
+    const below = this.children.filter((child) => typeof child !== "string");
+    for (const child of below) {
+      const found = child.#is(first) ? child : child.querySelector(first);
+      if (found) return rest.length ? found.querySelector(rest.join(" ")) : found;
+    }
+    return null;
+  }
+
+  #is(selector) {
+    const [, tag, kind, name, value] = /^(\w+)?(?:\.(\w+))?(?:\[data-(\w+)="(.*)"\])?$/.exec(selector);
+    if (name) return this.dataset[name] === value;
+    return (!tag || tag === this.tag) && (!kind || this.className.split(" ").includes(kind));
+  }
+}
+
+const byId = Object.fromEntries(ids.map((id) => [id, new Element(id)]));
+for (const id of ["connect", "create", "message", "retry"]) {
+  const button = new Element("button");
+  button.className = "primary";
+  byId[id].append(button);
+}
+
+const stored = new Map([["connection", JSON.stringify({ api: "http://api", token: "t" })]]);
+let hash = "";
+const answers = new Map(); // what is answered, by method and path
+const requests = [];
+const sockets = [];
+
+class Socket {
+  static OPEN = 1;
+  readyState = 1;
+
+  constructor() {
+    sockets.push(this);
+    setTimeout(() => this.onopen?.());
+  }
+
+  send() {}
+  close() {}
+}
+
+Object.assign(globalThis, {
+  window: globalThis,
+  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "" },
+  sessionStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value) },
+  history: { replaceState() {} },
+  location: {
+    pathname: "/",
+    search: "",
+    get hash() {
+      return hash;
+    },
+    set hash(part) {
+      hash = part && `#${part}`;
+      setTimeout(() => globalThis.onhashchange());
+    },
+  },
+  CSS: { escape: (text) => text },
+  WebSocket: Socket,
+  requestAnimationFrame: (action) => setTimeout(action),
+  setInterval() {},
+  async fetch(url, { method, body }) {
+    const path = url.replace("http://api", "").replace(/\?.*/, "");
+    requests.push([method, path, body ? JSON.parse(body) : null]);
+    const gone = [404, { detail: "No such session", retryable: false, code: "SessionNotFound" }];
+    const [status, answer] = answers.get(`${method} ${path}`) ?? gone;
+    return new Response(JSON.stringify(answer), { status });
+  },
+});
+
+const DOES = {
+  answer: (request, status, body) => answers.set(request, [status, body]),
+  go: (part) => (location.hash = part),
+  fill: (form, fields) => Object.entries(fields).forEach(([name, value]) => (byId[form].elements[name].value = value)),
+  submit: (form) => byId[form].onsubmit({ preventDefault() {}, target: byId[form] }),
+  more: () => byId.more.onclick(),
+  event: (event) => sockets.at(-1).onmessage({ data: JSON.stringify({ type: "events", events: [event] }) }),
+};
+
+// What is queued runs in turns; an answer takes a few.
+const settled = async () => {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((done) => setTimeout(done));
+};
+
+answers.set("GET /sessions", [200, { items: [], nextCursor: null }]);
+await import(pathToFileURL(`${web}/app.js`));
+await settled();
+for (const [what, ...given] of steps) {
+  DOES[what](...given);
+  await settled();
+}
+const shown = ids.filter((id) => !byId[id].hidden);
+const create = byId.create.elements;
+process.stdout.write(
+  JSON.stringify({
+    shown,
+    requests,
+    notice: byId.notice.textContent,
+    list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
+    hint: byId.text.placeholder,
+    create: ["repo", "prompt", "branch", "setup"].map((name) => create[name].value),
+  }),
+  () => process.exit(0),
+);
