@@ -108,10 +108,9 @@ def test_a_viewer_that_speaks_as_a_runner_gets_nothing(
     names = {"own": session_id, "gone": gone(session_id), "none": "ses_1"}
     say(ports, "v1", names[named], action, **FRAMES[action])
     assert ports.store.session(session_id).version == before.version
-    types = [frame["type"] for frame in sent(ports, "v1")]
-    assert types[0] == "pong"
-    assert "ack" not in types
-    assert "heard" not in types
+    told = [(frame["type"], frame.get("code")) for frame in sent(ports, "v1")]
+    assert told == [("pong", None), ("error", "BadFrame")]
+    assert "v1" not in ports.sockets.gone
 
 
 @pytest.mark.parametrize("action", FRAMES)

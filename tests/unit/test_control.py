@@ -1,5 +1,7 @@
 """Interrupt, cancel, retry, answers: what a person does to a session that is at work."""
 
+from typing import Any
+
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
@@ -194,12 +196,12 @@ def test_a_retry_of_another_attempt_is_stale(ports: MemoryPorts) -> None:
     assert ports.store.session(session_id).attempt_number == 2
 
 
-def asked(ports: MemoryPorts, kind: str = "permission") -> tuple[str, Runner, str]:
+def asked(ports: MemoryPorts, kind: str = "permission", **body: Any) -> tuple[str, Runner, str]:
     session_id = created(ports)
     runner = running(ports, session_id)
     turn = ports.store.session(session_id).active_turn
     assert turn
-    body = {"title": "Write a file"}
+    body = {"title": "Write a file", **body}
     event = {"type": "input.requested", "requestId": "per_1", "kind": kind, "body": body}
     runner.report({**event, "turnId": turn.turn_id})
     runner.new_frames()
@@ -276,6 +278,17 @@ def test_an_answer_of_the_wrong_kind_is_refused(
     session_id, _, _ = asked(ports, kind)
     with pytest.raises(ValidationFailed):
         talk.answer_input(ports, "alice", session_id, "per_1", answer)
+
+
+@pytest.mark.parametrize("answers", [[], [["red"]], [["red"], [], ["blue"]]])
+def test_each_question_wants_its_answer(ports: MemoryPorts, answers: list[list[str]]) -> None:
+    session_id, runner, _ = asked(ports, "question", questions=[{"question": "a"}, {}])
+    with pytest.raises(ValidationFailed):
+        talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(answers=answers))
+    both = AnswerInput(answers=[["red"], []])
+    talk.answer_input(ports, "alice", session_id, "per_1", both)
+    (frame,) = runner.new_frames()
+    assert frame["args"]["answer"] == {"answers": [["red"], []]}
 
 
 def test_a_change_before_the_first_delivery_is_what_is_sent(ports: MemoryPorts) -> None:

@@ -7,12 +7,13 @@ from headstart.domain import channel
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import (
     AttemptSuperseded,
+    BadFrame,
     NotTheRunner,
     ServiceUnavailable,
     SessionNotFound,
 )
 from headstart.domain.life import beating, hosting, reporting, sleeping
-from headstart.usecases import outbox
+from headstart.usecases import outbox, watch
 from headstart.usecases.change import change
 from headstart.usecases.commit import read
 from headstart.usecases.defects import log_defect
@@ -46,6 +47,15 @@ def hang_up(ports: Ports, connection_id: str) -> None:
     ports.sockets.close(connection_id)
 
 
+def _turn_away(ports: Ports, connection_id: str) -> None:
+    """Close what is not the session's runner; a viewer that speaks as one is only told so."""
+    connection = ports.store.connection(connection_id)
+    if connection and connection.role is Role.VIEWER:
+        watch.say_error(ports, connection, BadFrame("a viewer says subscribe or ping"))
+    else:
+        hang_up(ports, connection_id)
+
+
 def report(ports: Ports, session_id: str, connection_id: str, frame: channel.Report) -> None:
     """Take one batch, once: persist, tell viewers, answer Step Functions, acknowledge.
 
@@ -57,7 +67,7 @@ def report(ports: Ports, session_id: str, connection_id: str, frame: channel.Rep
     try:
         _take(ports, session_id, connection_id, frame)
     except (NotTheRunner, SessionNotFound):
-        hang_up(ports, connection_id)
+        _turn_away(ports, connection_id)
     except ServiceUnavailable:
         raise
     except Exception as error:
@@ -87,7 +97,7 @@ def drop_report(ports: Ports, session_id: str, connection_id: str, seq: int) -> 
     try:
         hosting.require_runner(read(ports, session_id), connection_id)
     except (NotTheRunner, SessionNotFound):
-        hang_up(ports, connection_id)
+        _turn_away(ports, connection_id)
     else:
         _drop(ports, connection_id, seq, ValueError("a batch can't be read"))
 
@@ -102,17 +112,17 @@ def _drop(ports: Ports, connection_id: str, seq: int, error: Exception) -> None:
 def heartbeat(ports: Ports, session_id: str, connection_id: str, frame: channel.Heartbeat) -> None:
     """Keep the waiting tasks alive, and mend what the runner and the cloud disagree on."""
     beat = partial(beating.take_heartbeat, connection_id=connection_id, frame=frame)
-    _or_hang_up(ports, session_id, connection_id, beat)
+    _or_turn_away(ports, session_id, connection_id, beat)
 
 
 def leaving(ports: Ports, session_id: str, connection_id: str, frame: channel.Leaving) -> None:
     """Have the work of a sandbox that must stop saved, its session asleep after that."""
     leave = partial(sleeping.leaving, connection_id=connection_id, frame=frame)
-    _or_hang_up(ports, session_id, connection_id, leave)
+    _or_turn_away(ports, session_id, connection_id, leave)
 
 
-def _or_hang_up(ports: Ports, session_id: str, connection_id: str, decide: partial[None]) -> None:
+def _or_turn_away(ports: Ports, session_id: str, connection_id: str, decide: partial[None]) -> None:
     try:
         change(ports, session_id, decide)
     except (NotTheRunner, SessionNotFound):
-        hang_up(ports, connection_id)
+        _turn_away(ports, connection_id)

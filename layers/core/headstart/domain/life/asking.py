@@ -1,5 +1,7 @@
 """What the agent asks, and what a person answers: the first answer counts."""
 
+from typing import Any
+
 from headstart.domain import channel, events
 from headstart.domain.calls import Call, require
 from headstart.domain.change import Change, input_key
@@ -60,6 +62,9 @@ def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput)
         asked.kind == "permission" and request.answers is not None
     ):
         raise ValidationFailed([{"loc": ["body"], "msg": f"does not answer a {asked.kind}"}])
+    questions = asked.body.get("questions")
+    if request.answers is not None and isinstance(questions, list):
+        _check_count(request.answers, questions)
     given = request.answer(asked.kind)
     command = answering(change, request_id)
     before = command.args.get("answer") if command else asked.answer
@@ -78,6 +83,12 @@ def answer(change: Change, *, owner: str, request_id: str, request: AnswerInput)
         raise WrongStatus("another answer was given before")
     if command:
         change.then(SendOrder(command.command_id))
+
+
+def _check_count(answers: list[Any], questions: list[Any]) -> None:
+    if len(answers) != len(questions):
+        message = f"must be one for each question: {len(questions)}"
+        raise ValidationFailed([{"loc": ["body", "answers"], "msg": message}])
 
 
 def answering(change: Change, request_id: str) -> Command | None:
