@@ -251,6 +251,22 @@ async def test_a_command_that_removes_the_work_tree_is_told_from_others(
         }
 
 
+async def test_a_command_that_removes_what_the_agent_keeps_in_home_is_told_from_others(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    await cloud.do("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
+    removed = await cloud.do("setup", setup_args('rm -rf "$HOME"'))
+    failed = await cloud.do("agent", agent_args())
+
+    assert removed["status"] == "completed"
+    assert failed["error"] == {
+        "code": "WorkspaceGone",
+        "reason": "demo no longer has the session, a setup command may have removed it from HOME: "
+        "a retry begins with a new sandbox",
+        "retryable": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "args"),
     [
