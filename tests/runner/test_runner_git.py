@@ -295,6 +295,9 @@ def test_only_public_addresses_are_public(address: str, public: bool) -> None:
         ("fatal: unable to access 'https://h/': Could not resolve host: h", "GitNetworkError"),
         ("fatal: unable to access 'https://h/': Operation too slow.", "GitNetworkError"),
         ("error: RPC failed; curl 56\nfatal: early EOF", "GitNetworkError"),
+        ("fatal: protocol error: bad line length character: <htm\n"
+         "fatal: the remote end hung up unexpectedly", "CloneFailed"),
+        ("fatal: Server does not support shallow clients", "CloneFailed"),
         ("fatal: transport 'file' not allowed", "RepositoryRefused"),
         ("fatal: what is this", "CloneFailed"),
         ("", "CloneFailed"),
