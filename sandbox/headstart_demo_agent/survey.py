@@ -17,6 +17,7 @@ _MOST_SECONDS = 1.0
 _MOST_BYTES = 256 * 1024
 _GIT_SECONDS = 5
 _OPTIONS = (
+    *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.quotePath=false"),
     *("-c", "diff.ignoreSubmodules=all"),

@@ -122,7 +122,7 @@ async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
     assert _server(prepared) != first
 
 
-async def test_a_session_that_was_not_imported_is_a_failure_in_words(
+async def test_a_session_that_the_agent_does_not_have_is_a_failure_in_words(
     box: AgentBox, sample: str
 ) -> None:
     await box.prepare(sample)
@@ -130,8 +130,8 @@ async def test_a_session_that_was_not_imported_is_a_failure_in_words(
 
     result = await box.begin("agent", box.agent_args(sessionId=unknown), "1.agent.2")
 
-    assert result["error"]["code"] == "AgentStartFailed"
-    assert "can't open the session" in result["error"]["reason"]
+    assert result["error"]["code"] == "WorkspaceGone"
+    assert "no longer has the session" in result["error"]["reason"]
 
 
 async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(

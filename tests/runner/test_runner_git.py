@@ -71,6 +71,21 @@ async def test_a_branch_in_the_way_that_has_work_of_its_own_is_kept_and_named(
     assert "'refs/heads/session' exists" in failed["error"]["reason"]
 
 
+async def test_a_branch_of_the_name_that_git_has_for_its_own_is_named(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    url = repositories.make("odd", SAMPLE)
+    bare = repositories.server.folder / url.rpartition("/")[2]
+    git("update-ref", "refs/heads/HEAD", "main", cwd=bare)
+    git("symbolic-ref", "HEAD", "refs/heads/HEAD", cwd=bare)
+    await cloud.do("clone", clone_args(url))
+    failed = await cloud.do("branch", {"branch": BRANCH})
+
+    assert failed["error"]["code"] == "BranchImpossible"
+    assert failed["error"]["retryable"] is False
+    assert "git can't tell it from the HEAD of its own" in failed["error"]["reason"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0 and AGENT_UID is None, reason="needs root, or the image")
 async def test_what_the_work_locked_goes_with_its_clone(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, sample: str
@@ -280,6 +295,9 @@ def test_only_public_addresses_are_public(address: str, public: bool) -> None:
         ("fatal: unable to access 'https://h/': Could not resolve host: h", "GitNetworkError"),
         ("fatal: unable to access 'https://h/': Operation too slow.", "GitNetworkError"),
         ("error: RPC failed; curl 56\nfatal: early EOF", "GitNetworkError"),
+        ("fatal: protocol error: bad line length character: <htm\n"
+         "fatal: the remote end hung up unexpectedly", "CloneFailed"),
+        ("fatal: Server does not support shallow clients", "CloneFailed"),
         ("fatal: transport 'file' not allowed", "RepositoryRefused"),
         ("fatal: what is this", "CloneFailed"),
         ("", "CloneFailed"),

@@ -1,12 +1,13 @@
 """Git servers that are not as git would have them: plain files, addresses that have moved."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
@@ -36,6 +37,52 @@ class Files(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class Page(BaseHTTPRequestHandler):
+    """A web application: the same page, without an end of line, whatever is asked for."""
+
+    def do_GET(self) -> None:
+        body = b"<!doctype html><title>Lighthouse</title>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def stateless(bare: Path, spoil: Callable[[bytes], bytes]) -> type[BaseHTTPRequestHandler]:
+    """Return a server of the first protocol that spoils what it says of itself."""
+
+    class Stateless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            listed = upload_pack(bare, b"", "--advertise-refs")
+            service = b"001e# service=git-upload-pack\n0000"
+            self._answer("advertisement", spoil(service + listed))
+
+        def do_POST(self) -> None:
+            said = self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer("result", upload_pack(bare, said))
+
+        def _answer(self, kind: str, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", f"application/x-git-upload-pack-{kind}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    return Stateless
+
+
+def upload_pack(bare: Path, said: bytes, *options: str) -> bytes:
+    command = ("git", "upload-pack", "--stateless-rpc", *options, str(bare))
+    return subprocess.run(command, input=said, check=True, capture_output=True).stdout
 
 
 def redirect(location: str, asked: list[str]) -> type[BaseHTTPRequestHandler]:
@@ -85,6 +132,73 @@ async def test_a_server_of_plain_files_gives_the_whole_history(
     assert woken["status"] == "completed", woken
     assert cloned["output"]["commit"] == woken["output"]["commit"] == base
     assert gone["error"]["code"] == "SnapshotBaseMissing"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"depth": 0}, {"upstreamBranch": "main"}, {"baseCommit": "1" * 40}],
+    ids=["shallow", "whole", "a branch", "a base"],
+)
+async def test_a_page_for_every_address_is_no_empty_repository(
+    cloud: FakeCloud, sandbox: Sandbox, more: dict[str, Any]
+) -> None:
+    with serving(Page) as address:
+        url = f"{address}/a.git"
+        failed = await cloud.do("clone", clone_args(url, **more))
+
+    assert failed["error"]["code"] == "RepositoryNotFound"
+    reason = f"{url} answers, but not as a git repository: check the address"
+    assert failed["error"]["reason"] == reason
+    assert not sandbox.repository.exists()
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["git", "plain files"])
+async def test_a_default_branch_that_is_missing_is_told_with_those_that_there_are(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, plain: bool
+) -> None:
+    url = repositories.make("astray", SAMPLE)
+    bare = bare_of(repositories, url)
+    for number in range(5):
+        git("branch", f"b{number}", "main", cwd=bare)
+    git("symbolic-ref", "HEAD", "refs/heads/gone", cwd=bare)
+    git("branch", "master", "main", cwd=bare)
+    git("update-server-info", cwd=bare)
+    with serving(partial(Files, directory=str(bare.parent))) as address:
+        url = f"{address}/{bare.name}" if plain else url
+        failed = await cloud.do("clone", clone_args(url))
+
+    assert failed["error"]["code"] == "BranchNotFound"
+    missing = f"{url} has no branch gone, with which a clone of it begins"
+    if plain:
+        missing = f"The default branch of {url} does not exist"
+    there = "name one that it has: b0, b1, b2, b3, b4 or 2 more"
+    assert failed["error"]["reason"] == f"{missing}; {there}"
+    assert not sandbox.repository.exists()
+
+
+async def test_a_server_that_gives_whole_histories_only_gives_one(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    bare = bare_of(repositories, repositories.make("deep", SAMPLE))
+    server = stateless(bare, lambda listed: listed.replace(b" shallow ", b" shellow "))
+    with serving(server) as address:
+        cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert cloned["status"] == "completed", cloned
+    assert cloned["output"]["commit"] == git("rev-parse", "main", cwd=bare)
+
+
+async def test_a_server_that_speaks_git_badly_is_quoted_and_no_broken_connection(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    bare = bare_of(repositories, repositories.make("garbled", SAMPLE))
+    with serving(stateless(bare, lambda listed: listed[:34] + b"<html>")) as address:
+        failed = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert failed["error"]["code"] == "CloneFailed"
+    reason = failed["error"]["reason"]
+    assert reason.startswith("127.0.0.1 does not speak git as it should: ")
+    assert "bad line length character: <htm" in reason
 
 
 @pytest.mark.parametrize("base", [None, "1" * 40])

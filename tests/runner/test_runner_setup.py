@@ -1,11 +1,13 @@
 """Setup commands: each ends with its own process, and nothing of a failed one is left."""
 
 import asyncio
+import os
 import time
 
 import pytest
 from fake_cloud import FakeCloud, Json
 from runner_kit import (
+    AGENT_UID,
     BRANCH,
     SESSION_ID,
     Sandbox,
@@ -16,6 +18,7 @@ from runner_kit import (
 )
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
+from headstart_runner.processes import launcher
 from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND
 
 pytestmark = pytest.mark.anyio
@@ -190,6 +193,20 @@ async def test_nothing_escapes_a_command_that_does_not_succeed(
         assert processes(f"sleep 61.{number}") == []
 
 
+@pytest.mark.skipif(AGENT_UID is not None, reason="another uid's commands can't stop a nanny")
+@pytest.mark.parametrize("end", ["wait", "exit"])
+async def test_a_command_that_stops_its_nanny_is_stopped_at_its_limit_all_the_same(
+    cloud: FakeCloud, cloned: Sandbox, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(launcher, "_NANNY_SECONDS", 0.2)
+    marker = f"sleep 3{os.getpid()}"
+    command = f"setsid {marker} & {marker} & kill -STOP $PPID; {end}"
+    failed = await cloud.do("setup", setup_args(command, command_timeout=1))
+
+    assert failed["error"]["code"] == "SetupCommandTimedOut"
+    assert processes(marker) == []
+
+
 async def test_a_new_try_kills_the_older_one_and_a_repeated_id_starts_nothing(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
@@ -257,6 +274,22 @@ async def test_a_command_that_removes_the_work_tree_is_told_from_others(
             "it: a retry begins with a new sandbox",
             "retryable": True,
         }
+
+
+async def test_a_command_that_removes_what_the_agent_keeps_in_home_is_told_from_others(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    await cloud.do("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
+    removed = await cloud.do("setup", setup_args('rm -rf "$HOME"'))
+    failed = await cloud.do("agent", agent_args())
+
+    assert removed["status"] == "completed"
+    assert failed["error"] == {
+        "code": "WorkspaceGone",
+        "reason": "demo no longer has the session, a setup command may have removed it from HOME: "
+        "a retry begins with a new sandbox",
+        "retryable": True,
+    }
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,19 @@ def test_the_demo_agent_reads_past_a_pipe(work: Path, name: str) -> None:
     assert found.summary()
 
 
+def test_the_demo_agent_runs_no_hook_of_the_repository(work: Path) -> None:
+    hook = work / ".git" / "hooks" / "post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch hooked\n")
+    hook.chmod(0o755)
+    # Another time of a file makes git look again, and write down what it saw.
+    os.utime(work / "README.md", (1, 1))
+    survey.read_files(work)
+    survey.read_history(work)
+
+    assert not (work / "hooked").exists()
+
+
 def test_the_demo_agent_looks_into_no_repository_in_the_repository(
     work: Path, tmp_path: Path
 ) -> None:

@@ -230,7 +230,7 @@ def test_a_sandbox_given_up_says_no_more_than_that(ports: MemoryPorts, told: Tol
     fail_preparation(ports, session_id, 1, error_of(told.caught()))
     sandbox = ports.store.sandbox(session_id)
     assert sandbox
-    assert sandbox.stopped_reason == "The work tree is gone"
+    assert sandbox.stopped_reason == "The workspace is gone"
 
 
 def test_why_the_work_was_not_saved_is_not_logged(

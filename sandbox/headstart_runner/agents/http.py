@@ -101,6 +101,10 @@ class AgentRefused(Exception):
     """The agent answered that it won't."""
 
 
+class SessionUnknown(AgentRefused):
+    """The agent's database has no such session."""
+
+
 class AgentSilent(Exception):
     """The request may have reached the agent; there is no answer to tell, or none with sense."""
 
@@ -144,10 +148,14 @@ class AgentClient:
     async def knows(self, session_id: str) -> None:
         """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
 
+        SessionUnknown is the refusal that says it has none of that id.
+
         The first request about a session makes the server read its configuration and the work
         tree: what is wrong with those is said here, and the first prompt does not wait for it.
         """
         status, answer = await self._call("GET", f"/session/{session_id}")
+        if status == 404:
+            raise SessionUnknown(_shown(answer))
         if status != 200:
             raise _refused(status, answer)
 

@@ -8,8 +8,10 @@ are contained by nothing but this, which is meant for development.
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,11 @@ _NANNY = Path(__file__).with_name("nanny.py")
 _CHUNK = 64 * 1024
 DRAIN_SECONDS = 0.3
 """How long output is still read after a command's end: a daemon may hold its pipes for ever."""
+
+_NANNY_SECONDS = 10.0
+"""How long a nanny may take to kill its tree: it takes 5 s at most, if nobody has stopped it."""
+
+_KILL_SECONDS = 5.0
 
 Sink = Callable[[bytes], None]
 
@@ -70,6 +77,7 @@ class Tree:
         self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._writer: asyncio.StreamWriter | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._nanny = 0
 
     def attach(
         self,
@@ -78,6 +86,7 @@ class Tree:
     ) -> None:
         """Begin to watch a started nanny."""
         reader, self._writer = control
+        self._nanny = process.pid
         self._watcher = asyncio.create_task(self._watch(process, reader))
 
     async def _watch(
@@ -140,10 +149,39 @@ class Tree:
         """Kill the command and all its descendants, and wait until none is left."""
         self.detach()
         if self._watcher is not None:
-            await asyncio.wait([self._watcher])
+            await asyncio.wait([self._watcher], timeout=_NANNY_SECONDS)
+            if not self.gone:
+                # Commands of our own uid can send it SIGSTOP.
+                await asyncio.to_thread(_kill_from_outside, self._nanny)
+                await asyncio.wait([self._watcher])
         await self._drained()
         for pipe in self._pipes:
             pipe.close()
+
+
+def _kill_from_outside(nanny: int) -> None:
+    """Kill all below a nanny that does nothing, then itself: orphans would be lost sight of."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while (living := _living_below(nanny)) and time.monotonic() < deadline:
+        for pid in living:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    with suppress(ProcessLookupError):
+        os.kill(nanny, signal.SIGKILL)
+
+
+def _living_below(root: int) -> list[int]:
+    """Return the processes below one, but for those that only wait to be collected (proc(5))."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent, *_ = entry.read_bytes().rpartition(b")")[2].decode().split()
+            children.setdefault(int(parent), []).append((int(entry.parent.name), state))
+    found = list(children.get(root, []))
+    for pid, _ in found:
+        found += children.get(pid, [])
+    return [pid for pid, state in found if state not in "ZX"]
 
 
 class Launcher:

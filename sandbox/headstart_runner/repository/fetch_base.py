@@ -7,7 +7,14 @@ from pathlib import Path
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import CloneFailed, SnapshotBaseMissing
 from headstart_runner.processes.launcher import Sink
-from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, complaint, fetch_error
+from headstart_runner.repository.git import (
+    NOT_SHALLOW,
+    Git,
+    GitResult,
+    branches_of,
+    complaint,
+    fetch_error,
+)
 
 _GONE = re.compile(
     r"not our ref|no such remote ref|couldn't find remote ref|cannot obtain needed object",
@@ -20,7 +27,10 @@ _DEFAULT_BRANCH = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 async def fetch_base(
     git: Git, args: CloneArgs, options: Sequence[str], target: Path, *, show: Sink
 ) -> None:
-    """Make a clone whose branch is at the base commit; SnapshotBaseMissing when that is gone."""
+    """Make a clone whose branch is at the base commit; SnapshotBaseMissing when that is gone.
+
+    RepositoryNotFound when all else is gone, too.
+    """
     base = str(args.base_commit)
     workspace = target.parent
     branch = args.upstream_branch or await _default_branch(git, args, options, workspace)
@@ -51,6 +61,7 @@ async def fetch_base(
             git, fetched.stderr, args.git_url, branch, cwd=workspace, options=options
         )
     if known.code != 0:
+        await branches_of(git, args.git_url, cwd=workspace, options=options)
         raise SnapshotBaseMissing(
             f"The commit {base[:12]} that the saved work builds on is gone from the repository:"
             " its history was rewritten. The saved work is kept"

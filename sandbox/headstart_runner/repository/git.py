@@ -45,8 +45,12 @@ _COMPLAINTS = 3
 _REASON_BYTES = 500
 _MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
 _LOCATION = re.compile(r"<= Recv header: location: *(\S+)/info/refs(?:\?|\s|$)", re.IGNORECASE)
-NOT_SHALLOW = "does not support shallow capabilities"
-"""What git says of a server that has nothing but files."""
+_SMART = re.compile(
+    r"<= Recv header: content-type: *application/x-git-upload-pack-advertisement", re.IGNORECASE
+)
+_HEAD = re.compile(r"\trefs/heads/(\S+)$", re.MULTILINE)
+NOT_SHALLOW = "does not support shallow"
+"""What git says of a server that gives whole histories only, such as one of plain files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +118,12 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
      "{url} has moved: use its new address"),
     (r"transport '.*' not allowed", RepositoryRefused,
      "{url} is not an address this deployment allows"),
+    # Before the connection's: git hangs up, and says that too.
+    (r"bad line length|protocol error|does not support shallow", CloneFailed,
+     "{host} does not speak git as it should: {said}"),
     (r"Could not resolve|Failed to connect|Couldn't connect|Connection (refused|timed out|reset)"
      r"|Operation too slow|early EOF|RPC failed|unexpected disconnect|hung up|timed? ?out"
-     r"|expected flush|protocol error|bad line length|SSL|TLS|certificate|error: (429|5\d\d)"
+     r"|expected flush|SSL|TLS|certificate|error: (429|5\d\d)"
      r"|Recv failure|Empty reply|transfer closed",
      GitNetworkError,
      "The connection to {host} failed: {said}"),
@@ -154,6 +161,19 @@ async def fetch_error(
         return error
     new = cut_text(without_credentials(address), _REASON_BYTES)
     return RepositoryNotFound(f"{url} has moved to {new}")
+
+
+async def branches_of(git: Git, url: str, *, cwd: Path, options: Sequence[str]) -> list[str]:
+    """Return the branches that a server lists, maybe none; RepositoryNotFound if it has no git.
+
+    Any page is an empty list of branches to git, unless the answer is declared as one.
+    """
+    listed = await git.run("ls-remote", "--", url, cwd=cwd, options=options, env=_TRACE)
+    if listed.code != 0:
+        raise await fetch_error(git, listed.stderr, url, None, cwd=cwd, options=options)
+    if not listed.stdout.strip() and not _SMART.search(plain(listed.stderr)):
+        raise RepositoryNotFound(f"{url} answers, but not as a git repository: check the address")
+    return _HEAD.findall(listed.stdout)
 
 
 def _location(url: str, trace: str) -> str | None:

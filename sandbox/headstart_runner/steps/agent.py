@@ -3,14 +3,28 @@
 from typing import Any
 
 from headstart.domain.command_args import AgentArgs
+from headstart.domain.errors import AgentStartFailed, WorkspaceGone
 from headstart_runner.agents.environment import know_secrets
+from headstart_runner.agents.http import SessionUnknown
 from headstart_runner.steps.base import Context
 
 
 async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
-    """Start the server and wait until it is healthy; one that runs already is replaced."""
+    """Start the server and wait until it has opened the session; WorkspaceGone if it is lost.
+
+    A server that runs already with other arguments is replaced.
+    """
     context.need_work_tree()
     know_secrets(context.tools.redactor, args)
     context.progress(f"Starting {args.agent}")
-    version = await context.tools.supervisor.start(args)
+    try:
+        version = await context.tools.supervisor.start(args)
+    except AgentStartFailed as error:
+        if not isinstance(error.__cause__, SessionUnknown):
+            raise
+        # The import is not repeated in this sandbox, and what else went with it nobody knows.
+        raise WorkspaceGone(
+            f"{args.agent} no longer has the session, a setup command may have removed it from "
+            "HOME: a retry begins with a new sandbox"
+        ) from error
     return {"agent": args.agent, "version": version}

@@ -10,6 +10,7 @@ from headstart_runner.repository.git import Git, complaint
 from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
 
+_LIKE_HEAD = "ambiguous object name"
 # A branch is a file and the path before its name a folder: `a` and `a/b` can't both be.
 _IN_THE_WAY = re.compile(r"'refs/heads/(\S+)' exists; cannot create")
 
@@ -28,6 +29,11 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     if result.code != 0:
         if "No space left on device" in result.stderr:
             raise DiskFull(f"The sandbox's disk is too small to check out {args.branch}")
+        if _LIKE_HEAD in result.stderr:
+            raise BranchImpossible(
+                f"The repository's branch HEAD leaves no room for {args.branch}: git can't tell it "
+                "from the HEAD of its own. Rename it, or name another"
+            )
         said = complaint(result.stderr)
         if _IN_THE_WAY.search(result.stderr):
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")

@@ -13,7 +13,7 @@ from headstart.domain.errors import BranchNotFound
 from headstart_runner.processes.launcher import Sink
 from headstart_runner.repository.addresses import public_addresses
 from headstart_runner.repository.fetch_base import fetch_base
-from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, fetch_error
+from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, branches_of, fetch_error
 from headstart_runner.repository.progress import GitProgress
 from headstart_runner.snapshots import archive
 from headstart_runner.snapshots.archive import BASE
@@ -22,6 +22,7 @@ from headstart_runner.steps.base import Context
 
 _TEMPORARY = ".clone.tmp-"
 _SOURCE = "clone.source"
+_NAMED_BRANCHES = 5
 _LOW_SPEED_BYTES = 1000
 _LOW_SPEED_SECONDS = 30
 
@@ -49,6 +50,8 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
         else:
             await fetch_base(git, args, options, temporary, show=_shown(context))
         answer = await _describe(git, temporary)
+        if answer["empty"]:
+            await _must_be_empty(git, args, options, config.workspace, answer["defaultBranch"])
         temporary.rename(config.repository)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
@@ -100,7 +103,9 @@ async def _clone(
     error = await fetch_error(
         git, result.stderr, args.git_url, branch, cwd=workspace, options=options
     )
-    if isinstance(error, BranchNotFound) and await _is_empty(context, git, args, options):
+    if isinstance(error, BranchNotFound) and not await branches_of(
+        git, args.git_url, cwd=workspace, options=options
+    ):
         # Nobody can have pushed the branch to a repository that has none at all.
         result = await _try(context, git, args, options=options, target=target, branch=None)
         if result.code == 0:
@@ -148,11 +153,22 @@ def _shown(context: Context) -> Sink:
     return show
 
 
-async def _is_empty(context: Context, git: Git, args: CloneArgs, options: list[str]) -> bool:
-    listed = await git.run(
-        "ls-remote", "--", args.git_url, cwd=context.tools.config.workspace, options=options
-    )
-    return listed.code == 0 and not listed.stdout.strip()
+async def _must_be_empty(
+    git: Git, args: CloneArgs, options: list[str], cwd: Path, head: str | None
+) -> None:
+    """Raise BranchNotFound for a repository whose HEAD leads nowhere: git takes it as empty."""
+    url = args.git_url
+    branches = await branches_of(git, url, cwd=cwd, options=options)
+    if not branches:
+        return
+    missing = f"The default branch of {url} does not exist"
+    # A server that does not tell what its HEAD names leaves git with a name of its own.
+    if head and head not in branches:
+        missing = f"{url} has no branch {head}, with which a clone of it begins"
+    there = ", ".join(branches[:_NAMED_BRANCHES])
+    if len(branches) > _NAMED_BRANCHES:
+        there += f" or {len(branches) - _NAMED_BRANCHES} more"
+    raise BranchNotFound(f"{missing}; name one that it has: {there}")
 
 
 async def _describe(git: Git, repository: Path) -> dict[str, Any]:

@@ -308,9 +308,9 @@ class SetupCommandTimedOut(StepError):
 
 
 class WorkspaceGone(StepError):
-    """The work tree is gone from the sandbox; a retry begins with a new sandbox."""
+    """The work tree, or the agent's session, is gone; a retry begins with a new sandbox."""
 
-    title, retryable = "The work tree is gone", True
+    title, retryable = "The workspace is gone", True
 
 
 class RestoreFailed(StepError):
