@@ -155,13 +155,15 @@ def describe(file: zipfile.ZipFile, args: SnapshotArgs, missing: str | None) -> 
     file.writestr(_ABOUT, json.dumps({**about, "missing": missing}))
 
 
-def write_session(file: zipfile.ZipFile, export: Path) -> None:
-    """Write the agent's export."""
+async def write_session(file: zipfile.ZipFile, export: Path) -> None:
+    """Write the agent's export; not in a thread, which would go on with a file that is closed."""
     with (
         export.open("rb") as source,
         file.open(_part(_SESSION, zipfile.ZIP_DEFLATED), "w", force_zip64=True) as part,
     ):
-        shutil.copyfileobj(source, part)
+        while piece := source.read(256 * 1024):
+            part.write(piece)
+            await asyncio.sleep(0)
 
 
 def work_part(file: zipfile.ZipFile) -> IO[bytes]:

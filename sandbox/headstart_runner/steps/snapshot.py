@@ -54,7 +54,8 @@ async def _write(
         context.progress("Saving the work tree")
         work = await _work(context, args, file, base=base)
         context.progress("Saving the agent's session")
-        missing = await _session(context, args, file, left=args.max_bytes - work["size"])
+        left = args.max_bytes - max(0, work["size"])
+        missing = await _session(context, args, file, left=left)
         archive.describe(file, args, missing)
     return work, missing
 
@@ -72,7 +73,7 @@ async def _session(
     except (AgentSilent, AgentStartFailed, NotJson, Unusable, OSError) as error:
         missing = _missing(context, known, left, str(error))
     if _fits(known, left):
-        await asyncio.to_thread(archive.write_session, file, known)
+        await archive.write_session(file, known)
     return missing
 
 
