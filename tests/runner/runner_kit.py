@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from headstart_local.git_server import Behaviour, GitServer
 from headstart_runner.config import Config
+from headstart_runner.processes.nanny import descendants
 from headstart_runner.runner import run
 
 AGENT_UID = int(os.environ["HEADSTART_AGENT_UID"]) if "HEADSTART_AGENT_UID" in os.environ else None
@@ -200,6 +201,16 @@ def ended(pid: int) -> bool:
     One that is ending has no command line any more, or is a zombie with threads that still listen.
     """
     return not Path(f"/proc/{pid}").exists()
+
+
+def agents() -> list[int]:
+    """Return the pids of the agent servers below this process: others may be testing, too."""
+    return sorted({*processes("headstart_demo_agent serve")} & {*descendants()})
+
+
+def nanny_of(pid: int) -> int:
+    """Return the pid of a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:

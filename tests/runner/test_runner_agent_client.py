@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -116,6 +117,16 @@ async def test_whatever_a_request_is_called_it_is_answered_or_refused(request_id
         with pytest.raises(AgentRefused):
             await client.answer("permission", request_id, {"reply": "once"})
     assert all(path.startswith("/permission/") and path.count("/") == 3 for path in stub.asked)
+
+
+async def test_a_silent_server_is_told_of_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_CALL_SECONDS", 0.05)
+    # The kernel takes the connection, as it does for a process that is stopped.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = AgentClient(silent.getsockname()[1], "agent", "secret", Oddities())
+        with pytest.raises(AgentSilent, match="no answer in time"):
+            await client.export("s", bytearray().extend)
+        await client.close()
 
 
 async def test_a_server_that_is_not_there_was_certainly_not_reached() -> None:

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,19 +99,6 @@ async def test_presigned_urls_are_secrets(
         assert result["error"]["reason"].endswith("status 1: [redacted]")
 
 
-async def test_an_export_that_makes_no_sense_is_not_saved(
-    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def strange(_: AgentClient, session_id: str, write: Callable[[bytes], object]) -> None:
-        write(b'{"info": {"id": "' + session_id.encode() + b'\\x"')
-
-    monkeypatch.setattr(AgentClient, "export", strange)
-    failed = await cloud.do("snapshot", snapshot_args())
-
-    assert failed["error"]["code"] == "SnapshotFailed"
-    assert "makes no sense" in failed["error"]["reason"]
-
-
 async def test_work_over_the_whole_limit_is_not_saved_and_the_last_copy_stays(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore
 ) -> None:
@@ -124,7 +110,7 @@ async def test_work_over_the_whole_limit_is_not_saved_and_the_last_copy_stays(
     failed = await cloud.do("snapshot", args, name="1.snapshot.2")
 
     assert failed["error"]["code"] == "SnapshotFailed"
-    assert "0.3 MB" in failed["error"]["reason"]
+    assert failed["error"]["reason"].startswith("the work is 0.3 MB")
     await done(cloud, "upload", upload_args(store, made))
     tiny = await cloud.do("snapshot", snapshot_args(maxBytes=10), name="1.snapshot.3")
     assert tiny["error"]["code"] == "SnapshotFailed"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from runner_kit import (
     agent_args,
     clone_args,
     eventually,
+    nanny_of,
     processes,
     prompt_args,
     setup_args,
@@ -129,6 +131,22 @@ async def test_the_runner_has_the_images_rights_and_what_it_starts_none(
     assert int(runner["CapEff"][0], 16) == sum(1 << bit for bit in RIGHTS.values())
     assert command["Uid"] == [str(container.agent_uid)] * 4
     assert {int(command[f"Cap{kind}"][0], 16) for kind in ("Inh", "Prm", "Eff", "Amb")} == {0}
+
+
+async def test_what_it_starts_dies_with_its_nanny_without_the_runner(
+    cloud: FakeCloud, container: Container, sample: str
+) -> None:
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    await cloud.start("setup", setup_args("exec sleep 65.4"))
+    await eventually(lambda: processes("sleep 65.4"))
+    [command] = processes("sleep 65.4")
+    os.kill(container.pid, signal.SIGSTOP)
+    os.kill(nanny_of(command), signal.SIGKILL)
+    await eventually(lambda: not processes("sleep 65.4"))
+    os.kill(container.pid, signal.SIGCONT)
+
+    assert (await cloud.result("1.setup.1"))["status"] == "failed"
 
 
 async def test_it_starts_nowhere_where_the_agent_could_change_what_it_imports_or_reads(

@@ -51,7 +51,7 @@ async def test_the_work_and_the_session_go_on_in_another_sandbox(
     assert {path.name for path in sandbox.config.workspace.iterdir()} == {"repo", "home"}
     async with another(tmp_path / "b") as (second, box):
         restored = await wake(second, store, sample, made)
-        assert restored["output"] == {"imported": True}
+        assert restored["output"] == {"imported": True, "missing": None}
         assert before["files"].pop("debug.log")
         assert state_of(box.repository) == before
         assert {path.name for path in box.config.workspace.iterdir()} == {"repo", "home"}
@@ -64,7 +64,7 @@ async def test_the_work_and_the_session_go_on_in_another_sandbox(
         assert any("Where is the lamp?" in text for text in said)
 
         again = await second.do("restore", restore_args(store, made), name="2.restore.1")
-        assert again["output"] == {"imported": True}
+        assert again["output"] == restored["output"]
         assert state_of(box.repository) == before
 
 

@@ -76,6 +76,25 @@ def test_work_that_cannot_be_saved_says_so(ports: MemoryPorts) -> None:
     assert "leave" in kinds(runner)
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("the agent's session (no answer in time)", True),
+        (None, False),
+        (["no", {"words": 1}], False),
+    ],
+)
+def test_a_copy_without_the_agents_session_says_so(
+    ports: MemoryPorts, missing: object, *, said: bool
+) -> None:
+    session_id, runner = idle(ports)
+    runner.send("leaving")
+    save(ports, runner, missing=missing)
+    more = f"; saved without {missing}" if said else ""
+    reason = f"The sandbox had to stop{more}"
+    assert asleep(ports, session_id) == [{"reason": reason, "saved": True}]
+
+
 def test_a_message_meanwhile_wakes_the_session_in_another_sandbox(ports: MemoryPorts) -> None:
     session_id, runner = idle(ports)
     runner.new_frames()

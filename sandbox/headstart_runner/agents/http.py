@@ -212,7 +212,7 @@ class AgentClient:
                     begun = True
                     write(piece)
         except httpx.HTTPError as error:
-            raise AgentSilent(str(error) or type(error).__name__) from error
+            raise AgentSilent(_in_words(error)) from error
 
     async def asked(self) -> list[dict[str, Any]]:
         """Return what the agent waits to be told, as events; AgentSilent if that fails."""
@@ -302,11 +302,17 @@ class AgentClient:
                         break
                 return answer.status_code, bytes(read)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise AgentUnreachable(str(error)) from error
+            raise AgentUnreachable(_in_words(error)) from error
         except (httpx.HTTPError, TimeoutError) as error:
-            raise AgentSilent(str(error) or type(error).__name__) from error
+            raise AgentSilent(_in_words(error)) from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise AgentRefused(f"it can't be asked that: {_shown(str(error))}") from error
+
+
+def _in_words(error: httpx.HTTPError | TimeoutError) -> str:
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return "no answer in time"
+    return str(error) or "the connection broke"
 
 
 def _shown(answer: bytes | str) -> str:

@@ -101,7 +101,8 @@ class AgentServer:
         self.output.finish(watched=False)
         last = self.output.last_line()
         how = self._given_up or how
-        return f"{how}, {last}" if last else how
+        # Quoted, because it need not have anything to do with the end.
+        return f'{how}; the last it printed was "{last}"' if last else how
 
     async def give_up(self, reason: str) -> None:
         """Kill the process and its descendants; the reason is how it ended."""

@@ -50,7 +50,7 @@ class AgentListener(Protocol):
 
 
 class Supervisor:
-    """At most one server; a dead one is started again, 3 times in 10 minutes."""
+    """At most one server; a dead one is started again, 3 times in 10 minutes unless asked for."""
 
     def __init__(
         self, config: Config, journal: Journal, redactor: Redactor, launcher: Launcher
@@ -111,6 +111,10 @@ class Supervisor:
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             return await self._start(args)
+
+    def trust_again(self) -> None:
+        """Let a server that crashed too often be started again: the limit is against ourselves."""
+        self._restarts.clear()
 
     async def client(self) -> AgentClient:
         """Return the running server's client; one that is down is started if it still may be."""

@@ -56,6 +56,13 @@ def _ticks(message_id: str) -> int:
         return 0
 
 
+def _not_there(error: Exception) -> DeliveryFailed:
+    return DeliveryFailed(
+        f"The agent is not there ({error}); another try starts it again,"
+        " and a session that has slept wakes in a new sandbox"
+    )
+
+
 class Courier:
     """One delivery at a time, and the turn of the last one that succeeded."""
 
@@ -99,6 +106,7 @@ class Courier:
         DeliveryFailed or SandboxLeaving when the agent certainly does not have it, DeliveryUnknown
         when it may.
         """
+        self._supervisor.trust_again()
         going_on = self._turn
         if going_on and (going_on.args.message_id != args.message_id or going_on.cancelled):
             await self.finish_turn()
@@ -128,7 +136,7 @@ class Courier:
     def _not_delivered(self, message_id: str, error: Exception) -> StepError:
         known = self._journal.delivery(message_id)
         if known is None or known.state == "minted":
-            return DeliveryFailed(f"The agent is not there: {error}")
+            return _not_there(error)
         return DeliveryUnknown(f"The agent can't be asked whether it has the message: {error}")
 
     def _begin(self, args: PromptArgs, command_id: str, agent_message_id: str) -> Turn:
@@ -215,7 +223,7 @@ class Courier:
                 if isinstance(error, AgentRefused):
                     raise DeliveryFailed(f"The agent refused the message: {error}") from error
                 if attempt == _CONNECT_TRIES:
-                    raise DeliveryFailed(f"The agent could not be reached: {error}") from error
+                    raise _not_there(error) from error
                 await asyncio.sleep(_LOOK_SECONDS * attempt)
             except AgentSilent as error:
                 logger.warning("no answer to a message: %s", error)

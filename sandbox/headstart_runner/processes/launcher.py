@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from headstart_runner.processes.nanny import kill_session
+
 _NANNY = Path(__file__).with_name("nanny.py")
 _CHUNK = 64 * 1024
 DRAIN_SECONDS = 0.3
@@ -101,7 +103,9 @@ class Tree:
                 elif "exit" in verdict:
                     self._exit.set_result(verdict["exit"])
                 await reader.read()
-            await process.wait()
+            if await process.wait():
+                # The nanny was killed, or broke, and could not see to what it had started.
+                await asyncio.to_thread(kill_session, process.pid)
         finally:
             if not self._exit.done():
                 self._exit.set_result(-9)

@@ -3,7 +3,8 @@
 Run as `python -I -S nanny.py FD`, where FD is a socket to the runner and also its life line: when
 the runner closes it, or dies, everything the command started is killed, daemons included. As the
 child subreaper the nanny inherits whatever is orphaned below it, so "no children left" is proof.
-It imports little, because one is started for each command.
+A nanny that is killed itself takes the command along, and leaves the rest of its session to the
+runner. It imports little, because one is started for each command.
 
 Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process.
 Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; end of file when the
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing and pathlib would take a third of the start, of every command
     from typing import Any, NoReturn
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -74,16 +76,28 @@ def _become_user(uid: int) -> None:
         raise OSError(ctypes.get_errno(), "the runner's rights could not be given up")
 
 
-def _become(spec: dict[str, Any], report: int) -> NoReturn:
+def _die_with(nanny: int) -> None:
+    """Have the kernel kill this process when its nanny dies, however early that is.
+
+    To be asked for after the change of user, which would undo it (prctl(2)).
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != nanny:
+        os._exit(127)
+
+
+def _become(spec: dict[str, Any], report: int, nanny: int) -> NoReturn:
     """Turn the forked child into the command; what goes wrong is written to `report`."""
     try:
-        os.setsid()
+        # A group of its own in the nanny's session: by that the runner finds what a dead one left.
+        os.setpgrp()
         for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         # When memory runs out the work must die, not the runner.
         _write("/proc/self/oom_score_adj", b"500")
         if spec["uid"] is not None:
             _become_user(spec["uid"])
+        _die_with(nanny)
         os.umask(0o022)
         os.chdir(spec["cwd"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (no shell is the point)
@@ -106,9 +120,10 @@ def _in_words(error: OSError, spec: dict[str, Any]) -> str:
 def _start(spec: dict[str, Any]) -> tuple[int, str]:
     """Start the command; return its pid and, when it could not be run, why."""
     failure, report = os.pipe()
+    nanny = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(spec, report)
+        _become(spec, report, nanny)
     os.close(report)
     error = b""
     while piece := os.read(failure, 4096):
@@ -120,6 +135,40 @@ def _start(spec: dict[str, Any]) -> tuple[int, str]:
 def descendants() -> list[int]:
     """Return the pids of everything below this process."""
     parents: dict[int, list[int]] = {}
+    for pid, (_state, parent, *_) in _processes().items():
+        parents.setdefault(int(parent), []).append(pid)
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        children = parents.get(queue.pop(), [])
+        found += children
+        queue += children
+    return found
+
+
+def kill_session(session: int) -> None:
+    """Kill all processes of a session (setsid(2)), again and again until none is left alive."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while time.monotonic() < deadline and (members := _members(session)):
+        for pid in members:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        time.sleep(0.005)
+
+
+def _members(session: int) -> list[int]:
+    return [
+        pid
+        for pid, (state, _parent, _group, its) in _processes().items()
+        if int(its) == session and state != b"Z"
+    ]
+
+
+def _processes() -> dict[int, list[bytes]]:
+    """Return state, parent, group and session of each process, by pid (proc(5))."""
+    found = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208  (only names are wanted, thousands at times)
         if not entry.isdigit():
             continue
@@ -127,13 +176,7 @@ def descendants() -> list[int]:
             stat = _read(f"/proc/{entry}/stat")
         except OSError:
             continue
-        parents.setdefault(int(stat.rpartition(b")")[2].split()[1]), []).append(int(entry))
-    found: list[int] = []
-    queue = [os.getpid()]
-    while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
+        found[int(entry)] = stat.rpartition(b")")[2].split()[:4]
     return found
 
 

@@ -1,8 +1,8 @@
 """Snapshots: one zip in the state directory, named by its hash, of the session and of the work.
 
-`about.json` says of whom, `session.json` is the agent's own export, `work.tar.gz` is written by
-headstart_runner.snapshots.worktree. Reading and writing the work tree happens under the agent's uid
-only.
+`about.json` says of whom and what is missing, `session.json` is the agent's own export where there
+was any, `work.tar.gz` is written by headstart_runner.snapshots.worktree. Reading and writing the
+work tree happens under the agent's uid only.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import sys
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,15 +149,21 @@ async def saved_work(
     return answer
 
 
-def begin_file(file: zipfile.ZipFile, args: SnapshotArgs) -> None:
-    """Write of whom a snapshot is."""
+def describe(file: zipfile.ZipFile, args: SnapshotArgs, missing: str | None) -> None:
+    """Write of whom a snapshot is, and what of the session is not in it."""
     about = {"format": FORMAT, "sessionId": args.session_id, "agent": args.agent}
-    file.writestr(_ABOUT, json.dumps(about))
+    file.writestr(_ABOUT, json.dumps({**about, "missing": missing}))
 
 
-def session_part(file: zipfile.ZipFile) -> IO[bytes]:
-    """Open the agent's export for writing."""
-    return file.open(_part(_SESSION, zipfile.ZIP_DEFLATED), "w", force_zip64=True)
+async def write_session(file: zipfile.ZipFile, export: Path) -> None:
+    """Write the agent's export; not in a thread, which would go on with a file that is closed."""
+    with (
+        export.open("rb") as source,
+        file.open(_part(_SESSION, zipfile.ZIP_DEFLATED), "w", force_zip64=True) as part,
+    ):
+        while piece := source.read(256 * 1024):
+            part.write(piece)
+            await asyncio.sleep(0)
 
 
 def work_part(file: zipfile.ZipFile) -> IO[bytes]:
@@ -184,18 +191,28 @@ def keep(config: Config, partial: Path) -> tuple[int, str]:
     return file.stat().st_size, base64.b64encode(digest.digest()).decode()
 
 
-def unpack(file: Path, session_id: str, work: Path) -> dict[str, Any]:
-    """Write the work of a snapshot to `work` and return the export; Unusable for a strange one."""
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """What a snapshot has of the agent's session: the export, if any, and what is not in it."""
+
+    export: dict[str, Any] | None
+    missing: str | None
+
+
+def unpack(file: Path, session_id: str, work: Path) -> SavedSession:
+    """Write the work of a snapshot to `work` and return the rest; Unusable for a strange one."""
     try:
         with zipfile.ZipFile(file) as archive:
             about = json.loads(archive.read(_ABOUT))
             if about["format"] > FORMAT or about["sessionId"] != session_id:
                 raise Unusable("it is of another session, or was saved by a newer version")
-            session: dict[str, Any] = json.loads(archive.read(_SESSION))
-            if session["info"]["id"] != session_id:
-                raise Unusable("the agent's export is of another session")
+            session = None
+            if _SESSION in archive.namelist():
+                session = json.loads(archive.read(_SESSION))
+                if session["info"]["id"] != session_id:
+                    raise Unusable("the agent's export is of another session")
             with archive.open(_WORK) as source, work.open("xb") as out:
                 shutil.copyfileobj(source, out)
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
         raise Unusable(f"it is not a snapshot: {error}") from error
-    return session
+    return SavedSession(session, about.get("missing"))

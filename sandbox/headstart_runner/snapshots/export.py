@@ -3,12 +3,33 @@
 import codecs
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
+from headstart_runner.config import Config
 from headstart_runner.redaction import RedactedStream, Redactor
 from headstart_runner.secrecy import SHORTEST
 
 _STRANGE = "the agent's session makes no sense"
+
+
+def last(config: Config) -> Path:
+    """Return where the last export is that was made or put back in this sandbox, if any was."""
+    return config.state_dir / "session.json"
+
+
+@contextmanager
+def replaced(file: Path) -> Iterator[IO[bytes]]:
+    """Open what takes the place of a file, unless the block is left by an error."""
+    partial = file.with_suffix(".partial")
+    try:
+        with partial.open("wb") as stream:
+            yield stream
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class NotJson(Exception):

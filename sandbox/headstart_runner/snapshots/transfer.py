@@ -86,7 +86,7 @@ async def _persist(attempt: Callable[[httpx.AsyncClient], Awaitable[None]]) -> N
                 await attempt(client)
                 return
             except (_TryAgain, httpx.TransportError) as error:
-                reason = str(error) if isinstance(error, _TryAgain) else type(error).__name__
+                reason = _in_words(error)
             except httpx.InvalidURL:
                 raise TransferFailed("its address makes no sense") from None
             logger.info("try %d of a transfer failed: %s", number, reason)
@@ -94,6 +94,14 @@ async def _persist(attempt: Callable[[httpx.AsyncClient], Awaitable[None]]) -> N
                 # Without a cause: what httpx says may name the URL.
                 raise TransferFailed(f"the object store can't be reached: {reason}") from None
             await asyncio.sleep(_PAUSE_SECONDS * 2**number)
+
+
+def _in_words(error: _TryAgain | httpx.TransportError) -> str:
+    """Return what went wrong, without what httpx says: that may name the URL."""
+    if isinstance(error, _TryAgain):
+        return str(error)
+    late = isinstance(error, httpx.TimeoutException)
+    return "no answer in time" if late else "the connection broke"
 
 
 def _judge(status: int) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from headstart.domain.command_args import RestoreArgs, SnapshotRef
 from headstart.domain.errors import RestoreFailed
-from headstart_runner.snapshots import archive
-from headstart_runner.snapshots.archive import Unusable
+from headstart_runner.snapshots import archive, export
+from headstart_runner.snapshots.archive import SavedSession, Unusable
 from headstart_runner.snapshots.transfer import TransferFailed, get_file, signatures_of
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
@@ -26,26 +27,42 @@ async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
     journal, supervisor = context.tools.journal, context.tools.supervisor
     variables = hashlib.sha256(json.dumps(args.env, sort_keys=True).encode()).hexdigest()
     ref = args.snapshot
+    missing = None
     if ref is None:
         await supervisor.restore(args)
     else:
         held = archive.holds(journal, ref.sha256)
         if held and journal.get(_IMPORTED) == variables:
-            return {"imported": True}
+            return _answer(None)
         if not held:
             setup.forget(journal)
         saved = await _fetched(context, args.session_id, ref, put_back=not held)
         context.progress("Importing the agent's session", 95)
-        await supervisor.restore(args, saved)
+        await supervisor.restore(args, saved.export)
+        await asyncio.to_thread(_know, export.last(context.tools.config), saved.export)
+        missing = saved.missing
         archive.hold(journal, ref.sha256)
     journal.put(_IMPORTED, variables)
-    return {"imported": True}
+    return _answer(missing)
+
+
+def _answer(missing: str | None) -> dict[str, Any]:
+    return {"imported": True, "missing": missing}
+
+
+def _know(file: Path, saved: dict[str, Any] | None) -> None:
+    """Keep the export for the next snapshot: the agent may not live to tell it."""
+    if saved is None:
+        file.unlink(missing_ok=True)
+        return
+    with export.replaced(file) as stream:
+        stream.write(json.dumps(saved).encode())
 
 
 async def _fetched(
     context: Context, session_id: str, ref: SnapshotRef, *, put_back: bool
-) -> dict[str, Any]:
-    """Fetch the snapshot, put the work tree back if wanted, and return the agent's export."""
+) -> SavedSession:
+    """Fetch the snapshot, put the work tree back if wanted, and return the agent's session."""
     config, launcher = context.tools.config, context.tools.launcher
     context.tools.redactor.add_passing(*signatures_of(ref.url))
 

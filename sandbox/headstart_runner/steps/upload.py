@@ -16,5 +16,5 @@ async def run(context: Context, args: UploadArgs) -> dict[str, Any]:
     try:
         await put_file(file_of(context.tools.config, args.sha256), args.url, args.headers)
     except (Unusable, TransferFailed, OSError) as error:
-        raise SnapshotFailed(f"The saved work could not be sent: {error}") from error
+        raise SnapshotFailed(f"the copy could not be sent: {error}") from error
     return {}

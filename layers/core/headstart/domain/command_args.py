@@ -43,11 +43,13 @@ class SnapshotRef(OpenModel):
 
 
 class RestoreArgs(OpenModel):
-    """Answers `{imported: true}` once the agent's database knows the session id.
+    """Answers `{imported: true, missing}` once the agent's database knows the session id.
 
     With a snapshot, the saved commits and work tree are put back on top of the base commit, and
-    the saved export is what is imported. `env` and `repository_config` are those of AgentArgs: the
-    import must find the database that the server will use, and obey no more than it does.
+    the saved export is what is imported; without an export in it the session begins anew, and
+    `missing` are the snapshot's words about that. `env` and `repository_config` are those of
+    AgentArgs: the import must find the database that the server will use, and obey no more than it
+    does.
     """
 
     agent: str
@@ -126,11 +128,13 @@ class InputArgs(OpenModel):
 
 
 class SnapshotArgs(OpenModel):
-    """Save the agent's export and the work tree into one file in the sandbox.
+    """Save the work tree and the agent's export into one file in the sandbox.
 
-    Answers `{bytes, sha256, baseCommit, headCommit, skipped: [path]}`; `sha256` in base64, as S3
-    wants it. Tracked and untracked files, not ignored ones; files over `max_file_bytes` are named
-    and skipped. Fails with SnapshotFailed, also above `max_bytes` in all.
+    Answers `{bytes, sha256, baseCommit, headCommit, skipped: [path], missing}`; `sha256` in base64,
+    as S3 wants it. Tracked and untracked files, not ignored ones; files over `max_file_bytes` are
+    named and skipped. Fails with SnapshotFailed, also when the work is above `max_bytes`. An agent
+    that can't tell its session, or more of it than there is room for, costs no work: the last
+    export is taken instead, if there is any, and `missing` says so in words, else it is None.
     """
 
     agent: str

@@ -332,7 +332,7 @@ class AgentCrashed(StepError):
 
 
 class DeliveryFailed(StepError):
-    """The agent refused the message; it is kept."""
+    """The agent refused the message, or is not there; the message is kept."""
 
     title, retryable = "The message could not be delivered", True
 

@@ -124,7 +124,7 @@ class SessionFailed(EventData):
 class SessionAsleep(EventData):
     """The container is gone; the next message wakes the session.
 
-    `saved` says whether a copy of the work was kept; a false one with a `reason` says why not.
+    `saved` says whether a copy of the work was kept; the `reason` says why not, or what it lacks.
     """
 
     type = "session.asleep"

@@ -261,6 +261,8 @@ def _summary(step: StepName, output: dict[str, Any]) -> str | None:
             return f"{free / 1e9:.1f} GB free"
         case StepName.CLONE | StepName.BRANCH:
             return _where(output)
+        case StepName.RESTORE if missing := sleeping.words(output.get("missing")):
+            return f"Put back without {missing}"
         case StepName.SETUP if isinstance(failed := output.get("warnings"), list) and failed:
             return f"Went on after {len(failed)} failed: {str(failed[-1])[:300]}"
         case StepName.AGENT if output.get("version"):

@@ -31,6 +31,8 @@ TURN_LIMIT = timedelta(hours=2, minutes=10)
 LOOK_AGAIN = timedelta(minutes=1)
 """When a copy that could not be looked for is looked for again."""
 
+_MOST_WORDS = 300
+
 _IDLE = {Status.READY, Status.PREPARED}
 
 
@@ -168,9 +170,17 @@ def saved(change: Change, command: Command, problem: StepError | str | None) -> 
     if problem:
         change.then(Measure("SnapshotsFailed"))
     if change.session.status is Status.STOPPING:
-        fall_asleep(change, _why_stopping(change), problem)
+        why = _why_stopping(change)
+        if missing := (not problem and words(command.args.get("missing"))):
+            why += f"; saved without {missing}"
+        fall_asleep(change, why, problem)
     else:
         change.session.saving = None
+
+
+def words(said: object) -> str | None:
+    """Return what a runner says that a copy is without, None where it says nothing."""
+    return said[:_MOST_WORDS] if isinstance(said, str) and said else None
 
 
 def _why_stopping(change: Change) -> str:
