@@ -11,12 +11,11 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from headstart_runner.processes.nanny import kill_session
+from headstart_runner.processes.nanny import kill_below, kill_session
 
 _NANNY = Path(__file__).with_name("nanny.py")
 _CHUNK = 64 * 1024
@@ -25,8 +24,6 @@ DRAIN_SECONDS = 0.3
 
 _NANNY_SECONDS = 10.0
 """How long a nanny may take to kill its tree: it takes 5 s at most, if nobody has stopped it."""
-
-_KILL_SECONDS = 5.0
 
 Sink = Callable[[bytes], None]
 
@@ -165,27 +162,9 @@ class Tree:
 
 def _kill_from_outside(nanny: int) -> None:
     """Kill all below a nanny that does nothing, then itself: orphans would be lost sight of."""
-    deadline = time.monotonic() + _KILL_SECONDS
-    while (living := _living_below(nanny)) and time.monotonic() < deadline:
-        for pid in living:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
+    kill_below(nanny)
     with suppress(ProcessLookupError):
         os.kill(nanny, signal.SIGKILL)
-
-
-def _living_below(root: int) -> list[int]:
-    """Return the processes below one, but for those that only wait to be collected (proc(5))."""
-    children: dict[int, list[tuple[int, str]]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, parent, *_ = entry.read_bytes().rpartition(b")")[2].decode().split()
-            children.setdefault(int(parent), []).append((int(entry.parent.name), state))
-    found = list(children.get(root, []))
-    for pid, _ in found:
-        found += children.get(pid, [])
-    return [pid for pid, state in found if state not in "ZX"]
 
 
 class Launcher:

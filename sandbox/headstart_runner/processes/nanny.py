@@ -25,6 +25,7 @@ import warnings  # noqa: F401  (os.execvpe wants it when the uid may not read ou
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing and pathlib would take a third of the start, of every command
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +33,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _KILL_SECONDS = 5.0
+_DEAD = {b"Z", b"X"}
 
 
 def adopt_orphans() -> None:
@@ -132,37 +134,49 @@ def _start(spec: dict[str, Any]) -> tuple[int, str]:
     return pid, error.decode(errors="replace")
 
 
-def descendants() -> list[int]:
-    """Return the pids of everything below this process."""
-    parents: dict[int, list[int]] = {}
-    for pid, (_state, parent, *_) in _processes().items():
-        parents.setdefault(int(parent), []).append(pid)
-    found: list[int] = []
-    queue = [os.getpid()]
-    while queue:
-        children = parents.get(queue.pop(), [])
-        found += children
-        queue += children
+def descendants(root: int | None = None) -> list[int]:
+    """Return the pids of all that lives below a process, this one by default."""
+    children: dict[int, list[int]] = {}
+    for pid, (state, parent, *_) in _processes().items():
+        if state not in _DEAD:
+            children.setdefault(int(parent), []).append(pid)
+    found = list(children.get(root or os.getpid(), []))
+    for pid in found:
+        found += children.get(pid, [])
     return found
 
 
 def kill_session(session: int) -> None:
-    """Kill all processes of a session (setsid(2)), again and again until none is left alive."""
+    """Kill all processes of a session (setsid(2)), until none is left alive."""
+    _kill_all(lambda: _members(session))
+
+
+def kill_below(root: int) -> None:
+    """Kill all below a process that does nothing, until none is left alive."""
+    _kill_all(lambda: descendants(root))
+
+
+def _kill_all(find: Callable[[], list[int]]) -> None:
+    """Kill what is found, again and again: it may fork while the list is read."""
     deadline = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < deadline and (members := _members(session)):
-        for pid in members:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
+    while time.monotonic() < deadline and (living := find()):
+        for pid in living:
+            _kill(pid)
         time.sleep(0.005)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        return
 
 
 def _members(session: int) -> list[int]:
     return [
         pid
         for pid, (state, _parent, _group, its) in _processes().items()
-        if int(its) == session and state != b"Z"
+        if int(its) == session and state not in _DEAD
     ]
 
 
@@ -185,10 +199,7 @@ def kill_descendants() -> None:
     deadline = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < deadline:
         for pid in descendants():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
+            _kill(pid)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
