@@ -93,7 +93,9 @@ class LineScreen:
                 word = event.type.removeprefix("session.")
                 self._line(f"{word} in {_time(data['receipt']['totalMs'] / 1000)}", "green")
             case "session.asleep":
-                self._line("asleep; the next message wakes it", "dim")
+                # Whatever of the work was not saved is among the reasons.
+                style = "dim" if data.get("saved", True) else "yellow"
+                self._line(f"asleep: {data['reason']}; the next message wakes it", style)
             case "agent.event" | "agent.delta":
                 self._part(data["partId"], view.parts[data["partId"]])
             case "agent.snapshot":

@@ -156,7 +156,7 @@ def test_send_follows_its_message_through_the_loss_of_the_turn_before_it(cloud, 
     assert capsys.readouterr() == (
         "> and now?\n"
         "the turn failed: exit code 137\n"
-        "asleep; the next message wakes it\n"
+        "asleep: exit code 137; the next message wakes it\n"
         "ready in 1.2 s\n"
         "▸ bash ls -l\n"
         "Hello, world.\n",

@@ -77,6 +77,26 @@ def test_work_that_cannot_be_saved_says_so(ports: MemoryPorts) -> None:
 
 
 @pytest.mark.parametrize(
+    ("skipped", "said"),
+    [
+        (["big.bin", "app/"], "; saved without big.bin, app/"),
+        ([f"f{n}" for n in range(7)], "; saved without f0, f1, f2, f3, f4, 2 more files"),
+        ([], ""),
+        ("no list", ""),
+        ([7, None, ""], ""),
+    ],
+)
+def test_a_copy_without_some_files_names_them(
+    ports: MemoryPorts, skipped: object, said: str
+) -> None:
+    session_id, runner = idle(ports)
+    runner.send("leaving")
+    save(ports, runner, skipped=skipped)
+    [told] = asleep(ports, session_id)
+    assert told == {"reason": f"The sandbox had to stop{said}", "saved": True}
+
+
+@pytest.mark.parametrize(
     ("missing", "said"),
     [
         ("the agent's session (no answer in time)", True),

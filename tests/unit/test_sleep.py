@@ -32,7 +32,7 @@ def idle(ports: MemoryPorts) -> tuple[str, Runner]:
 def save(ports: MemoryPorts, runner: Runner, **more: object) -> None:
     """Do the snapshot that was asked for last, and its upload; it answers `more` than others."""
     snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-    runner.complete(snapshot["id"], **SAVED, **more)
+    runner.complete(snapshot["id"], **{**SAVED, **more})
     upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
     key = upload["args"]["url"].removeprefix("https://objects.test/")
     ports.objects.stored[key] = (SAVED["bytes"], SAVED["sha256"])  # type: ignore[assignment]

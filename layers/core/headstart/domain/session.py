@@ -223,7 +223,6 @@ class Snapshot(RowModel):
     sha256: str
     base_commit: str | None = None
     head_commit: str | None = None
-    skipped: list[str] = Field(default_factory=list)
     created_at: Timestamp
 
 

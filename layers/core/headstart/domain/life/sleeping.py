@@ -32,6 +32,7 @@ LOOK_AGAIN = timedelta(minutes=1)
 """When a copy that could not be looked for is looked for again."""
 
 _MOST_WORDS = 300
+_MOST_PATHS = 5
 
 _IDLE = {Status.READY, Status.PREPARED}
 
@@ -146,14 +147,12 @@ def keep(change: Change, command_id: str, *, is_there: bool) -> None:
 
 
 def _snapshot(args: dict[str, Any]) -> Snapshot:
-    skipped = args.get("skipped")
     return Snapshot(
         key=str(args["key"]),
         bytes=int(args["bytes"]),
         sha256=str(args["sha256"]),
         base_commit=args.get("baseCommit"),
         head_commit=args.get("headCommit"),
-        skipped=skipped[:50] if isinstance(skipped, list) else [],
         created_at=datetime.fromisoformat(str(args["askedAt"])),
     )
 
@@ -170,10 +169,9 @@ def saved(change: Change, command: Command, problem: StepError | str | None) -> 
     if problem:
         change.then(Measure("SnapshotsFailed"))
     if change.session.status is Status.STOPPING:
-        why = _why_stopping(change)
-        if missing := (not problem and words(command.args.get("missing"))):
-            why += f"; saved without {missing}"
-        fall_asleep(change, why, problem)
+        lacks = [] if problem else _lacks(command.args)
+        without = f"; saved without {', '.join(lacks)}" if lacks else ""
+        fall_asleep(change, _why_stopping(change) + without, problem)
     else:
         change.session.saving = None
 
@@ -181,6 +179,15 @@ def saved(change: Change, command: Command, problem: StepError | str | None) -> 
 def words(said: object) -> str | None:
     """Return what a runner says that a copy is without, None where it says nothing."""
     return said[:_MOST_WORDS] if isinstance(said, str) and said else None
+
+
+def _lacks(args: dict[str, Any]) -> list[str]:
+    """Return what a copy is without, in words: a part of it, the first files that were left out."""
+    skipped = args.get("skipped")
+    paths = [path for path in map(words, skipped if isinstance(skipped, list) else []) if path]
+    more = [f"{len(paths) - _MOST_PATHS} more files"] if len(paths) > _MOST_PATHS else []
+    missing = words(args.get("missing"))
+    return [*([missing] if missing else []), *paths[:_MOST_PATHS], *more]
 
 
 def _why_stopping(change: Change) -> str:
