@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,17 +33,19 @@ class Cloud:
     pid: int
     clients: dict[str, httpx.Client] = field(default_factory=dict)
     created: list[tuple[str, str]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def client(self, sub: str = "demo") -> httpx.Client:
         """Return an HTTP client that calls as that user."""
-        if sub not in self.clients:
-            token = self.info["token"] if sub == "demo" else self._token(sub)
-            self.clients[sub] = httpx.Client(
-                base_url=self.info["httpUrl"],
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=PATIENCE,
-            )
-        return self.clients[sub]
+        with self.lock:
+            if sub not in self.clients:
+                token = self.info["token"] if sub == "demo" else self._token(sub)
+                self.clients[sub] = httpx.Client(
+                    base_url=self.info["httpUrl"],
+                    headers={"Authorization": f"Bearer {token}"},
+                    timeout=PATIENCE,
+                )
+            return self.clients[sub]
 
     def _token(self, sub: str) -> str:
         return subprocess.run(

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,14 +51,16 @@ def test_a_session_becomes_ready_answers_and_shows_every_step(cloud: Cloud) -> N
     assert any(e["type"] == "agent.delta" for e in viewer.events)
 
 
-def test_setup_output_is_streamed_live(cloud: Cloud) -> None:
-    session_id = cloud.create(setupCommands=["sleep 1; echo hello from setup; sleep 1"])[
-        "sessionId"
-    ]
+def test_setup_output_is_streamed_live(cloud: Cloud, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    command = f"until [ -e {seen} ]; do echo hello from setup; sleep 1; done"
+    session_id = cloud.create(setupCommands=[command])["sessionId"]
     with cloud.watch(session_id) as viewer:
         event = viewer.until(lambda e: "hello from setup" in (e["data"].get("output") or ""))
         assert event["data"]["step"] == "setup"
         assert event["data"]["status"] == "running"
+        seen.touch()
+        viewer.until_type("turn.completed")
 
 
 def test_a_late_viewer_gets_the_snapshot_and_every_persisted_event(cloud: Cloud) -> None:
