@@ -56,8 +56,13 @@ def test_setup_output_is_streamed_live(cloud: Cloud, tmp_path: Path) -> None:
     command = f"until [ -e {seen} ]; do echo hello from setup; sleep 1; done"
     session_id = cloud.create(setupCommands=[command])["sessionId"]
     with cloud.watch(session_id) as viewer:
-        event = viewer.until(lambda e: "hello from setup" in (e["data"].get("output") or ""))
-        assert event["data"]["step"] == "setup"
+
+        def output() -> str:
+            """Return it in one piece: the end of a line that may begin a secret comes later."""
+            steps = [e["data"] for e in viewer.events if e["type"] == "preparing"]
+            return "".join(step.get("output") or "" for step in steps if step["step"] == "setup")
+
+        event = viewer.until(lambda _: "hello from setup" in output())
         assert event["data"]["status"] == "running"
         seen.touch()
         viewer.until_type("turn.completed")
