@@ -35,6 +35,8 @@ class Faults:
 
     def __init__(self) -> None:
         self.happened = 0
+        self.rivals = 0
+        """How often somebody came in between."""
         self._functions: list[str] = [""]
         self._mishap: tuple[Mishap, str] | None = None
         self._calls = 0
@@ -98,6 +100,7 @@ class Faults:
         if self._rival_calls >= 0:
             return
         act, self._rival = self._rival[0], None
+        self.rivals += 1
         mishap, self._mishap = self._mishap, None  # it waits for the calls of who is interrupted
         act()
         self._mishap = self._mishap or mishap

@@ -172,9 +172,10 @@ class Truth:
         hold(said == sorted(set(said)), "what the agent said is doubled or out of order")
 
     def _check_unknown(self, event: Event) -> None:
-        """What was never sent is not unknown, unless we can't know that it was not."""
+        """What was never sent is not unknown, unless who was about to send it was held up."""
         world = self._world
-        blind = world.faults.happened or world.astray.happened or world.wires.loses_goodbyes
+        held_up = world.faults.happened or world.faults.rivals or world.astray.happened
+        blind = held_up or world.wires.loses_goodbyes
         if event.data.get("code") == DeliveryUnknown.__name__ and not blind:
             was_sent = event.data["messageId"] in world.wires.offered
             hold(was_sent, "said to be unknown, and was never sent")
