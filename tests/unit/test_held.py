@@ -154,3 +154,17 @@ def test_a_message_that_came_while_the_runner_was_away_is_not_lost_from_sight(
         assert session.hold is None
         assert ports.store.message(session_id, 2).status is MessageStatus.QUEUED
         assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
+
+
+def test_a_delivery_that_a_heartbeat_had_repeated_is_of_unknown_fate_again(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner = idle(ports)
+    ports.sockets.gone.add("r1")
+    say(ports, session_id)
+    ports.sockets.gone.clear()
+    ports.clock.advance(minutes=1)
+    assert [frame.get("kind") for frame in runner.beat()].count("prompt") == 1
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", "exit code 137")
+    assert ports.store.message(session_id, 2).status is MessageStatus.HELD
+    assert ports.store.session(session_id).hold is Hold.INITIATE

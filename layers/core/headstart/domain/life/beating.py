@@ -53,7 +53,7 @@ def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
         if command.tokens and (named or age < _ON_ITS_WAY):
             change.then(BeatTask(tuple(command.tokens)))
         if lost:
-            change.then(hosting.errand_of(command))
+            hosting.offer(change, command)
             lost_frames += 1
     if lost_frames:
         change.then(Measure("FramesRepeated", lost_frames))

@@ -171,10 +171,7 @@ def accept(change: Change, connection: Connection, frame: Hello) -> None:
     viewers = count_viewers(change)
     change.then(Tell(Welcome(resume_key=resume_key, viewers=viewers, answers_heartbeats=True)))
     for command in open_commands(change):
-        if not command.offered:
-            command.offered = True
-            change.save(command)
-        change.then(errand_of(command))
+        offer(change, command)
     if replaced and replaced != connection.connection_id:
         if replaced in change.connections:
             change.forget(change.connections[replaced])
@@ -239,6 +236,14 @@ def open_commands(change: Change) -> list[Command]:
     known = change.commands.values()
     waiting = [c for c in known if not c.answered and c.attempt_number == number]
     return sorted(waiting, key=lambda command: command.created_at)
+
+
+def offer(change: Change, command: Command) -> None:
+    """Have a command sent, which its runner may have from then on."""
+    if not command.offered:
+        command.offered = True
+        change.save(command)
+    change.then(errand_of(command))
 
 
 def errand_of(command: Command) -> Errand:
