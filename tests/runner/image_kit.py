@@ -6,6 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from fake_cloud import BOOTSTRAP_KEY, FakeCloud
@@ -133,7 +135,19 @@ class Container:
         return self.process.returncode, said
 
     def kill(self) -> None:
-        """Kill the runner."""
+        """Kill the runner, and wait until what it had started is gone, too."""
         assert self.process is not None
         self.process.kill()
         self.process.communicate(timeout=20)
+        deadline = time.monotonic() + 20
+        while self._is_inhabited():
+            assert time.monotonic() < deadline, "something outlives the runner"
+            time.sleep(0.01)
+
+    def _is_inhabited(self) -> bool:
+        """Say whether a process has its working directory in one of the folders."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "cwd").readlink().is_relative_to(self.root):
+                    return True
+        return False

@@ -44,7 +44,7 @@ def container(cloud: FakeCloud) -> Iterator[Container]:
         root.chmod(0o755)
         made = Container(cloud, root, python)
         yield made
-        if made.process is not None and made.process.poll() is None:
+        if made.process is not None:
             made.kill()
 
 
