@@ -13,19 +13,56 @@ class DiskArgs(OpenModel):
     min_free_bytes: int
 
 
-class CloneArgs(OpenModel):
-    """Answers `{commit, defaultBranch, bytes, empty}`; `commit` is None in an empty repository.
+class FileRef(OpenModel):
+    """A file that can be had for a few minutes, and what it must be; `sha256` in base64."""
 
-    Unless `allow_private`, a host that resolves to a private, loopback, link-local or metadata
-    address is RepositoryRefused. With `base_commit`, exactly that commit is fetched and checked
-    out, however far its branch has moved on; a commit that is gone is SnapshotBaseMissing.
+    url: str
+    bytes: int
+    sha256: str
+
+
+class ArchiveRef(OpenModel):
+    """A session's own workspace as it was saved: a base, and the difference on top of it."""
+
+    base: FileRef
+    difference: FileRef | None = None
+
+
+class TreeRef(FileRef):
+    """A prepared tree: a base that another session made of `commit`, on its own `branch`.
+
+    `inputs` are the files on which the result of the setup commands depends; with none of them
+    named it depends on the commit.
+    """
+
+    commit: str
+    branch: str
+    inputs: list[str] = Field(default_factory=list)
+
+
+class CloneArgs(OpenModel):
+    """Answers `{commit, defaultBranch, bytes, empty, notes, adopted, setup, fetched}`.
+
+    `commit` is None in an empty repository; `notes` are sentences about what the clone is without
+    (submodules, Git LFS, whole history). Unless `allow_private`, a host that resolves to a private,
+    loopback, link-local or metadata address is RepositoryRefused. Without `depth` the history is
+    whole and its blobs come on demand, where the server can do that.
+
+    With `archive` the workspace is put back as it was saved and nothing is fetched from the
+    repository (`adopted: "archive"`); one that can't be is RestoreFailed. With `tree` that is put
+    back and moved to the tip of its branch (`adopted: "tree"`): `setup` says by which likeness the
+    setup commands need not run again ("same commit", "same package-lock.json"), else it is None;
+    `fetched` is how many commits came. A tree that can't be used is no failure: the repository is
+    cloned, `adopted` is None and a note says why.
     """
 
     git_url: str
     upstream_branch: str | None = None
-    depth: int
+    depth: int | None = None
+    submodules: bool = False
     allow_private: bool = False
-    base_commit: str | None = None
+    archive: ArchiveRef | None = None
+    tree: TreeRef | None = None
 
 
 class BranchArgs(OpenModel):
@@ -34,44 +71,36 @@ class BranchArgs(OpenModel):
     branch: str
 
 
-class SnapshotRef(OpenModel):
-    """Where a saved snapshot is, for a few minutes, and what it must be: else RestoreFailed."""
-
-    url: str
-    bytes: int
-    sha256: str
-
-
 class RestoreArgs(OpenModel):
     """Answers `{imported: true, missing}` once the agent's database knows the session id.
 
-    With a snapshot, the saved commits and work tree are put back on top of the base commit, and
-    the saved export is what is imported; without an export in it the session begins anew, and
-    `missing` are the snapshot's words about that. `env` and `repository_config` are those of
-    AgentArgs: the import must find the database that the server will use, and obey no more than it
-    does.
+    Where the clone step put an archive back, the export in it is what is imported; without one the
+    session begins anew, and `missing` are the archive's words about that. `env` and
+    `repository_config` are those of AgentArgs: the import must find the database that the server
+    will use, and obey no more than it does.
     """
 
     agent: str
     session_id: str
     title: str
-    snapshot: SnapshotRef | None = None
     env: dict[str, str] = Field(default_factory=dict)
     repository_config: bool = False
 
 
 class SetupArgs(OpenModel):
-    """Answers `{commands: [{command, exitCode, elapsedMs, skipped}]}`; times in seconds.
+    """Answers `{commands: [{command, exitCode, elapsedMs, skipped}], base}`; times in seconds.
 
     Commands that already ran well in this sandbox, with the same environment and the same ones
-    before them, are skipped. `lenient` (a wake-up) goes on after a failure, with a warning in the
-    answer's `warnings`.
+    before them, are skipped. `cause` is why the attempt was made: HEADSTART_ATTEMPT_CAUSE. With
+    `base_after_ms` the workspace is saved as a base once the commands have run, if they took longer
+    than that: `base` is `{bytes, sha256, elapsedMs}`, None where none was made.
     """
 
     commands: list[str]
     env: dict[str, str]
     command_timeout: int
-    lenient: bool = False
+    cause: str = "created"
+    base_after_ms: int | None = None
 
 
 class AgentArgs(OpenModel):
@@ -127,25 +156,32 @@ class InputArgs(OpenModel):
     answer: dict[str, Any]
 
 
-class SnapshotArgs(OpenModel):
-    """Save the work tree and the agent's export into one file in the sandbox.
+class ArchiveArgs(OpenModel):
+    """Save the workspace, whole: a difference on top of `base`, the hash of what the cloud has.
 
-    Answers `{bytes, sha256, baseCommit, headCommit, skipped: [path], missing}`; `sha256` in base64,
-    as S3 wants it. Tracked and untracked files, not ignored ones; files over `max_file_bytes` are
-    named and skipped. Fails with SnapshotFailed, also when the work is above `max_bytes`. An agent
+    Answers `{base, difference, leftOut, missing}`: `difference` is `{bytes, sha256}`, `sha256` in
+    base64, as S3 wants it; so is `base`, None unless one had to be made: where the cloud has none,
+    or another than this sandbox knows. Fails with ArchiveFailed. Above `max_bytes` together, what
+    git ignores is left out, and `leftOut` names it, as it does what could not be read. An agent
     that can't tell its session, or more of it than there is room for, costs no work: the last
     export is taken instead, if there is any, and `missing` says so in words, else it is None.
     """
 
     agent: str
     session_id: str
-    max_file_bytes: int
+    base: str | None = None
     max_bytes: int
 
 
-class UploadArgs(OpenModel):
-    """PUT the file of the snapshot with that hash; answers `{}`, fails with SnapshotFailed."""
+class FileUpload(OpenModel):
+    """A file that the sandbox made, by its hash, and where it is to be sent."""
 
     sha256: str
     url: str
     headers: dict[str, str]
+
+
+class UploadArgs(OpenModel):
+    """PUT the files in order; answers `{}`, fails with ArchiveFailed."""
+
+    files: list[FileUpload]

@@ -358,16 +358,10 @@ class TurnLost(StepError):
     title, retryable = "The turn was lost", True
 
 
-class SnapshotFailed(StepError):
-    """The work could not be saved; the last good snapshot is kept."""
+class ArchiveFailed(StepError):
+    """The workspace could not be saved; the last good archive is kept."""
 
     title, retryable = "The work could not be saved", True
-
-
-class SnapshotBaseMissing(StepError):
-    """The commit that a snapshot builds on is gone from the repository; the snapshot is kept."""
-
-    title, retryable = "The commit that the saved work builds on is gone", True
 
 
 class InputGone(StepError):
