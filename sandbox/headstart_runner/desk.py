@@ -19,8 +19,8 @@ from headstart_runner.steps import STEP_KINDS, setup
 from headstart_runner.steps.base import Context, Slot, Tools
 
 _PROMPT = "prompt"
-SNAPSHOT_SECONDS = 10.0
-"""How long a prompt waits for a snapshot: the agent should not write while it is made."""
+ARCHIVE_SECONDS = 10.0
+"""How long a prompt waits for an archive: the agent should not write while it is made."""
 
 _DELIVERY_SECONDS = 3.0
 """How long a sandbox that must stop waits for what the agent may have, before it says so."""
@@ -190,10 +190,10 @@ class Desk:
                 self._tools.courier.delivered()
 
     async def _saved(self) -> None:
-        """Wait a while for a snapshot that is being made."""
-        saving = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.SNAPSHOT]
+        """Wait a while for an archive that is being made."""
+        saving = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.ARCHIVE]
         if saving:
-            await asyncio.wait(saving, timeout=SNAPSHOT_SECONDS)
+            await asyncio.wait(saving, timeout=ARCHIVE_SECONDS)
 
     async def _limited(self, command: Command, context: Context) -> dict[str, object]:
         kind = STEP_KINDS.get(command.kind)

@@ -5,11 +5,11 @@ import fcntl
 import os
 import signal
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from headstart_runner import log
 from headstart_runner.agents.supervisor import Supervisor
+from headstart_runner.archives.workspace import prepare
 from headstart_runner.config import Config
 from headstart_runner.conversation.courier import Courier
 from headstart_runner.desk import Desk
@@ -26,7 +26,6 @@ _SAVE_SECONDS = 100.0
 ECS kills a container 120 s after its SIGTERM (StopTimeout of the task definition)."""
 
 _FLUSH_SECONDS = 4.0
-_GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"
 
 
 async def run(config: Config, stop: asyncio.Event) -> int:
@@ -109,15 +108,7 @@ def _prepare_workspace(config: Config, launcher: Launcher) -> None:
     if config.agent_uid is not None:
         # A volume may come without the mode of the image's folder, and we share this one.
         Path(tempfile.gettempdir()).chmod(0o1777)
-    for path in (config.workspace, config.home):
-        path.mkdir(parents=True, exist_ok=True)
-        launcher.own(path)
-    # The agent commits under this name, unless the setup commands set another.
-    with suppress(FileExistsError):
-        settings = config.home / ".gitconfig"
-        with settings.open("x") as stream:
-            stream.write(_GIT_IDENTITY)
-        launcher.own(settings)
+    prepare(config, launcher)
 
 
 async def main(config: Config) -> int:

@@ -2,39 +2,54 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fake_cloud import FakeCloud, Json, fake_cloud
 from object_store import ObjectStore
 from runner_kit import BRANCH, SESSION_ID, Sandbox, agent_args, clone_args, git, started
 
+MOST_BYTES = 20_000_000
 
-def snapshot_args(**more: int) -> Json:
-    """Return the arguments of a snapshot."""
-    limits = {"maxFileBytes": 100_000, "maxBytes": 1_000_000}
-    return {"agent": "demo", "sessionId": SESSION_ID, **limits, **more}
+
+def archive_args(saved: Json | None = None, **more: Any) -> Json:
+    """Return the arguments of a save, on top of what was saved before."""
+    base = saved["base"]["sha256"] if saved else None
+    return {
+        "agent": "demo", "sessionId": SESSION_ID, "base": base, "maxBytes": MOST_BYTES, **more
+    }  # fmt: skip
 
 
 def upload_args(store: ObjectStore, made: Json, key: str = "work") -> Json:
-    """Return the arguments of the upload of a snapshot that was made."""
-    size, sha256 = made["output"]["bytes"], made["output"]["sha256"]
-    headers = {"Content-Length": str(size), "x-amz-checksum-sha256": sha256}
-    return {"sha256": sha256, "url": store.url(key), "headers": headers}
+    """Return the arguments of the upload of what a save made."""
+    files = []
+    for part in ("base", "difference"):
+        if file := made["output"].get(part):
+            headers = {
+                "Content-Length": str(file["bytes"]), "x-amz-checksum-sha256": file["sha256"]
+            }  # fmt: skip
+            url = store.url(f"{key}/{part}")
+            files.append({"sha256": file["sha256"], "url": url, "headers": headers})
+    return {"files": files}
 
 
-def restore_args(store: ObjectStore, made: Json | None = None, key: str = "work") -> Json:
-    """Return the arguments of a restore, of a snapshot if there is one."""
-    args: Json = {"agent": "demo", "sessionId": SESSION_ID, "title": "Health"}
-    if made:
-        output = made["output"]
-        args["snapshot"] = {
-            "url": store.url(key),
-            "bytes": output["bytes"],
-            "sha256": output["sha256"],
-        }
-    return args
+def archive_ref(
+    store: ObjectStore, made: Json, before: Json | None = None, key: str = "work"
+) -> Json:
+    """Return what a clone is told of a saved workspace."""
+    found: Json = dict(before or {})
+    for part in ("base", "difference"):
+        if file := made["output"].get(part):
+            found[part] = {**file, "url": store.url(f"{key}/{part}")}
+    return found
+
+
+def restore_args() -> Json:
+    """Return the arguments of a restore."""
+    return {"agent": "demo", "sessionId": SESSION_ID, "title": "Health"}
 
 
 async def done(cloud: FakeCloud, kind: str, args: Json, *, name: str = "") -> Json:
@@ -44,26 +59,28 @@ async def done(cloud: FakeCloud, kind: str, args: Json, *, name: str = "") -> Js
     return result
 
 
-async def begin(cloud: FakeCloud, store: ObjectStore, url: str) -> None:
+async def begin(cloud: FakeCloud, url: str) -> None:
     """Prepare a first attempt, with its branch and its agent."""
     await done(cloud, "clone", clone_args(url))
     await done(cloud, "branch", {"branch": BRANCH})
-    await done(cloud, "restore", restore_args(store))
+    await done(cloud, "restore", restore_args())
     await done(cloud, "agent", agent_args())
 
 
-async def save(cloud: FakeCloud, store: ObjectStore, **limits: int) -> Json:
-    """Make a snapshot and upload it."""
-    made = await done(cloud, "snapshot", snapshot_args(**limits))
-    await done(cloud, "upload", upload_args(store, made))
-    return made
+async def save(
+    cloud: FakeCloud, store: ObjectStore, before: Json | None = None, **more: Any
+) -> Json:
+    """Save the workspace, send it, and return what a clone is told of it."""
+    number = 1 + sum(name.endswith(".archive") for name in cloud.results)
+    made = await done(cloud, "archive", archive_args(before, **more), name=f"{number}.archive")
+    await done(cloud, "upload", upload_args(store, made), name=f"{number}.upload")
+    return archive_ref(store, made, before)
 
 
-async def wake(cloud: FakeCloud, store: ObjectStore, url: str, made: Json) -> Json:
+async def wake(cloud: FakeCloud, url: str, saved: Json) -> Json:
     """Do what a wake-up does up to the restore, and return its result."""
-    await done(cloud, "clone", clone_args(url, baseCommit=made["output"]["baseCommit"]))
-    await done(cloud, "branch", {"branch": BRANCH})
-    return await cloud.do("restore", restore_args(store, made))
+    await done(cloud, "clone", clone_args(url, archive=saved))
+    return await done(cloud, "restore", restore_args())
 
 
 @asynccontextmanager
@@ -73,30 +90,55 @@ async def another(folder: Path) -> AsyncIterator[tuple[FakeCloud, Sandbox]]:
         yield cloud, box
 
 
-def files_of(repository: Path) -> dict[str, tuple[str, str]]:
-    """Return kind and content of every file of a work tree."""
-    found = {}
-    for path in sorted(repository.rglob("*")):
-        name = str(path.relative_to(repository))
-        if name == ".git" or name.startswith(".git/"):
-            continue
-        if path.is_symlink():
-            found[name] = ("link", str(path.readlink()))
-        elif path.is_file():
-            kind = "executable" if path.stat().st_mode & 0o100 else "file"
-            found[name] = (kind, hashlib.sha256(path.read_bytes()).hexdigest())
+Manifest = dict[bytes, tuple[Any, ...]]
+
+
+def manifest_of(folder: Path, *, without: tuple[bytes, ...] = ()) -> Manifest:
+    """Return all that there is to know of each path below a folder.
+
+    That is kind and mode, time in nanoseconds, size, target, content, and the names it goes by.
+    """
+    found: Manifest = {}
+    names: dict[int, list[bytes]] = {}
+    root = os.fsencode(folder) + b"/"
+
+    def look(folder: Path) -> None:
+        for path in sorted(folder.iterdir()):
+            told = path.lstat()
+            key = os.fsencode(path)[len(root) :]
+            if key in without:
+                continue
+            if stat.S_ISREG(told.st_mode):
+                names.setdefault(told.st_ino, []).append(key)
+            found[key] = (oct(told.st_mode), told.st_mtime_ns, *_content(path, told))
+            if stat.S_ISDIR(told.st_mode):
+                look(path)
+
+    look(folder)
+    for same in names.values():
+        for key in same:
+            found[key] += (tuple(same),)
     return found
 
 
-def state_of(repository: Path) -> Json:
-    """Return what a person sees of a work tree and its history."""
+def _content(path: Path, told: os.stat_result) -> tuple[Any, ...]:
+    if stat.S_ISLNK(told.st_mode):
+        return (os.readlink(path),)  # noqa: PTH115  (as it is, not normalised)
+    if stat.S_ISREG(told.st_mode):
+        return (told.st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    return ()
+
+
+SESSIONS = (b"home/.local/share/demo-agent",)
+"""Where the demo agent keeps its sessions, which travel as its export."""
+
+
+def differences(before: Manifest, after: Manifest) -> dict[bytes, tuple[Any, Any]]:
+    """Return what is not the same, for a message that can be read."""
     return {
-        "files": files_of(repository),
-        "status": git("status", "--porcelain", "--untracked-files=all", cwd=repository),
-        "branch": git("symbolic-ref", "HEAD", cwd=repository),
-        "log": git("log", "--all", "--format=%H %s %an", f"refs/heads/{BRANCH}", cwd=repository)
-        if git("branch", "--list", BRANCH, cwd=repository)
-        else "",
+        path: (before.get(path), after.get(path))
+        for path in sorted(before.keys() | after.keys())
+        if before.get(path) != after.get(path)
     }
 
 

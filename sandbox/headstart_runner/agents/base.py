@@ -17,6 +17,8 @@ class AgentAdapter(Protocol):
     name: str
     user: str
     """The user name of HTTP Basic authentication."""
+    data: str
+    """The folder below XDG_DATA_HOME where it keeps its sessions: these travel as its export."""
     always_obeyed: tuple[str, ...]
     """Configuration of a repository that no switch of the program turns off."""
 

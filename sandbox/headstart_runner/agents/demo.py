@@ -17,6 +17,7 @@ class DemoAgent(HttpAgent):
     # The working directory is an untrusted repository: neither it nor HOME is on the import path.
     program = (sys.executable, "-s", "-P", "-m", "headstart_demo_agent")
     prefix = "DEMO_AGENT"
+    data = "demo-agent"
 
     def environment(
         self,

@@ -1,5 +1,6 @@
 """What an agent's program finds in its environment, at its import as in its server."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from headstart.domain.command_args import AgentArgs, RestoreArgs
@@ -35,6 +36,12 @@ async def environment_of(
             if (repository / name).exists():
                 obeyed[name] = await _read(launcher, repository, name)
     return adapter.environment(args, repository, obeyed, password)
+
+
+def folder_of(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Path:
+    """Return where an agent keeps its sessions (XDG Base Directory Specification)."""
+    base = env.get("XDG_DATA_HOME") or f"{env.get('HOME') or home}/.local/share"
+    return Path(base) / adapter.data
 
 
 async def _read(launcher: Launcher, repository: Path, name: str) -> bytes:

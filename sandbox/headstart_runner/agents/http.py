@@ -35,6 +35,7 @@ class HttpAgent:
     user: str
     program: ClassVar[tuple[str, ...]]
     prefix: ClassVar[str]
+    data: str
     """What the agent's environment variables begin with."""
     always_obeyed: tuple[str, ...] = ()
 

@@ -17,6 +17,7 @@ class KiloAgent(OpencodeAgent):
     user = "kilo"
     program = ("kilo",)
     prefix = "KILO"
+    data = "kilo"
     modes: ClassVar[dict[str, str]] = {}
     own_config = ("DISABLE_PROJECT_CONFIG", "DISABLE_SKILL_SHELL")
     always_obeyed = (".kilocode/mcp.json", ".kilo/mcp.json")

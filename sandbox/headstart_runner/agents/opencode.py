@@ -26,6 +26,7 @@ class OpencodeAgent(HttpAgent):
     user = "opencode"
     program = ("opencode",)
     prefix = "OPENCODE"
+    data = "opencode"
     modes: ClassVar[dict[str, str]] = {"code": "build"}
     """What our modes are called here; others go through as they are."""
     own_config: ClassVar[tuple[str, ...]] = ("DISABLE_PROJECT_CONFIG",)

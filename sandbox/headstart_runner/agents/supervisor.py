@@ -12,7 +12,7 @@ from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed, RestoreFailed
 from headstart_runner.agents import find_agent, start_error
 from headstart_runner.agents.base import AgentAdapter
-from headstart_runner.agents.environment import environment_of, know_secrets
+from headstart_runner.agents.environment import environment_of, folder_of, know_secrets
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
@@ -33,7 +33,8 @@ _CHECK_SECONDS = 30.0
 """How often a server is asked how it is, and how long it may take to answer: it may be starved."""
 
 _UNANSWERED_CHECKS = 10
-_AGENT = "agent"
+_AGENT, _FOLDERS = "agent", "agent.folders"
+_MOST_FOLDERS = 8
 
 
 class AgentListener(Protocol):
@@ -73,6 +74,7 @@ class Supervisor:
         """
         adapter, repository = self._adapter(args.agent), self._config.repository
         env = await environment_of(adapter, self._launcher, repository, args)
+        self._know_folder(adapter, args.env)
         document = saved or adapter.import_document(args.session_id, args.title, repository)
         document["info"]["directory"] = str(repository)
         handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
@@ -110,7 +112,18 @@ class Supervisor:
             await self._stop()
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
+            self._know_folder(self._adapter(args.agent), args.env)
             return await self._start(args)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where agents keep their sessions in this sandbox."""
+        return [Path(folder) for folder in self._journal.remembered(_FOLDERS)]
+
+    def _know_folder(self, adapter: AgentAdapter, env: dict[str, str]) -> None:
+        folder = str(folder_of(adapter, env, self._config.home))
+        if folder not in self._journal.remembered(_FOLDERS):
+            self._journal.remember(_FOLDERS, folder, _MOST_FOLDERS)
 
     def trust_again(self) -> None:
         """Let a server that crashed too often be started again: the limit is against ourselves."""

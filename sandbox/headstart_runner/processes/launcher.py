@@ -192,10 +192,14 @@ class Launcher:
         *,
         cwd: Path,
         env: Mapping[str, str],
+        stdin: int | None = None,
         stdout: Sink = _discard,
         stderr: Sink | None = None,
     ) -> Tree:
-        """Start a command; without `stderr` both streams go to `stdout`, in their order."""
+        """Start a command; without `stderr` both streams go to `stdout`, in their order.
+
+        It reads from the open file `stdin`, if there is one, and else nothing.
+        """
         pipes = [_Pipe(stdout)] + ([_Pipe(stderr)] if stderr else [])
         tree = Tree(pipes)
         ours, theirs = socket.socketpair()
@@ -205,7 +209,7 @@ class Launcher:
                 ends.append(await pipe.open())
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_NANNY), str(ends[0])),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
                 stdout=ends[1],
                 stderr=ends[-1],
                 pass_fds=[ends[0]],
@@ -241,11 +245,12 @@ class Launcher:
         *,
         cwd: Path,
         env: Mapping[str, str],
+        stdin: int | None = None,
         stdout: Sink = _discard,
         stderr: Sink | None = None,
     ) -> AsyncIterator[Tree]:
         """Start a command that is killed, with all it started, if the block is left by an error."""
-        tree = await self.start(argv, cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+        tree = await self.start(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
         try:
             yield tree
         except BaseException:

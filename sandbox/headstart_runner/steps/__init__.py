@@ -3,6 +3,7 @@
 from headstart.domain.command_args import (
     AbortArgs,
     AgentArgs,
+    ArchiveArgs,
     BranchArgs,
     CloneArgs,
     DiskArgs,
@@ -10,20 +11,19 @@ from headstart.domain.command_args import (
     PromptArgs,
     RestoreArgs,
     SetupArgs,
-    SnapshotArgs,
     UploadArgs,
 )
 from headstart_runner.steps import (
     abort,
     agent,
     answer,
+    archive,
     branch,
     clone,
     disk,
     prompt,
     restore,
     setup,
-    snapshot,
     upload,
 )
 from headstart_runner.steps.base import Slot, StepKind
@@ -38,6 +38,6 @@ STEP_KINDS: dict[str, StepKind] = {
     "prompt": StepKind(PromptArgs, prompt.run, slot=Slot.PROMPT),
     "abort": StepKind(AbortArgs, abort.run, slot=None),
     "input": StepKind(InputArgs, answer.run, slot=None),
-    "snapshot": StepKind(SnapshotArgs, snapshot.run, slot=Slot.SNAPSHOT),
+    "archive": StepKind(ArchiveArgs, archive.run, slot=Slot.ARCHIVE),
     "upload": StepKind(UploadArgs, upload.run, slot=None),
 }

@@ -83,7 +83,7 @@ class Slot(StrEnum):
 
     PREPARATION = "preparation"
     PROMPT = "prompt"
-    SNAPSHOT = "snapshot"
+    ARCHIVE = "archive"
 
 
 StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]

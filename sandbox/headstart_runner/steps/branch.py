@@ -7,7 +7,6 @@ from typing import Any
 from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import BranchImpossible, DiskFull, InternalStepError
 from headstart_runner.repository.git import Git, complaint
-from headstart_runner.snapshots.archive import BRANCH
 from headstart_runner.steps.base import Context
 
 _LIKE_HEAD = "ambiguous object name"
@@ -38,7 +37,6 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
         if _IN_THE_WAY.search(result.stderr):
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
-    context.tools.journal.put(BRANCH, args.branch)
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
     return {"branch": args.branch, "commit": commit.stdout.strip() or None}
 

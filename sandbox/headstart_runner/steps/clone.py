@@ -10,63 +10,53 @@ from urllib.parse import urlsplit
 
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
+from headstart_runner.archives import export
 from headstart_runner.processes.launcher import Sink
 from headstart_runner.repository.addresses import public_addresses
-from headstart_runner.repository.fetch_base import fetch_base
 from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, branches_of, fetch_error
 from headstart_runner.repository.progress import GitProgress
-from headstart_runner.snapshots import archive
-from headstart_runner.snapshots.archive import BASE
-from headstart_runner.steps import setup
+from headstart_runner.steps import adopt, restore, setup
 from headstart_runner.steps.base import Context
 
-_TEMPORARY = ".clone.tmp-"
-_SOURCE = "clone.source"
+_TEMPORARY = ".headstart-clone-"
+_SOURCE, _ORIGIN = "clone.source", "clone.origin"
 _NAMED_BRANCHES = 5
 _LOW_SPEED_BYTES = 1000
 _LOW_SPEED_SECONDS = 30
 
 
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
-    """Clone shallow and single-branch; a complete clone of the same source is kept.
-
-    With a base commit exactly that is fetched, and stands in for the tip of its branch.
-    """
+    """Clone, or put back what was saved; what is there of the same source is kept."""
     config, journal = context.tools.config, context.tools.journal
     git = Git(context.tools.launcher)
-    source = json.dumps([args.git_url, args.upstream_branch, args.depth])
-    same = journal.get(_SOURCE) == source and args.base_commit in {None, journal.get(BASE)}
-    if same and config.repository.is_dir():
+    source = json.dumps([args.git_url, args.upstream_branch, args.depth, args.submodules])
+    # Whoever wants no archive wants nothing of what one put back.
+    wanted = args.archive is not None or journal.get(_ORIGIN) != "archive"
+    if wanted and journal.get(_SOURCE) == source and config.repository.is_dir():
         return {**await _describe(git, config.repository), "cached": True}
     options = await _options(args)
     journal.put(_SOURCE, "")
-    archive.hold_nothing(journal)
+    journal.put(_ORIGIN, "archive" if args.archive else "")
     setup.forget(journal)
-    await asyncio.to_thread(_clear, config.workspace, config.repository)
+    restore.forget(journal)
+    await context.tools.supervisor.stop()
+    if args.archive is not None:
+        answer = await adopt.put_back(context, args)
+        journal.put(_SOURCE, source)
+        return {**await _describe(git, config.repository), **answer}
+    export.forget(export.last(config))
+    await adopt.putting_back(context).clear()
     temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:
-        if args.base_commit is None:
-            await _clone(context, git, args, options, temporary)
-        else:
-            await fetch_base(git, args, options, temporary, show=_shown(context))
+        await _clone(context, git, args, options, temporary)
         answer = await _describe(git, temporary)
         if answer["empty"]:
             await _must_be_empty(git, args, options, config.workspace, answer["defaultBranch"])
         temporary.rename(config.repository)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
-    journal.put(BASE, answer["commit"] or "")
     journal.put(_SOURCE, source)
     return answer
-
-
-def _clear(workspace: Path, repository: Path) -> None:
-    """Remove another source's clone and what killed tries left."""
-    for leftover in [*workspace.glob(f"{_TEMPORARY}*"), repository]:
-        if leftover.is_symlink():
-            leftover.unlink()
-        elif leftover.exists():
-            shutil.rmtree(leftover)
 
 
 async def _options(args: CloneArgs) -> list[str]:
@@ -131,7 +121,7 @@ async def _try(
         "--no-tags",
         "--template=",
         "--no-recurse-submodules",
-        *([f"--depth={args.depth}"] if args.depth > 0 else []),
+        *([f"--depth={args.depth}"] if args.depth else []),
         *([f"--branch={branch}"] if branch else []),
         "--",
         args.git_url,

@@ -1,20 +1,25 @@
-"""Sends a saved snapshot to where the cloud wants it."""
+"""Sends what was saved to where the cloud wants it."""
 
 from typing import Any
 
 from headstart.domain.command_args import UploadArgs
-from headstart.domain.errors import SnapshotFailed
-from headstart_runner.snapshots.archive import Unusable, file_of
-from headstart_runner.snapshots.transfer import TransferFailed, put_file, signatures_of
+from headstart.domain.errors import ArchiveFailed
+from headstart_runner.archives.files import Files
+from headstart_runner.archives.transfer import TransferFailed, put_file, signatures_of
+from headstart_runner.archives.workspace import Unusable
 from headstart_runner.steps.base import Context
 
 
 async def run(context: Context, args: UploadArgs) -> dict[str, Any]:
-    """PUT the file with exactly the given headers."""
-    context.tools.redactor.add_passing(*signatures_of(args.url))
-    context.progress("Sending the saved work")
+    """PUT each file, in order, with exactly the given headers."""
+    files = Files(context.tools.config, context.tools.journal)
+    context.progress("Sending the archive")
     try:
-        await put_file(file_of(context.tools.config, args.sha256), args.url, args.headers)
+        for upload in args.files:
+            context.tools.redactor.add_passing(*signatures_of(upload.url))
+            file = files.find(upload.sha256)
+            await put_file(file, upload.url, upload.headers)
+            files.sent(file)
     except (Unusable, TransferFailed, OSError) as error:
-        raise SnapshotFailed(f"the copy could not be sent: {error}") from error
+        raise ArchiveFailed(f"the archive could not be sent: {error}") from error
     return {}

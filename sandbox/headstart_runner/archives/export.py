@@ -1,4 +1,4 @@
-"""The agent's export on its way into a snapshot: without secrets, however long it is."""
+"""The agent's export on its way into an archive: without secrets, however long it is."""
 
 import codecs
 import json
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from headstart_runner.config import Config
 from headstart_runner.redaction import RedactedStream, Redactor
@@ -20,6 +20,11 @@ def last(config: Config) -> Path:
     return config.state_dir / "session.json"
 
 
+def forget(file: Path) -> None:
+    """Know of no export any more."""
+    file.unlink(missing_ok=True)
+
+
 @contextmanager
 def replaced(file: Path) -> Iterator[IO[bytes]]:
     """Open what takes the place of a file, unless the block is left by an error."""
@@ -30,6 +35,43 @@ def replaced(file: Path) -> Iterator[IO[bytes]]:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read(config: Config, session_id: str) -> dict[str, Any] | None:
+    """Return the last export; None where there is none; NotJson for one of no use."""
+    file = last(config)
+    if not file.is_file():
+        return None
+    try:
+        saved: dict[str, Any] = json.loads(file.read_bytes())
+    except ValueError:
+        raise NotJson(_STRANGE) from None
+    info = saved.get("info") if isinstance(saved, dict) else None
+    if not isinstance(info, dict):
+        raise NotJson(_STRANGE)
+    if info.get("id") != session_id:
+        raise NotJson("it is another session's")
+    return saved
+
+
+class Limited:
+    """Passes bytes on until there are too many, or no room; a sink must not raise."""
+
+    def __init__(self, out: IO[bytes], limit: int) -> None:
+        self._out = out
+        self._limit = limit
+        self.bytes = 0
+        self.problem: OSError | None = None
+
+    def write(self, data: bytes) -> None:
+        """Take a piece."""
+        self.bytes += len(data)
+        if self.bytes > self._limit or self.problem:
+            return
+        try:
+            self._out.write(data)
+        except OSError as problem:
+            self.problem = problem
 
 
 class NotJson(Exception):

@@ -1,0 +1,245 @@
+"""The workspace's files, listed, packed, put back and removed under the agent's uid.
+
+All of it is done by GNU find and GNU tar, started as any untrusted command is: what they are led to
+by hostile names and links the agent's user could reach as well.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import zstandard
+
+from headstart_runner.archives.listing import FORMAT
+from headstart_runner.config import Config
+from headstart_runner.processes.launcher import CommandNotStarted, Launcher, Sink
+
+_RESERVED = ".headstart-*"
+"""What of ours may lie beside the repository and in no archive."""
+
+_TAR = (
+    *("tar", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--sparse"),
+    *("--quoting-style=escape", "--numeric-owner"),
+)
+"""pax keeps nanoseconds and names of any bytes (tar(1), "Portable archives")."""
+
+_EXTRACT = ("--extract", "--preserve-permissions", "--no-same-owner", "--verbose", "--file=-")
+_LANGUAGE = {"LC_ALL": "C"}
+_SAID_BYTES = 1024 * 1024
+_LIST_BYTES = 512 * 1024 * 1024
+"""The longest list of a workspace: about three million files."""
+
+_MOST_FILES = 5_000_000
+_CHUNK = 256 * 1024
+_WINDOW_BYTES = 128 * 1024 * 1024
+"""The most memory that a frame may ask for; level 1 makes windows of half a megabyte."""
+
+_UNREAD = re.compile(r"(?:tar|find): (.+?): (?:Warning: )?(?:Cannot \w+: )?(.+)")
+_VANISHED = (
+    "No such file or directory",
+    "File removed before we read it",
+    "file changed as we read it",
+)
+_GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"
+
+
+class Unusable(Exception):
+    """The workspace can't be saved or put back; the words are fit for a person."""
+
+
+def prepare(config: Config, launcher: Launcher) -> None:
+    """Make the workspace's folders, with the name under which the agent commits."""
+    for path in (config.workspace, config.home):
+        path.mkdir(parents=True, exist_ok=True)
+        launcher.own(path)
+    # Unless the setup commands, or those whose work was put back, set another.
+    with suppress(FileExistsError):
+        settings = config.home / ".gitconfig"
+        with settings.open("x") as stream:
+            stream.write(_GIT_IDENTITY)
+        launcher.own(settings)
+
+
+class Workspace:
+    """The workspace of a sandbox."""
+
+    def __init__(self, config: Config, launcher: Launcher) -> None:
+        self._root = config.workspace
+        self._launcher = launcher
+
+    async def look(self, left_out: Sequence[Path]) -> tuple[bytes, list[str]]:
+        """Return the list of all files, and the names of folders that can't be read.
+
+        What lies in `left_out` is the agent's own business. Raises Unusable.
+        """
+        listed, said = bytearray(), bytearray()
+        places = [f"./{_literal(path.relative_to(self._root))}" for path in left_out]
+        named = [word for place in places for word in ("-o", "-path", place)]
+        prune = ("(", "-path", f"./{_RESERVED}", *named, ")", "-prune")
+        command = (
+            *("find", ".", "-mindepth", "1"),
+            *(*prune, "-o", "-printf", FORMAT.decode()),
+        )
+        code = await self._run(command, stdout=_bounded(listed, _LIST_BYTES), stderr=said)
+        if len(listed) >= _LIST_BYTES:
+            raise Unusable("it has too many files")
+        unread = _named(said)
+        if code != 0 and not said:
+            raise Unusable(f"find ended with exit status {code}")
+        return bytes(listed), unread
+
+    async def pack(self, names: Path, out: Sink) -> list[str]:
+        """Write the paths that a file names to `out`, as tar; return those that can't be read.
+
+        Raises Unusable where tar did not end as it should.
+        """
+        said = bytearray()
+        command = (
+            *(*_TAR, "--create", "--no-recursion", "--ignore-failed-read"),
+            *("--null", "--verbatim-files-from", "--files-from=-", "--file=-"),
+        )
+        with names.open("rb") as given:
+            code = await self._run(command, stdin=given.fileno(), stdout=out, stderr=said)
+        unread = _named(said)
+        # 1 is what changed meanwhile; 2 also what could not be found or read (tar(1)).
+        if code not in {0, 1, 2} or (code == 2 and not said):
+            raise Unusable(f"tar ended with exit status {code}")
+        return unread
+
+    async def unpack(self, file: Path) -> None:
+        """Put back what was packed, over what is there; raises Unusable.
+
+        Bounded by what the disk has room for, in bytes and in files.
+        """
+        room = os.statvfs(self._root)
+        most_bytes = room.f_bavail * room.f_frsize
+        most_files = min(_MOST_FILES, room.f_favail or _MOST_FILES)
+        said, files = bytearray(), _Lines(most_files)
+        reading, writing = os.pipe()
+        feeding = asyncio.create_task(asyncio.to_thread(_feed, file, writing, most_bytes))
+        try:
+            code = await self._run(
+                (*_TAR, *_EXTRACT),
+                stdin=reading,
+                stdout=files.count,
+                stderr=said,
+                until=files.too_many,
+            )
+        finally:
+            # Whoever still writes finds nobody who reads.
+            os.close(reading)
+            await asyncio.shield(asyncio.wait([feeding]))
+        if files.too_many.is_set():
+            raise Unusable(f"it has more than {most_files} files")
+        feeding.result()
+        if code != 0:
+            lines = said.decode(errors="replace").strip().splitlines() or [f"exit status {code}"]
+            raise Unusable(f"tar: {lines[0].removeprefix('tar: ')}")
+
+    async def remove(self, names: Path) -> None:
+        """Remove the paths that a file names; the folders they are in may be closed to writers."""
+        await self._open_folders()
+        with names.open("rb") as given:
+            code = await self._run(
+                ("xargs", "--null", "--no-run-if-empty", "rm", "-rf", "--"), stdin=given.fileno()
+            )
+        if code != 0:
+            raise Unusable("what is gone since the base can't be removed")
+
+    async def clear(self) -> None:
+        """Remove everything."""
+        await self._open_folders()
+        command = ("find", ".", "-mindepth", "1", "-maxdepth", "1", "-exec", "rm", "-rf", "{}", "+")
+        if await self._run(command) != 0:
+            raise Unusable("what was in the workspace can't be removed")
+
+    async def _open_folders(self) -> None:
+        closed = ("find", ".", "-type", "d", "!", "-perm", "-u+rwx")
+        await self._run((*closed, "-exec", "chmod", "u+rwx", "{}", "+"))
+
+    async def _run(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: int | None = None,
+        stdout: Sink | None = None,
+        stderr: bytearray | None = None,
+        until: asyncio.Event | None = None,
+    ) -> int:
+        said = stderr if stderr is not None else bytearray()
+        out = stdout or (lambda _: None)
+        async with self._launcher.running(
+            command,
+            cwd=self._root,
+            env=_LANGUAGE,
+            stdin=stdin,
+            stdout=out,
+            stderr=_bounded(said, _SAID_BYTES),
+        ) as tree:
+            try:
+                ending = asyncio.create_task(tree.finished())
+                stopped = asyncio.create_task((until or asyncio.Event()).wait())
+                try:
+                    await asyncio.wait({ending, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                    if not ending.done():
+                        await tree.kill()
+                    return await ending
+                finally:
+                    stopped.cancel()
+                    ending.cancel()
+                    await asyncio.gather(ending, stopped, return_exceptions=True)
+            except CommandNotStarted as error:
+                raise Unusable(str(error)) from error
+
+
+def _literal(path: Path) -> str:
+    """Return a path as a pattern that matches nothing else (find(1), -path)."""
+    return re.sub(r"([*?\[\\])", r"\\\1", str(path))
+
+
+def _bounded(into: bytearray, most: int) -> Sink:
+    return lambda data: into.extend(data[: max(0, most - len(into))])
+
+
+def _named(said: bytes | bytearray) -> list[str]:
+    """Return the names of what find or tar could not read, as they spell them."""
+    found: dict[str, None] = {}
+    for line in said.decode(errors="replace").splitlines():
+        match = _UNREAD.fullmatch(line)
+        if match and not match[2].endswith(_VANISHED):
+            found[match[1].strip("'\u2018\u2019").removeprefix("./")] = None
+    return list(found)
+
+
+class _Lines:
+    """Counts the files that tar names as it goes, until there are too many."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self.too_many = asyncio.Event()
+
+    def count(self, data: bytes) -> None:
+        """Take what tar says."""
+        self._left -= data.count(b"\n")
+        if self._left < 0:
+            self.too_many.set()
+
+
+def _feed(file: Path, pipe: int, most: int) -> None:
+    """Write what a packed file holds to a pipe; Unusable for one that makes no sense."""
+    reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+    with os.fdopen(pipe, "wb", 0) as out, file.open("rb") as source:
+        try:
+            with reader.stream_reader(source, read_across_frames=True) as plain:
+                while piece := plain.read(_CHUNK):
+                    most -= len(piece)
+                    if most < 0:
+                        raise Unusable("it is larger than the sandbox's disk")
+                    out.write(piece)
+        except zstandard.ZstdError:
+            raise Unusable("it is cut off, or no archive at all") from None
+        except BrokenPipeError:
+            return  # tar has all it wants, or says itself what it did not like

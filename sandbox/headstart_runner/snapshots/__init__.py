@@ -1,1 +1,0 @@
-"""Copies of the work: made, sent, fetched and put back."""

@@ -1,0 +1,59 @@
+"""How two lists of a workspace differ."""
+
+from headstart_runner.archives import listing
+
+
+def record(
+    path: str, kind: str = "f", size: int = 1, changed: str = "10.5", inode: int = 7
+) -> bytes:
+    return f"{kind} 644 {size} 9.0000000000 {changed} {inode} {path}\0".encode()
+
+
+def parsed(*records: bytes) -> listing.Listing:
+    return listing.parse(b"".join(records))
+
+
+def test_a_list_that_is_kept_tells_the_same() -> None:
+    now = parsed(record("./a b"), record("./c", "d"), record("./new\nline"), record("./s", "s"))
+
+    assert list(now) == [b"./a b", b"./c", b"./new\nline"]
+    assert listing.parse(listing.dump(now)) == now
+    assert listing.dump({}) == b""
+
+
+def test_a_difference_holds_what_came_and_changed_with_the_folders_it_is_in() -> None:
+    base = parsed(
+        record("./d", "d"), record("./d/a"), record("./e", "d"), record("./e/b"), record("./top")
+    )
+    now = parsed(
+        record("./d", "d", size=9),
+        record("./d/a", changed="10.6"),
+        record("./e", "d"),
+        record("./top"),
+        record("./new", inode=9),
+    )
+
+    assert listing.changed(base, now) == [b"./d", b"./d/a", b"./e", b"./new"]
+    assert listing.gone(base, now) == [b"./e/b"]
+    assert listing.moved(base, now) == [b"./d/a", b"./e/b", b"./new"]
+
+
+def test_what_took_anothers_place_and_all_below_what_is_gone_is_removed_once() -> None:
+    base = parsed(record("./d", "d"), record("./d/a"), record("./d/e", "d"), record("./d.x"))
+    now = parsed(record("./d"), record("./d.x", "l"))
+
+    assert listing.gone(base, now) == [b"./d", b"./d.x"]
+
+
+def test_what_might_change_within_the_same_tick_is_not_believed_to_be_known() -> None:
+    now = parsed(
+        record("./old", changed="99.9000000000"), record("./late", changed="99.9600000000")
+    )
+
+    assert list(listing.settled(now, 100.0)) == [b"./old"]
+
+
+def test_what_is_left_out_takes_along_what_is_below_it() -> None:
+    now = parsed(record("./a", "d"), record("./a/b"), record("./ab"), record("./c"))
+
+    assert list(listing.without(now, [b"./a", b"./x"])) == [b"./ab", b"./c"]
