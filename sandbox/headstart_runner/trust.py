@@ -17,6 +17,7 @@ from pathlib import Path
 _LATER = (
     "anyio._backends._asyncio",
     "certifi",
+    "concurrent.futures.thread",
     "encodings.cp437",
     "httpcore",
     "importlib.readers",

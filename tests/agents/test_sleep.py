@@ -7,8 +7,8 @@ import pytest
 from agent_kit import AgentBox
 from fake_cloud import Json
 from object_store import ObjectStore
-from runner_kit import BRANCH, SESSION_ID, clone_args
-from work_kit import another
+from runner_kit import SESSION_ID, clone_args
+from work_kit import another, archive_args, archive_ref, upload_args
 
 pytestmark = pytest.mark.anyio
 
@@ -24,15 +24,13 @@ async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
 ) -> None:
     (prepared.sandbox.repository / "notes.txt").write_text("lit")
     await prepared.prompt(1, "Where is the lamp?")
-    made = await _save(prepared, store)
+    saved = await _save(prepared, store)
     await prepared.sandbox.stop()
 
     async with another(tmp_path / "second") as (cloud, sandbox):
         woken = AgentBox(prepared.agent, cloud, sandbox, prepared.model)
-        await woken.succeed("clone", clone_args(sample, baseCommit=made["baseCommit"]))
-        await woken.succeed("branch", {"branch": BRANCH})
-        saved = {"url": store.url("work"), "bytes": made["bytes"], "sha256": made["sha256"]}
-        restore = {"agent": woken.agent, "sessionId": SESSION_ID, "title": "", "snapshot": saved}
+        await woken.succeed("clone", clone_args(sample, archive=saved))
+        restore = {"agent": woken.agent, "sessionId": SESSION_ID, "title": ""}
         await woken.succeed("restore", restore)
         await woken.succeed("agent", woken.agent_args())
         ended = await woken.prompt(2, "And the horn?")
@@ -59,9 +57,6 @@ async def test_a_session_is_found_where_its_variables_say_that_the_agent_keeps_i
 
 
 async def _save(box: AgentBox, store: ObjectStore) -> Json:
-    limits = {"maxFileBytes": 10**6, "maxBytes": 10**7}
-    made = await box.succeed("snapshot", {"agent": box.agent, "sessionId": SESSION_ID, **limits})
-    headers = {"Content-Length": str(made["bytes"]), "x-amz-checksum-sha256": made["sha256"]}
-    upload = {"sha256": made["sha256"], "url": store.url("work"), "headers": headers}
-    await box.succeed("upload", upload)
-    return made
+    made = {"output": await box.succeed("archive", archive_args(agent=box.agent))}
+    await box.succeed("upload", upload_args(store, made))
+    return archive_ref(store, made)

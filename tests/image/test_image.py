@@ -27,7 +27,7 @@ from runner_kit import (
     setup_args,
 )
 from tests.agents.model_stub import KEY, KEY_VARIABLE, MODEL, ModelStub, model_stub
-from work_kit import restore_args, snapshot_args, upload_args
+from work_kit import archive_args, archive_ref, restore_args, upload_args
 
 from headstart_local.git_server import GitServer
 from headstart_runner.config import RIGHTS
@@ -133,18 +133,23 @@ async def done(cloud: FakeCloud, kind: str, args: Json, container: str) -> Json:
 
 
 async def begin(
-    cloud: FakeCloud, container: str, url: str, model: ModelStub, restore: Json, *commands: str
+    cloud: FakeCloud,
+    container: str,
+    url: str,
+    model: ModelStub,
+    *commands: str,
+    archive: Json | None = None,
 ) -> None:
-    """Do what an attempt does before its first prompt."""
+    """Do what an attempt does before its first prompt: that of a wake-up, with an archive."""
     agent: Json = {"agent": AGENT, "sessionId": SESSION_ID, "mode": "code"}
     if AGENT != "demo":
         provider, secrets = model.provider(), {KEY_VARIABLE: KEY}
         agent |= {"model": MODEL, "provider": provider, "secrets": secrets}
     for kind, args in (
         ("disk", {"minFreeBytes": 1}),
-        ("clone", clone_args(url)),
-        ("branch", {"branch": BRANCH}),
-        ("restore", restore | {"agent": AGENT}),
+        ("clone", clone_args(url, archive=archive)),
+        *([] if archive else [("branch", {"branch": BRANCH})]),
+        ("restore", restore_args() | {"agent": AGENT}),
         ("setup", setup_args(*commands)),
         ("agent", agent),
     ):
@@ -156,7 +161,7 @@ async def test_a_session_in_the_image_from_its_clone_to_its_end(
 ) -> None:
     tools = ("git", "rg", "python3", "node", "npm", "npx")
     commands = ["id -u > who", " && ".join(f"{tool} --version" for tool in tools)]
-    await begin(cloud, container, sample, model, restore_args(store), *commands)
+    await begin(cloud, container, sample, model, *commands)
     assert inside(container, "cat", "/workspace/repo/who") == "10001"
     prompt = prompt_args(text="Light the lamp. " * 10)
     await cloud.start("prompt", prompt, name="msg_1.prompt")
@@ -180,20 +185,21 @@ async def test_the_work_is_saved_after_sigterm_and_put_back_in_another_container
 ) -> None:
     cloud.on_leaving = lambda _: False
     private = "umask 077; mkdir new && echo unsaved > new/private.txt && id -u > new/who"
-    await begin(cloud, container, sample, model, restore_args(store), private)
+    await begin(cloud, container, sample, model, private)
 
     stopping = asyncio.create_task(stop(container))
     await cloud.until(lambda: cloud.leavings)
-    made = await done(cloud, "snapshot", snapshot_args() | {"agent": AGENT}, container)
+    made = await done(cloud, "archive", archive_args(agent=AGENT), container)
     await done(cloud, "upload", upload_args(store, made), container)
     assert not stopping.done()
     await cloud.let_go()
     assert await stopping == 0
-    assert len(store.objects["work"]) == made["output"]["bytes"]
+    assert len(store.objects["work/base"]) == made["output"]["base"]["bytes"]
 
     async with fake_cloud() as next_cloud:
         with started(next_cloud) as other:
-            await begin(next_cloud, other, sample, model, restore_args(store, made))
+            archive = archive_ref(store, made)
+            await begin(next_cloud, other, sample, model, archive=archive)
             found = inside(
                 other, "cat", "/workspace/repo/new/private.txt", "/workspace/repo/new/who"
             )
@@ -207,7 +213,7 @@ async def test_a_cloud_that_does_not_answer_is_not_waited_for_until_the_kill(
 ) -> None:
     cloud.on_leaving = lambda _: False
     with started(cloud) as container:
-        await begin(cloud, container, sample, model, restore_args(store))
+        await begin(cloud, container, sample, model)
         assert await stop(container) == 0
     assert cloud.leavings == 1
 
@@ -287,10 +293,10 @@ async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
     marks = Path("/workspace/marks")
     plant = planting("/usr/bin/python3", marks, "..", ".", "/workspace/home")
     setup = f"mkdir --mode=1777 {marks} && {plant}"
-    await begin(cloud, container, sample, model, restore_args(store), setup)
+    await begin(cloud, container, sample, model, setup)
     await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("turn.ended"), 60)
-    made = await done(cloud, "snapshot", snapshot_args() | {"agent": AGENT}, container)
+    made = await done(cloud, "archive", archive_args(agent=AGENT), container)
     await done(cloud, "upload", upload_args(store, made), container)
 
     left = inside(container, "find", str(marks), "-type", "f", "-printf", "%U %p\n").splitlines()

@@ -15,6 +15,7 @@ from runner_kit import AGENT_UID, SESSION_ID, processes
 from work_kit import Manifest, differences, manifest_of
 
 from headstart.domain.command_args import ArchiveRef
+from headstart_runner.archives import listing
 from headstart_runner.archives.workspace import Unusable, Workspace
 from headstart_runner.processes.nanny import descendants
 

@@ -17,7 +17,7 @@ from runner_kit import (
     started,
 )
 from talk_kit import Posts, hold
-from work_kit import begin, done, save, snapshot_args
+from work_kit import archive_args, begin, done, save
 
 from headstart_runner import desk, runner
 from headstart_runner.agents.http import AgentClient, AgentUnreachable
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_work_is_saved_before_it_goes(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore
 ) -> None:
-    await begin(cloud, store, sample)
+    await begin(cloud, sample)
     cloud.on_leaving = lambda _: False
     (sandbox.repository / "new.txt").write_text("not saved yet")
     stopping = asyncio.create_task(sandbox.stop())
@@ -40,7 +40,7 @@ async def test_the_work_is_saved_before_it_goes(
     await cloud.let_go()
 
     assert await stopping == 0
-    assert "work" in store.objects
+    assert "work/difference" in store.objects
 
 
 async def test_whatever_an_accepted_runner_says_names_its_session(
@@ -92,7 +92,7 @@ async def test_a_message_is_refused_when_it_is_about_to_go(
     assert await stopping == 0
 
 
-@pytest.mark.parametrize("where", ["it looks at the agent", "it waits for a snapshot"])
+@pytest.mark.parametrize("where", ["it looks at the agent", "it waits for an archive"])
 async def test_a_message_that_the_agent_does_not_have_goes_back(
     cloud: FakeCloud,
     prepared: Sandbox,
@@ -104,7 +104,7 @@ async def test_a_message_that_the_agent_does_not_have_goes_back(
     door = hold(monkeypatch, "messages" if looks else "export")
     cloud.on_leaving = lambda _: False
     if not looks:
-        await cloud.start("snapshot", snapshot_args())
+        await cloud.start("archive", archive_args())
         await door.reached.wait()
     await cloud.start("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.start("disk", {"minFreeBytes": 1})

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from headstart_runner.snapshots.export import NotJson, RedactedJson
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from headstart_runner.archives.export import NotJson, RedactedJson
 from headstart_runner.redaction import REDACTED, RedactedStream, Redactor
 from headstart_runner.terminal import CONTROL, plain
 

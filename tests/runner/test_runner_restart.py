@@ -144,11 +144,11 @@ async def test_a_step_that_may_be_repeated_is_done_again_without_being_asked(
         await eventually(lambda: processes(url))
         await runner.kill()
         await eventually(lambda: nothing_left(runner))
-    assert len(list(runner.workspace.glob(".clone*"))) == 1
+    assert len(list(runner.workspace.glob(".headstart-clone-*"))) == 1
     runner.start()
 
     assert (await cloud.result("1.clone.1"))["status"] == "completed"
-    assert list(runner.workspace.glob(".clone*")) == []
+    assert list(runner.workspace.glob(".headstart-clone-*")) == []
 
 
 async def test_a_turn_that_was_going_on_ends_once_as_crashed(

@@ -12,12 +12,12 @@ import pytest
 from fake_cloud import FakeCloud, Json
 from object_store import ObjectStore
 from runner_kit import Sandbox, agent_args, agents, prompt_args
-from work_kit import another, begin, done, save, snapshot_args, upload_args, wake
+from work_kit import MOST_BYTES, another, begin, done, save, wake
 
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
-from headstart_runner.steps import snapshot
+from headstart_runner.steps import archive
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ def crashed_for_good(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def hangs(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(snapshot, "_AGENT_SECONDS", 0.2)
+    monkeypatch.setattr(archive, "_AGENT_SECONDS", 0.2)
     for pid in agents():
         os.kill(pid, signal.SIGSTOP)
     return "no answer in time"
@@ -47,10 +47,10 @@ def says_nonsense(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def says_too_much(monkeypatch: pytest.MonkeyPatch) -> str:
     async def endless(_: AgentClient, session_id: str, write: Callable[[bytes], object]) -> None:
-        write(json.dumps({"info": {"id": session_id}, "messages": ["x" * 999_999]}).encode())
+        write(json.dumps({"info": {"id": session_id}, "messages": ["x" * MOST_BYTES]}).encode())
 
     monkeypatch.setattr(AgentClient, "export", endless)
-    return "1.0 MB"
+    return "20.0 MB"
 
 
 Fault = Callable[[pytest.MonkeyPatch], str]
@@ -59,7 +59,7 @@ FAULTS = [crashed_for_good, hangs, says_nonsense, says_too_much]
 
 def parts(store: ObjectStore) -> dict[str, bytes]:
     """Return what is in the copy that was sent last."""
-    with zipfile.ZipFile(io.BytesIO(store.objects["work"])) as file:
+    with zipfile.ZipFile(io.BytesIO(store.objects["work/difference"])) as file:
         return {name: file.read(name) for name in file.namelist()}
 
 
@@ -71,10 +71,9 @@ async def talk(cloud: FakeCloud, number: int, text: str) -> list[str]:
     return [event["data"].get("text", "") for event in events]
 
 
-async def awake(cloud: FakeCloud, store: ObjectStore, sample: str, made: Json) -> Json:
+async def awake(cloud: FakeCloud, sample: str, saved: Json) -> Json:
     """Wake with a copy up to the agent, and return what the restore answered."""
-    restored = await wake(cloud, store, sample, made)
-    assert restored["status"] == "completed", restored
+    restored = await wake(cloud, sample, saved)
     await done(cloud, "agent", agent_args())
     output: Json = restored["output"]
     return output
@@ -90,22 +89,21 @@ async def test_the_work_is_saved_with_the_session_of_the_copy_before(
     *,
     fault: Fault,
 ) -> None:
-    await begin(cloud, store, sample)
+    await begin(cloud, sample)
     await talk(cloud, 1, "Where is the lamp?")
-    await save(cloud, store)
+    saved = await save(cloud, store)
     before = parts(store)["session.json"]
     (sandbox.repository / "new").write_text("not lost")
     with pytest.MonkeyPatch.context() as broken:
         why = fault(broken)
-        made = await done(cloud, "snapshot", snapshot_args(), name="1.snapshot.2")
-        await done(cloud, "upload", upload_args(store, made), name="1.upload.2")
+        saved = await save(cloud, store, saved)
 
-    missing = made["output"]["missing"]
+    missing = cloud.results["2.archive"]["output"]["missing"]
     assert missing.startswith("the agent's session since the copy before (")
     assert why in missing
     assert parts(store)["session.json"] == before
     async with another(tmp_path / "b") as (second, box):
-        assert (await awake(second, store, sample, made))["missing"] == missing
+        assert (await awake(second, sample, saved))["missing"] == missing
         assert (box.repository / "new").read_text() == "not lost"
         said = await talk(second, 2, "And the horn?")
         assert any("Where is the lamp?" in text for text in said)
@@ -121,18 +119,18 @@ async def test_without_any_copy_before_the_session_begins_anew(
     *,
     fault: Fault,
 ) -> None:
-    await begin(cloud, store, sample)
+    await begin(cloud, sample)
     (sandbox.repository / "new").write_text("not lost")
     with pytest.MonkeyPatch.context() as broken:
         why = fault(broken)
-        made = await save(cloud, store)
+        saved = await save(cloud, store)
 
-    missing = made["output"]["missing"]
+    missing = cloud.results["1.archive"]["output"]["missing"]
     assert missing.startswith("the agent's session, which begins anew (")
     assert why in missing
     assert "session.json" not in parts(store)
     async with another(tmp_path / "b") as (second, box):
-        assert (await awake(second, store, sample, made))["missing"] == missing
+        assert (await awake(second, sample, saved))["missing"] == missing
         assert (box.repository / "new").read_text() == "not lost"
         assert await talk(second, 2, "And the horn?")
 
@@ -140,17 +138,17 @@ async def test_without_any_copy_before_the_session_begins_anew(
 async def test_a_session_that_was_put_back_is_saved_again_though_its_agent_never_came_up(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, store: ObjectStore, tmp_path: Path
 ) -> None:
-    await begin(cloud, store, sample)
+    await begin(cloud, sample)
     await talk(cloud, 1, "Where is the lamp?")
-    made = await save(cloud, store)
-    assert made["output"]["missing"] is None
+    saved = await save(cloud, store)
+    assert cloud.results["1.archive"]["output"]["missing"] is None
     async with another(tmp_path / "b") as (second, box):
-        await wake(second, store, sample, made)
+        await wake(second, sample, saved)
         (box.repository / "new").write_text("not lost")
-        again = await save(second, store)
-    assert "never started" in again["output"]["missing"]
+        again = await save(second, store, saved)
+        assert "never started" in second.results["1.archive"]["output"]["missing"]
     async with another(tmp_path / "c") as (third, box):
-        await awake(third, store, sample, again)
+        await awake(third, sample, again)
         assert (box.repository / "new").read_text() == "not lost"
         said = await talk(third, 2, "And the horn?")
         assert any("Where is the lamp?" in text for text in said)

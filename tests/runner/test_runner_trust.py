@@ -9,7 +9,7 @@ import pytest
 from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
 from object_store import ObjectStore
 from runner_kit import SESSION_ID, clone_args, prepare, prompt_args, setup_args
-from work_kit import done, restore_args, snapshot_args, upload_args
+from work_kit import done, restore_args, save
 
 from headstart_runner.trust import mistrusted
 
@@ -98,10 +98,10 @@ async def test_nothing_is_imported_once_anything_has_been_started(
         await done(cloud, "setup", setup_args("echo grüße"))
         await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
         await cloud.turn_ended("trn_1")
-        made = await done(cloud, "snapshot", snapshot_args())
-        await done(cloud, "upload", upload_args(store, made))
-        await done(cloud, "clone", clone_args(sample, upstreamBranch="main"), name="2.clone")
-        await done(cloud, "restore", restore_args(store, made), name="2.restore")
+        saved = await save(cloud, store)
+        other = clone_args(sample, upstreamBranch="main", archive=saved)
+        await done(cloud, "clone", other, name="2.clone")
+        await done(cloud, "restore", restore_args(), name="2.restore")
         await cloud.do("setup", setup_args("exit 3"), name="2.setup")
         await cloud.drop()
         await cloud.connected()

@@ -23,7 +23,7 @@ from runner_kit import (
     prompt_args,
     setup_args,
 )
-from work_kit import done, restore_args, snapshot_args, upload_args
+from work_kit import done, restore_args, save
 
 from headstart_runner.config import RIGHTS
 
@@ -58,20 +58,20 @@ async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
     container.start()
     await done(cloud, "clone", clone_args(sample))
     await done(cloud, "setup", setup_args(planting(container.python, marks, *places)))
-    await done(cloud, "restore", restore_args(store))
+    await done(cloud, "restore", restore_args())
     await done(cloud, "agent", agent_args())
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.turn_ended("trn_1")
-    made = await done(cloud, "snapshot", snapshot_args())
-    await done(cloud, "upload", upload_args(store, made))
+    saved = await save(cloud, store)
 
     before = await cloud.connected()
     container.kill()
     container.start()
     await cloud.connected_anew(before)
     await done(cloud, "agent", agent_args(CI="1"), name="2.agent")
-    await done(cloud, "clone", clone_args(sample, upstreamBranch="main"), name="2.clone")
-    await done(cloud, "restore", restore_args(store, made), name="2.restore")
+    other = clone_args(sample, upstreamBranch="main", archive=saved)
+    await done(cloud, "clone", other, name="2.clone")
+    await done(cloud, "restore", restore_args(), name="2.restore")
     status, said = await asyncio.to_thread(container.end)
 
     assert status == 0, said
@@ -91,27 +91,6 @@ async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
     seen = json.loads((container.repository / "seen.json").read_text())
     assert seen["processes"] >= 2, "the runner and the command's own nanny"
     assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
-
-
-async def test_what_saves_the_work_is_nobodys_to_look_into(
-    cloud: FakeCloud, container: Container, sample: str, store: ObjectStore
-) -> None:
-    container.start()
-    await done(cloud, "clone", clone_args(sample))
-    await done(cloud, "restore", restore_args(store))
-    await done(cloud, "agent", agent_args())
-    index = container.repository / ".git" / "index"
-    index.unlink()
-    os.mkfifo(index)
-    await cloud.start("snapshot", snapshot_args())
-
-    def owners() -> set[int]:
-        savers = processes(f'snapshots.worktree save {{"repository": "{container.repository}')
-        return {Path(f"/proc/{pid}/environ").stat().st_uid for pid in savers}
-
-    # The files of a process that may not be traced are root's (proc(5)).
-    await eventually(lambda: owners() == {0})
-    await cloud.cancel("1.snapshot.1")
 
 
 async def test_the_runner_has_the_images_rights_and_what_it_starts_none(
