@@ -61,6 +61,17 @@ class Saving:
             listed = listing.dump(listing.settled(look.now, look.at))
             return Base(self._files.keep_base(file, listed), listed)
 
+    async def tree(self, limit: int) -> Base:
+        """Save everything for others to begin with: all of it, and of one moment, else Unusable."""
+        with self._files.partial() as file:
+            look = await self._packed({}, file, limit)
+            moved = listing.moved(look.now, (await self._look()).now)
+            self._leave_out((_shown(path) for path in moved), "changed while it was saved")
+            if self._left_out:
+                raise Unusable(f"it lacks {self.left_out[0]}")
+            listed = listing.dump(listing.settled(look.now, look.at))
+            return Base(self._files.keep_base(file, listed), listed)
+
     async def difference(self, base: Base, work: Path, gone: Path, limit: int) -> None:
         """Write what is different from a base into two files, until it is all of one moment.
 

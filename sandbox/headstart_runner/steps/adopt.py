@@ -1,13 +1,17 @@
-"""Puts a workspace that was saved in the place of a clone."""
+"""Puts a workspace that was saved in the place of a clone: the session's own, or another's."""
 
 from typing import Any
 
-from headstart.domain.command_args import CloneArgs
-from headstart.domain.errors import RestoreFailed
+from headstart.domain.command_args import CloneArgs, TreeRef
+from headstart.domain.errors import RestoreFailed, StepError
 from headstart_runner.archives import export
 from headstart_runner.archives.files import Files
 from headstart_runner.archives.putting_back import PuttingBack
 from headstart_runner.archives.workspace import Unusable
+from headstart_runner.log import logger
+from headstart_runner.repository.clone import Cloned, describe, fetch_tip
+from headstart_runner.repository.git import Git
+from headstart_runner.repository.remote import Remote
 from headstart_runner.steps.base import Context
 
 
@@ -18,7 +22,7 @@ def putting_back(context: Context) -> PuttingBack:
     return PuttingBack(tools.config, tools.launcher, tools.redactor, files, context.progress)
 
 
-async def put_back(context: Context, args: CloneArgs) -> dict[str, Any]:
+async def archive(context: Context, args: CloneArgs) -> Cloned:
     """Put the session's own archive back as it was saved; RestoreFailed where that can't be."""
     assert args.archive is not None  # noqa: S101  (the caller asked)
     config = context.tools.config
@@ -28,4 +32,70 @@ async def put_back(context: Context, args: CloneArgs) -> dict[str, Any]:
         raise RestoreFailed(f"The saved workspace could not be put back: {error}") from error
     if not config.repository.is_dir():
         raise RestoreFailed("The saved workspace has no repository in it")
-    return {"adopted": "archive"}
+    return await describe(Git(context.tools.launcher), config.repository)
+
+
+async def tree(
+    context: Context, args: CloneArgs, ref: TreeRef, remote: Remote
+) -> tuple[Cloned, dict[str, Any]]:
+    """Put a prepared tree back and move it to its branch's tip; Unusable where that can't be.
+
+    Also return by which likeness the setup need not run again, and how many commits came.
+    """
+    try:
+        await putting_back(context).base(ref)
+        return await _moved(context, args, ref, remote)
+    except (StepError, OSError) as error:
+        logger.info("a prepared tree is of no use: %s", error)
+        raise Unusable(error.reason if isinstance(error, StepError) else str(error)) from error
+
+
+async def _moved(
+    context: Context, args: CloneArgs, ref: TreeRef, remote: Remote
+) -> tuple[Cloned, dict[str, Any]]:
+    """Move what another session left behind: its branch goes, what its setup made stays."""
+    repository, git = context.tools.config.repository, remote.git
+    context.progress("Fetching what is new since", 90)
+    tip = await fetch_tip(remote, args, repository)
+    setup = await _likeness(git, args, ref, tip, context)
+    where = {"cwd": repository}
+    await git.must("checkout", "--quiet", "--detach", **where)
+    await git.must("branch", "--quiet", "--delete", "--force", ref.branch, **where)
+    if tip != ref.commit:
+        # What setup changed of the repository's own files stays, unless it runs again.
+        way = "--keep" if setup else "--hard"
+        moved = await remote.run("reset", "--quiet", way, tip, **where)
+        if moved.code != 0:
+            raise Unusable("its setup changed what the branch has changed since")
+    known = await git.run("rev-list", "--count", f"{ref.commit}..{tip}", **where)
+    branch = args.upstream_branch or await _default(git, context)
+    if branch:
+        await git.must("branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", **where)
+    found = await describe(git, repository)
+    return found, {"setup": setup, "fetched": int(known.stdout or 0)}
+
+
+async def _default(git: Git, context: Context) -> str | None:
+    head = await git.run(
+        *("symbolic-ref", "--short", "--quiet", "refs/remotes/origin/HEAD"),
+        cwd=context.tools.config.repository,
+    )
+    return head.stdout.strip().removeprefix("origin/") or None
+
+
+async def _likeness(
+    git: Git, args: CloneArgs, ref: TreeRef, tip: str, context: Context
+) -> str | None:
+    """Return what is the same of that on which the setup's result depends, None where it is not."""
+    if tip == ref.commit:
+        return "same commit"
+    if not ref.inputs:
+        return None
+    repository = context.tools.config.repository
+    for name in ref.inputs:
+        there = await git.run("cat-file", "-e", f"{tip}:{name}", cwd=repository)
+        if there.code != 0:
+            return None
+    compare = ("--literal-pathspecs", "diff-tree", "--quiet", "-r", ref.commit, tip, "--")
+    same = await git.run(*compare, *ref.inputs, cwd=repository)
+    return f"same {', '.join(ref.inputs)}" if same.code == 0 else None
