@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import headstart_runner
-from headstart.domain.command_args import SnapshotArgs
+from headstart.domain.command_args import ArchiveArgs
 from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher, Sink
@@ -149,7 +149,7 @@ async def saved_work(
     return answer
 
 
-def describe(file: zipfile.ZipFile, args: SnapshotArgs, missing: str | None) -> None:
+def describe(file: zipfile.ZipFile, args: ArchiveArgs, missing: str | None) -> None:
     """Write of whom a snapshot is, and what of the session is not in it."""
     about = {"format": FORMAT, "sessionId": args.session_id, "agent": args.agent}
     file.writestr(_ABOUT, json.dumps({**about, "missing": missing}))

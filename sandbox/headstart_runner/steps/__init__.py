@@ -8,10 +8,7 @@ from headstart.domain.command_args import (
     DiskArgs,
     InputArgs,
     PromptArgs,
-    RestoreArgs,
     SetupArgs,
-    SnapshotArgs,
-    UploadArgs,
 )
 from headstart_runner.steps import (
     abort,
@@ -21,10 +18,7 @@ from headstart_runner.steps import (
     clone,
     disk,
     prompt,
-    restore,
     setup,
-    snapshot,
-    upload,
 )
 from headstart_runner.steps.base import Slot, StepKind
 
@@ -32,12 +26,9 @@ STEP_KINDS: dict[str, StepKind] = {
     "disk": StepKind(DiskArgs, disk.run),
     "clone": StepKind(CloneArgs, clone.run),
     "branch": StepKind(BranchArgs, branch.run),
-    "restore": StepKind(RestoreArgs, restore.run),
     "setup": StepKind(SetupArgs, setup.run, repeatable=False),
     "agent": StepKind(AgentArgs, agent.run),
     "prompt": StepKind(PromptArgs, prompt.run, slot=Slot.PROMPT),
     "abort": StepKind(AbortArgs, abort.run, slot=None),
     "input": StepKind(InputArgs, answer.run, slot=None),
-    "snapshot": StepKind(SnapshotArgs, snapshot.run, slot=Slot.SNAPSHOT),
-    "upload": StepKind(UploadArgs, upload.run, slot=None),
 }

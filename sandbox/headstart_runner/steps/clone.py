@@ -12,7 +12,6 @@ from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
 from headstart_runner.processes.launcher import Sink
 from headstart_runner.repository.addresses import public_addresses
-from headstart_runner.repository.fetch_base import fetch_base
 from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, branches_of, fetch_error
 from headstart_runner.repository.progress import GitProgress
 from headstart_runner.snapshots import archive
@@ -28,15 +27,11 @@ _LOW_SPEED_SECONDS = 30
 
 
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
-    """Clone shallow and single-branch; a complete clone of the same source is kept.
-
-    With a base commit exactly that is fetched, and stands in for the tip of its branch.
-    """
+    """Clone shallow and single-branch; a complete clone of the same source is kept."""
     config, journal = context.tools.config, context.tools.journal
     git = Git(context.tools.launcher)
     source = json.dumps([args.git_url, args.upstream_branch, args.depth])
-    same = journal.get(_SOURCE) == source and args.base_commit in {None, journal.get(BASE)}
-    if same and config.repository.is_dir():
+    if journal.get(_SOURCE) == source and config.repository.is_dir():
         return {**await _describe(git, config.repository), "cached": True}
     options = await _options(args)
     journal.put(_SOURCE, "")
@@ -45,10 +40,7 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     await asyncio.to_thread(_clear, config.workspace, config.repository)
     temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:
-        if args.base_commit is None:
-            await _clone(context, git, args, options, temporary)
-        else:
-            await fetch_base(git, args, options, temporary, show=_shown(context))
+        await _clone(context, git, args, options, temporary)
         answer = await _describe(git, temporary)
         if answer["empty"]:
             await _must_be_empty(git, args, options, config.workspace, answer["defaultBranch"])
