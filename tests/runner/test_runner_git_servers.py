@@ -42,16 +42,23 @@ class Files(SimpleHTTPRequestHandler):
 class Page(BaseHTTPRequestHandler):
     """A web application: the same page, without an end of line, whatever is asked for."""
 
+    body = b"<!doctype html><title>Lighthouse</title>"
+
     def do_GET(self) -> None:
-        body = b"<!doctype html><title>Lighthouse</title>"
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(self.body)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+class Lines(Page):
+    """The same, in lines."""
+
+    body = b"<!doctype html>\n<title>Lighthouse</title>\n"
 
 
 def stateless(bare: Path, spoil: Callable[[bytes], bytes]) -> type[BaseHTTPRequestHandler]:
@@ -121,32 +128,34 @@ async def test_a_server_of_plain_files_gives_the_whole_history(
 ) -> None:
     bare = bare_of(repositories, repositories.make("files", SAMPLE))
     git("update-server-info", cwd=bare)
-    base = git("rev-parse", "main", cwd=bare)
     with serving(partial(Files, directory=str(bare.parent))) as address:
         url = f"{address}/{bare.name}"
-        cloned = await cloud.do("clone", clone_args(url, upstreamBranch="main"))
-        woken = await cloud.do("clone", clone_args(url, baseCommit=base), name="1.clone.2")
-        gone = await cloud.do("clone", clone_args(url, baseCommit="1" * 40), name="1.clone.3")
+        whole = await cloud.do("clone", clone_args(url, upstreamBranch="main"))
+        settings = git("config", "--list", cwd=sandbox.repository)
+        shallow = await cloud.do("clone", clone_args(url, depth=1), name="1.clone.2")
 
-    assert cloned["status"] == "completed", cloned
-    assert woken["status"] == "completed", woken
-    assert cloned["output"]["commit"] == woken["output"]["commit"] == base
-    assert gone["error"]["code"] == "SnapshotBaseMissing"
+    assert whole["output"]["commit"] == git("rev-parse", "main", cwd=bare), whole
+    assert whole["output"]["notes"] == ["127.0.0.1 can't leave out blobs, so all of them are here"]
+    assert "promisor" not in settings
+    assert shallow["output"]["commit"] == whole["output"]["commit"], shallow
+    notes = ["127.0.0.1 gives whole histories only, so this one is whole"]
+    assert shallow["output"]["notes"] == notes
 
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"depth": 0}, {"upstreamBranch": "main"}, {"baseCommit": "1" * 40}],
-    ids=["shallow", "whole", "a branch", "a base"],
+    [{}, {"depth": 1}, {"upstreamBranch": "main"}],
+    ids=["whole", "shallow", "a branch"],
 )
+@pytest.mark.parametrize("page", [Page, Lines])
 async def test_a_page_for_every_address_is_no_empty_repository(
-    cloud: FakeCloud, sandbox: Sandbox, more: dict[str, Any]
+    cloud: FakeCloud, sandbox: Sandbox, more: dict[str, Any], page: type[Page]
 ) -> None:
-    with serving(Page) as address:
+    with serving(page) as address:
         url = f"{address}/a.git"
         failed = await cloud.do("clone", clone_args(url, **more))
 
-    assert failed["error"]["code"] == "RepositoryNotFound"
+    assert failed["error"]["code"] == "NotARepository"
     reason = f"{url} answers, but not as a git repository: check the address"
     assert failed["error"]["reason"] == reason
     assert not sandbox.repository.exists()
@@ -158,10 +167,10 @@ async def test_a_default_branch_that_is_missing_is_told_with_those_that_there_ar
 ) -> None:
     url = repositories.make("astray", SAMPLE)
     bare = bare_of(repositories, url)
-    for number in range(5):
+    for number in range(6):
         git("branch", f"b{number}", "main", cwd=bare)
     git("symbolic-ref", "HEAD", "refs/heads/gone", cwd=bare)
-    git("branch", "master", "main", cwd=bare)
+    git("branch", "--move", "main", "trunk", cwd=bare)
     git("update-server-info", cwd=bare)
     with serving(partial(Files, directory=str(bare.parent))) as address:
         url = f"{address}/{bare.name}" if plain else url
@@ -201,15 +210,14 @@ async def test_a_server_that_speaks_git_badly_is_quoted_and_no_broken_connection
     assert "bad line length character: <htm" in reason
 
 
-@pytest.mark.parametrize("base", [None, "1" * 40])
-async def test_a_repository_that_has_moved_is_not_followed_but_its_address_is_told(
-    cloud: FakeCloud, sandbox: Sandbox, sample: str, base: str | None
+async def test_a_repository_that_has_moved_elsewhere_is_not_followed_but_its_address_is_told(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
     asked: list[str] = []
     where = sample.replace("//", "//ada:wrong-password@") + "/info/refs?service=git-upload-pack"
     with serving(redirect(where, asked)) as address:
         url = f"{address}/old.git"
-        failed = await cloud.do("clone", clone_args(url, baseCommit=base))
+        failed = await cloud.do("clone", clone_args(url))
 
     assert failed["error"]["code"] == "RepositoryNotFound"
     assert failed["error"]["reason"] == f"{url} has moved to {sample}"
