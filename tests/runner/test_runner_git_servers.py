@@ -1,13 +1,14 @@
 """Git servers that are not as git would have them: plain files, addresses that have moved."""
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_cloud import FakeCloud
@@ -85,6 +86,27 @@ def stateless(bare: Path, spoil: Callable[[bytes], bytes]) -> type[BaseHTTPReque
             """Say nothing."""
 
     return Stateless
+
+
+def busy(bare: Path, answers: list[tuple[int, str | None]]) -> type[BaseHTTPRequestHandler]:
+    """Return a server that gives these statuses first, with what it says to Retry-After."""
+
+    class Busy(stateless(bare, lambda listed: listed)):  # type: ignore[misc]  # made at run time
+        asked: ClassVar[list[float]] = []
+
+        def do_GET(self) -> None:
+            self.asked.append(time.monotonic())
+            if not answers:
+                super().do_GET()
+                return
+            status, after = answers.pop(0)
+            self.send_response(status)
+            if after:
+                self.send_header("Retry-After", after)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    return Busy
 
 
 def upload_pack(bare: Path, said: bytes, *options: str) -> bytes:
@@ -251,3 +273,98 @@ async def test_a_file_that_can_not_be_written_is_named_whatever_advice_follows(
     assert reason.startswith(f"The files of {url} could not be written: ")
     assert name[:50] in reason
     assert "git restore" not in reason
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_asks_to_wait_is_left_alone_so_long(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, status: int
+) -> None:
+    server = busy(bare_of(repositories, repositories.make("busy", SAMPLE)), [(status, "1")] * 4)
+    with serving(server) as address:
+        cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert cloned["status"] == "completed", cloned
+    waits = [b - a for a, b in zip(server.asked[1:], server.asked[2:], strict=False)]
+    assert [wait >= 1 for wait in waits[:3]] == [True, False, True]
+    said = {event["message"] for event in cloud.of("progress", commandId="1.clone.1")}
+    assert "127.0.0.1 asks to wait 1 s" in said
+
+
+async def test_a_server_that_is_free_again_when_it_is_asked_is_not_waited_for(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    server = busy(bare_of(repositories, repositories.make("busy", SAMPLE)), [(429, "3600")])
+    with serving(server) as address:
+        cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert cloned["status"] == "completed", cloned
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ("3600", "127.0.0.1 asks to wait 3600 s, longer than the step may take"),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", "s, longer than the step may take"),
+        ("soon", "The connection to 127.0.0.1 failed: "),
+        (None, "The connection to 127.0.0.1 failed: "),
+    ],
+)
+async def test_a_server_that_asks_for_too_much_or_for_nothing_is_not_waited_for(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, after: str | None, said: str
+) -> None:
+    bare = bare_of(repositories, repositories.make("busy", SAMPLE))
+    with serving(busy(bare, [(503, after)] * 9)) as address:
+        failed = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert failed["error"]["code"] == "GitNetworkError"
+    assert said in failed["error"]["reason"]
+
+
+class Renamed(Files):
+    """A server of plain files on which repositories have new names."""
+
+    def do_GET(self) -> None:
+        if "/old/" not in self.path:
+            super().do_GET()
+            return
+        self.send_response(301)
+        self.send_header("Location", self.path.replace("/old/", "/"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+async def test_a_repository_that_was_renamed_on_its_server_is_followed(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    bare = bare_of(repositories, repositories.make("renamed", SAMPLE))
+    git("update-server-info", cwd=bare)
+    with serving(partial(Renamed, directory=str(bare.parent))) as address:
+        url = f"{address}/old/old/{bare.name}"
+        cloned = await cloud.do("clone", clone_args(url))
+        git("fetch", "--quiet", cwd=sandbox.repository)
+
+    assert cloned["output"]["commit"] == git("rev-parse", "main", cwd=bare), cloned
+    assert git("config", "remote.origin.url", cwd=sandbox.repository) == url
+
+
+async def test_redirects_in_a_circle_come_to_an_end(cloud: FakeCloud, sandbox: Sandbox) -> None:
+    asked: list[str] = []
+    circle = redirect("/b.git/info/refs", asked)
+    with serving(circle) as address:
+        failed = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert failed["error"]["code"] == "RepositoryNotFound"
+
+
+async def test_a_server_that_keeps_what_it_left_out_gives_it_whole(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> None:
+    bare = bare_of(repositories, repositories.make("kept", SAMPLE))
+    git("config", "uploadpack.allowFilter", "true", cwd=bare)
+    with serving(stateless(bare, lambda listed: listed)) as address:
+        cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert cloned["output"]["commit"] == git("rev-parse", "main", cwd=bare), cloned
+    notes = ["127.0.0.1 can't leave out blobs, so all of them are here"]
+    assert cloned["output"]["notes"] == notes
+    assert (sandbox.repository / "README.md").exists()

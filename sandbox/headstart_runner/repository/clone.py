@@ -19,6 +19,7 @@ from headstart_runner.repository.words import some
 _BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BLOBLESS = "--filter=blob:none"
+_ALL_BLOBS = "{host} can't leave out blobs, so all of them are here"
 _USUAL = ("main", "master")
 _NOT_SHALLOW = "does not support shallow"
 _NOT_FILTERED = "filtering not recognized by server"
@@ -58,7 +59,8 @@ async def clone(remote: Remote, args: CloneArgs, target: Path) -> Cloned:
         notes = await _clone(remote, branch, target, shallow if args.depth else (_BLOBLESS,))
     except _OnlyWhole:
         await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-        notes = [f"{host} gives whole histories only, so this one is whole"]
+        without = f"{host} gives whole histories only, so this one is whole"
+        notes = [without if args.depth else _ALL_BLOBS.format(host=host)]
         notes += await _clone(remote, branch, target, ())
     git = remote.git
     commit = await _commit(git, target, "HEAD")
@@ -147,7 +149,7 @@ async def _as_it_came(
         await git.must("config", "--unset-all", f"remote.origin.{name}", cwd=target)
     if await _commit(git, target, "HEAD") is None:
         return []
-    return [f"{urlsplit(remote.url).hostname} can't leave out blobs, so all of them are here"]
+    return [_ALL_BLOBS.format(host=urlsplit(remote.url).hostname)]
 
 
 def _has_promises(packs: Path) -> bool:
@@ -173,7 +175,7 @@ def _instead(branches: list[str], url: str, lost: str | None) -> str:
         return candidates[0]
     missing = f"The default branch of {url} does not exist"
     # A server that does not tell what its HEAD names leaves git with a name of its own.
-    if lost and lost not in branches:
+    if lost and lost not in (*branches, *_USUAL):
         missing = f"{url} has no branch {lost}, with which a clone of it begins"
     raise BranchNotFound(f"{missing}; name one that it has: {some(branches, 'or')}")
 

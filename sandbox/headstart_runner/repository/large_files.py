@@ -24,6 +24,8 @@ async def fetch(git: Git, repository: Path) -> list[str]:
     if (await git.run("lfs", "version", cwd=repository)).code != 0:
         why = "git-lfs is not in this sandbox's image"
     else:
+        # Whoever runs git here is to know the contents for what the pointers stand for.
+        await git.run("lfs", "install", "--local", "--skip-repo", cwd=repository)
         fetched = await git.run("lfs", "pull", cwd=repository)
         if fetched.code == 0:
             return []

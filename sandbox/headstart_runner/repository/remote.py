@@ -49,6 +49,9 @@ class Remote:
     _at: str = ""
     _progress: GitProgress = field(default_factory=GitProgress)
 
+    def __post_init__(self) -> None:
+        self._at = self._at or self.url
+
     @classmethod
     async def at(cls, git: Git, url: str, watch: Watch, *, allow_private: bool) -> Self:
         """Look where the host is; RepositoryRefused for a private address, unless allowed."""
@@ -57,7 +60,7 @@ class Remote:
         if not allow_private:
             port = parts.port or (80 if parts.scheme == "http" else 443)
             addresses = await public_addresses(parts.hostname or "", port)
-        return cls(git, url, watch, allow_private, addresses, url)
+        return cls(git, url, watch, allow_private, addresses)
 
     async def run(self, *arguments: str, cwd: Path) -> GitResult:
         """Run a git command against the server, again where it has moved or asked to wait.
