@@ -184,12 +184,13 @@ def large_files(bare: Path) -> type[BaseHTTPRequestHandler]:
 async def test_the_contents_of_large_files_are_fetched(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
-    with serving(large_files(bare_of(repositories, repositories.make("large", FILES)))) as address:
+    # Pointers that are no large files are some to git-lfs itself.
+    files = {name: text for name, text in FILES.items() if name != "about.txt"}
+    with serving(large_files(bare_of(repositories, repositories.make("large", files)))) as address:
         cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
     repository = sandbox.repository
 
     assert "LFS" not in str(cloned["output"]["notes"]), cloned
     assert (repository / "a.bin").read_bytes() == CONTENT
     assert (repository / "größer.bin").read_bytes() == CONTENT
-    assert (repository / "about.txt").read_text() == POINTER
     assert git("status", "--porcelain", cwd=repository) == ""
