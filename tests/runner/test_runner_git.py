@@ -138,7 +138,7 @@ async def test_an_empty_repository_has_no_branch_to_miss(
     branched = await cloud.do("branch", {"branch": BRANCH})
 
     assert cloned["output"]["empty"] is True
-    assert branched["output"] == {"branch": BRANCH, "commit": None}
+    assert branched["output"] == {"branch": BRANCH, "commit": None, "notes": []}
     assert git("symbolic-ref", "HEAD", cwd=sandbox.repository) == f"refs/heads/{BRANCH}"
 
 

@@ -154,7 +154,7 @@ async def test_pointers_to_large_files_are_named_with_the_reason(
 def large_files(bare: Path) -> type[BaseHTTPRequestHandler]:
     """Return a git server that has the contents of large files, too (Git LFS's batch API)."""
 
-    class Large(stateless(bare, lambda listed: listed)):  # type: ignore[misc]  # made at run time
+    class Large(stateless(bare, lambda listed: listed)):
         def do_POST(self) -> None:
             if not self.path.endswith("/info/lfs/objects/batch"):
                 super().do_POST()

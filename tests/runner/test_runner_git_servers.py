@@ -9,10 +9,13 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 from fake_cloud import FakeCloud
 from runner_kit import SAMPLE, Repositories, Sandbox, clone_args, git
+
+from headstart_runner.repository.server import ask
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +94,7 @@ def stateless(bare: Path, spoil: Callable[[bytes], bytes]) -> type[BaseHTTPReque
 def busy(bare: Path, answers: list[tuple[int, str | None]]) -> type[BaseHTTPRequestHandler]:
     """Return a server that gives these statuses first, with what it says to Retry-After."""
 
-    class Busy(stateless(bare, lambda listed: listed)):  # type: ignore[misc]  # made at run time
+    class Busy(stateless(bare, lambda listed: listed)):
         asked: ClassVar[list[float]] = []
 
         def do_GET(self) -> None:
@@ -273,6 +276,27 @@ async def test_a_file_that_can_not_be_written_is_named_whatever_advice_follows(
     assert reason.startswith(f"The files of {url} could not be written: ")
     assert name[:50] in reason
     assert "git restore" not in reason
+
+
+async def test_a_server_is_asked_at_the_address_that_was_looked_at_by_its_name(
+    repositories: Repositories,
+) -> None:
+    hosts: list[str] = []
+
+    class Named(stateless(bare_of(repositories, repositories.make("named", SAMPLE)), bytes)):
+        def do_GET(self) -> None:
+            hosts.append(self.headers["Host"])
+            super().do_GET()
+
+    with serving(Named) as address:
+        url = address.replace("127.0.0.1", "name.invalid") + "/a.git"
+        answer = await ask(url, ["127.0.0.1"])
+        nobody = await ask(url, ["127.0.0.2"])
+
+    assert answer is not None
+    assert (answer.status, answer.is_git) == (200, True)
+    assert hosts == [urlsplit(url).netloc]
+    assert nobody is None
 
 
 @pytest.mark.parametrize("status", [429, 503])
