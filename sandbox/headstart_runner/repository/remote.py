@@ -17,8 +17,9 @@ from headstart_runner.repository.progress import GitProgress
 from headstart_runner.repository.server import Answer, ask
 from headstart_runner.wire import cut_text
 
-_LOW_SPEED_BYTES = 1000
-_LOW_SPEED_SECONDS = 30
+# A server that counts objects for minutes says little, but something every five seconds.
+_LOW_SPEED_BYTES = 1
+_LOW_SPEED_SECONDS = 60
 _BUSY = re.compile(r"error: (?:429|503)")
 _BUSY_STATUS = {429, 503}
 _MOST_TIMES = 5
