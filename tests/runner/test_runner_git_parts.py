@@ -13,7 +13,8 @@ from fake_cloud import FakeCloud
 from runner_kit import SAMPLE, Repositories, Sandbox, clone_args, git, started
 from test_runner_git_servers import bare_of, serving, stateless
 
-from headstart_runner.repository import submodules
+from headstart_runner.repository import clone, submodules
+from headstart_runner.repository.words import some
 
 pytestmark = pytest.mark.anyio
 
@@ -56,28 +57,28 @@ async def test_submodules_come_with_their_own_from_where_the_repository_could(
 ) -> None:
     library = repositories.make("library", {"lib.py": "1\n"})
     beside = f"../{library.rpartition('/')[2]}"
-    middle = with_submodules(repositories, "middle", {"inner*": beside})
+    middle = with_submodules(repositories, "middle", {"inner": beside})
     other = library.replace("127.0.0.1", "localhost")
     modules = {
-        "parts/mid": f"../{middle.rpartition('/')[2]}",
+        "parts/mid*": f"../{middle.rpartition('/')[2]}",
         "ssh": "git@github.com:org/name.git",
         "other": other,
         "metadata": "https://169.254.169.254/a.git",
-        "gone": "../gone.git",
+        "parts/middle": "../gone.git",
     }
     url = with_submodules(repositories, "outer", modules)
     cloned = await cloud.do("clone", clone_args(url, submodules=True))
     repository = sandbox.repository
 
     assert cloned["status"] == "completed", cloned
-    assert (repository / "parts/mid/inner*/lib.py").read_text() == "1\n"
+    assert (repository / "parts/mid*/inner/lib.py").read_text() == "1\n"
     assert git("status", "--porcelain", cwd=repository) == ""
     why = {note.split()[2]: note for note in cloned["output"]["notes"]}
-    assert {*why} == {"ssh", "other", "metadata", "gone"}
+    assert {*why} == {"ssh", "other", "metadata", "parts/middle"}
     assert "must be an https URL" in why["ssh"]
     assert "must be an https URL" in why["other"]
     assert "must not point to a private address" in why["metadata"]
-    assert "There is no repository at" in why["gone"]
+    assert "There is no repository at" in why["parts/middle"]
 
 
 async def test_a_repository_that_is_its_own_submodule_comes_to_an_end(
@@ -118,6 +119,9 @@ FILES = {
 }
 
 
+FAILS = '[ "$1" = version ] || {{ echo "error: {}" >&2; exit 2; }}'
+
+
 def tool(folder: Path, script: str) -> str:
     """Return a PATH on which git-lfs is a script of ours."""
     folder.mkdir(mode=0o755)
@@ -149,6 +153,15 @@ async def test_pointers_to_large_files_are_named_with_the_reason(
         why = "their contents could not be fetched: no such host"
     notes = [f"2 files are Git LFS pointers: a.bin, größer.bin ({why})"]
     assert cloned["output"]["notes"] == notes
+
+
+@pytest.mark.parametrize("script", [FAILS.format("write: no space left on device")])
+async def test_large_files_that_there_is_no_room_for_are_a_full_disk(
+    cloud: FakeCloud, with_tool: Sandbox, repositories: Repositories, script: str
+) -> None:
+    failed = await cloud.do("clone", clone_args(repositories.make("large", FILES)))
+
+    assert failed["error"]["code"] == "DiskFull"
 
 
 def large_files(bare: Path) -> type[BaseHTTPRequestHandler]:
@@ -194,3 +207,25 @@ async def test_the_contents_of_large_files_are_fetched(
     assert (repository / "a.bin").read_bytes() == CONTENT
     assert (repository / "größer.bin").read_bytes() == CONTENT
     assert git("status", "--porcelain", cwd=repository) == ""
+
+
+async def test_many_notes_are_as_many_as_can_be_read(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    repositories: Repositories,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clone, "_MOST_NOTES", 1)
+    url = with_submodules(repositories, "many", {f"m{n}": "git@h:a.git" for n in range(3)})
+    cloned = await cloud.do("clone", clone_args(url, submodules=True))
+
+    first, rest = cloned["output"]["notes"]
+    assert first.startswith("The submodule m0 is not fetched: ")
+    assert rest == "And 2 more of that kind"
+
+
+def test_odd_and_many_names_stand_in_one_line() -> None:
+    names = ["a\nb", "\x1b[31mred", "x" * 300, *map(str, range(7))]
+
+    assert some(names, "and") == f"a b, red, {'x' * 97}…, 0, 1 and 5 more"
+    assert some(["a"], "or") == "a"

@@ -15,6 +15,7 @@ import pytest
 from fake_cloud import FakeCloud
 from runner_kit import SAMPLE, Repositories, Sandbox, clone_args, git
 
+from headstart_runner.repository import remote
 from headstart_runner.repository.server import ask
 
 pytestmark = pytest.mark.anyio
@@ -314,6 +315,26 @@ async def test_a_server_that_asks_to_wait_is_left_alone_so_long(
     assert "127.0.0.1 asks to wait 1 s" in said
 
 
+async def test_a_server_is_waited_for_as_often_as_it_asks_to(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    repositories: Repositories,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(remote, "awake_sleep", wait)
+    server = busy(bare_of(repositories, repositories.make("busy", SAMPLE)), [(429, "2")] * 16)
+    with serving(server) as address:
+        cloned = await cloud.do("clone", clone_args(f"{address}/a.git"))
+
+    assert cloned["status"] == "completed", cloned
+    assert waited == [2] * 8
+
+
 async def test_a_server_that_is_free_again_when_it_is_asked_is_not_waited_for(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
@@ -371,13 +392,43 @@ async def test_a_repository_that_was_renamed_on_its_server_is_followed(
     assert git("config", "remote.origin.url", cwd=sandbox.repository) == url
 
 
+class Circle(Renamed):
+    """A server that sends everybody to and fro."""
+
+    names = ("/old/a.git", "/old/b.git")
+
+    def do_GET(self) -> None:
+        here, there = self.names if self.names[0] in self.path else self.names[::-1]
+        self.send_response(301)
+        self.send_header("Location", self.path.replace(here, there))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
 async def test_redirects_in_a_circle_come_to_an_end(cloud: FakeCloud, sandbox: Sandbox) -> None:
-    asked: list[str] = []
-    circle = redirect("/b.git/info/refs", asked)
-    with serving(circle) as address:
-        failed = await cloud.do("clone", clone_args(f"{address}/a.git"))
+    with serving(Circle) as address:
+        failed = await cloud.do("clone", clone_args(f"{address}/old/a.git"))
 
     assert failed["error"]["code"] == "RepositoryNotFound"
+    assert failed["error"]["reason"].endswith("has moved: use its new address")
+
+
+@pytest.mark.parametrize("where", ["http://ada:pw@{host}/b.git", "http://{host}/a=b.git"])
+async def test_an_odd_address_on_the_same_server_is_told_only(
+    cloud: FakeCloud, sandbox: Sandbox, where: str
+) -> None:
+    class Odd(Files):
+        def do_GET(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", where.format(host=self.headers["Host"]) + "/info/refs")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serving(Odd) as address:
+        failed = await cloud.do("clone", clone_args(f"{address}/old.git"))
+
+    assert "has moved to http://127.0.0.1" in failed["error"]["reason"]
+    assert "pw" not in failed["error"]["reason"]
 
 
 async def test_a_server_that_keeps_what_it_left_out_gives_it_whole(

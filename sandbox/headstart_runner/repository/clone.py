@@ -18,6 +18,7 @@ from headstart_runner.repository.words import some
 
 _BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _TAGS = "+refs/tags/*:refs/tags/*"
+_MOST_NOTES = 10
 _BLOBLESS = "--filter=blob:none"
 _ALL_BLOBS = "{host} can't leave out blobs, so all of them are here"
 _USUAL = ("main", "master")
@@ -66,14 +67,19 @@ async def clone(remote: Remote, args: CloneArgs, target: Path) -> Cloned:
     commit = await _commit(git, target, "HEAD")
     if commit is not None:
         notes += await submodules.fetch(remote, target, wanted=args.submodules)
-        notes += await large_files.fetch(git, target)
+        notes += await large_files.fetch(remote, target)
     return Cloned(
         commit=commit,
         default_branch=await _head(git, target),
         bytes=await asyncio.to_thread(_size, target / ".git"),
         empty=commit is None,
-        notes=notes,
+        notes=_short(notes),
     )
+
+
+def _short(notes: list[str]) -> list[str]:
+    more = len(notes) - _MOST_NOTES
+    return notes if more <= 0 else [*notes[:_MOST_NOTES], f"And {more} more of that kind"]
 
 
 async def fetch_tip(remote: Remote, args: CloneArgs, repository: Path) -> str:

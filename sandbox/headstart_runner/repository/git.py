@@ -43,7 +43,7 @@ _OPTIONS = (
 _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
-_NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
+NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
 MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
 
 
@@ -101,7 +101,7 @@ def complaint(stderr: str) -> str:
 
 
 _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
-    (_NO_SPACE.pattern, DiskFull,
+    (NO_SPACE.pattern, DiskFull,
      "The sandbox's disk is too small for {url}"),
     (r"Remote branch .* not found", BranchNotFound,
      "{url} has no branch {branch}"),
@@ -145,6 +145,6 @@ def clone_error(stderr: str, url: str, branch: str | None) -> StepError:
 
 def checkout_error(stderr: str, url: str) -> StepError:
     """Return the error of files that could not be written: their names are no words of git's."""
-    if _NO_SPACE.search(stderr):
+    if NO_SPACE.search(stderr):
         return DiskFull(f"The sandbox's disk is too small for {url}")
     return CloneFailed(f"The files of {url} could not be written: {complaint(stderr)}")

@@ -69,16 +69,23 @@ class Remote:
         Raises RepositoryNotFound for one that has moved elsewhere, and GitNetworkError for one that
         wants to be left alone for longer than the step may take.
         """
-        for _ in range(_MOST_TIMES):
+        more = _MOST_TIMES
+        while True:
             result = await self.git.run(
                 *arguments, cwd=cwd, options=self._options(), stderr=self._show
             )
             moved, busy = MOVED.search(result.stderr), _BUSY.search(result.stderr)
-            if result.code == 0 or not (moved or busy):
-                break
-            if not (self._follow(await self._ask()) if moved else await self._wait()):
-                break
-        return result
+            if result.code == 0 or not more or not (moved or busy):
+                return result
+            waited: int | None = 0
+            if moved:
+                self._follow(await self._ask())
+            else:
+                waited = await self._wait()
+            if waited is None:
+                return result
+            # What was waited for ends with the step's time.
+            more -= waited == 0
 
     async def branches(self, cwd: Path) -> list[str]:
         """Return the branches that the server lists, maybe none; NotARepository if it has no git.
@@ -122,30 +129,30 @@ class Remote:
     async def _ask(self) -> Answer | None:
         return await ask(self._at, self.addresses)
 
-    def _follow(self, answer: Answer | None) -> bool:
+    def _follow(self, answer: Answer | None) -> None:
         """Go to the new address if it is on the same host; another may be anywhere."""
         new = answer.location if answer else None
-        # A name of git's settings ends at the first "=".
-        if new and new != self._at and same_server(new, self.url) and "=" not in new:
-            self._at = new
-            return True
         if new is None:
             raise RepositoryNotFound(f"{self.url} has moved: use its new address")
-        shown = cut_text(without_credentials(new), _ADDRESS_BYTES)
-        raise RepositoryNotFound(f"{self.url} has moved to {shown}")
+        # A name of git's settings ends at the first "=".
+        plain = "=" not in new and "@" not in urlsplit(new).netloc
+        if new == self._at or not plain or not same_server(new, self.url):
+            shown = cut_text(without_credentials(new), _ADDRESS_BYTES)
+            raise RepositoryNotFound(f"{self.url} has moved to {shown}")
+        self._at = new
 
-    async def _wait(self) -> bool:
-        """Wait as long as a busy server asks to; say whether git should try again."""
+    async def _wait(self) -> int | None:
+        """Wait as long as a busy server asks to; return how long, None if that helps nobody."""
         answer = await self._ask()
         if answer is None:
-            return False
+            return None
         if answer.status not in _BUSY_STATUS:
-            return True
+            return 0
         if answer.wait is None:
-            return False
+            return None
         asks = f"{urlsplit(self.url).hostname} asks to wait {answer.wait} s"
         if answer.wait >= self.watch.seconds_left():
             raise GitNetworkError(f"{asks}, longer than the step may take")
         self.watch.show(asks, None)
         await awake_sleep(answer.wait)
-        return True
+        return answer.wait

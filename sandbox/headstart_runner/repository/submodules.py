@@ -8,7 +8,7 @@ from headstart.domain.errors import DiskFull, GitNetworkError, RepositoryRefused
 from headstart.domain.repository import check_git_url, is_allowed_source
 from headstart_runner.repository.git import Git, clone_error, complaint
 from headstart_runner.repository.remote import Remote
-from headstart_runner.repository.words import some
+from headstart_runner.repository.words import shown, some
 
 _PATH = re.compile(r"submodule\.(.*)\.path\n(.*)", re.DOTALL)
 _LINK = "160000 "
@@ -36,12 +36,13 @@ async def fetch(remote: Remote, repository: Path, *, wanted: bool, depth: int = 
         return [f"The submodules are not fetched: {complaint(begun.stderr)}"]
     notes = []
     for path, name in found.items():
+        remote.watch.show(f"Fetching the submodule {shown(path)}", None)
         try:
             inner = await _update(remote, repository, name, path)
         except (GitNetworkError, DiskFull):
             raise
         except StepError as error:
-            notes.append(f"The submodule {path} is not fetched: {error.reason}")
+            notes.append(f"The submodule {shown(path)} is not fetched: {error.reason}")
             continue
         notes += await fetch(inner, repository / path, wanted=True, depth=depth + 1)
     return notes
