@@ -20,6 +20,7 @@ _PUBLIC = "check the address; a private repository can't be cloned yet"
 
 _NEXT = {
     "RepositoryNotFound": _PUBLIC,
+    "NotARepository": _PUBLIC,
     "RepositoryAccessDenied": _PUBLIC,
     "RepositoryRefused": "use an address the deployment allows",
     "BranchNotFound": "name another: `headstart retry {id} --branch BRANCH`",

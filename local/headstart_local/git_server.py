@@ -30,11 +30,15 @@ _TIMEOUT_SECONDS = 300
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How the server treats fetches: seconds before the answer, speed, when it breaks off."""
+    """How the server treats fetches: seconds before the answer, speed, when it breaks off.
+
+    Without `filters` it leaves nothing out, whatever a partial clone asks for.
+    """
 
     delay_seconds: float = 0.0
     bytes_per_second: int | None = None
     close_after_bytes: int | None = None
+    filters: bool = True
 
 
 class GitServer:
@@ -184,11 +188,13 @@ class _Handler(GuardedHandler):
             "GIT_PROJECT_ROOT": str(self.git.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
             # Pushes are let in, and repositories of another owner, as a test's may be.
-            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_COUNT": "3",
             "GIT_CONFIG_KEY_0": "http.receivepack",
             "GIT_CONFIG_VALUE_0": "true",
             "GIT_CONFIG_KEY_1": "safe.directory",
             "GIT_CONFIG_VALUE_1": "*",
+            "GIT_CONFIG_KEY_2": "uploadpack.allowFilter",
+            "GIT_CONFIG_VALUE_2": str(self.git.behaviour.filters).lower(),
             "REQUEST_METHOD": self.command,
             "PATH_INFO": unquote(parts.path),
             "QUERY_STRING": parts.query,

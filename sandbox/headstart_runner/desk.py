@@ -161,7 +161,7 @@ class Desk:
             await asyncio.wait(older)
         if command.kind == _PROMPT:
             await self._saved()
-        context = Context(self._tools, command.id)
+        context = Context(self._tools, command.id, command.timeout)
         logger.info("%s begins", command.id)
         try:
             output = await self._limited(command, context)

@@ -159,7 +159,7 @@ async def begin(
 async def test_a_session_in_the_image_from_its_clone_to_its_end(
     cloud: FakeCloud, container: str, sample: str, model: ModelStub, store: ObjectStore
 ) -> None:
-    tools = ("git", "rg", "python3", "node", "npm", "npx")
+    tools = ("git", "git-lfs", "rg", "python3", "node", "npm", "npx")
     commands = ["id -u > who", " && ".join(f"{tool} --version" for tool in tools)]
     await begin(cloud, container, sample, model, *commands)
     assert inside(container, "cat", "/workspace/repo/who") == "10001"

@@ -130,7 +130,7 @@ class Repositories:
 
 
 @contextmanager
-def behaving(server: GitServer, **behaviour: float | int) -> Iterator[None]:
+def behaving(server: GitServer, **behaviour: float | bool) -> Iterator[None]:
     """Let the git server misbehave for the length of the block."""
     server.behaviour = Behaviour(**behaviour)  # type: ignore[arg-type]
     try:
@@ -141,7 +141,7 @@ def behaving(server: GitServer, **behaviour: float | int) -> Iterator[None]:
 
 def clone_args(url: str, **more: Any) -> Json:
     """Return the arguments of a clone from the test's own git server."""
-    return {"gitUrl": url, "depth": 1, "allowPrivate": True, **more}
+    return {"gitUrl": url, "allowPrivate": True, **more}
 
 
 def setup_args(*commands: str, command_timeout: int = 20, **env: str) -> Json:

@@ -103,27 +103,6 @@ async def test_what_the_work_locked_goes_with_its_clone(
     assert not (sandbox.repository / "locked").exists()
 
 
-async def test_a_clone_is_shallow_single_and_leaves_nothing_beside_itself(
-    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
-) -> None:
-    url = repositories.make("deep", {"a": "1"})
-    work = sandbox.config.workspace.parent / "deeper"
-    git("clone", "--quiet", url, str(work), cwd=work.parent)
-    git("commit", "--quiet", "--allow-empty", "--message", "second", cwd=work)
-    bare = repositories.server.folder / url.rpartition("/")[2]
-    git("push", "--quiet", str(bare), "HEAD", "HEAD:other", cwd=work)
-    leftover = sandbox.config.workspace / ".clone.tmp-dead"
-    leftover.mkdir(parents=True)
-
-    cloned = await cloud.do("clone", clone_args(url))
-
-    assert cloned["status"] == "completed"
-    assert git("rev-list", "--count", "HEAD", cwd=sandbox.repository) == "1"
-    assert git("branch", "--remotes", "--list", "*other", cwd=sandbox.repository) == ""
-    names = {path.name for path in sandbox.config.workspace.iterdir()}
-    assert names == {"repo", "home"}
-
-
 async def test_a_complete_clone_of_the_same_source_is_kept(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, sample: str
 ) -> None:
@@ -159,7 +138,7 @@ async def test_an_empty_repository_has_no_branch_to_miss(
     branched = await cloud.do("branch", {"branch": BRANCH})
 
     assert cloned["output"]["empty"] is True
-    assert branched["output"] == {"branch": BRANCH, "commit": None}
+    assert branched["output"] == {"branch": BRANCH, "commit": None, "notes": []}
     assert git("symbolic-ref", "HEAD", cwd=sandbox.repository) == f"refs/heads/{BRANCH}"
 
 

@@ -128,7 +128,7 @@ async def test_an_empty_repository_is_answered_too(
     assert cloned["output"]["empty"] is True
     assert cloned["output"]["commit"] is None
     branched = await cloud.do("branch", {"branch": BRANCH})
-    assert branched["output"] == {"branch": BRANCH, "commit": None}
+    assert branched["output"] == {"branch": BRANCH, "commit": None, "notes": []}
     await cloud.do("restore", restore)
     await cloud.do("agent", agent_args())
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")

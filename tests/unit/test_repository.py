@@ -2,7 +2,13 @@
 
 import pytest
 
-from headstart.domain.repository import check_branch, check_git_url, github_url, is_allowed_source
+from headstart.domain.repository import (
+    check_branch,
+    check_git_url,
+    github_url,
+    is_allowed_source,
+    same_server,
+)
 
 GITHUB = "https://github.com"
 ALLOWED = ["http://127.0.0.1:*", "HTTPS://Git.Corp/team/*", "http://[::1]:*", "http://h/team/../x"]
@@ -110,3 +116,17 @@ def test_a_branch_may_be_named_as_git_itself_does(name: str, branch: str) -> Non
 def test_what_follows_refs_heads_must_be_a_branch(name: str) -> None:
     with pytest.raises(ValueError, match="branch"):
         check_branch(name)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("HTTPS://H:443/b", True),
+        ("https://h.evil/a", False),
+        ("https://h:8443/a", False),
+        ("http://h/a", False),
+        ("https://h@evil/a", False),
+    ],
+)
+def test_a_server_is_a_scheme_a_host_and_a_port(other: str, same: bool) -> None:
+    assert same_server("https://h/a", other) is same

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import (
@@ -12,6 +12,7 @@ from headstart.domain.errors import (
     CloneFailed,
     DiskFull,
     GitNetworkError,
+    NotARepository,
     RepositoryAccessDenied,
     RepositoryNotFound,
     RepositoryRefused,
@@ -39,18 +40,11 @@ _OPTIONS = (
     *("-c", "advice.detachedHead=false"),
     *("-c", "gc.auto=0"),
 )
-_TRACE = {"GIT_TRACE_CURL": "1", "GIT_TRACE_CURL_NO_DATA": "1"}
 _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
-_MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
-_LOCATION = re.compile(r"<= Recv header: location: *(\S+)/info/refs(?:\?|\s|$)", re.IGNORECASE)
-_SMART = re.compile(
-    r"<= Recv header: content-type: *application/x-git-upload-pack-advertisement", re.IGNORECASE
-)
-_HEAD = re.compile(r"\trefs/heads/(\S+)$", re.MULTILINE)
-NOT_SHALLOW = "does not support shallow"
-"""What git says of a server that gives whole histories only, such as one of plain files."""
+NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
+MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,12 @@ class Git:
             code = await tree.finished()
         return GitResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
+    async def must(self, *arguments: str, cwd: Path) -> None:
+        """Run a command that can't fail for a reason of its own; CloneFailed if it does."""
+        done = await self.run(*arguments, cwd=cwd)
+        if done.code != 0:
+            raise CloneFailed(f"git {arguments[0]} failed: {complaint(done.stderr)}")
+
 
 def complaint(stderr: str) -> str:
     """Return the lines in which git says what went wrong: advice may follow them."""
@@ -101,20 +101,18 @@ def complaint(stderr: str) -> str:
 
 
 _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
-    (r"No space left on device|Disk quota exceeded", DiskFull,
+    (NO_SPACE.pattern, DiskFull,
      "The sandbox's disk is too small for {url}"),
-    # Before others: the names of files, which follow, are no words of git's.
-    (r"unable to checkout working tree", CloneFailed,
-     "The files of {url} could not be written: {said}"),
     (r"Remote branch .* not found", BranchNotFound,
      "{url} has no branch {branch}"),
-    (r"repository '.*' not found|error: 404|not valid: is this a git repository",
-     RepositoryNotFound,
+    (r"not valid: is this a git repository", NotARepository,
+     "{url} answers, but not as a git repository: check the address"),
+    (r"repository '.*' not found|error: 404", RepositoryNotFound,
      "There is no repository at {url}: check the address"),
     (r"could not read Username|Authentication failed|error: 40[13]|terminal prompts disabled",
      RepositoryAccessDenied,
      "{host} asks for credentials: {url} does not exist, or is not public"),
-    (_MOVED.pattern, RepositoryNotFound,
+    (MOVED.pattern, RepositoryNotFound,
      "{url} has moved: use its new address"),
     (r"transport '.*' not allowed", RepositoryRefused,
      "{url} is not an address this deployment allows"),
@@ -145,42 +143,8 @@ def clone_error(stderr: str, url: str, branch: str | None) -> StepError:
     return CloneFailed(f"git could not clone {words['url']}: {words['said']}")
 
 
-async def fetch_error(
-    git: Git, stderr: str, url: str, branch: str | None, *, cwd: Path, options: Sequence[str]
-) -> StepError:
-    """Return what clone_error does, with the new address of a repository that has moved.
-
-    Git tells it in a trace only. The address is not gone to: it may be anywhere.
-    """
-    error = clone_error(stderr, url, branch)
-    if not _MOVED.search(stderr):
-        return error
-    traced = await git.run("ls-remote", "--", url, cwd=cwd, options=options, env=_TRACE)
-    address = _location(url, traced.stderr)
-    if address is None:
-        return error
-    new = cut_text(without_credentials(address), _REASON_BYTES)
-    return RepositoryNotFound(f"{url} has moved to {new}")
-
-
-async def branches_of(git: Git, url: str, *, cwd: Path, options: Sequence[str]) -> list[str]:
-    """Return the branches that a server lists, maybe none; RepositoryNotFound if it has no git.
-
-    Any page is an empty list of branches to git, unless the answer is declared as one.
-    """
-    listed = await git.run("ls-remote", "--", url, cwd=cwd, options=options, env=_TRACE)
-    if listed.code != 0:
-        raise await fetch_error(git, listed.stderr, url, None, cwd=cwd, options=options)
-    if not listed.stdout.strip() and not _SMART.search(plain(listed.stderr)):
-        raise RepositoryNotFound(f"{url} answers, but not as a git repository: check the address")
-    return _HEAD.findall(listed.stdout)
-
-
-def _location(url: str, trace: str) -> str | None:
-    """Return the repository that a server redirects to, if that is what it does."""
-    found = _LOCATION.search(plain(trace))
-    try:
-        address = urljoin(url, found[1]) if found else ""
-        return address if urlsplit(address).scheme in {"http", "https"} else None
-    except ValueError:
-        return None
+def checkout_error(stderr: str, url: str) -> StepError:
+    """Return the error of files that could not be written: their names are no words of git's."""
+    if NO_SPACE.search(stderr):
+        return DiskFull(f"The sandbox's disk is too small for {url}")
+    return CloneFailed(f"The files of {url} could not be written: {complaint(stderr)}")

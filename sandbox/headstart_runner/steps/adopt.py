@@ -58,19 +58,20 @@ async def _moved(
     context.progress("Fetching what is new since", 90)
     tip = await fetch_tip(remote, args, repository)
     setup = await _likeness(git, args, ref, tip, context)
-    where = {"cwd": repository}
-    await git.must("checkout", "--quiet", "--detach", **where)
-    await git.must("branch", "--quiet", "--delete", "--force", ref.branch, **where)
+    await git.must("checkout", "--quiet", "--detach", cwd=repository)
+    await git.must("branch", "--quiet", "--delete", "--force", ref.branch, cwd=repository)
     if tip != ref.commit:
         # What setup changed of the repository's own files stays, unless it runs again.
         way = "--keep" if setup else "--hard"
-        moved = await remote.run("reset", "--quiet", way, tip, **where)
+        moved = await remote.run("reset", "--quiet", way, tip, cwd=repository)
         if moved.code != 0:
             raise Unusable("its setup changed what the branch has changed since")
-    known = await git.run("rev-list", "--count", f"{ref.commit}..{tip}", **where)
+    known = await git.run("rev-list", "--count", f"{ref.commit}..{tip}", cwd=repository)
     branch = args.upstream_branch or await _default(git, context)
     if branch:
-        await git.must("branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", **where)
+        await git.must(
+            "branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", cwd=repository
+        )
     found = await describe(git, repository)
     return found, {"setup": setup, "fetched": int(known.stdout or 0)}
 

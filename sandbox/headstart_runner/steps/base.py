@@ -1,6 +1,7 @@
 """What a step is given to do its work."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +38,8 @@ class Context:
 
     tools: Tools
     command_id: str
+    seconds: float = math.inf
+    """How long the step may take."""
     expired: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the step is cancelled because its time is over."""
     clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
@@ -45,6 +48,10 @@ class Context:
     def elapsed_ms(self) -> int:
         """Return how long the step has run."""
         return int((self.clock() - self.began) * 1000)
+
+    def seconds_left(self) -> float:
+        """Return how long the step may still take."""
+        return self.seconds - (self.clock() - self.began)
 
     def need_work_tree(self) -> None:
         """Raise WorkspaceGone unless the clone is there."""

@@ -9,6 +9,7 @@ from headstart.domain.errors import BranchImpossible, DiskFull, InternalStepErro
 from headstart_runner.repository.git import Git, complaint
 from headstart_runner.steps.base import Context
 
+_ORIGIN = "refs/remotes/origin/"
 _LIKE_HEAD = "ambiguous object name"
 # A branch is a file and the path before its name a folder: `a` and `a/b` can't both be.
 _IN_THE_WAY = re.compile(r"'refs/heads/(\S+)' exists; cannot create")
@@ -38,12 +39,29 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
     commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
-    return {"branch": args.branch, "commit": commit.stdout.strip() or None}
+    return {
+        "branch": args.branch,
+        "commit": commit.stdout.strip() or None,
+        "notes": await _notes(git, repository, args.branch),
+    }
+
+
+async def _notes(git: Git, repository: Path, branch: str) -> list[str]:
+    """Return what to know of a branch that the server, where the same rule holds, can't take."""
+    above = [branch[: end.start()] for end in re.finditer("/", branch)]
+    patterns = [f"{_ORIGIN}{name}" for name in [*above, f"{branch}/**"]]
+    found = await git.run("for-each-ref", "--format=%(refname)", *patterns, cwd=repository)
+    exact = [name.removeprefix(_ORIGIN) for name in found.stdout.split()]
+    taken = [name for name in exact if name in above or name.startswith(f"{branch}/")]
+    return [
+        f"The repository's branch {name} leaves no room there for {branch}: push it by another name"
+        for name in taken[:1]
+    ]
 
 
 async def _is_spared(git: Git, repository: Path, branch: str) -> bool:
     """Delete a branch that the clone made, unless it has something of its own; say whether."""
-    origin = f"refs/remotes/origin/{branch}"
+    origin = f"{_ORIGIN}{branch}"
     for arguments in (
         ("merge-base", "--is-ancestor", f"refs/heads/{branch}", origin),
         ("switch", "--detach"),

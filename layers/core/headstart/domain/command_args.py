@@ -66,7 +66,10 @@ class CloneArgs(OpenModel):
 
 
 class BranchArgs(OpenModel):
-    """Answers `{branch, commit}`; in an empty repository the branch is unborn, commit None."""
+    """Answers `{branch, commit, notes}`; in an empty repository it is unborn, `commit` None.
+
+    `notes` are sentences about what the branch can't be used for.
+    """
 
     branch: str
 

@@ -43,7 +43,6 @@ def step_args(
             return CloneArgs(
                 git_url=session.git_url,
                 upstream_branch=config.upstream_branch,
-                depth=policy.clone_depth,
                 allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
                 base_commit=saved.base_commit if saved else None,
             )

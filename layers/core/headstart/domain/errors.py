@@ -253,6 +253,12 @@ class RepositoryNotFound(StepError):
     title, retryable = "The repository was not found", True
 
 
+class NotARepository(StepError):
+    """Something answers at the address, but it is no git repository: a page, or an error's."""
+
+    title, retryable = "There is no git repository at the address", True
+
+
 class SecretsUnavailable(StepError):
     """The session has encrypted secrets, and the deployment can't open them."""
 

@@ -33,7 +33,6 @@ class Policy(Model):
     """Whether agents obey configuration that comes with a repository, which may run code of its."""
     active_sessions: int = 10
     queued_messages: int = 50
-    clone_depth: int = 1
     sandbox_dollars_per_hour: float = 0.0
     wait_in_line: bool = False
     min_free_disk: int = 1024 * 1024 * 1024

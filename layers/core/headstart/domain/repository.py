@@ -127,6 +127,11 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     return False
 
 
+def same_server(one: str, other: str) -> bool:
+    """Say whether two addresses have scheme, host and port in common."""
+    return _origin(urlsplit(one)) == _origin(urlsplit(other))
+
+
 def _origin(parts: SplitResult) -> str:
     host = parts.hostname or ""
     bracketed = f"[{host}]" if ":" in host else host
