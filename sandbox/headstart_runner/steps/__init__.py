@@ -10,8 +10,6 @@ from headstart.domain.command_args import (
     PromptArgs,
     RestoreArgs,
     SetupArgs,
-    SnapshotArgs,
-    UploadArgs,
 )
 from headstart_runner.steps import (
     abort,
@@ -23,8 +21,6 @@ from headstart_runner.steps import (
     prompt,
     restore,
     setup,
-    snapshot,
-    upload,
 )
 from headstart_runner.steps.base import Slot, StepKind
 
@@ -38,6 +34,4 @@ STEP_KINDS: dict[str, StepKind] = {
     "prompt": StepKind(PromptArgs, prompt.run, slot=Slot.PROMPT),
     "abort": StepKind(AbortArgs, abort.run, slot=None),
     "input": StepKind(InputArgs, answer.run, slot=None),
-    "snapshot": StepKind(SnapshotArgs, snapshot.run, slot=Slot.SNAPSHOT),
-    "upload": StepKind(UploadArgs, upload.run, slot=None),
 }

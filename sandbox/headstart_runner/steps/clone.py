@@ -12,11 +12,8 @@ from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
 from headstart_runner.processes.launcher import Sink
 from headstart_runner.repository.addresses import public_addresses
-from headstart_runner.repository.fetch_base import fetch_base
 from headstart_runner.repository.git import NOT_SHALLOW, Git, GitResult, branches_of, fetch_error
 from headstart_runner.repository.progress import GitProgress
-from headstart_runner.snapshots import archive
-from headstart_runner.snapshots.archive import BASE
 from headstart_runner.steps import setup
 from headstart_runner.steps.base import Context
 
@@ -35,27 +32,22 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     config, journal = context.tools.config, context.tools.journal
     git = Git(context.tools.launcher)
     source = json.dumps([args.git_url, args.upstream_branch, args.depth])
-    same = journal.get(_SOURCE) == source and args.base_commit in {None, journal.get(BASE)}
+    same = journal.get(_SOURCE) == source
     if same and config.repository.is_dir():
         return {**await _describe(git, config.repository), "cached": True}
     options = await _options(args)
     journal.put(_SOURCE, "")
-    archive.hold_nothing(journal)
     setup.forget(journal)
     await asyncio.to_thread(_clear, config.workspace, config.repository)
     temporary = config.workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:
-        if args.base_commit is None:
-            await _clone(context, git, args, options, temporary)
-        else:
-            await fetch_base(git, args, options, temporary, show=_shown(context))
+        await _clone(context, git, args, options, temporary)
         answer = await _describe(git, temporary)
         if answer["empty"]:
             await _must_be_empty(git, args, options, config.workspace, answer["defaultBranch"])
         temporary.rename(config.repository)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True))
-    journal.put(BASE, answer["commit"] or "")
     journal.put(_SOURCE, source)
     return answer
 
@@ -131,7 +123,7 @@ async def _try(
         "--no-tags",
         "--template=",
         "--no-recurse-submodules",
-        *([f"--depth={args.depth}"] if args.depth > 0 else []),
+        *([f"--depth={args.depth}"] if args.depth else []),
         *([f"--branch={branch}"] if branch else []),
         "--",
         args.git_url,
