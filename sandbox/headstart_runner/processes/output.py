@@ -10,6 +10,8 @@ from headstart_runner.terminal import last_line
 
 LIVE_BYTES_PER_SECOND = 16 * 1024
 _TAIL_PIECE_BYTES = 8 * 1024
+_MISSED_BYTES = 8 * 1024
+"""What viewers who join are shown of the output that nobody saw: as much as they keep."""
 
 
 class StepOutput:
@@ -21,6 +23,7 @@ class StepOutput:
         self._clock = clock
         self._tail = b""
         self._end = 0
+        self._seen = 0
         self._allowance = float(LIVE_BYTES_PER_SECOND)
         self._refilled = clock()
         self.not_shown = 0
@@ -41,7 +44,10 @@ class StepOutput:
         offset = self._end
         self._end += len(shown)
         self._tail = (self._tail + shown)[-OUTPUT_TAIL_BYTES:]
-        if not shown or not watched:
+        if not watched:
+            return None
+        self._seen = self._end
+        if not shown:
             return None
         now = self._clock()
         refill = (now - self._refilled) * LIVE_BYTES_PER_SECOND
@@ -51,6 +57,13 @@ class StepOutput:
         self._allowance -= len(live.encode())
         self.not_shown += len(shown) - len(live.encode())
         return (offset, live) if live else None
+
+    def missed(self) -> tuple[int, str] | None:
+        """Return the end of what nobody watched as `(offset, text)`: now somebody does."""
+        unseen = min(self._end - self._seen, _MISSED_BYTES, len(self._tail))
+        self._seen = self._end
+        text = self._tail[len(self._tail) - unseen :].decode(errors="ignore")
+        return (self._end - len(text.encode()), text) if text else None
 
     def tail(self) -> list[tuple[int, str]]:
         """Return the kept end of the output as `(offset, text)` pieces that fit a batch each."""

@@ -7,6 +7,7 @@ from typing import Any
 from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import BranchImpossible, DiskFull, InternalStepError
 from headstart_runner.repository.git import Git, complaint
+
 BRANCH = "branch"
 from headstart_runner.steps.base import Context
 
