@@ -109,7 +109,7 @@ class Supervisor:
         await self._end_recovery()
         async with self._lock:
             wanted = json.dumps(args.to_json())
-            variables = await self._shell.variables(args.env)
+            variables = await self._left_by_setup(args)
             same = self._journal.get(_AGENT) == wanted and self._variables == variables
             if self._server is not None and same:
                 return await self._server.client.health() or ""
@@ -118,6 +118,12 @@ class Supervisor:
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             return await self._start(args)
+
+    async def _left_by_setup(self, args: AgentArgs) -> dict[str, str]:
+        variables = await self._shell.variables(args.env)
+        for note in self._shell.notes():
+            logger.warning("the agent's environment: %s", note)
+        return variables
 
     def trust_again(self) -> None:
         """Let a server that crashed too often be started again: the limit is against ourselves."""
@@ -199,7 +205,7 @@ class Supervisor:
         know_secrets(self._redactor, args)
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
-                self._variables = await self._shell.variables(args.env)
+                self._variables = await self._left_by_setup(args)
                 await self._start(args)
         except TimeoutError:
             raise AgentStartFailed(f"{args.agent} did not become healthy again") from None

@@ -12,13 +12,17 @@ if [ -n "${HEADSTART_ENV-}" ]; then
 fi 2>/dev/null
 if [ -n "${HEADSTART_STARTUP-}" ]; then
   [ -r "$HOME/.profile" ] && . "$HOME/.profile" </dev/null >/dev/null 2>&1
+  set +eu
   [ -r "$HOME/.bash_profile" ] && . "$HOME/.bash_profile" </dev/null >/dev/null 2>&1
+  set +eu
   [ -r "$HOME/.bashrc" ] && . "$HOME/.bashrc" </dev/null >/dev/null 2>&1
+  set +eu
   [ -r "${HEADSTART_BASH_ENV-}" ] && . "$HEADSTART_BASH_ENV" </dev/null >/dev/null 2>&1
+  set +eu
 fi
 trap - EXIT ERR DEBUG RETURN
 eval "$__headstart_options"
-cd "$__headstart_folder"
+[ "$PWD" = "$__headstart_folder" ] || cd "$__headstart_folder"
 IFS=$' \t\n'
 [ -n "${HEADSTART_ADDED_PATH-}" ] && export PATH=$HEADSTART_ADDED_PATH:$PATH
 [ -n "${HEADSTART_BASH_ENV-}" ] && export BASH_ENV=$HEADSTART_BASH_ENV

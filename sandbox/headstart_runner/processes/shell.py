@@ -69,18 +69,18 @@ class Shell:
         given = self._launcher.environment(env)
         startup = self._has_startup(env) is not None
         found = await self._result(env, startup=startup)
-        if found is None and startup:
-            self._broken = _BROKEN
+        self._broken = _BROKEN if startup and found is None else None
+        if self._broken:
             found = await self._result(env, startup=False)
         if found is None:
             # There is no bash on this PATH.
             return dict(self._additions.variables)
-        changed: dict[str, str] = {}
-        for name, value in found.items():
-            if given.get(name) != value and name not in _OWN and refusal(name) is None:
-                changed[name] = value
-        self._redactor.add_settings({n: v for n, v in changed.items() if n != "PATH"})
-        return changed
+        changed = Additions()
+        for name in sorted(found, key=lambda name: name != "PATH"):
+            if given.get(name) != found[name] and name not in _OWN and refusal(name) is None:
+                changed.take(name, found[name])
+        self._redactor.add_settings({n: v for n, v in changed.variables.items() if n != "PATH"})
+        return changed.variables
 
     async def look(self, env: Mapping[str, str]) -> None:
         """Read what changed since the last look, and know its secrets."""
@@ -127,7 +127,8 @@ class Shell:
         if out is None:
             return None
         pairs = (entry.partition("=") for entry in out.decode(errors="replace").split("\0"))
-        return {name: value for name, equals, value in pairs if equals}
+        # A start-up file that ended the shell without an error left nothing.
+        return {name: value for name, equals, value in pairs if equals} or None
 
     def _files(self) -> dict[str, int]:
         """Return the numbers of the commands by the names of their files."""

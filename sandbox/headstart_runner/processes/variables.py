@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from headstart.domain.variables import is_reserved, names_a_repository
 
 MOST_BYTES = 64 * 1024
 _MOST_NAMES = 200
 _MOST_FOLDERS = 100
+_FOLDER_BYTES = 512
+_MOST_NOTES = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _HEREDOC = re.compile(r"([^=]*?)<<(.+)")
 _SETTLED = {"HOME", "XDG_DATA_HOME"}
@@ -28,34 +29,43 @@ def refusal(name: str) -> str | None:
     return None
 
 
-@dataclass
 class Additions:
     """Variables and folders of PATH that were handed on, and what was not taken of them."""
 
-    variables: dict[str, str] = field(default_factory=dict)
-    folders: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self._folders: dict[str, None] = {}
+        self._notes: dict[str, None] = {}
+        self._bytes = 0
 
     @property
     def path(self) -> str:
         """Return the folders as PATH has them: what was added last is looked at first."""
-        return ":".join(reversed(self.folders))
+        return ":".join(reversed(self._folders))
+
+    @property
+    def notes(self) -> list[str]:
+        """Return the first few sentences about what was not taken; they show no values."""
+        return list(self._notes)
+
+    def take(self, name: str, value: str) -> None:
+        """Take a variable, unless it is refused or one too many; its last value counts."""
+        if why := refusal(name):
+            self._note(f"{name if _NAME.fullmatch(name) else 'what stands before an ='} {why}")
+            return
+        before = _bytes(name, self.variables[name]) if name in self.variables else 0
+        size = self._bytes - before + _bytes(name, value)
+        if size > MOST_BYTES or (not before and len(self.variables) == _MOST_NAMES):
+            most = f"{_MOST_NAMES} variables of {MOST_BYTES // 1024} KB together"
+            self._note(f"what would be more than {most} is left out")
+            return
+        self._bytes = size
+        self.variables[name] = value
 
     def read_env(self, text: str) -> None:
-        """Take the lines of one file of variables; the last value of a name counts."""
+        """Take the lines of one file of variables."""
         for name, value in self._assignments(_lines(text)):
-            if why := refusal(name):
-                shown = name if _NAME.fullmatch(name) else "what stands before an ="
-                self._note(f"HEADSTART_ENV: {shown} {why}")
-                continue
-            taken = {**self.variables, name: value}
-            if len(taken) > _MOST_NAMES or _bytes(taken) > MOST_BYTES:
-                self._note(
-                    f"HEADSTART_ENV: {name} is left out: it takes at most {_MOST_NAMES} variables "
-                    f"of {MOST_BYTES // 1024} KB together"
-                )
-                continue
-            self.variables = taken
+            self.take(name, value)
 
     def read_path(self, text: str, home: str) -> None:
         """Take the lines of one file of folders."""
@@ -63,35 +73,33 @@ class Additions:
             folder = line.strip()
             if folder == "~" or folder.startswith("~/"):
                 folder = home + folder[1:]
-            if not folder:
-                continue
-            folders = [known for known in self.folders if known != folder] + [folder]
-            if len(folders) > _MOST_FOLDERS or len(":".join(folders).encode()) > MOST_BYTES:
-                self._note(f"HEADSTART_PATH: it takes at most {_MOST_FOLDERS} folders")
-                return
-            self.folders = folders
+            self._folders.pop(folder, None)
+            if len(self._folders) == _MOST_FOLDERS or len(folder.encode()) > _FOLDER_BYTES:
+                self._note(f"what would be more than {_MOST_FOLDERS} folders on PATH is left out")
+            elif folder:
+                self._folders[folder] = None
 
     def _assignments(self, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
         for line in lines:
             if heredoc := _HEREDOC.fullmatch(line):
                 name, end = heredoc[1].strip(), heredoc[2].strip()
-                value = []
+                value: list[str] = []
                 for inner in lines:
                     if inner == end:
                         yield name, "\n".join(value)
                         break
                     value.append(inner)
                 else:
-                    self._note("HEADSTART_ENV: the end of a value of several lines is missing")
+                    self._note("the end of a value of several lines is missing")
             elif "=" in line:
                 name, _, value_of_line = line.partition("=")
                 yield name.strip(), value_of_line
             elif line.strip():
-                self._note("HEADSTART_ENV: a line is not NAME=value")
+                self._note("a line is not NAME=value")
 
     def _note(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+        if len(self._notes) < _MOST_NOTES:
+            self._notes[note] = None
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -99,5 +107,5 @@ def _lines(text: str) -> Iterator[str]:
         yield line.removesuffix("\r")
 
 
-def _bytes(variables: dict[str, str]) -> int:
-    return sum(len(f"{name}={value}".encode()) for name, value in variables.items())
+def _bytes(name: str, value: str) -> int:
+    return len(f"{name}={value}".encode())

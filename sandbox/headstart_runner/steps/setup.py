@@ -173,10 +173,11 @@ class _Work:
         elapsed_ms = int((context.clock() - began) * 1000)
         # Before what the command says of itself: in this sandbox no retry could succeed.
         context.need_work_tree()
+        said = self.output.last_line()
         await self.shell.look(self._env)
         self._tell_notes()
         if code != 0:
-            reason = context.tools.redactor.text(_failure(command, code, self.output.last_line()))
+            reason = context.tools.redactor.text(_failure(command, code, said))
             raise SetupCommandFailed(cut_text(reason, _REASON_BYTES))
         return {**_skipped(command), "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
 
@@ -184,7 +185,7 @@ class _Work:
         """Say in the output what of the shell was not taken: there people look for the reason."""
         for note in self.shell.notes():
             self.notes.append(note)
-            self._show(self.output.feed(f"headstart: {note}\n".encode(), watched=self._watched))
+            self._show(self.output.add(f"headstart: {note}", watched=self._watched))
 
 
 async def _limited(tree: Tree, command: str, seconds: int) -> int:
