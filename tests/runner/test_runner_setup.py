@@ -257,6 +257,14 @@ async def test_commands_see_no_environment_of_the_runner(
     assert names == {"COLOR", "PWD", "SHLVL", "_", *person, *ours}
 
 
+async def test_commands_know_who_they_run_as(cloud: FakeCloud, cloned: Sandbox) -> None:
+    await cloud.do("setup", setup_args('echo "$USER $LOGNAME $(id -un) $SHELL $LANG" > said'))
+
+    user, login, name, shell, language = (cloned.repository / "said").read_text().split()
+    assert user == login == name
+    assert (shell, language) == ("/bin/bash", "C.UTF-8")
+
+
 REMOVAL = 'rm -rf "$PWD"'
 
 
