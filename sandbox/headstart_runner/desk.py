@@ -36,6 +36,7 @@ class Desk:
         self._tools = tools
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
+        self._contexts: dict[str, Context] = {}
         self._accepting = True
         self._leaving = False
         self._unknown: list[str] = []
@@ -83,6 +84,7 @@ class Desk:
     def _forget(self, command_id: str) -> None:
         self._tasks.pop(command_id, None)
         self._slots.pop(command_id, None)
+        self._contexts.pop(command_id, None)
 
     def cancel(self, command_id: str) -> None:
         """Kill what a command runs; nobody waits for its result. A turn ends as cancelled.
@@ -118,9 +120,12 @@ class Desk:
         return self._unknown
 
     def viewers_changed(self, before: int, now: int) -> None:
-        """Show an open answer to viewers who join in the middle."""
+        """Show an open answer, and what nobody saw of a step's output, to viewers who join."""
         if now > before:
             self._tools.courier.snapshot()
+        if now > before == 0:
+            for show in [show for context in self._contexts.values() for show in context.joined]:
+                show()
 
     async def settle(self) -> None:
         """Take no more prompts, post nothing more to the agent and end the turn.
@@ -162,6 +167,7 @@ class Desk:
         if command.kind == _PROMPT:
             await self._saved()
         context = Context(self._tools, command.id, command.timeout)
+        self._contexts[command.id] = context
         logger.info("%s begins", command.id)
         try:
             output = await self._limited(command, context)

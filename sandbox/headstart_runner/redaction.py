@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from headstart_runner.secrecy import SHORTEST, lines_of, secrets_in
-from headstart_runner.terminal import CONTROL, UNFINISHED
+from headstart_runner.terminal import ANY_CONTROL, CONTROL, UNFINISHED
 from headstart_runner.wire import MARK
 
 REDACTED = "[redacted]"
@@ -31,7 +31,6 @@ _COLOURED = 24
 
 _CUT = re.compile(f"(?<=[^{MARK}]){MARK}")
 _BLANKS = re.compile(r"\s+")
-_ANY_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
 """What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
@@ -261,7 +260,7 @@ class Redactor:
     def _views(self, text: str) -> Iterator[_View]:
         """Yield the ways to look at a text; what stands between is not waited for without end."""
         views = [_View(text, self._plain, self._plain.longest)]
-        if _ANY_CONTROL.search(text):
+        if ANY_CONTROL.search(text):
             bare, widest = CONTROL.sub("", text), _COLOURED * self._plain.longest + 64
             views.append(_View(bare, self._plain, widest, (CONTROL, views[0])))
         for view in views:
@@ -272,7 +271,7 @@ class Redactor:
         """Return up to where nothing has begun that may become a secret, or a sequence."""
         begun = (next(view.begun(len(text)), len(text)) for view in views)
         tail = max(0, len(text) - _LONGEST_SEQUENCE)
-        ended = _ANY_CONTROL.search(text, tail) and UNFINISHED.search(text, tail)
+        ended = ANY_CONTROL.search(text, tail) and UNFINISHED.search(text, tail)
         return min(*begun, ended.start() if ended else len(text))
 
 

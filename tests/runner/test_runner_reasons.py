@@ -23,6 +23,7 @@ def cloned(sandbox: Sandbox) -> Sandbox:
         ("exit 160", "exited with status 160, killed by signal 32"),
         ("exit 192", "exited with status 192, killed by SIGRTMAX (signal 64)"),
         ("exit 128", "exited with status 128"),
+        ("exit 141", "exited with status 141, killed by SIGPIPE (signal 13)"),
         ("exit 193", "exited with status 193"),
         ("exit 255", "exited with status 255"),
     ],
@@ -50,6 +51,16 @@ async def test_what_a_command_says_last_is_told_plain(
     failed = await cloud.do("setup", setup_args("bash says"))
 
     assert failed["error"]["reason"] == f"`bash says` exited with status 1: {said}"
+
+
+async def test_the_last_output_is_kept_as_people_see_it(cloud: FakeCloud, cloned: Sandbox) -> None:
+    begin = r"printf '\033[2K\033[1G\033[32m10%%'; sleep 0.1"
+    end = r"printf '\r50%%\r\033[31mfailed\033[0m\r\nat last\n'"
+    (cloned.repository / "says").write_text(f"{begin}; {end}; exit 1\n")
+    await cloud.do("setup", setup_args("bash says"))
+
+    assert "".join(piece["text"] for piece in cloud.of("output")) == "failed\nat last\n"
+    assert "\\u001b" not in cloud.everything()
 
 
 async def test_a_command_is_never_taken_for_an_option(cloud: FakeCloud, cloned: Sandbox) -> None:

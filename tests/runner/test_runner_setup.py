@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 
 import pytest
@@ -18,8 +19,11 @@ from runner_kit import (
 )
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
+from headstart.domain.command_args import SetupArgs
 from headstart_runner.processes import launcher
 from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND
+from headstart_runner.steps import setup
+from headstart_runner.steps.base import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -248,24 +252,32 @@ async def test_commands_see_no_environment_of_the_runner(
     await cloud.do("setup", setup_args("env | cut -d= -f1 | sort > names", COLOR="blue"))
 
     names = set((cloned.repository / "names").read_text().split())
-    assert names == {"PATH", "HOME", "LANG", "TERM", "COLOR", "PWD", "SHLVL", "_"}
+    ours = {"HEADSTART_ENV", "HEADSTART_PATH", "HEADSTART_ATTEMPT_CAUSE", "HEADSTART_SESSION_ID"}
+    person = {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "USER"}
+    assert names == {"COLOR", "PWD", "SHLVL", "_", *person, *ours}
+
+
+async def test_commands_know_who_they_run_as(cloud: FakeCloud, cloned: Sandbox) -> None:
+    await cloud.do("setup", setup_args('echo "$USER $LOGNAME $(id -un) $SHELL $LANG" > said'))
+
+    user, login, name, shell, language = (cloned.repository / "said").read_text().split()
+    assert user == login == name
+    assert (shell, language) == ("/bin/bash", "C.UTF-8")
 
 
 REMOVAL = 'rm -rf "$PWD"'
 
 
-@pytest.mark.parametrize("lenient", [False, True])
 @pytest.mark.parametrize(
     "commands",
     [("echo a", REMOVAL), (REMOVAL, "echo b"), (f"{REMOVAL}; exit 3",)],
     ids=["at the end", "before another", "in one that fails"],
 )
 async def test_a_command_that_removes_the_work_tree_is_told_from_others(
-    cloud: FakeCloud, cloned: Sandbox, commands: tuple[str, ...], lenient: bool
+    cloud: FakeCloud, cloned: Sandbox, commands: tuple[str, ...]
 ) -> None:
-    args = {**setup_args(*commands), "lenient": lenient}
-    failed = await cloud.do("setup", args)
-    again = await cloud.do("setup", args, name="1.setup.2")
+    failed = await cloud.do("setup", setup_args(*commands))
+    again = await cloud.do("setup", setup_args(*commands), name="1.setup.2")
 
     for result in (failed, again):
         assert result["error"] == {
@@ -345,25 +357,108 @@ async def test_a_command_whose_daemon_was_killed_runs_again(
     assert processes("sleep 63.1")
 
 
-async def test_a_wake_up_goes_on_after_a_failure_and_warns(
+async def test_commands_are_told_why_and_for_whom_they_run_and_are_skipped_all_the_same(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
-    commands = ("echo a", "echo bad; exit 3", "echo begun; sleep 61.9", "touch last")
-    args = {**setup_args(*commands, command_timeout=1), "lenient": True}
-    done = await cloud.do("setup", args)
+    args = setup_args('echo "$HEADSTART_ATTEMPT_CAUSE $HEADSTART_SESSION_ID" >> told', "exit 1")
+    await cloud.do("setup", args | {"cause": "created"})
+    again = setup_args(args["commands"][0], 'echo "$HEADSTART_ATTEMPT_CAUSE" >> told')
+    done = await cloud.do("setup", again | {"cause": "retry"}, name="1.setup.2")
 
-    assert done["status"] == "completed"
-    assert [command["command"] for command in done["output"]["commands"]] == [
-        commands[0],
-        commands[3],
-    ]
-    warnings = done["output"]["warnings"]
-    assert warnings == [
-        "`echo bad; exit 3` exited with status 3: bad",
-        "`echo begun; sleep 61.9` was stopped after 1 s",
-    ]
-    assert processes("sleep 61.9") == []
-    assert tail(cloud) == "a\nbad\nbegun\n"
-    assert "; going on after 2 failed: `echo begun;" in cloud.of("progress")[-1]["message"]
-    again = await cloud.do("setup", setup_args("echo a", "echo good"), name="1.setup.2")
-    assert skipped(again) == [True, False]
+    assert skipped(done) == [True, False]
+    assert (cloned.repository / "told").read_text() == f"created {SESSION_ID}\nretry\n"
+
+
+async def test_no_commands_are_fine(cloud: FakeCloud, cloned: Sandbox) -> None:
+    done = await cloud.do("setup", setup_args() | {"baseAfterMs": 0})
+
+    assert done["output"] == {"commands": [], "base": None}
+
+
+async def test_a_base_is_made_when_the_commands_took_longer_than_that(
+    cloud: FakeCloud, cloned: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"bytes": 1, "sha256": "x", "elapsedMs": 2}
+    took = []
+
+    async def base(context: Context, args: SetupArgs, elapsed_ms: int) -> Json:
+        took.append(elapsed_ms)
+        return made
+
+    monkeypatch.setattr(setup, "_base", base)
+    slow = await cloud.do("setup", setup_args("sleep 0.1") | {"baseAfterMs": 50})
+    fast = await cloud.do("setup", setup_args("true") | {"baseAfterMs": 60_000}, name="1.setup.2")
+    unasked = await cloud.do("setup", setup_args("sleep 0.1", "true"), name="1.setup.3")
+
+    assert slow["output"]["base"] == made
+    assert took == [slow["output"]["commands"][0]["elapsedMs"]]
+    assert (fast["output"]["base"], unasked["output"]["base"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo a\nfalse\necho b > never", "`echo a …` exited with status 1: a"),
+        ("false | cat\necho b > never", "`false | cat …` exited with status 1"),
+    ],
+)
+async def test_a_script_stops_at_its_first_failing_line(
+    cloud: FakeCloud, cloned: Sandbox, script: str, reason: str
+) -> None:
+    failed = await cloud.do("setup", setup_args(script))
+
+    assert failed["error"]["reason"] == reason
+    assert not (cloned.repository / "never").exists()
+
+
+async def test_a_script_with_the_line_ends_of_windows_works(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    script = "if true; then\r\n  echo a \\\r\n    b > said\r\nfi\r\ntouch last\r"
+    done = await cloud.do("setup", setup_args(script))
+
+    assert done["status"] == "completed", done
+    assert (cloned.repository / "said").read_text() == "a b\n"
+    assert (cloned.repository / "last").exists()
+
+
+async def test_a_long_script_is_run_whole_and_told_of_in_a_line(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    script = "\n".join(["echo begun", *[f": {'漢' * 240}"] * 40, "echo done > last"])
+    done = await cloud.do("setup", setup_args(script))
+
+    assert done["output"]["commands"][0]["command"] == "echo begun …"
+    assert (cloned.repository / "last").read_text() == "done\n"
+    assert all(len(event["message"]) < 100 for event in cloud.of("progress"))
+
+
+async def test_commands_begin_with_no_signal_ignored_or_blocked(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        await cloud.do("setup", setup_args("grep -E '^Sig(Ign|Blk)' /proc/self/status > signals"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    lines = (cloned.repository / "signals").read_text().split()
+    assert lines == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+async def test_a_viewer_who_joins_in_the_middle_sees_what_was_printed_before(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    await cloud.watch(0)
+    await cloud.start(
+        "setup", setup_args("echo early; touch printed; until [ -e go ]; do sleep 0.02; done")
+    )
+    await eventually((cloned.repository / "printed").exists)
+    await cloud.watch(1)
+    await cloud.until(lambda: any(event.get("output") for event in cloud.of("progress")))
+    (cloned.repository / "go").touch()
+    await cloud.result("1.setup.1")
+
+    shown = [event for event in cloud.of("progress") if event.get("output")]
+    assert "".join(event["output"] for event in shown) == "early\n"
+    assert shown[0]["outputOffset"] == 0

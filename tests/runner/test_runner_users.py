@@ -15,6 +15,7 @@ from hostile_kit import nosing, planting
 from image_kit import Container, shared_python
 from object_store import ObjectStore
 from runner_kit import (
+    SESSION_ID,
     agent_args,
     clone_args,
     eventually,
@@ -91,6 +92,28 @@ async def test_what_the_agent_runs_can_read_nothing_of_the_runner(
     seen = json.loads((container.repository / "seen.json").read_text())
     assert seen["processes"] >= 2, "the runner and the command's own nanny"
     assert set(seen["found"].values()) <= {"PermissionError"}, seen["found"]
+
+
+async def test_what_a_command_hands_on_is_read_with_its_own_rights(
+    cloud: FakeCloud, container: Container, sample: str
+) -> None:
+    container.start()
+    await done(cloud, "clone", clone_args(sample))
+    secret = container.state / "secret"
+    secret.write_text("STOLEN=1\n")
+    secret.chmod(0o600)
+    os.chown(secret, container.runner_uid, container.runner_uid)
+    steal = f'ln -sf {secret} "$HEADSTART_ENV"; echo "export MINE=1" >> ~/.profile'
+    steal_all = f"rm -r ~/.headstart/setup; ln -s {container.state} ~/.headstart/setup"
+    await done(cloud, "setup", setup_args(steal, "env > seen", steal_all))
+    await done(cloud, "restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
+    await done(cloud, "agent", agent_args())
+
+    seen = (container.repository / "seen").read_text()
+    assert "MINE=1" in seen
+    assert "USER=agent" in seen
+    assert "STOLEN" not in seen
+    assert secret.exists()
 
 
 async def test_the_runner_has_the_images_rights_and_what_it_starts_none(

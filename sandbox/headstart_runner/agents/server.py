@@ -1,7 +1,9 @@
 """One running process of an agent's server."""
 
 import asyncio
+import os
 import secrets
+import shutil
 import socket
 from contextlib import suppress
 
@@ -37,20 +39,24 @@ class AgentServer:
         self.stopping = False
         self._given_up: str | None = None
 
-    async def start(self, launcher: Launcher, args: AgentArgs) -> str:
+    async def start(self, launcher: Launcher, args: AgentArgs, variables: dict[str, str]) -> str:
         """Start the process and return its version once it is healthy; else AgentStartFailed.
 
-        Waits without a limit of its own: a step has one.
+        `variables` are what the setup commands left. Waits without a limit of its own: a step has
+        one.
         """
 
         def keep(data: bytes) -> None:
             self.output.feed(data, watched=False)
 
         repository = self._config.repository
-        env = await environment_of(self._adapter, launcher, repository, args, self._password)
-        self._path = launcher.environment(env)["PATH"]
+        # The program is the session's own, whatever a command put on PATH under its name.
+        self._path = launcher.environment(args.env)["PATH"]
+        program, *rest = self._adapter.serve_command(self._port)
+        grown = args.model_copy(update={"env": {**args.env, **variables}})
+        env = await environment_of(self._adapter, launcher, repository, grown, self._password)
         self._tree = await launcher.start(
-            self._adapter.serve_command(self._port),
+            (_absolute(program, self._path), *rest),
             cwd=repository,
             env=env,
             stdout=keep,
@@ -126,6 +132,12 @@ class AgentServer:
                 await self._tree.wait()
         await self._tree.kill()
         await self.client.close()
+
+
+def _absolute(program: str, path: str) -> str:
+    """Return where a program is on a PATH, itself where that depends on who asks."""
+    found = shutil.which(program, path=path)
+    return found if found and os.path.isabs(found) else program  # noqa: PTH117  (a name)
 
 
 def _free_port() -> int:

@@ -21,6 +21,7 @@ from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
+from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
 from headstart_runner.wire import head
 
@@ -60,6 +61,8 @@ class Supervisor:
         self._journal = journal
         self._redactor = redactor
         self._launcher = launcher
+        self._shell = Shell(launcher, redactor, config.home)
+        self._variables: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,14 +105,18 @@ class Supervisor:
     async def start(self, args: AgentArgs) -> str:
         """Return the version of the server once it is healthy.
 
-        One that runs already with the same arguments stays; with others it is replaced.
+        One that runs already with the same arguments, and after the same setup, stays; with others
+        it is replaced.
         """
         await self._end_recovery()
         async with self._lock:
             wanted = json.dumps(args.to_json())
-            if self._server is not None and self._journal.get(_AGENT) == wanted:
+            variables = await self._left_by_setup(args)
+            same = self._journal.get(_AGENT) == wanted and self._variables == variables
+            if self._server is not None and same:
                 return await self._server.client.health() or ""
             await self._stop()
+            self._variables = variables
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             self._know_folder(self._adapter(args.agent), args.env)
@@ -124,6 +131,12 @@ class Supervisor:
         folder = str(folder_of(adapter, env, self._config.home))
         if folder not in self._journal.remembered(_FOLDERS):
             self._journal.remember(_FOLDERS, folder, _MOST_FOLDERS)
+
+    async def _left_by_setup(self, args: AgentArgs) -> dict[str, str]:
+        variables = await self._shell.variables(args.env)
+        for note in self._shell.notes():
+            logger.warning("the agent's environment: %s", note)
+        return variables
 
     def trust_again(self) -> None:
         """Let a server that crashed too often be started again: the limit is against ourselves."""
@@ -174,7 +187,7 @@ class Supervisor:
 
     async def _start(self, args: AgentArgs) -> str:
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor)
-        version = await server.start(self._launcher, args)
+        version = await server.start(self._launcher, args, self._variables)
         self._server = server
         listening = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(server, listening))]
@@ -205,6 +218,7 @@ class Supervisor:
         know_secrets(self._redactor, args)
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
+                self._variables = await self._left_by_setup(args)
                 await self._start(args)
         except TimeoutError:
             raise AgentStartFailed(f"{args.agent} did not become healthy again") from None

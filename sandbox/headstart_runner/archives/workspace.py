@@ -55,12 +55,14 @@ def prepare(config: Config, launcher: Launcher) -> None:
     for path in (config.workspace, config.home):
         path.mkdir(parents=True, exist_ok=True)
         launcher.own(path)
-    # Unless the setup commands, or those whose work was put back, set another.
-    with suppress(FileExistsError):
-        settings = config.home / ".gitconfig"
-        with settings.open("x") as stream:
-            stream.write(_GIT_IDENTITY)
-        launcher.own(settings)
+    # The agent commits under this name, unless the setup commands set another. Installers such as
+    # nvm's add their lines only to files that are there.
+    for name, text in ((".gitconfig", _GIT_IDENTITY), (".profile", ""), (".bashrc", "")):
+        with suppress(FileExistsError):
+            file = config.home / name
+            with file.open("x") as stream:
+                stream.write(text)
+            launcher.own(file)
 
 
 class Workspace:

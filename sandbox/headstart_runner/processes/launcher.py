@@ -8,6 +8,7 @@ are contained by nothing but this, which is meant for development.
 import asyncio
 import json
 import os
+import pwd
 import signal
 import socket
 import sys
@@ -167,6 +168,13 @@ def _kill_from_outside(nanny: int) -> None:
         os.kill(nanny, signal.SIGKILL)
 
 
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "agent"
+
+
 class Launcher:
     """Starts commands, and remembers those with anything left alive."""
 
@@ -174,6 +182,7 @@ class Launcher:
         self._uid = uid
         self._path = path
         self._home = home
+        self._user = _name_of(os.getuid() if uid is None else uid)
         self._trees: set[Tree] = set()
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
@@ -181,6 +190,9 @@ class Launcher:
         return {
             "PATH": self._path,
             "HOME": str(self._home),
+            "USER": self._user,
+            "LOGNAME": self._user,
+            "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             **extra,

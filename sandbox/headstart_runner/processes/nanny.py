@@ -93,8 +93,10 @@ def _become(spec: dict[str, Any], report: int, nanny: int) -> NoReturn:
     try:
         # A group of its own in the nanny's session: by that the runner finds what a dead one left.
         os.setpgrp()
-        for number in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+        # Python ignores SIGPIPE and SIGXFSZ, whoever started the runner may have ignored others.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         # When memory runs out the work must die, not the runner.
         _write("/proc/self/oom_score_adj", b"500")
         if spec["uid"] is not None:

@@ -44,6 +44,8 @@ class Context:
     """Set when the step is cancelled because its time is over."""
     clock: Callable[[], float] = field(default_factory=lambda: asyncio.get_running_loop().time)
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    joined: list[Callable[[], None]] = field(default_factory=list)
+    """What is called when somebody begins to watch after nobody did."""
 
     def elapsed_ms(self) -> int:
         """Return how long the step has run."""

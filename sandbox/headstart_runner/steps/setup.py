@@ -3,85 +3,97 @@
 import asyncio
 import hashlib
 import json
+import re
 import signal
 from typing import Any
 
+from headstart.domain.archive import MOST_BYTES
 from headstart.domain.command_args import SetupArgs
 from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
+from headstart_runner.archives.files import Files
+from headstart_runner.archives.saving import Saving
+from headstart_runner.archives.workspace import Unusable
 from headstart_runner.clock import awake_sleep
 from headstart_runner.journal import Journal
+from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Tree
 from headstart_runner.processes.output import StepOutput
+from headstart_runner.processes.shell import Shell
 from headstart_runner.secrecy import secrets_in_command
 from headstart_runner.steps.base import Context
 from headstart_runner.terminal import plain
-from headstart_runner.wire import cut_text
+from headstart_runner.wire import MARK, cut_text
 
 _QUOTED_BYTES = 500
 _NOT_FOUND = 127
 _SIGNALS = range(1, 65)
 _REASON_BYTES = 1000
 _DONE = "setup.done"
+_CARRIAGE_RETURN = re.compile(r"\r+(?=\n|\Z)")
 
 
 async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
-    """Run each command in `bash -c`; stop at the first that fails, and keep its output.
+    """Run each command in a bash of its own; stop at the first that fails, and keep its output.
 
     What ran well before is skipped: the same commands, from the first on, in the same environment.
     What a command leaves running lives on after success; after a failure, a timeout or a cancel
-    nothing of any command of this step is left. When `lenient`, a failure is only a warning.
+    nothing of any command of this step is left.
     """
-    context.tools.redactor.add_settings(args.env)
+    tools = context.tools
+    tools.redactor.add_settings(args.env)
     for command in args.commands:
-        context.tools.redactor.add(*secrets_in_command(command))
-    journal = context.tools.journal
+        tools.redactor.add(*secrets_in_command(command))
+    journal = tools.journal
     chain = _chain(args)
     finished = _finished(journal, chain)
-    output = StepOutput(context.tools.redactor, context.clock)
-    trees: list[Tree] = []
+    work = _Work(context, args)
+    context.joined.append(work.show_missed)
     done = [_skipped(command) for command in args.commands[:finished]]
     journal.put(_DONE, json.dumps(chain[:finished]))
-    warnings: list[str] = []
+    skipped = f"; {finished} skipped, they ran before" if finished else ""
     try:
+        await work.shell.forget_from(finished + 1)
         for number, command in enumerate(args.commands[finished:], start=finished + 1):
-            title = f"Running {without_credentials(command)}"
+            title = f"Running {_name(command)}"
             if len(args.commands) > 1:
                 title += f" ({number} of {len(args.commands)})"
-            title += _so_far(finished, warnings)
-            try:
-                done.append(
-                    await _one(
-                        context, args, command=command, title=title, output=output, trees=trees
-                    )
-                )
-            except (SetupCommandFailed, SetupCommandTimedOut) as error:
-                if not False:
-                    raise
-                await trees[-1].kill()
-                warnings.append(error.reason)
-            if not warnings:
-                journal.put(_DONE, json.dumps(chain[:number]))
+            # Progress is throttled, and the newest is what is seen: so each message repeats it.
+            done.append(await work.do(command, number, title + skipped))
+            journal.put(_DONE, json.dumps(chain[:number]))
     except BaseException as error:
         # A daemon of an earlier command goes too, so from that command on all must run again.
+        trees = work.trees
         alive = next((n for n, tree in enumerate(trees) if not tree.gone), len(trees))
         kept = json.loads(journal.get(_DONE) or "[]")[: finished + alive]
         journal.put(_DONE, json.dumps(kept))
         await asyncio.shield(asyncio.gather(*(tree.kill() for tree in trees)))
         if isinstance(error, StepError) or context.expired.is_set():
-            _retain(context, output)
+            _retain(context, work.output)
         raise
-    if warnings:
-        _retain(context, output)
-    context.progress(f"The setup is done{_so_far(finished, warnings)}")
-    return {"commands": done, "warnings": warnings}
+    elapsed_ms = sum(command["elapsedMs"] for command in done)
+    base = None
+    if args.base_after_ms is not None and elapsed_ms >= args.base_after_ms:
+        base = await _base(context)
+    notes = "".join(f"; {note}" for note in work.notes)
+    context.progress(f"The setup is done{skipped}{cut_text(notes, _QUOTED_BYTES)}")
+    return {"commands": done, "base": base}
 
 
-def _so_far(finished: int, warnings: list[str]) -> str:
-    """Return what each message repeats: progress is throttled, and the newest is what is seen."""
-    skipped = f"; {finished} skipped, they ran before" if finished else ""
-    failed = f"; going on after {len(warnings)} failed: {warnings[-1]}" if warnings else ""
-    return skipped + failed
+async def _base(context: Context) -> dict[str, Any] | None:
+    """Save the workspace as a base; None where none could be made, which is no failure."""
+    tools = context.tools
+    files = Files(tools.config, tools.journal)
+    files.sweep()
+    context.progress("Saving the prepared tree")
+    began = context.clock()
+    try:
+        saving = Saving(tools.config, tools.launcher, files, tools.supervisor.folders)
+        base = await saving.tree(MOST_BYTES)
+    except (Unusable, OSError) as error:
+        logger.warning("no prepared tree was made: %s", error)
+        return None
+    return {**base.made.to_json(), "elapsedMs": int((context.clock() - began) * 1000)}
 
 
 def _retain(context: Context, output: StepOutput) -> None:
@@ -90,8 +102,7 @@ def _retain(context: Context, output: StepOutput) -> None:
 
 
 def _skipped(command: str) -> dict[str, Any]:
-    name = without_credentials(command)
-    return {"command": name, "exitCode": 0, "elapsedMs": 0, "skipped": True}
+    return {"command": _name(command), "exitCode": 0, "elapsedMs": 0, "skipped": True}
 
 
 def _chain(args: SetupArgs) -> list[str]:
@@ -116,47 +127,77 @@ def forget(journal: Journal) -> None:
     journal.put(_DONE, "[]")
 
 
-async def _one(
-    context: Context,
-    args: SetupArgs,
-    *,
-    command: str,
-    title: str,
-    output: StepOutput,
-    trees: list[Tree],
-) -> dict[str, Any]:
-    context.need_work_tree()
-    reporter = context.tools.reporter
-    began = context.clock()
+class _Work:
+    """What the commands of one step share: their shell, their output, what they left running."""
 
-    def show(live: tuple[int, str] | None) -> None:
-        message = title
-        if output.not_shown:
-            message += f" … {_size(output.not_shown)} of output not shown live"
+    def __init__(self, context: Context, args: SetupArgs) -> None:
+        tools = context.tools
+        self.output = StepOutput(tools.redactor, context.clock)
+        self.shell = Shell(tools.launcher, tools.redactor, tools.config.home)
+        self.trees: list[Tree] = []
+        self.notes: list[str] = []
+        self._context = context
+        self._args = args
+        self._title = ""
+        self._env = {
+            **args.env,
+            "HEADSTART_ATTEMPT_CAUSE": args.cause,
+            "HEADSTART_SESSION_ID": tools.config.session_id,
+        }
+
+    @property
+    def _watched(self) -> bool:
+        return self._context.tools.reporter.viewers > 0
+
+    def _show(self, live: tuple[int, str] | None) -> None:
+        message = self._title
+        if self.output.not_shown:
+            message += f" … {_size(self.output.not_shown)} of output not shown live"
         offset, text = live or (None, None)
-        context.progress(message, output=text, offset=offset)
+        self._context.progress(message, output=text, offset=offset)
 
-    show(None)
-    tree = await context.tools.launcher.start(
-        ("bash", "-c", "--", command),
-        cwd=context.tools.config.repository,
-        env=args.env,
-        stdout=lambda data: show(output.feed(data, watched=reporter.viewers > 0)),
-    )
-    trees.append(tree)
-    try:
-        code = await _limited(tree, command, args.command_timeout)
-    except CommandNotStarted as error:
-        raise SetupCommandFailed(f"{_quoted(command)} could not be started: {error}") from error
-    finally:
-        show(output.finish(watched=reporter.viewers > 0))
-    # Before what the command says of itself: in this sandbox no retry could succeed.
-    context.need_work_tree()
-    if code != 0:
-        reason = context.tools.redactor.text(_failure(command, code, output.last_line()))
-        raise SetupCommandFailed(cut_text(reason, _REASON_BYTES))
-    elapsed_ms = int((context.clock() - began) * 1000)
-    return {**_skipped(command), "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
+    def show_missed(self) -> None:
+        """Show what was printed while nobody watched."""
+        if missed := self.output.missed():
+            self._show(missed)
+
+    async def do(self, command: str, number: int, title: str) -> dict[str, Any]:
+        """Run a command to its end; SetupCommandFailed or SetupCommandTimedOut if it is bad."""
+        context, self._title = self._context, title
+        context.need_work_tree()
+        self._show(None)
+        env = await self.shell.environment(self._env, number)
+        self._tell_notes()
+        began = context.clock()
+        tree = await context.tools.launcher.start(
+            ("bash", "-eo", "pipefail", "-c", "--", _script(command)),
+            cwd=context.tools.config.repository,
+            env=env,
+            stdout=lambda data: self._show(self.output.feed(data, watched=self._watched)),
+        )
+        self.trees.append(tree)
+        try:
+            code = await _limited(tree, command, self._args.command_timeout)
+        except CommandNotStarted as error:
+            raise SetupCommandFailed(f"{_quoted(command)} could not be started: {error}") from error
+        finally:
+            self._show(self.output.finish(watched=self._watched))
+        elapsed_ms = int((context.clock() - began) * 1000)
+        # Before what the command says of itself: in this sandbox no retry could succeed.
+        context.need_work_tree()
+        said = self.output.last_line()
+        await self.shell.look(self._env)
+        self._tell_notes()
+        if code != 0:
+            reason = context.tools.redactor.text(_failure(command, code, said))
+            raise SetupCommandFailed(cut_text(reason, _REASON_BYTES))
+        return {**_skipped(command), "exitCode": code, "elapsedMs": elapsed_ms, "skipped": False}
+
+    def _tell_notes(self) -> None:
+        """Say in the output what of the shell was not taken: there people look for the reason."""
+        for note in self.shell.notes():
+            self.notes.append(note)
+            self._show(self.output.add(f"headstart: {note}", watched=self._watched))
 
 
 async def _limited(tree: Tree, command: str, seconds: int) -> int:
@@ -185,8 +226,20 @@ def _failure(command: str, code: int, last_line: str) -> str:
     return f"{_quoted(command)} {how}{said}"
 
 
+def _script(command: str) -> str:
+    """Return what bash is given: line ends as it knows them."""
+    return _CARRIAGE_RETURN.sub("", command)
+
+
+def _name(command: str) -> str:
+    """Return a command as it is told of: its first line that says something, not too much of it."""
+    lines = [line for line in plain(command).split("\n") if line.strip()]
+    more = f" {MARK}" if len(lines) > 1 else ""
+    return _cut(next(iter(lines), "")) + more
+
+
 def _quoted(command: str) -> str:
-    return f"`{_cut(plain(command))}`"
+    return f"`{_name(command)}`"
 
 
 def _cut(text: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from headstart.domain.model import Model
 from headstart.domain.repository import check_branch, check_callback_url
+from headstart.domain.variables import is_reserved, names_a_repository
 
 BODY_BYTES = 256 * 1024
 """The most a body may be as JSON that escapes and spaces out nothing without need."""
@@ -45,26 +46,13 @@ _SOUND = BeforeValidator(_sound)
 """For every text, after its limits: only on `str` itself are those told in characters."""
 
 
-_NAMES_A_REPOSITORY = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-}
-"""What would take git, in commands and under the agent, away from the clone (git(1))."""
-
-
 def _sound_env(env: dict[str, str]) -> dict[str, str]:
     if sum(len(key.encode()) + len(value.encode()) for key, value in env.items()) > ENV_VARS_BYTES:
         raise ValueError(f"must be at most {ENV_VARS_BYTES} bytes together")
-    reserved = sorted(key for key in env if key.upper().startswith("HEADSTART_"))
+    reserved = sorted(filter(is_reserved, env))
     if reserved:
         raise ValueError(f"must not use the reserved prefix HEADSTART_: {reserved[0]}")
-    if elsewhere := sorted(_NAMES_A_REPOSITORY & env.keys()):
+    if elsewhere := sorted(filter(names_a_repository, env)):
         raise ValueError(f"must not have git work on another repository: {elsewhere[0]}")
     return env
 
