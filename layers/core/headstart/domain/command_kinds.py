@@ -8,7 +8,7 @@ CONTROL_TIMEOUT = 30
 """Seconds an abort or an answer may take."""
 
 SAVE_TIMEOUT = 120
-"""Seconds making or sending a snapshot may take."""
+"""Seconds making or sending a copy of the work may take."""
 
 _MARGIN_SECONDS = 10
 """How much sooner than the state the runner gives up, so that its own reason arrives first."""
@@ -26,7 +26,7 @@ class CommandKind(StrEnum):
     PROMPT = "prompt"
     ABORT = "abort"
     INPUT = "input"
-    SNAPSHOT = "snapshot"
+    ARCHIVE = "archive"
     UPLOAD = "upload"
 
     def timeout(self, setup_commands: int = 1) -> int:
@@ -34,11 +34,12 @@ class CommandKind(StrEnum):
         match self:
             case CommandKind.ABORT | CommandKind.INPUT:
                 return CONTROL_TIMEOUT
-            case CommandKind.SNAPSHOT | CommandKind.UPLOAD:
+            case CommandKind.ARCHIVE | CommandKind.UPLOAD:
                 return SAVE_TIMEOUT
             case CommandKind.PROMPT:
                 return STEP_BY_NAME[StepName.DELIVER].timeout - _MARGIN_SECONDS
         limit = STEP_BY_NAME[StepName(self)].timeout - _MARGIN_SECONDS
         if self is CommandKind.SETUP:
-            return min(limit, SETUP_COMMAND_TIMEOUT * max(1, setup_commands))
+            # A base may be made when they have run.
+            return min(limit, SETUP_COMMAND_TIMEOUT * max(1, setup_commands) + SAVE_TIMEOUT)
         return limit
