@@ -27,7 +27,7 @@ def uploading(ports: MemoryPorts) -> tuple[str, str]:
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
-    copy = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    copy = [f for f in runner.frames() if f.get("kind") == "archive"][-1]
     runner.complete(copy["id"], **COPY)
     upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
     return session_id, upload["args"]["url"].removeprefix("https://objects.test/")

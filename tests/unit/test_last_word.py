@@ -19,9 +19,10 @@ from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.read import get_session
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import answer_input, initiate
+from tests.unit.archives import save
 from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_control import S, asked, say, types
-from tests.unit.test_sleep import falling, save
+from tests.unit.test_sleep import falling
 
 
 @pytest.mark.parametrize("how", ["message", "initiate"])

@@ -8,9 +8,10 @@ from headstart.domain.session import Cause, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep
-from headstart.usecases.read import get_session
+from headstart.usecases.read import get_archive, get_session
+from tests.unit.archives import make, save
 from tests.unit.helpers import Runner, created, prepared_up_to, running, turn_ended
-from tests.unit.test_sleep import SAVED, idle, save, say
+from tests.unit.test_sleep import idle, say
 
 
 def kinds(runner: Runner) -> list[str]:
@@ -27,13 +28,15 @@ def test_its_work_is_saved_and_then_the_session_sleeps(ports: MemoryPorts) -> No
     runner.new_frames()
     runner.send("leaving")
     assert ports.store.session(session_id).status is Status.STOPPING
-    assert kinds(runner) == ["snapshot"]
+    assert kinds(runner) == ["archive"]
 
     save(ports, runner)
 
     assert kinds(runner) == ["upload", "ack", "leave", "ack"]
     assert ports.store.session(session_id).status is Status.ASLEEP
-    assert asleep(ports, session_id) == [{"reason": "The sandbox had to stop", "saved": True}]
+    assert asleep(ports, session_id) == [
+        {"reason": "The sandbox had to stop", "saved": True, "leftOut": []}
+    ]
     assert ports.store.quota["alice"] == set()
     assert ("SandboxesLeaving", 1, {}) in ports.metrics.measured
 
@@ -56,9 +59,9 @@ def test_a_copy_of_the_work_as_it_is_now_replaces_the_one_before(
     runner = running(ports, session_id)
     error = {"code": "SandboxStopped", "reason": "The sandbox had to stop"}
     runner.report(turn_ended(ports, session_id, error))
-    [before] = [frame for frame in runner.new_frames() if frame.get("kind") == "snapshot"]
+    [before] = [frame for frame in runner.new_frames() if frame.get("kind") == "archive"]
     runner.send("leaving")
-    [now] = [frame for frame in runner.new_frames() if frame.get("kind") == "snapshot"]
+    [now] = [frame for frame in runner.new_frames() if frame.get("kind") == "archive"]
     assert now["id"] != before["id"]
     save(ports, runner)
     assert "leave" in kinds(runner)
@@ -68,32 +71,38 @@ def test_a_copy_of_the_work_as_it_is_now_replaces_the_one_before(
 def test_work_that_cannot_be_saved_says_so(ports: MemoryPorts) -> None:
     session_id, runner = idle(ports)
     runner.send("leaving")
-    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-    runner.fail(snapshot["id"], "SnapshotFailed", "the disk is full")
+    snapshot = [f for f in runner.frames() if f.get("kind") == "archive"][-1]
+    runner.fail(snapshot["id"], "ArchiveFailed", "the disk is full")
     [told] = asleep(ports, session_id)
     assert told["saved"] is False
     assert "The sandbox had to stop; the work was not saved" in str(told["reason"])
     assert "leave" in kinds(runner)
 
 
+MANY = [f"f{n}" for n in range(27)]
+
+
 @pytest.mark.parametrize(
-    ("skipped", "said"),
+    ("left_out", "told", "shown"),
     [
-        (["big.bin", "app/"], "; saved without big.bin, app/"),
-        ([f"f{n}" for n in range(7)], "; saved without f0, f1, f2, f3, f4, 2 more files"),
-        ([], ""),
-        ("no list", ""),
-        ([7, None, ""], ""),
+        (["big.bin", "app/"], ["big.bin", "app/"], ["big.bin", "app/"]),
+        (MANY, [*MANY[:20], "7 more"], [*MANY[:5], "22 more"]),
+        (["x" * 999], ["x" * 300], ["x" * 200]),
+        ([], [], []),
+        ("no list", [], []),
+        ([7, None, "", "a"], ["a"], ["a"]),
     ],
 )
 def test_a_copy_without_some_files_names_them(
-    ports: MemoryPorts, skipped: object, said: str
+    ports: MemoryPorts, left_out: object, told: list[str], shown: list[str]
 ) -> None:
     session_id, runner = idle(ports)
     runner.send("leaving")
-    save(ports, runner, skipped=skipped)
-    [told] = asleep(ports, session_id)
-    assert told == {"reason": f"The sandbox had to stop{said}", "saved": True}
+    save(ports, runner, leftOut=left_out)
+    reason = "The sandbox had to stop"
+    assert asleep(ports, session_id) == [{"reason": reason, "saved": True, "leftOut": told}]
+    assert get_session(ports, "alice", session_id)["leftOut"] == shown
+    assert get_archive(ports, "alice", session_id)["leftOut"] == told
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,7 @@ def test_a_copy_without_the_agents_session_says_so(
     save(ports, runner, missing=missing)
     more = f"; saved without {missing}" if said else ""
     reason = f"The sandbox had to stop{more}"
-    assert asleep(ports, session_id) == [{"reason": reason, "saved": True}]
+    assert asleep(ports, session_id) == [{"reason": reason, "saved": True, "leftOut": []}]
 
 
 def test_a_message_meanwhile_wakes_the_session_in_another_sandbox(ports: MemoryPorts) -> None:
@@ -164,11 +173,11 @@ def test_one_whose_session_is_being_deleted_is_not_kept(ports: MemoryPorts, answ
     session_id, runner = idle(ports)
     runner.send("leaving")
     if answered:
-        snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-        runner.complete(snapshot["id"], **SAVED)
+        snapshot = [f for f in runner.frames() if f.get("kind") == "archive"][-1]
+        make(runner, snapshot)
     runner.new_frames()
     delete_session(ports, "alice", session_id)
     runner.send("leaving")
-    assert "snapshot" not in kinds(runner)
+    assert "archive" not in kinds(runner)
     sweep(ports)
     assert ports.store.sessions == {}
