@@ -98,7 +98,7 @@ def test_a_message_that_a_leaving_sandbox_sends_back_is_not_sent_to_it_again(
     session = ports.store.session(session_id)
     assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
     asleep = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
-    assert asleep == [{"reason": "The sandbox had to stop", "saved": True}]
+    assert asleep == [{"reason": "The sandbox had to stop", "saved": True, "leftOut": []}]
 
 
 def test_a_leaving_sandbox_saves_its_work_as_it_is_now(ports: MemoryPorts) -> None:

@@ -199,7 +199,7 @@ def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts)
     say(ports, session_id)
     talk.interrupt(ports, "alice", session_id)
     told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
-    assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True}
+    assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True, "leftOut": []}
 
 
 def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: MemoryPorts) -> None:
