@@ -1,15 +1,18 @@
 """A sandbox that must stop: its work is saved first where there is any, else it goes at once."""
 
+from typing import Any
+
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.message import MessageStatus
+from headstart.domain.model import format_time
 from headstart.domain.session import Cause, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import sweep
 from headstart.usecases.read import get_archive, get_session
-from tests.unit.archives import make, save
+from tests.unit.archives import archive_of, differs, last, make, put, save
 from tests.unit.helpers import Runner, created, prepared_up_to, running, turn_ended
 from tests.unit.test_sleep import idle, say
 
@@ -181,3 +184,68 @@ def test_one_whose_session_is_being_deleted_is_not_kept(ports: MemoryPorts, answ
     assert "archive" not in kinds(runner)
     sweep(ports)
     assert ports.store.sessions == {}
+
+
+def copies(runner: Runner) -> list[str]:
+    """Return the copies that the runner was asked for since the last look."""
+    return [frame["id"] for frame in runner.new_frames() if frame.get("kind") == "archive"]
+
+
+def sleeping(ports: MemoryPorts) -> tuple[str, Runner, dict[str, Any]]:
+    """Return a session about to sleep, and the copy that is being made for that."""
+    session_id, runner = idle(ports)
+    ports.clock.advance(minutes=15)
+    sweep(ports)
+    assert ports.store.session(session_id).status is Status.STOPPING
+    asked = last(runner, "archive")
+    runner.new_frames()
+    return session_id, runner, asked
+
+
+def test_one_that_leaves_while_its_session_falls_asleep_is_asked_anew_and_once(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner, before = sleeping(ports)
+    runner.send("leaving")
+    [now] = copies(runner)
+    assert now != before["id"]
+    runner.send("leaving")
+    assert copies(runner) == [now], "the same command again"
+    make(runner, before)
+    put(ports, last(runner, "upload"))
+    runner.complete(last(runner, "upload")["id"])
+    assert ports.store.session(session_id).status is Status.STOPPING, "it began before the leave"
+    make(runner, last(runner, "archive"), "now")
+    put(ports, last(runner, "upload"))
+    runner.complete(last(runner, "upload")["id"])
+    reason = "The sandbox had to stop"
+    assert asleep(ports, session_id) == [{"reason": reason, "saved": True, "leftOut": []}]
+    assert differs(ports, session_id) == "now"
+
+
+def test_a_copy_of_before_the_leave_is_kept_and_not_said_to_be_the_work(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner, before = sleeping(ports)
+    make(runner, before, "before")
+    upload = last(runner, "upload")
+    ports.clock.advance(seconds=1)
+    runner.send("leaving")
+    put(ports, upload)
+    runner.complete(upload["id"])
+    assert differs(ports, session_id) == "before"
+    runner.fail(last(runner, "archive")["id"], "ArchiveFailed", "the disk is full")
+    since = format_time(archive_of(ports, session_id).created_at)
+    reason = "The sandbox had to stop; the work was not saved: the disk is full"
+    told = {"reason": f"{reason}; the work is kept as of {since}", "saved": False, "leftOut": []}
+    assert asleep(ports, session_id) == [told]
+
+
+def test_who_never_had_an_archive_is_told_of_none(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    runner.report(turn_ended(ports, session_id))
+    runner.send("leaving")
+    runner.fail(last(runner, "archive")["id"], "ArchiveFailed", "the disk is full")
+    reason = "The sandbox had to stop; the work was not saved: the disk is full"
+    assert asleep(ports, session_id) == [{"reason": reason, "saved": False, "leftOut": []}]

@@ -37,18 +37,19 @@ def base_of(session: Session) -> str | None:
 
 def ask_for_upload(change: Change, made: Command) -> bool:
     """Ask for the upload of a copy that was made; False where its answer makes no sense."""
-    folder = _folder(change, made.archive or "")
-    base = said_file(made.output.get("base"), f"{folder}base")
-    difference = said_file(made.output.get("difference"), f"{folder}difference")
+    folder, said = _folder(change, made.archive or ""), made.output
+    base = said_file(said.get("base"), f"{folder}base")
+    difference = said_file(said.get("difference"), f"{folder}difference")
+    is_told = base is not None or said.get("base") is None
     base_sha = base.sha256 if base else made.args.get("base")
-    if difference is None or base_sha is None:
+    if difference is None or base_sha is None or not is_told:
         return False
     copy = Copy(
         base=base,
         difference=difference,
         base_sha=base_sha,
-        left_out=said_left_out(made.output.get("leftOut")),
-        missing=words(made.output.get("missing")),
+        left_out=said_left_out(said.get("leftOut")),
+        missing=words(said.get("missing")),
         asked_at=made.created_at,
     )
     _send(change, made.archive or "", copy)
