@@ -184,7 +184,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "retry", "post", f"{_ONE}/retry", "Try again after a failure",
         "Names the attempt that failed, so that two tabs don't retry twice. A living sandbox "
         "keeps what already succeeded: it waits for ten minutes, unless another session of the "
-        "caller's needs its place. In a new one the saved work is put back, unless `withoutArchive`.",
+        "caller's needs its place. In a new one the saved work is put back, unless "
+        "`withoutArchive`.",
         202, answers.SessionView, requests.RetrySession, Call.RETRY,
         refusals=(e.StaleAttempt, e.QuotaExceeded),
     ),

@@ -150,6 +150,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     "agent": {"agent": "TEXT"},
     "model": {"model": "TEXT"},
     "command": {"setupCommands": ["TEXT"]},
+    "setup's input": {"setupInputs": ["TEXT"]},
     "variable": {"envVars": {"A": "TEXT"}},
     "variable's name": {"envVars": {"TEXT": "a"}},
     "secret's name": {"encryptedSecrets": {"names": ["TEXT"], "envelope": "a"}},
@@ -176,6 +177,8 @@ def test_half_a_surrogate_and_nul_are_refused_in_words_wherever_a_text_may_be(
 
 LENGTHS = {
     "a command": ({"setupCommands": ["x" * 10_001]}, "10000 characters"),
+    "commands": ({"setupCommands": ["x" * 9999] * 11}, "100000 characters together"),
+    "a setup's input": ({"setupInputs": ["x" * 201]}, "200 characters"),
     "an empty command": ({"setupCommands": [""]}, "1 character"),
     "a variable": ({"envVars": {"A": "x" * 4097}}, "4096 characters"),
     "a variable's name": ({"envVars": {"A" * 129: "x"}}, "128 characters"),
