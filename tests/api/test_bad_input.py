@@ -350,7 +350,7 @@ def test_a_place_in_a_list_is_a_cursor(api: Api, session_id: str) -> None:
 
 @pytest.mark.parametrize("length", [1, 25, 31, 4000])
 def test_an_id_that_can_be_none_is_not_found(api: Api, length: int) -> None:
-    for path in ("", "/messages", "/events", "/wait"):
+    for path in ("", "/archive", "/messages", "/events", "/wait"):
         answer = api.call("GET", f"/sessions/{'x' * length}{path}")
         problem(answer, 404, "SessionNotFound")
 
@@ -358,7 +358,12 @@ def test_an_id_that_can_be_none_is_not_found(api: Api, length: int) -> None:
 def test_nobody_elses_session_is_found(ports: MemoryPorts, session_id: str) -> None:
     mallory = Api(ports, owner="mallory")
     problem(mallory.call("GET", f"/sessions/{session_id}"), 404, "SessionNotFound")
+    problem(mallory.call("GET", f"/sessions/{session_id}/archive"), 404, "SessionNotFound")
     problem(mallory.call("DELETE", f"/sessions/{session_id}"), 404, "SessionNotFound")
+
+
+def test_a_session_of_which_nothing_is_saved(api: Api, session_id: str) -> None:
+    problem(api.call("GET", f"/sessions/{session_id}/archive"), 404, "ArchiveNotFound")
 
 
 def test_no_identity(ports: MemoryPorts) -> None:

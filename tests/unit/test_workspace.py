@@ -116,14 +116,18 @@ def test_a_wake_that_put_nothing_back_does_all_steps(ports: MemoryPorts, said: o
     assert skipped(ports, runner.session_id, S.BRANCH) is None
 
 
-def test_a_base_alone_is_put_back_as_an_archive(ports: MemoryPorts) -> None:
+def with_base(ports: MemoryPorts) -> tuple[str, Runner, dict[str, Any]]:
+    """Return a session whose setup has made a base, and that base's upload."""
     session_id = created(ports, setupCommands=["npm ci"])
     runner = prepared_up_to(ports, session_id, S.SETUP)
     begin(ports, session_id, S.SETUP)
     runner.complete("1.setup.1", base=BASE)
-    upload = last(runner, "upload")
-    file = upload["args"]["files"][0]
-    ports.objects.stored[file["url"].removeprefix("https://objects.test/")] = (9, "base")
+    return session_id, runner, last(runner, "upload")
+
+
+def test_a_base_alone_is_put_back_as_an_archive(ports: MemoryPorts) -> None:
+    session_id, runner, upload = with_base(ports)
+    put(ports, upload)
     runner.complete(upload["id"])
     fail_preparation(ports, session_id, 1, AgentStartFailed("no"))
     in_another_sandbox(ports, session_id)
@@ -192,6 +196,27 @@ def test_a_late_copy_of_what_was_left_aside_does_not_bring_it_back(ports: Memory
     assert last(woken, "clone")["args"]["archive"] is None
 
 
+def test_what_was_left_aside_is_no_earlier_copy(ports: MemoryPorts) -> None:
+    runner = awake(ports)
+    session_id = runner.session_id
+    fail_preparation(ports, session_id, 2, AgentStartFailed("no"))
+    retried(ports, session_id, attemptNumber=2, withoutArchive=True)
+    runner = again(ports, session_id, 3)
+    through(runner, S.DELIVER, 3)
+    begin(ports, session_id, S.DELIVER, attempt=3)
+    runner.complete(last(runner, "prompt")["id"], agentMessageId="m")
+    runner.report(turn_ended(ports, session_id))
+    sandbox_stopped(ports, f"{session_id}-3-1", "task", "gone")
+    say(ports, session_id)
+    talk.interrupt(ports, "alice", session_id)
+    told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"][-2:]
+    gone = "gone; the work was not saved: the sandbox was gone before a new copy was made"
+    assert [(said["reason"], said["saved"]) for said in told] == [
+        (gone, False),
+        ("The wake-up was cancelled; the work was not saved: there is no earlier copy", False),
+    ]
+
+
 # Setup, once.
 
 
@@ -225,6 +250,21 @@ def test_an_adopted_tree_is_set_up_unless_it_is_the_same(
 def test_what_was_set_up_in_a_sandbox_that_is_kept_is_not_set_up_again(ports: MemoryPorts) -> None:
     session_id = failed_at(ports, S.AGENT, AgentStartFailed("no"))
     retried(ports, session_id, setupCommands=["npm ci"])
+    begin(ports, session_id, S.SANDBOX, attempt=2)
+    begin(ports, session_id, S.SETUP, attempt=2)
+    assert skipped(ports, session_id, S.SETUP) == "Done in attempt 1"
+
+
+def test_an_adopted_tree_that_had_to_be_set_up_says_when_it_was(ports: MemoryPorts) -> None:
+    session_id = created(ports, setupCommands=["npm ci"])
+    runner = prepared_up_to(ports, session_id, S.CLONE)
+    begin(ports, session_id, S.CLONE)
+    runner.complete("1.clone.1", adopted="tree", setup=None)
+    for step in (S.BRANCH, S.RESTORE, S.SETUP):
+        begin(ports, session_id, step)
+        runner.complete(f"1.{step.value}.1")
+    fail_preparation(ports, session_id, 1, AgentStartFailed("no"))
+    retried(ports, session_id)
     begin(ports, session_id, S.SANDBOX, attempt=2)
     begin(ports, session_id, S.SETUP, attempt=2)
     assert skipped(ports, session_id, S.SETUP) == "Done in attempt 1"
@@ -273,6 +313,31 @@ def test_a_put_back_workspace_in_a_sandbox_that_is_kept_stays_what_it_is(
     begin(ports, session_id, S.BRANCH, attempt=3)
     assert skipped(ports, session_id, S.CLONE) == "Done in attempt 2"
     assert skipped(ports, session_id, S.BRANCH) == "Put back as it was"
+
+
+def test_a_base_is_put_back_in_the_next_sandbox_of_the_same_attempt(ports: MemoryPorts) -> None:
+    session_id, runner, upload = with_base(ports)
+    put(ports, upload)
+    runner.complete(upload["id"])
+    sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
+    begin(ports, session_id, S.SANDBOX, number=2)
+    second = Runner(ports, session_id, connection_id="r2", process="p2")
+    second.connect()
+    second.hello()
+    through(second, S.BRANCH, 1)
+    assert last(second, "clone")["args"]["archive"]["base"]["sha256"] == "base"
+
+
+def test_a_base_that_is_being_sent_when_the_attempt_fails_is_there_for_the_next(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner, upload = with_base(ports)
+    runner.new_frames()
+    fail_preparation(ports, session_id, 1, AgentStartFailed("no"))
+    assert [frame for frame in runner.new_frames() if frame["type"] == "cancel"] == []
+    put(ports, upload)
+    runner.complete(upload["id"])
+    assert archive_of(ports, session_id).base.sha256 == "base"
 
 
 # What is worth a base.

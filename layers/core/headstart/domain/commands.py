@@ -82,7 +82,7 @@ def base_after_ms(session: Session, attempt: Attempt, policy: Policy) -> int | N
 
     What the clone took counts as well: both would have to be done again.
     """
-    if session.prepared_tree == "off" or (session.kept and not session.without_archive):
+    if session.prepared_tree == "off" or session.put_back:
         return None
     clone = attempt.step(StepName.CLONE)
     took = timedelta()

@@ -178,6 +178,11 @@ class Session(RowModel):
         return any(self.counts.get(name, 1) for name in _TOLD.get(step, ()))
 
     @property
+    def put_back(self) -> Kept | None:
+        """What its next workspace is made of, None where it is cloned."""
+        return None if self.without_archive else self.kept
+
+    @property
     def waits_in_line(self) -> bool:
         """Whether it waits for a place in its owner's line."""
         return self.in_line and self.waiting_since is not None and self.status is Status.PREPARING

@@ -18,7 +18,6 @@ from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.fitting import dumps, fitting
-from headstart.domain.life import saving
 from headstart.domain.message import Message
 from headstart.domain.model import OpenModel
 from headstart.domain.sandbox import Command
@@ -130,9 +129,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         return None
     step = command.step
     names = [CONFIG] if session.is_told(step) else []
-    # A first attempt has nothing to go back to.
-    again = session.attempt_number > 1 and saving.base_of(session) is not None
-    names += [ARCHIVE] if step is StepName.CLONE and again else []
+    names += [ARCHIVE] if step is StepName.CLONE and session.put_back else []
     found = ports.store.named(session.session_id, names) if names else {}
     config, archive = found.get(CONFIG), found.get(ARCHIVE)
     args = step_args(

@@ -1,10 +1,9 @@
 """Attempts and their steps: begun, continued, completed, failed, cancelled, and tried again."""
 
 from headstart.domain import events
-from headstart.domain.archive import Archive
 from headstart.domain.attempt import Attempt, AttemptStatus, StepRecord
 from headstart.domain.calls import Call, Effect, require
-from headstart.domain.change import ARCHIVE, Change, NoPlace, QuotaChange
+from headstart.domain.change import Change, NoPlace, QuotaChange
 from headstart.domain.channel import Cancel
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
@@ -252,18 +251,21 @@ def cancel(change: Change) -> None:
     attempt.ended_at = change.now
     session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
-        archive = change.get(ARCHIVE, Archive)
-        problem = None if archive else "there is no earlier copy"
-        left_out = archive.left_out.named() if archive else []
+        kept = session.put_back
+        problem = None if kept else "there is no earlier copy"
+        left_out = kept.left_out if kept else []
         sleeping.fall_asleep(change, "The wake-up was cancelled", problem, left_out)
     else:
         _failed(change, error, record.step)
 
 
 def _drop_commands(change: Change) -> None:
-    """Have what the attempt still runs killed; nobody waits for its results."""
+    """Have what the attempt still runs killed; nobody waits for its results.
+
+    Not what it sends: a retry may begin with it.
+    """
     for command in list(change.commands.values()):
-        if not command.answered:
+        if not command.answered and command.kind is not CommandKind.UPLOAD:
             change.then(Tell(Cancel(id=command.command_id)))
         saving.forget(change, command)
 

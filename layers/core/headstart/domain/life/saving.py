@@ -5,7 +5,6 @@ from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import DropObject, LookForCopy, SendOrder, SendUpload
 from headstart.domain.sandbox import Command
-from headstart.domain.session import Session
 
 
 def ask_for_copy(change: Change) -> None:
@@ -14,25 +13,17 @@ def ask_for_copy(change: Change) -> None:
     It takes the place of a copy that was asked for before.
     """
     session, name = change.session, change.new_id("arc")
-    session.saving = name
+    session.saving, kept = name, session.put_back
     command = Command(
         command_id=f"{name}.archive",
         kind=CommandKind.ARCHIVE,
         archive=name,
         attempt_number=session.attempt_number,
-        args={"base": base_of(session)},
+        args={"base": kept.base if kept else None},
         created_at=change.now,
     )
     change.save(command)
     change.then(SendOrder(command.command_id))
-
-
-def base_of(session: Session) -> str | None:
-    """Return the hash of the base that the session's work builds on, None where it has none.
-
-    The archive of a session that was to begin without it is there, and nobody builds on it.
-    """
-    return session.kept.base if session.kept and not session.without_archive else None
 
 
 def ask_for_upload(change: Change, made: Command) -> bool:

@@ -79,8 +79,8 @@ def fall_asleep(
     change.quota = QuotaChange.LEAVE
     if problem:
         reason += f"; the work was not saved: {problem}"
-        if session.kept and not session.without_archive:
-            reason += f"; the work is kept as of {format_time(session.kept.as_of)}"
+        if kept := session.put_back:
+            reason += f"; the work is kept as of {format_time(kept.as_of)}"
     asleep = events.SessionAsleep(reason=reason, saved=problem is None, left_out=list(left_out))
     change.emit(asleep)
 

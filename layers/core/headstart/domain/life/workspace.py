@@ -27,7 +27,7 @@ def _why_not_set_up(change: Change) -> str | None:
         match attempt.adopted:
             case "archive":
                 return _PUT_BACK
-            case "tree":
+            case "tree" if attempt.likeness:
                 return f"Skipped: {attempt.likeness}"
         return f"Done in attempt {attempt.number - 1}"
     # After a slow clone a base is worth making though there is nothing to set up.
