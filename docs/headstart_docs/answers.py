@@ -134,6 +134,10 @@ class SessionBase(Model):
     attempt: AttemptView
     failure: Failure | None
     active_turn: ActiveTurn | None
+    left_out: list[str] = Field(
+        description="The first files that a limit kept out of what is saved of it, and how many "
+        "more: the last archive's."
+    )
     counts: Counts
 
 
@@ -155,6 +159,29 @@ class SessionSnapshotView(SessionView):
     """A session as `session.snapshot` has it; a failed step's output is its last 4 KB."""
 
     attempt: SnapshotAttemptView
+
+
+class ArchivedFile(Model):
+    """A file that can be had for 15 minutes, and what it is."""
+
+    url: str
+    bytes: int
+    sha256: str = Field(description="In base64.")
+
+
+class ArchiveView(Model):
+    """What is saved of a session's workspace: a base, and what is different since then."""
+
+    saved_at: Time = Field(description="The moment whose work it is.")
+    base: ArchivedFile = Field(description="A tar of `/workspace`, compressed with zstd.")
+    difference: ArchivedFile | None = Field(
+        description="A zip of `gone`, `difference.tar.zst` and `session.json`; null where nothing "
+        "was saved since the base."
+    )
+    left_out: list[str] = Field(
+        description="Files that a limit kept out: 20 at most, then how many more."
+    )
+    missing: str | None = Field(description="What else it is without, in words.")
 
 
 class SessionPage(Model):

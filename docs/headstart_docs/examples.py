@@ -8,6 +8,8 @@ from unittest.mock import patch
 
 from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
+from headstart.domain.archive import Archive, StoredFile
+from headstart.domain.life import saving
 from headstart.domain.message import Input
 from headstart.domain.session import Status, Turn
 from headstart.domain.steps import StepName
@@ -89,6 +91,8 @@ class _Story:
         self._keep("interrupt", "POST", f"{one}/interrupt")
         retry = {"attemptNumber": 1, "setupCommands": ["npm ci --ignore-scripts"]}
         self._keep("retry", "POST", f"{one}/retry", retry)
+        self._archive(session_id)
+        self._keep("get_archive", "GET", f"{one}/archive")
         asked = self._ask(session_id)
         self._keep("answer_input", "POST", f"{one}/inputs/{asked}", {"reply": "once"})
         self._keep("delete_session", "DELETE", one)
@@ -102,6 +106,24 @@ class _Story:
             session_id=session_id, attempt_number=1, step=StepName.SANDBOX, task_token=token
         )
         run_step(self._ports, task)
+
+    def _archive(self, session_id: str) -> None:
+        """Let its work be saved."""
+        self._chance.seed("archive")
+        change = read(self._ports, session_id)
+        folder = f"{saving.objects_of(session_id)}{ids.new_id('arc')}/"
+        base, difference = (
+            "KrvI5AnHbEi3p4QWYZ3t3Y0QJ+k0lP5l4VJxGgWbp2k=",
+            "h7V3n0vA8h2u1aYJq1cKrvI5AnHbEi3p4QWYZ3t3Y0Q=",
+        )
+        change.save(
+            Archive(
+                base=StoredFile(key=f"{folder}base", bytes=184_320_117, sha256=base),
+                difference=StoredFile(key=f"{folder}difference", bytes=48_210, sha256=difference),
+                created_at=change.now,
+            )
+        )
+        self._ports.store.commit(change)
 
     def _ask(self, session_id: str) -> str:
         """Let a turn be active and its agent ask for a permission."""

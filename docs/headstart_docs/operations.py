@@ -117,6 +117,11 @@ OPERATIONS: tuple[Operation, ...] = (
         200, answers.SessionView, call=Call.READ,
     ),
     Operation(
+        "get_archive", "get", f"{_ONE}/archive", "Get what is saved",
+        "Where the saved work can be had, for 15 minutes: see \"Take an archive away\".",
+        200, answers.ArchiveView, call=Call.READ, refusals=(e.ArchiveNotFound,),
+    ),
+    Operation(
         "wait", "get", f"{_ONE}/wait", "Wait for another status",
         "Answers the session as soon as its status is not `while`, or after `seconds` as it is.",
         200, answers.SessionView, call=Call.READ, function="wait",
@@ -179,7 +184,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "retry", "post", f"{_ONE}/retry", "Try again after a failure",
         "Names the attempt that failed, so that two tabs don't retry twice. A living sandbox "
         "keeps what already succeeded: it waits for ten minutes, unless another session of the "
-        "caller's needs its place.",
+        "caller's needs its place. In a new one the saved work is put back, unless "
+        "`withoutArchive`.",
         202, answers.SessionView, requests.RetrySession, Call.RETRY,
         refusals=(e.StaleAttempt, e.QuotaExceeded),
     ),

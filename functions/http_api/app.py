@@ -52,6 +52,12 @@ def get_session(id_: str) -> Response[str]:
     return answer(read.get_session(services(), caller, session_id(id_)))
 
 
+@app.get("/sessions/<id_>/archive")
+def get_archive(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(read.get_archive(services(), caller, session_id(id_)))
+
+
 @app.delete("/sessions/<id_>")
 def delete_session(id_: str) -> Response[str]:
     delete.delete_session(services(), owner(app.current_event), session_id(id_))

@@ -150,6 +150,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     "agent": {"agent": "TEXT"},
     "model": {"model": "TEXT"},
     "command": {"setupCommands": ["TEXT"]},
+    "setup's input": {"setupInputs": ["TEXT"]},
     "variable": {"envVars": {"A": "TEXT"}},
     "variable's name": {"envVars": {"TEXT": "a"}},
     "secret's name": {"encryptedSecrets": {"names": ["TEXT"], "envelope": "a"}},
@@ -175,7 +176,9 @@ def test_half_a_surrogate_and_nul_are_refused_in_words_wherever_a_text_may_be(
 
 
 LENGTHS = {
-    "a command": ({"setupCommands": ["x" * 501]}, "500 characters"),
+    "a command": ({"setupCommands": ["x" * 10_001]}, "10000 characters"),
+    "commands": ({"setupCommands": ["x" * 9999] * 11}, "100000 characters together"),
+    "a setup's input": ({"setupInputs": ["x" * 201]}, "200 characters"),
     "an empty command": ({"setupCommands": [""]}, "1 character"),
     "a variable": ({"envVars": {"A": "x" * 4097}}, "4096 characters"),
     "a variable's name": ({"envVars": {"A" * 129: "x"}}, "128 characters"),
@@ -222,7 +225,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "a variable": ({"envVars": {"A": 1, "B": SECRET}}, ["envVars", "A"]),
     "a variable's name": ({"envVars": {"A-B": SECRET}}, ["envVars", "A-B", "[key]"]),
     "too long a variable": ({"envVars": {"A": SECRET * 1000}}, ["envVars", "A"]),
-    "a command": ({"setupCommands": ["ok", SECRET * 50]}, ["setupCommands", 1]),
+    "a command": ({"setupCommands": ["ok", SECRET * 500]}, ["setupCommands", 1]),
     "an empty envelope": (
         {"encryptedSecrets": {"names": ["A"], "envelope": ""}}, ["encryptedSecrets", "envelope"],
     ),
@@ -347,7 +350,7 @@ def test_a_place_in_a_list_is_a_cursor(api: Api, session_id: str) -> None:
 
 @pytest.mark.parametrize("length", [1, 25, 31, 4000])
 def test_an_id_that_can_be_none_is_not_found(api: Api, length: int) -> None:
-    for path in ("", "/messages", "/events", "/wait"):
+    for path in ("", "/archive", "/messages", "/events", "/wait"):
         answer = api.call("GET", f"/sessions/{'x' * length}{path}")
         problem(answer, 404, "SessionNotFound")
 
@@ -355,7 +358,12 @@ def test_an_id_that_can_be_none_is_not_found(api: Api, length: int) -> None:
 def test_nobody_elses_session_is_found(ports: MemoryPorts, session_id: str) -> None:
     mallory = Api(ports, owner="mallory")
     problem(mallory.call("GET", f"/sessions/{session_id}"), 404, "SessionNotFound")
+    problem(mallory.call("GET", f"/sessions/{session_id}/archive"), 404, "SessionNotFound")
     problem(mallory.call("DELETE", f"/sessions/{session_id}"), 404, "SessionNotFound")
+
+
+def test_a_session_of_which_nothing_is_saved(api: Api, session_id: str) -> None:
+    problem(api.call("GET", f"/sessions/{session_id}/archive"), 404, "ArchiveNotFound")
 
 
 def test_no_identity(ports: MemoryPorts) -> None:

@@ -194,8 +194,8 @@ def test_a_copy_is_sent_to_its_own_region_with_its_length_and_checksum_signed(
 ) -> None:
     in_region(name, monkeypatch)
     objects = S3Objects(aws.make_client("s3"), "saved-work")
-    put, headers = objects.presign_put("snapshots/ses_1/snap_1", 7, SHA256)
-    for url in (put, objects.presign_get("snapshots/ses_1/snap_1")):
+    put, headers = objects.presign_put("archives/ses_1/arc_1/base", 7, SHA256)
+    for url in (put, objects.presign_get("archives/ses_1/arc_1/base")):
         parts = urlsplit(url)
         assert parts.hostname == f"saved-work.s3.{name}.amazonaws.com"
         assert parse_qs(parts.query)["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
@@ -204,16 +204,16 @@ def test_a_copy_is_sent_to_its_own_region_with_its_length_and_checksum_signed(
 
 
 def test_objects_that_can_not_be_deleted_are_not_asked_for_for_ever(region: str) -> None:
-    page = {"Contents": [{"Key": "snapshots/ses_1/snap_1"}]}
-    refused = {"Errors": [{"Key": "snapshots/ses_1/snap_1", "Code": "AccessDenied"}]}
+    page = {"Contents": [{"Key": "archives/ses_1/arc_1/base"}]}
+    refused = {"Errors": [{"Key": "archives/ses_1/arc_1/base", "Code": "AccessDenied"}]}
     s3 = client("s3", ListObjectsV2=[page], DeleteObjects=[refused])
     with pytest.raises(ServiceUnavailable, match="refused"):
-        S3Objects(s3, "saved-work").delete("snapshots/ses_1/")
+        S3Objects(s3, "saved-work").delete("archives/ses_1/")
 
 
 def test_objects_that_keep_coming_are_given_up(region: str) -> None:
-    page = {"Contents": [{"Key": "snapshots/ses_1/snap_1"}]}
+    page = {"Contents": [{"Key": "archives/ses_1/arc_1/base"}]}
     s3 = client("s3", ListObjectsV2=[page] * 99, DeleteObjects=[{}] * 99)
     with pytest.raises(ServiceUnavailable, match="kept coming"):
-        S3Objects(s3, "saved-work").delete("snapshots/ses_1/")
+        S3Objects(s3, "saved-work").delete("archives/ses_1/")
     assert len(s3.asked) < 99

@@ -176,6 +176,8 @@ def test_all_of_them_are_found() -> None:
         "beginning",
         "progress",
         "queueing",
+        "saving",
+        "workspace",
     }
     roundabout = {
         "headstart.domain.life.preparing.take_step",

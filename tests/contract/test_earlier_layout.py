@@ -47,7 +47,7 @@ def written(client: Any, status: Status) -> str:
     earlier.put_attempt(1, "failed")
     earlier.put_sandbox()
     earlier.put_command("2.clone.1", "clone", step="clone")
-    earlier.put_command("snap_1.snapshot", "snapshot", taskToken=None)
+    earlier.put_command("arc_1.archive", "archive", taskToken=None)
     earlier.put_command("2.disk.1", "disk", step="disk", answered=True)
     earlier.put_command("1.clone.1", "clone", step="clone", attemptNumber=1)
     earlier.put_connection("r1", "runner")
@@ -86,9 +86,9 @@ def test_it_is_read_as_it_was_written(dynamodb: Any, ports: MemoryPorts, status:
     assert (found.attempt.number, found.attempt.revision) == (2, 3)
     assert found.sandbox
     assert (found.sandbox.connection_id, found.sandbox.tokens) == ("r1", ["token-sandbox"])
-    assert set(found.commands) == {"2.clone.1", "snap_1.snapshot"}
+    assert set(found.commands) == {"2.clone.1", "arc_1.archive"}
     assert found.commands["2.clone.1"].tokens == ["token-clone"]
-    assert found.commands["snap_1.snapshot"].tokens == []
+    assert found.commands["arc_1.archive"].tokens == []
     assert set(found.connections) == {"r1", "v1"}
     if status is not Status.DELETING:
         assert get_session(ports, "alice", session_id)["attempt"]["number"] == 2
@@ -113,7 +113,7 @@ def test_its_next_change_takes_all_of_it_to_where_rows_lie_now(
     assert rows(dynamodb, session_id, "SESSION#") == [
         "SESSION#ATTEMPT",
         "SESSION#COMMAND#2.clone.1",
-        "SESSION#COMMAND#snap_1.snapshot",
+        "SESSION#COMMAND#arc_1.archive",
         "SESSION#CONNECTION#r1",
         "SESSION#CONNECTION#v1",
         "SESSION#SANDBOX",
@@ -145,7 +145,7 @@ def test_only_the_first_of_two_changes_of_it_commits(dynamodb: Any, ports: Memor
     assert ports.store.load(session_id).session.title != "late"
 
 
-KINDS = st.sampled_from(["clone", "prompt", "snapshot", "upload", "abort", "input"])
+KINDS = st.sampled_from(["clone", "prompt", "archive", "upload", "abort", "input"])
 DRAWN = st.fixed_dictionaries(
     {
         "status": st.sampled_from(STATUSES),
@@ -276,7 +276,7 @@ def test_a_turn_ends_and_the_work_is_saved(dynamodb: Any, ports: MemoryPorts) ->
     found = ports.store.load(session_id)
     assert found.session.status is Status.READY
     kinds = [frame["kind"] for frame in sent(ports, "r1") if frame["type"] == "command"]
-    assert kinds == ["snapshot"]
+    assert kinds == ["archive"]
     assert [e["type"] for f in sent(ports, "v1") for e in f["events"]] == ["turn.completed"]
 
 

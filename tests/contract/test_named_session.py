@@ -40,9 +40,9 @@ def test_what_a_runner_says_of_its_own_session_is_taken(ports: MemoryPorts) -> N
     # The copy that the end of the turn asks for will do for leaving.
     assert told == [
         ("heard", None),
-        ("command", "snapshot"),
+        ("command", "archive"),
         ("ack", None),
-        ("command", "snapshot"),
+        ("command", "archive"),
     ]
     assert ports.store.session(session_id).status is Status.STOPPING
 

@@ -16,7 +16,8 @@ from headstart.usecases.talk import answer_input, send_message
 from tests.contract.helpers import LookedAt
 from tests.unit.helpers import Runner, begin, created, running, turn_ended
 
-SAVED = {"bytes": 7, "sha256": "hash"}
+FILE = {"bytes": 7, "sha256": "hash"}
+SAVED = {"base": FILE, "difference": FILE}
 
 
 @pytest.fixture
@@ -27,10 +28,11 @@ def ports(dynamodb: Any) -> MemoryPorts:
 
 def saved(ports: MemoryPorts, runner: Runner) -> None:
     """Make and send the copy that was asked for last."""
-    runner.complete(commanded(runner, "snapshot"), **SAVED)
+    runner.complete(commanded(runner, "archive"), **SAVED)
     upload = [frame for frame in runner.frames() if frame.get("kind") == "upload"][-1]
-    key = upload["args"]["url"].removeprefix("https://objects.test/")
-    ports.objects.stored[key] = (7, "hash")
+    for file in upload["args"]["files"]:
+        key = file["url"].removeprefix("https://objects.test/")
+        ports.objects.stored[key] = (7, "hash")
     runner.complete(upload["id"])
 
 
@@ -68,7 +70,7 @@ def test_an_answered_command_is_read_until_its_answer_was_acknowledged_and_no_lo
     send_message(ports, "alice", session_id, SendMessage(prompt="last"), None)
     runner.report(turn_ended(ports, session_id))
     known = ports.store.load(session_id).commands
-    assert set(known) == {commanded(runner, "snapshot"), commanded(runner, "prompt")}
+    assert set(known) == {commanded(runner, "archive"), commanded(runner, "prompt")}
     assert len(rows_of_commands(dynamodb, session_id)) == 2
 
 
@@ -79,12 +81,12 @@ def test_what_nobody_answers_any_more_is_gone_with_the_next_attempt(
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
-    runner.complete(commanded(runner, "snapshot"), **SAVED)
+    runner.complete(commanded(runner, "archive"), **SAVED)
     send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
     runner.complete(commanded(runner, "prompt"), agentMessageId="m")
     runner.report(turn_ended(ports, session_id))
     sandbox_stopped(ports, f"{session_id}-1-1", "task", "gone")
-    assert kinds(ports, session_id) == ["upload", "snapshot"]
+    assert kinds(ports, session_id) == ["upload", "archive"]
     send_message(ports, "alice", session_id, SendMessage(prompt="again"), None)
     assert kinds(ports, session_id) == ["upload"]
     begin(ports, session_id, StepName.SANDBOX, attempt=2)

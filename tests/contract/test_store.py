@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from headstart.domain import events
+from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.attempt import Attempt, AttemptStatus, Output
 from headstart.domain.change import (
+    ARCHIVE,
     CONFIG,
-    SNAPSHOT,
     QuotaChange,
     RowKey,
     input_key,
@@ -19,7 +20,7 @@ from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, Sess
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.sandbox import Sandbox, SandboxStatus
-from headstart.domain.session import Cause, Snapshot
+from headstart.domain.session import Cause
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Store
 from tests.contract.helpers import (
@@ -67,7 +68,7 @@ def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     asked, watches = command(1, output={"f": 0.5}), viewer(session_id)
     output = Output(attempt_number=1, step=StepName.SETUP, text="x" * 70_000)
     question = Input(request_id="r/ü", turn_id="t", kind="question", body={}, created_at=NOW)
-    copy = Snapshot(key="k", bytes=1, sha256="s", created_at=NOW)
+    copy = Archive(base=StoredFile(key="k", bytes=1, sha256="s"), created_at=NOW)
     write(store, session_id, message(1), asked, sandbox(), output, question, copy, watches)
     assert store.messages(session_id) == [message(1)]
     assert store.messages(session_id, after=1) == []
@@ -75,7 +76,7 @@ def test_rows_of_every_kind_are_read_back_exactly(store: Store) -> None:
     assert found.commands == {"1.disk.1": asked}
     assert found.connections == {"c=/+1": watches}
     assert found.sandbox == sandbox()
-    names = [message_key(1), output_key(1, "setup"), input_key("r/ü"), SNAPSHOT]
+    names = [message_key(1), output_key(1, "setup"), input_key("r/ü"), ARCHIVE]
     rows = store.named(session_id, [*names, message_key(2), names[0]])
     assert rows == {
         **dict(zip(names, [message(1), output, question, copy], strict=True)),

@@ -11,10 +11,11 @@ import pytest
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
+from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import (
+    ARCHIVE,
     CONFIG,
-    SNAPSHOT,
     HotRow,
     NamedRow,
     input_key,
@@ -26,7 +27,7 @@ from headstart.domain.errors import RowUnreadable
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import RowModel
 from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
-from headstart.domain.session import Failure, Session, SessionConfig, Snapshot, Turn
+from headstart.domain.session import Failure, Session, SessionConfig, Turn
 from headstart.domain.steps import StepName
 from headstart.usecases.janitor import sweep
 from headstart.usecases.outbox import publish
@@ -91,9 +92,9 @@ KINDS = {
         lambda s, i: named(s, i, input_key("r")),
     ),
     "saved work": Kind(
-        Snapshot,
-        Snapshot(key="k", bytes=1, sha256="s", created_at=NOW), "SNAPSHOT",
-        lambda s, i: named(s, i, SNAPSHOT),
+        Archive,
+        Archive(base=StoredFile(key="k", bytes=1, sha256="s"), created_at=NOW), "ARCHIVE",
+        lambda s, i: named(s, i, ARCHIVE),
     ),
     "an output": Kind(
         Output,

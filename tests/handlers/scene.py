@@ -27,7 +27,7 @@ SECRET = "Zm9yLWV2ZW50cy1vbmx5LW5vdC1hLXJlYWwtdGlja2V0"
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 CLUSTER = "headstart-Cluster-abcDEF123456"
-BUCKET = "headstart-snapshots"
+BUCKET = "headstart-archives"
 MACHINE = "headstart-preparation"
 STACK = "headstart-prod"
 

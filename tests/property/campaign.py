@@ -60,7 +60,7 @@ def _scene(chance: random.Random) -> Scene:
             step=chance.choice([0, 0, 2]),
             post=chance.choice([0, 2, 4]),
             turn=chance.choice([0, 2, 30]),
-            snapshot=chance.choice([0, 2]),
+            archive=chance.choice([0, 2]),
             upload=chance.choice([0, 0, 3]),
             posts_first=chance.random() < 0.5,
             delivers_anyway=chance.random() < 0.5,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _STEPS = set(StepName)
 _SLOW_UPLOAD = 10
-_SNAPSHOT_PATIENCE = 2
+_COPY_PATIENCE = 2
 """How many rounds a prompt waits for a copy of the work that is being made."""
 
 RUNNERS_WORD = "the runner says so"
@@ -28,7 +28,7 @@ class Manners:
     step: int = 0
     post: int = 0
     turn: int = 2
-    snapshot: int = 0
+    archive: int = 0
     upload: int = 0
     posts_first: bool = True
     """Whether the agent has a message when it begins to answer the POST, or when it is done."""
@@ -101,6 +101,8 @@ class Desk:
         self.turn: Turn | None = None
         self.done: list[str] = []
         """The messages whose work is in the work tree."""
+        self._base: str | None = None
+        """What this sandbox's differences are made on."""
         self.has_repository = False
         self.is_leaving = False
 
@@ -136,11 +138,11 @@ class Desk:
         elif self.is_leaving and kind == "prompt":
             self._fail(command_id, "SandboxLeaving")
         else:
-            slot = _STEPS if kind in _STEPS else {kind} & {"prompt", "snapshot"}
+            slot = _STEPS if kind in _STEPS else {kind} & {"prompt", "archive"}
             for older in [task.id for task in self.tasks.values() if task.kind in slot]:
                 self.cancel(older)
             self.tasks[command_id] = Task(command_id, kind, args, self._rounds(kind))
-            if kind == "snapshot":
+            if kind == "archive":
                 self._copies[command_id] = tuple(self.done)
 
     def _rounds(self, kind: str) -> int:
@@ -149,7 +151,7 @@ class Desk:
         if kind == "upload" and self._trouble.slow_uploads:
             self._trouble.slow_uploads -= 1
             return _SLOW_UPLOAD
-        return {"snapshot": self._manners.snapshot, "upload": self._manners.upload}.get(kind, 0)
+        return {"archive": self._manners.archive, "upload": self._manners.upload}.get(kind, 0)
 
     def cancel(self, command_id: str) -> None:
         """Kill a command, or end its turn; an id that is not known is remembered."""
@@ -243,11 +245,11 @@ class Desk:
             others = [t for t in self.tasks.values() if t is not task]
             if self.turn and self.turn.message_id != task.args["messageId"]:
                 self.end_turn(interrupted=True)
-            saving = any(t.kind == "snapshot" for t in others)
+            saving = any(t.kind == "archive" for t in others)
             task.waited += 1
             if any(t.is_posting for t in others):
                 return
-            if saving and task.waited <= _SNAPSHOT_PATIENCE:
+            if saving and task.waited <= _COPY_PATIENCE:
                 return
             task.left, task.is_posting = self._manners.post, True
             task.error, self._trouble.failing = self._excused(self._trouble.failing), None
@@ -291,26 +293,25 @@ class Desk:
         error = None
         if task.kind in _STEPS:
             error, self._trouble.failing = self._excused(self._trouble.failing), None
-        if error or (task.kind in {"snapshot", "upload"} and self._is_lost(task)):
-            self._fail(task.id, error or "SnapshotFailed")
+        if error or (task.kind in {"archive", "upload"} and self._is_lost(task)):
+            self._fail(task.id, error or "ArchiveFailed")
             return
         match task.kind:
             case "clone":
-                self.has_repository = True
-            case "restore" if snapshot := task.args["snapshot"]:
-                self.done = list(self._world.saved[snapshot["sha256"]])
-            case "snapshot":
-                copy = self._copies[task.id]
-                sha256 = f"copy-{task.id}"
-                self._world.saved[sha256] = copy
-                self._finish(task.id, {"bytes": 1, "sha256": sha256})
+                self._finish(task.id, self._clone(task))
+                return
+            case "setup" if task.args["baseAfterMs"] == 0:
+                self._finish(task.id, {"base": self._make_base(task)})
+                return
+            case "archive":
+                self._finish(task.id, self._archive(task))
                 return
             case "upload" if self._trouble.invents_uploads:
                 self._trouble.invents_uploads -= 1
                 self._excused(True)
             case "upload":
-                key = task.args["url"].removeprefix("https://objects.test/")
-                self._world.base.objects.stored[key] = (1, task.args["sha256"])
+                for file in task.args["files"]:
+                    self._world.base.objects.stored[_key_of(file)] = (1, file["sha256"])
             case "abort":
                 self._abort(task.args["turnId"])
             case "input":
@@ -319,8 +320,36 @@ class Desk:
                     return
         self._finish(task.id, {})
 
+    def _clone(self, task: Task) -> dict[str, Any]:
+        if self.has_repository:
+            return {"cached": True}
+        self.has_repository = True
+        archive = task.args["archive"]
+        if archive is None:
+            return {}
+        files = [file for file in (archive["base"], archive["difference"]) if file]
+        stored = self._world.base.objects.stored
+        hold(all(_key_of(f) in stored for f in files), "what is to be put back is not there")
+        self._base = archive["base"]["sha256"]
+        self.done = list(self._world.saved[files[-1]["sha256"]])
+        return {"adopted": "archive"}
+
+    def _make_base(self, task: Task) -> dict[str, Any]:
+        self._base = f"base-{task.id}-{self._box.handle}"
+        self._world.saved[self._base] = self._copies.get(task.id, ())
+        return {"bytes": 1, "sha256": self._base}
+
+    def _archive(self, task: Task) -> dict[str, Any]:
+        base = None
+        if self._base is None or task.args["base"] != self._base:
+            base = self._make_base(task)
+        sha256 = f"copy-{task.id}"
+        self._world.saved[sha256] = self._copies[task.id]
+        self._world.built_on[sha256] = self._base or ""
+        return {"base": base, "difference": {"bytes": 1, "sha256": sha256}}
+
     def _is_lost(self, task: Task) -> bool:
-        if task.kind == "snapshot" and self._trouble.loses_copies:
+        if task.kind == "archive" and self._trouble.loses_copies:
             self._trouble.loses_copies -= 1
             return self._excused(True)
         if task.kind == "upload" and self._trouble.loses_uploads:
@@ -357,6 +386,10 @@ class Desk:
     def _end(self, result: dict[str, Any]) -> None:
         self._journal[result["commandId"]] = result
         self._box.tell({"result": result})
+
+
+def _key_of(file: dict[str, Any]) -> str:
+    return str(file["url"]).removeprefix("https://objects.test/")
 
 
 def _failed(command_id: str, error: str) -> dict[str, Any]:

@@ -194,10 +194,11 @@ class Truth:
             return
         over = {event.data["messageId"] for event in log if event.type in _ENDS}
         work = {message_id for message_id in box.desk.done if message_id in over}
-        snapshot = self._store.snapshot(event.session_id)
-        hold(snapshot, "said to be saved, and there is no copy")
-        if snapshot:
-            hold(work <= set(self._world.saved[snapshot.sha256]), "said to be saved and is not")
+        archive = self._store.archive(event.session_id)
+        hold(archive and archive.difference, "said to be saved, and there is no copy")
+        if archive and archive.difference:
+            saved = self._world.saved[archive.difference.sha256]
+            hold(work <= set(saved), "said to be saved and is not")
 
     def _check_messages(self, session: Session) -> None:
         people, session_id = self._world.people, session.session_id
@@ -241,12 +242,22 @@ class Truth:
         hold(session.status in _AT_REST or session.due_at, "nobody will look again")
         if sandbox and sandbox.status is SandboxStatus.STOPPED:
             hold(session.status in _WITHOUT_SANDBOX, "a stopped sandbox serves")
-        snapshot = self._store.snapshot(session.session_id)
-        if snapshot and session.status is not Status.DELETING:
-            hold(snapshot.key in self._world.base.objects.stored, "the saved work is gone")
+        self._check_archive(session)
         first = self._messages(session.session_id)[:1]
         if session.initiated_at and session.status is not Status.DELETING:
             hold(first[0].status is MessageStatus.DELIVERED, "initiated, and not delivered")
+
+    def _check_archive(self, session: Session) -> None:
+        archive = self._store.archive(session.session_id)
+        if archive is None or session.status is Status.DELETING:
+            return
+        stored = {file.key for file in archive.files} <= self._world.base.objects.stored.keys()
+        hold(stored, "the saved work is gone")
+        kept = session.kept
+        hold(kept and kept.base == archive.base.sha256, "a session does not know of its archive")
+        if archive.difference:
+            base = self._world.built_on[archive.difference.sha256]
+            hold(base == archive.base.sha256, "a difference is kept on another base")
 
     def _session(self, session_id: str) -> Session | None:
         found = self._store.sets.get(session_id)

@@ -75,6 +75,8 @@ class World:
         self.numbers = itertools.count(1)
         self.told_agent: dict[str, list[str]] = defaultdict(list)
         self.saved: dict[str, tuple[str, ...]] = {}
+        self.built_on: dict[str, str] = {}
+        """The base of each difference, by their hashes."""
         self.truth = Truth(self)
         self.wires = Wires(self)
         self.machine = Machine(self)
@@ -171,7 +173,7 @@ class World:
             case Moment.TURN:
                 return any(box.desk.turn for box in self.ecs.boxes)
             case Moment.SAVING:
-                return any(task.kind in {"snapshot", "upload"} for task in tasks)
+                return any(task.kind in {"archive", "upload"} for task in tasks)
             case Moment.REST:
                 return not self._is_busy()
 

@@ -95,7 +95,7 @@ def test_what_stays_after_the_deletion_is_told() -> None:
         for name, made in TEMPLATE["Resources"].items()
         if "Retain" in made.get("DeletionPolicy", "")
     }
-    assert kept == {"Table", "Snapshots", "UserPool"}
+    assert kept == {"Table", "Archives", "UserPool"}
     [setting] = TEMPLATE["Resources"]["Cluster"]["Properties"]["ClusterSettings"]
     assert setting == {"Name": "containerInsights", "Value": "enabled"}
     # AWS makes it, and no stack knows of it ("Container Insights performance log reference").

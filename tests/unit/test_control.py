@@ -82,7 +82,7 @@ def test_an_interrupted_turn_ends_once_and_the_queue_waits(ports: MemoryPorts) -
     assert types(ports, session_id).count("turn.interrupted") == 1
     session = ports.store.session(session_id)
     assert (session.status, session.hold) == (Status.READY, Hold.PAUSED)
-    assert commands(runner) == ["snapshot"]
+    assert commands(runner) == ["archive"]
     say(ports, session_id, "go on")
     assert commands(runner) == ["prompt"]
     assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING

@@ -10,9 +10,8 @@ from headstart.domain.session import Status
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import SWEEP_TIME, sweep
 from headstart.usecases.read import get_session, list_sessions
+from tests.unit.archives import key_of, last, make
 from tests.unit.helpers import created, running, turn_ended
-
-COPY = {"bytes": 7, "sha256": "hash", "baseCommit": "b", "headCommit": "h", "skipped": []}
 
 
 @pytest.fixture
@@ -27,10 +26,8 @@ def uploading(ports: MemoryPorts) -> tuple[str, str]:
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
-    copy = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-    runner.complete(copy["id"], **COPY)
-    upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
-    return session_id, upload["args"]["url"].removeprefix("https://objects.test/")
+    make(runner, last(runner, "archive"))
+    return session_id, key_of(last(runner, "upload")["args"]["files"][-1])
 
 
 def next_minute(ports: MemoryPorts) -> None:

@@ -14,6 +14,7 @@ from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import initiate
+from tests.unit.archives import save
 from tests.unit.helpers import (
     Runner,
     begin,
@@ -24,7 +25,7 @@ from tests.unit.helpers import (
     running,
     touch,
 )
-from tests.unit.test_sleep import idle, save, say
+from tests.unit.test_sleep import idle, say
 
 S = StepName
 
@@ -97,7 +98,7 @@ def test_a_message_that_a_leaving_sandbox_sends_back_is_not_sent_to_it_again(
     session = ports.store.session(session_id)
     assert (session.status, session.attempt_cause) == (Status.PREPARING, Cause.WAKE)
     asleep = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
-    assert asleep == [{"reason": "The sandbox had to stop", "saved": True}]
+    assert asleep == [{"reason": "The sandbox had to stop", "saved": True, "leftOut": []}]
 
 
 def test_a_leaving_sandbox_saves_its_work_as_it_is_now(ports: MemoryPorts) -> None:
@@ -110,7 +111,7 @@ def test_a_leaving_sandbox_saves_its_work_as_it_is_now(ports: MemoryPorts) -> No
     runner.report(ended)
     [prompt] = [f["id"] for f in runner.frames() if f.get("kind") == "prompt"][-1:]
     runner.fail(prompt, "SandboxLeaving")
-    copies = [f["id"] for f in runner.frames() if f.get("kind") == "snapshot"]
+    copies = [f["id"] for f in runner.frames() if f.get("kind") == "archive"]
     assert len(set(copies)) == 2
     save(ports, runner)
     assert ports.store.session(session_id).status is Status.PREPARING

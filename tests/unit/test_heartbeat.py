@@ -62,7 +62,7 @@ def test_a_turn_that_two_heartbeats_miss_is_lost_and_the_next_message_delivered(
     [failed] = [e for e in ports.store.event_log[session_id] if e.type == "turn.failed"]
     assert (failed.turn_id, failed.data["code"]) == (lost, "TurnLost")
     assert ("TurnsLost", 1, {}) in ports.metrics.measured
-    assert [frame.get("kind", frame["type"]) for frame in back] == ["snapshot", "prompt", "heard"]
+    assert [frame.get("kind", frame["type"]) for frame in back] == ["archive", "prompt", "heard"]
     assert ports.store.message(session_id, 2).status is MessageStatus.DELIVERING
 
 

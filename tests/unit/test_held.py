@@ -11,8 +11,9 @@ from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.watch import disconnect
+from tests.unit.archives import save
 from tests.unit.helpers import Runner, another, begin, created, running, turn_ended
-from tests.unit.test_sleep import falling, idle, save, say
+from tests.unit.test_sleep import falling, idle, say
 
 
 def held(ports: MemoryPorts, session_id: str) -> list[str]:

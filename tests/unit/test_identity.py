@@ -14,6 +14,7 @@ from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.watch import disconnect
+from tests.unit.archives import save
 from tests.unit.helpers import (
     Runner,
     another,
@@ -26,7 +27,7 @@ from tests.unit.helpers import (
     token,
     turn_ended,
 )
-from tests.unit.test_sleep import falling, idle, save, say
+from tests.unit.test_sleep import falling, idle, say
 from tests.unit.test_viewers import SUBSCRIBE, frames
 from tests.unit.test_viewers import connected as watching
 

@@ -19,9 +19,10 @@ from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.read import get_session
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import answer_input, initiate
+from tests.unit.archives import save
 from tests.unit.helpers import begin, created, prepared_up_to, running, turn_ended
 from tests.unit.test_control import S, asked, say, types
-from tests.unit.test_sleep import falling, save
+from tests.unit.test_sleep import falling
 
 
 @pytest.mark.parametrize("how", ["message", "initiate"])
@@ -198,7 +199,7 @@ def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts)
     say(ports, session_id)
     talk.interrupt(ports, "alice", session_id)
     told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
-    assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True}
+    assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True, "leftOut": []}
 
 
 def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: MemoryPorts) -> None:

@@ -21,9 +21,10 @@ from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.read import get_session
+from tests.unit.archives import save
 from tests.unit.helpers import created
 from tests.unit.test_places import created_by_other_means, started
-from tests.unit.test_sleep import falling, idle, save, say
+from tests.unit.test_sleep import falling, idle, say
 
 
 def in_line(ports: MemoryPorts) -> list[str]:

@@ -15,8 +15,9 @@ from headstart.domain.steps import StepName
 from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.sandbox import sandbox_stopped
+from tests.unit.archives import make
 from tests.unit.helpers import Runner, begin, connected, created, prepared_up_to, token
-from tests.unit.test_sleep import SAVED, falling, idle, say
+from tests.unit.test_sleep import falling, idle, say
 
 
 @contextmanager
@@ -67,9 +68,9 @@ def test_a_step_is_sent_again_before_its_heartbeat_is_missed(ports: MemoryPorts)
 
 def test_an_upload_is_sent_again_and_the_work_is_saved(ports: MemoryPorts) -> None:
     session_id, runner = falling(ports)
-    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    snapshot = [f for f in runner.frames() if f.get("kind") == "archive"][-1]
     with losing(ports, "upload"):
-        runner.complete(snapshot["id"], **SAVED)
+        make(runner, snapshot)
     ports.clock.advance(seconds=20)
     [again] = beat(ports, runner)
     assert again.endswith(".upload")

@@ -21,8 +21,9 @@ from headstart.usecases import delete, talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
+from tests.unit.archives import save
 from tests.unit.helpers import Runner, begin, created
-from tests.unit.test_sleep import falling, save, say
+from tests.unit.test_sleep import falling, say
 
 
 def started(ports: MemoryPorts) -> list[str]:

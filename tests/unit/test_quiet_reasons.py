@@ -237,9 +237,9 @@ def test_why_the_work_was_not_saved_is_not_logged(
     ports: MemoryPorts, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id, runner = falling(ports)
-    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
+    snapshot = [f for f in runner.frames() if f.get("kind") == "archive"][-1]
     with caplog.at_level(logging.DEBUG):
-        runner.fail(snapshot["id"], "SnapshotFailed", SECRET)
+        runner.fail(snapshot["id"], "ArchiveFailed", SECRET)
     assert SECRET not in str([record.__dict__ for record in caplog.records])
     asleep = [e for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
     assert SECRET in asleep[-1].data["reason"]

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.archive import Copy
+from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepTimedOut
 from headstart.domain.message import MessageStatus
 from headstart.domain.sandbox import SandboxStatus
@@ -13,13 +15,9 @@ from headstart.usecases import talk
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
+from tests.unit.archives import archive_of, differs, keys, last, make, put, save
 from tests.unit.helpers import Runner, created, running, turn_ended
-from tests.unit.test_sleep import SAVED, save, say
-
-
-def last(runner: Runner, kind: str) -> dict[str, Any]:
-    """Return the newest command of a kind."""
-    return [frame for frame in runner.frames() if frame.get("kind") == kind][-1]
+from tests.unit.test_sleep import say
 
 
 def next_turn(ports: MemoryPorts, runner: Runner) -> None:
@@ -34,20 +32,19 @@ def next_turn(ports: MemoryPorts, runner: Runner) -> None:
 
 
 def asked_twice(ports: MemoryPorts) -> tuple[Runner, dict[str, Any], dict[str, Any]]:
-    """Return a runner that was asked for two snapshots and has not made any."""
+    """Return a runner that was asked for two copies and has not made any."""
     runner = running(ports, created(ports))
     runner.report(turn_ended(ports, runner.session_id))
-    first = last(runner, "snapshot")
+    first = last(runner, "archive")
     next_turn(ports, runner)
-    return runner, first, last(runner, "snapshot")
+    return runner, first, last(runner, "archive")
 
 
-def sent(ports: MemoryPorts, runner: Runner, snapshot: dict[str, Any], sha256: str) -> str:
-    """Make a snapshot and put it into the bucket; returns the id of its upload."""
-    runner.complete(snapshot["id"], **{**SAVED, "sha256": sha256})
+def sent(ports: MemoryPorts, runner: Runner, asked: dict[str, Any], sha256: str) -> str:
+    """Make a copy and put it into the bucket; returns the id of its upload."""
+    make(runner, asked, sha256)
     upload = last(runner, "upload")
-    key = upload["args"]["url"].removeprefix("https://objects.test/")
-    ports.objects.stored[key] = (7, sha256)
+    put(ports, upload)
     return str(upload["id"])
 
 
@@ -57,10 +54,8 @@ def test_an_older_copy_that_arrives_later_does_not_replace_the_newer(ports: Memo
     new = sent(ports, runner, second, "new")
     runner.complete(new)
     runner.complete(old)
-    kept = ports.store.snapshot(runner.session_id)
-    assert kept
-    assert kept.sha256 == "new"
-    assert list(ports.objects.stored) == [kept.key]
+    assert differs(ports, runner.session_id) == "new"
+    assert set(ports.objects.stored) == keys(archive_of(ports, runner.session_id))
 
 
 def stopping(ports: MemoryPorts, runner: Runner) -> None:
@@ -89,17 +84,15 @@ def test_an_older_copy_is_kept_though_the_last_fails_at_once_and_a_message_wakes
     upload = sent(ports, runner, first, "old")
     stopping(ports, runner)
     say(ports, runner.session_id)
-    failed = {"code": "SnapshotFailed", "reason": "the disk is full", "retryable": True}
+    failed = {"code": "ArchiveFailed", "reason": "the disk is full", "retryable": True}
     results = [
         {"commandId": upload, "status": "completed"},
-        {"commandId": last(runner, "snapshot")["id"], "status": "failed", "error": failed},
+        {"commandId": last(runner, "archive")["id"], "status": "failed", "error": failed},
     ]
     runner.report(results=results)
     assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
     assert ports.store.session(runner.session_id).status is Status.PREPARING
-    kept = ports.store.snapshot(runner.session_id)
-    assert kept
-    assert kept.sha256 == "old"
+    assert differs(ports, runner.session_id) == "old"
     assert not [c for c in ports.store.commands(runner.session_id) if c.command_id == upload]
 
 
@@ -107,10 +100,10 @@ def test_a_sandbox_that_must_stop_is_asked_anew_when_the_last_copy_failed(
     ports: MemoryPorts,
 ) -> None:
     runner, _, second = asked_twice(ports)
-    runner.fail(second["id"], "SnapshotFailed")
+    runner.fail(second["id"], "ArchiveFailed")
     runner.new_frames()
     runner.send("leaving")
-    asked = [frame["id"] for frame in runner.new_frames() if frame.get("kind") == "snapshot"]
+    asked = [frame["id"] for frame in runner.new_frames() if frame.get("kind") == "archive"]
     assert asked[-1] not in {second["id"], None}
     save(ports, runner)
     assert ports.store.session(runner.session_id).status is Status.ASLEEP
@@ -142,13 +135,11 @@ def test_a_slow_copy_and_a_slow_upload_have_their_whole_time(ports: MemoryPorts)
     stopping(ports, runner)
     ports.clock.advance(seconds=118)
     sweep(ports)
-    upload = sent(ports, runner, last(runner, "snapshot"), "slow")
+    upload = sent(ports, runner, last(runner, "archive"), "slow")
     ports.clock.advance(seconds=118)
     sweep(ports)
     runner.complete(upload)
-    kept = ports.store.snapshot(runner.session_id)
-    assert kept
-    assert kept.sha256 == "slow"
+    assert differs(ports, runner.session_id) == "slow"
     [asleep] = [
         e.data for e in ports.store.event_log[runner.session_id] if e.type == "session.asleep"
     ]
@@ -178,7 +169,7 @@ def uploaded(ports: MemoryPorts) -> tuple[Runner, dict[str, Any]]:
     runner.report(turn_ended(ports, runner.session_id))
     save(ports, runner)
     stopping(ports, runner)
-    upload = sent(ports, runner, last(runner, "snapshot"), "hash")
+    upload = sent(ports, runner, last(runner, "archive"), "hash")
     return runner, {"commandId": upload, "status": "completed", "output": {}}
 
 
@@ -198,7 +189,7 @@ def test_the_end_that_a_dead_process_left_out_is_done_for_the_repeated_report(
         runner.report(results=[result])
     assert ports.store.session(runner.session_id).status is Status.STOPPING
     runner.repeat(results=[result])
-    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
     assert not ports.sandboxes.alive
 
 
@@ -211,7 +202,7 @@ def test_work_that_was_saved_is_said_to_be_though_nobody_repeats_the_report(
         runner.report(results=[result])
     ports.clock.advance(minutes=5)
     sweep(ports)
-    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
     assert not ports.sandboxes.alive
 
 
@@ -223,7 +214,7 @@ def test_work_that_was_saved_is_said_to_be_though_its_sandbox_dies_at_that_momen
         dying(patch, ports.store, "commit", after=1)
         runner.report(results=[result])
     sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "the host is gone")
-    assert slept(ports, runner) == {"reason": "the host is gone", "saved": True}
+    assert slept(ports, runner) == {"reason": "the host is gone", "saved": True, "leftOut": []}
 
 
 def test_a_session_that_an_earlier_version_left_stopping_sleeps_when_its_task_ends(
@@ -245,34 +236,47 @@ def test_a_session_that_was_saved_sleeps_before_its_sandbox_is_stopped(
     with monkeypatch.context() as patch, pytest.raises(Died):
         dying(patch, ports.sandboxes, "stop", after=0)
         runner.report(results=[result])
-    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
     assert ports.sandboxes.alive
     ports.clock.advance(minutes=1)
     sweep(ports)
     assert not ports.sandboxes.alive
     ports.clock.advance(minutes=5)
     sweep(ports)
-    assert slept(ports, runner) == {"reason": "Idle", "saved": True}
+    assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
 
 
 def test_a_copy_whose_place_another_took_is_no_failure(ports: MemoryPorts) -> None:
     runner, first, second = asked_twice(ports)
     runner.fail(first["id"], "Cancelled")
-    runner.fail(second["id"], "SnapshotFailed")
-    assert [name for name, *_ in ports.metrics.measured].count("SnapshotsFailed") == 1
+    runner.fail(second["id"], "ArchiveFailed")
+    assert [name for name, *_ in ports.metrics.measured].count("ArchivesFailed") == 1
 
 
-def test_a_copy_of_which_nonsense_is_told_is_not_kept(ports: MemoryPorts) -> None:
+NONSENSE: list[dict[str, Any]] = [
+    {"difference": None},
+    {"difference": "7 bytes"},
+    {"difference": {"bytes": -1, "sha256": "hash"}},
+    {"difference": {"bytes": True, "sha256": "hash"}},
+    {"difference": {"bytes": 5_000_000_001, "sha256": "hash"}},
+    {"difference": {"bytes": 7, "sha256": {"not": "a hash"}}},
+    {"difference": {"bytes": 7, "sha256": ""}},
+    {"difference": {"bytes": 7}},
+    {"base": {"bytes": "9", "sha256": "base"}},
+    {"base": None},
+]
+
+
+@pytest.mark.parametrize("said", NONSENSE)
+def test_a_copy_of_which_nonsense_is_told_is_not_sent(
+    ports: MemoryPorts, said: dict[str, Any]
+) -> None:
     runner, _, second = asked_twice(ports)
-    runner.complete(second["id"], **{**SAVED, "baseCommit": {"not": "a commit"}})
-    upload = last(runner, "upload")
-    key = upload["args"]["url"].removeprefix("https://objects.test/")
-    ports.objects.stored[key] = (7, str(SAVED["sha256"]))
-    runner.complete(upload["id"])
-    assert ports.store.command(runner.session_id, upload["id"]) is None
+    make(runner, second, **said)
+    assert not [frame for frame in runner.frames() if frame.get("kind") == "upload"]
     assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
-    assert ports.store.snapshot(runner.session_id) is None
-    assert ports.objects.stored == {}
+    assert ports.store.session(runner.session_id).saving is None
+    assert [name for name, *_ in ports.metrics.measured].count("ArchivesFailed") == 1
 
 
 def too_late(ports: MemoryPorts) -> tuple[Runner, str]:
@@ -281,7 +285,7 @@ def too_late(ports: MemoryPorts) -> tuple[Runner, str]:
     runner.report(turn_ended(ports, runner.session_id))
     save(ports, runner)
     stopping(ports, runner)
-    runner.complete(last(runner, "snapshot")["id"], **{**SAVED, "sha256": "late"})
+    make(runner, last(runner, "archive"), "late")
     ports.clock.advance(minutes=5)
     sweep(ports)
     assert slept(ports, runner)["saved"] is False
@@ -290,17 +294,16 @@ def too_late(ports: MemoryPorts) -> tuple[Runner, str]:
 
 def arrives(ports: MemoryPorts, runner: Runner) -> None:
     """Have the copy that was sent last arrive in the bucket."""
-    url = last(runner, "upload")["args"]["url"]
-    ports.objects.stored[url.removeprefix("https://objects.test/")] = (7, "late")
+    put(ports, last(runner, "upload"))
 
 
 def named(ports: MemoryPorts, session_id: str) -> set[str]:
     """Return the objects that the rows of a session name."""
-    kept = ports.store.snapshot(session_id)
+    kept = ports.store.archive(session_id)
     commands = ports.store.commands(session_id)
-    return {str(c.args["key"]) for c in commands if "key" in c.args} | (
-        {kept.key} if kept else set()
-    )
+    uploads = [c for c in commands if c.kind is CommandKind.UPLOAD]
+    sent = [file.key for c in uploads for file in Copy.model_validate(c.args).files]
+    return {*sent, *(keys(kept) if kept else ())}
 
 
 def test_a_copy_that_is_said_to_be_sent_after_its_session_fell_asleep_is_kept(
@@ -309,10 +312,8 @@ def test_a_copy_that_is_said_to_be_sent_after_its_session_fell_asleep_is_kept(
     runner, upload = too_late(ports)
     arrives(ports, runner)
     runner.complete(upload)
-    kept = ports.store.snapshot(runner.session_id)
-    assert kept
-    assert kept.sha256 == "late"
-    assert list(ports.objects.stored) == [kept.key]
+    assert differs(ports, runner.session_id) == "late"
+    assert set(ports.objects.stored) == keys(archive_of(ports, runner.session_id))
 
 
 @pytest.mark.parametrize("comes", [True, False])
@@ -334,10 +335,8 @@ def test_a_copy_under_way_has_a_name_however_the_attempt_after_it_ends(
     ports.clock.advance(minutes=10)
     sweep(ports)
     assert ports.store.command(session_id, upload) is None
-    kept = ports.store.snapshot(session_id)
-    assert kept
-    assert kept.sha256 == ("late" if comes else "hash")
-    assert list(ports.objects.stored) == [kept.key]
+    assert differs(ports, session_id) == ("late" if comes else "hash")
+    assert set(ports.objects.stored) == keys(archive_of(ports, session_id))
 
 
 def test_a_copy_that_arrived_though_its_sending_failed_is_not_left_behind(
@@ -345,7 +344,7 @@ def test_a_copy_that_arrived_though_its_sending_failed_is_not_left_behind(
 ) -> None:
     runner, _, second = asked_twice(ports)
     upload = sent(ports, runner, second, "hash")
-    runner.fail(upload, "SnapshotFailed", "the answer was lost")
+    runner.fail(upload, "ArchiveFailed", "the answer was lost")
     assert ports.objects.stored == {}
 
 
@@ -369,14 +368,14 @@ def test_who_hears_that_nothing_was_saved_hears_why(
         save(ports, runner)
         stopping(ports, runner)
     if how in {"dies sending", "lies"}:
-        runner.complete(last(runner, "snapshot")["id"], **{**SAVED, "sha256": "late"})
+        make(runner, last(runner, "archive"), "late")
     if how.startswith("dies"):
         sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "exit code 0")
     elif how == "is slow":
         ports.clock.advance(minutes=5)
         sweep(ports)
     elif how == "fails":
-        runner.fail(last(runner, "snapshot")["id"], "SnapshotFailed", "the disk is full")
+        runner.fail(last(runner, "archive")["id"], "ArchiveFailed", "the disk is full")
     else:
         runner.complete(last(runner, "upload")["id"])
     told = slept(ports, runner)

@@ -227,9 +227,9 @@ def test_a_batch_that_is_too_large_loses_what_is_in_the_way_and_never_a_result(
             raise ChangeRefused("too large")
         commit(work)
 
-    [copy] = [f["id"] for f in runner.frames() if f.get("kind") == "snapshot"]
+    [copy] = [f["id"] for f in runner.frames() if f.get("kind") == "archive"]
     monkeypatch.setattr(ports.store, "commit", refuses)
-    failed = {"code": "SnapshotFailed", "reason": "no disk"}
+    failed = {"code": "ArchiveFailed", "reason": "no disk"}
     runner.report(
         *asked(turn_id, 1), results=[{"commandId": copy, "status": "failed", "error": failed}]
     )

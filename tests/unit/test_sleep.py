@@ -15,9 +15,8 @@ from headstart.usecases.read import get_session, stream_ticket
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import send_message
 from headstart.usecases.watch import connect_viewer
+from tests.unit.archives import BASE, archive_of, differs, keys, last, make, save
 from tests.unit.helpers import Runner, begin, created, running, turn_ended
-
-SAVED = {"bytes": 7, "sha256": "hash", "baseCommit": "b", "headCommit": "h", "skipped": []}
 
 
 def idle(ports: MemoryPorts) -> tuple[str, Runner]:
@@ -27,16 +26,6 @@ def idle(ports: MemoryPorts) -> tuple[str, Runner]:
     runner.report(turn_ended(ports, session_id))
     save(ports, runner)
     return session_id, runner
-
-
-def save(ports: MemoryPorts, runner: Runner, **more: object) -> None:
-    """Do the snapshot that was asked for last, and its upload; it answers `more` than others."""
-    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-    runner.complete(snapshot["id"], **{**SAVED, **more})
-    upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
-    key = upload["args"]["url"].removeprefix("https://objects.test/")
-    ports.objects.stored[key] = (SAVED["bytes"], SAVED["sha256"])  # type: ignore[assignment]
-    runner.complete(upload["id"])
 
 
 def falling(ports: MemoryPorts) -> tuple[str, Runner]:
@@ -54,18 +43,15 @@ def say(ports: MemoryPorts, session_id: str) -> None:
 
 def test_the_work_is_saved_after_each_turn(ports: MemoryPorts) -> None:
     session_id, _ = idle(ports)
-    snapshot = ports.store.snapshot(session_id)
-    assert snapshot
-    assert (snapshot.base_commit, snapshot.head_commit) == ("b", "h")
+    assert archive_of(ports, session_id).base.sha256 == "base"
+    assert differs(ports, session_id) == "hash"
 
 
-def test_only_the_last_snapshot_is_kept_and_deleting_takes_it_along(ports: MemoryPorts) -> None:
+def test_only_the_last_archive_is_kept_and_deleting_takes_it_along(ports: MemoryPorts) -> None:
     session_id, runner = falling(ports)
     save(ports, runner)
-    snapshot = ports.store.snapshot(session_id)
-    assert snapshot
-    assert list(ports.objects.stored) == [snapshot.key]
-    ports.objects.stored[f"snapshots/{session_id}/never-kept"] = (1, "x")
+    assert set(ports.objects.stored) == keys(archive_of(ports, session_id))
+    ports.objects.stored[f"archives/{session_id}/arc_1/never-kept"] = (1, "x")
     delete_session(ports, "alice", session_id)
     assert ports.objects.stored == {}
 
@@ -74,12 +60,10 @@ def test_an_upload_that_is_not_there_does_not_replace_the_last_good_one(
     ports: MemoryPorts,
 ) -> None:
     session_id, runner = falling(ports)
-    good = ports.store.snapshot(session_id)
-    snapshot = [f for f in runner.frames() if f.get("kind") == "snapshot"][-1]
-    runner.complete(snapshot["id"], **SAVED)
-    upload = [f for f in runner.frames() if f.get("kind") == "upload"][-1]
-    runner.complete(upload["id"])
-    assert ports.store.snapshot(session_id) == good
+    good = archive_of(ports, session_id)
+    make(runner, last(runner, "archive"))
+    runner.complete(last(runner, "upload")["id"])
+    assert archive_of(ports, session_id) == good
     asleep = ports.store.event_log[session_id][-1]
     assert asleep.type == "session.asleep"
     assert asleep.data["saved"] is False
@@ -92,7 +76,11 @@ def test_an_idle_session_is_saved_stopped_and_sleeps(ports: MemoryPorts) -> None
     assert ports.store.session(session_id).status is Status.ASLEEP
     assert not ports.sandboxes.alive
     assert ports.store.quota["alice"] == set()
-    assert ports.store.event_log[session_id][-1].data == {"reason": "Idle", "saved": True}
+    assert ports.store.event_log[session_id][-1].data == {
+        "reason": "Idle",
+        "saved": True,
+        "leftOut": [],
+    }
 
 
 def test_a_follow_up_wakes_it_and_the_saved_work_is_sent_along(ports: MemoryPorts) -> None:
@@ -111,12 +99,10 @@ def test_a_follow_up_wakes_it_and_the_saved_work_is_sent_along(ports: MemoryPort
         begin(ports, session_id, step, attempt=2)
         clone = woken.frames()[-1]
         woken.complete(clone["id"])
-    assert clone["args"]["baseCommit"] == "b"
-    begin(ports, session_id, StepName.BRANCH, attempt=2)
-    woken.complete("2.branch.1")
-    begin(ports, session_id, StepName.RESTORE, attempt=2)
-    ref = woken.frames()[-1]["args"]["snapshot"]
-    assert (ref["bytes"], ref["sha256"]) == (7, "hash")
+    archive = clone["args"]["archive"]
+    kept = archive_of(ports, session_id)
+    assert archive["base"] == {"url": f"https://objects.test/{kept.base.key}", **BASE}
+    assert (archive["difference"]["bytes"], archive["difference"]["sha256"]) == (7, "hash")
 
 
 def test_a_message_while_stopping_is_kept_and_wakes_it_again(ports: MemoryPorts) -> None:

@@ -98,7 +98,7 @@ class Services:
 
     @cached_property
     def objects(self) -> Objects:
-        """Where snapshots are kept."""
+        """Where archives are kept."""
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.s3 import S3Objects  # noqa: PLC0415
 

@@ -1,6 +1,7 @@
 """The environment, read once and checked as a whole: the only place that knows variable names."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     )
     over_quota: Literal["reject", "wait"] = Field(alias="HEADSTART_OVER_QUOTA", default="reject")
     active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
+    prepared_tree_after: int = Field(alias="HEADSTART_PREPARED_TREE_AFTER", default=15, ge=0)
     bucket: str = Field(alias="HEADSTART_BUCKET", default="")
     cluster: str = Field(alias="HEADSTART_CLUSTER", default="")
     task_definition: str = Field(alias="HEADSTART_TASK_DEFINITION", default="")
@@ -61,6 +63,7 @@ class Settings(BaseModel):
             repository_config=self.repository_config,
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
+            prepared_tree_after=timedelta(seconds=self.prepared_tree_after),
             wait_in_line=self.over_quota == "wait",
         )
 

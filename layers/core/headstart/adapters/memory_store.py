@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from headstart.adapters.layout import hot_sk, is_hot
 from headstart.adapters.rows import check_count, named_sk, row_sk
+from headstart.domain.archive import Archive
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import (
     Change,
@@ -30,7 +31,7 @@ from headstart.domain.message import Input, Message
 from headstart.domain.model import RowModel
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.sandbox import Command, Sandbox
-from headstart.domain.session import Session, SessionConfig, Snapshot, Status, Waiting
+from headstart.domain.session import Session, SessionConfig, Status, Waiting
 
 _M = TypeVar("_M", bound=RowModel)
 _PAGE_BYTES = 1024 * 1024
@@ -347,9 +348,9 @@ class MemoryStore:
         """Return what is kept of a step's output."""
         return self._of(session_id, Output, attempt_number, step)
 
-    def snapshot(self, session_id: str) -> Snapshot | None:
-        """Return the last good snapshot."""
-        return self._of(session_id, Snapshot)
+    def archive(self, session_id: str) -> Archive | None:
+        """Return the last good archive."""
+        return self._of(session_id, Archive)
 
 
 def _keep(found: WorkingSet, row: HotRow) -> None:

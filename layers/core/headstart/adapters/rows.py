@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from headstart.domain.archive import Archive
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
@@ -22,7 +23,7 @@ from headstart.domain.events import Event
 from headstart.domain.message import Input, Message
 from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import DUE_SHARDS
-from headstart.domain.session import Session, SessionConfig, Snapshot, Waiting
+from headstart.domain.session import Session, SessionConfig, Waiting
 
 Item = dict[str, dict[str, Any]]
 _M = TypeVar("_M", bound=Model)
@@ -110,7 +111,7 @@ def session_item(session: Session) -> Item:
 def row_sk(row: RowModel) -> str:
     """Return the sort key of a row beside the working set."""
     match row:
-        case SessionConfig() | Snapshot():
+        case SessionConfig() | Archive():
             return named_sk(type(row))
         case Attempt() | Message():
             return named_sk(type(row), row.number)
@@ -126,7 +127,7 @@ def named_sk(model: type[RowModel], *name: str | int) -> str:
     """Return the sort key of a row beside the working set, by its kind and what names it."""
     patterns: dict[type[RowModel], str] = {
         SessionConfig: "CONFIG",
-        Snapshot: "SNAPSHOT",
+        Archive: "ARCHIVE",
         Attempt: "ATTEMPT#{:04d}",
         Message: "MESSAGE#{:06d}",
         Input: "INPUT#{}",

@@ -1,4 +1,4 @@
-"""Snapshots as objects of S3, written and read by presigned URL so that sandboxes need no key."""
+"""Archives as objects of S3, written and read by presigned URL so that sandboxes need no key."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,7 @@
 """An attempt to prepare a session: how it and its steps stand, and what they printed."""
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -45,7 +46,8 @@ class Attempt(RowModel):
     """One run of the preparation machine; `revision` grows with every change a viewer may see.
 
     `expected` is how many milliseconds each step took before on this repository; `done_before` what
-    the attempt before had done.
+    the attempt before had done. `adopted` says of what its workspace was made instead of a clone,
+    `likeness` why the setup of an adopted tree counts.
     """
 
     number: int
@@ -60,6 +62,8 @@ class Attempt(RowModel):
     done_before: list[StepName] = Field(default_factory=list)
     cloned_bytes: int | None = None
     clone_cached: bool = False
+    adopted: Literal["archive", "tree"] | None = None
+    likeness: str | None = None
 
     def step(self, name: StepName) -> StepRecord:
         """Return the record of a step."""

@@ -9,7 +9,7 @@ from headstart.domain.session import Session, Status
 class Call(StrEnum):
     """The calls whose effect depends on the session's status."""
 
-    READ = "GET, wait, stream-ticket"
+    READ = "GET, archive, wait, stream-ticket"
     PATCH = "PATCH"
     INITIATE = "initiate"
     MESSAGE = "messages"

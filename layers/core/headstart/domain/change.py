@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar, cast
 
+from headstart.domain.archive import Archive
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.connections import Connection
 from headstart.domain.errands import Errand
@@ -19,12 +20,12 @@ from headstart.domain.message import Input, Message
 from headstart.domain.model import OpenModel, RowModel, Timestamp
 from headstart.domain.policy import Policy
 from headstart.domain.sandbox import Command, Sandbox
-from headstart.domain.session import Session, SessionConfig, Snapshot, Waiting
+from headstart.domain.session import Session, SessionConfig, Waiting
 
 HotRow = Attempt | Sandbox | Command | Connection
 """What every read of a session finds with it."""
 
-NamedRow = Input | Message | Output | SessionConfig | Snapshot
+NamedRow = Archive | Input | Message | Output | SessionConfig
 """What is read by name only: texts, and what few decisions rest on."""
 
 _R = TypeVar("_R", bound=RowModel)
@@ -67,8 +68,8 @@ class RowKey(NamedTuple):
     name: tuple[str | int, ...] = ()
 
 
+ARCHIVE = RowKey(Archive)
 CONFIG = RowKey(SessionConfig)
-SNAPSHOT = RowKey(Snapshot)
 
 
 def message_key(number: int) -> RowKey:

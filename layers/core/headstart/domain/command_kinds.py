@@ -40,5 +40,6 @@ class CommandKind(StrEnum):
                 return STEP_BY_NAME[StepName.DELIVER].timeout - _MARGIN_SECONDS
         limit = STEP_BY_NAME[StepName(self)].timeout - _MARGIN_SECONDS
         if self is CommandKind.SETUP:
-            return min(limit, SETUP_COMMAND_TIMEOUT * max(1, setup_commands))
+            # A base may be made when they have run.
+            return min(limit, SETUP_COMMAND_TIMEOUT * max(1, setup_commands) + SAVE_TIMEOUT)
         return limit

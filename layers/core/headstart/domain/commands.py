@@ -1,38 +1,32 @@
 """What each step's command is told."""
 
-from dataclasses import dataclass
+from datetime import timedelta
 
+from headstart.domain.attempt import Attempt
 from headstart.domain.command_args import (
     AgentArgs,
+    ArchiveRef,
     BranchArgs,
     CloneArgs,
     DiskArgs,
     RestoreArgs,
     SetupArgs,
-    SnapshotRef,
 )
 from headstart.domain.model import OpenModel
 from headstart.domain.policy import Policy
 from headstart.domain.repository import is_allowed_source
 from headstart.domain.session import Session, SessionConfig
-from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName
-
-
-@dataclass(frozen=True, slots=True)
-class SavedWork:
-    """A snapshot to start from: where it can be had, and the commit it builds on."""
-
-    ref: SnapshotRef
-    base_commit: str | None
+from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName, StepStatus
 
 
 def step_args(
     step: StepName,
     session: Session,
+    attempt: Attempt,
     config: SessionConfig,
     policy: Policy,
-    saved: SavedWork | None = None,
     *,
+    archive: ArchiveRef | None = None,
     secrets: dict[str, str] | None = None,
 ) -> OpenModel:
     """Return the arguments of a step's command; only steps done by the runner have some."""
@@ -43,8 +37,10 @@ def step_args(
             return CloneArgs(
                 git_url=session.git_url,
                 upstream_branch=config.upstream_branch,
+                depth=config.clone.depth,
+                submodules=config.clone.submodules,
                 allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
-                base_commit=saved.base_commit if saved else None,
+                archive=archive,
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)
@@ -53,7 +49,6 @@ def step_args(
                 agent=session.agent,
                 session_id=session.session_id,
                 title=session.title,
-                snapshot=saved.ref if saved else None,
                 env=config.env_vars,
                 repository_config=policy.repository_config,
             )
@@ -62,8 +57,8 @@ def step_args(
                 commands=config.setup_commands,
                 env=config.env_vars,
                 command_timeout=SETUP_COMMAND_TIMEOUT,
-                # What was set up well once doesn't stand between a person and their work.
-                lenient=session.prepared_at is not None,
+                cause=attempt.cause,
+                base_after_ms=base_after_ms(session, attempt, policy),
             )
         case StepName.AGENT:
             return AgentArgs(
@@ -80,3 +75,17 @@ def step_args(
             )
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")
+
+
+def base_after_ms(session: Session, attempt: Attempt, policy: Policy) -> int | None:
+    """Return how long the setup commands must take to be worth a base; None where none is made.
+
+    What the clone took counts as well: both would have to be done again.
+    """
+    if session.prepared_tree == "off" or session.put_back:
+        return None
+    clone = attempt.step(StepName.CLONE)
+    took = timedelta()
+    if clone.status is StepStatus.COMPLETED and clone.started_at and clone.ended_at:
+        took = clone.ended_at - clone.started_at
+    return max(0, round((policy.prepared_tree_after - took) / timedelta(milliseconds=1)))

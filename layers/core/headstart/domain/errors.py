@@ -118,6 +118,12 @@ class InputNotFound(HeadstartError):
     status, title = 404, "The agent asks nothing of that id"
 
 
+class ArchiveNotFound(HeadstartError):
+    """Nothing of the session is saved yet."""
+
+    status, title = 404, "No archive yet"
+
+
 class SessionDeleting(HeadstartError):
     """The session that the Idempotency-Key stands for is being deleted; the key goes with it."""
 
@@ -320,9 +326,9 @@ class WorkspaceGone(StepError):
 
 
 class RestoreFailed(StepError):
-    """The agent's session could not be imported."""
+    """The saved workspace could not be put back, or the agent's session not be imported."""
 
-    title, retryable = "The agent's session could not be restored", True
+    title, retryable = "The session could not be restored", True
 
 
 class AgentStartFailed(StepError):

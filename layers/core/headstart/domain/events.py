@@ -124,12 +124,14 @@ class SessionFailed(EventData):
 class SessionAsleep(EventData):
     """The container is gone; the next message wakes the session.
 
-    `saved` says whether a copy of the work was kept; the `reason` says why not, or what it lacks.
+    `saved` says whether the work was kept as it was last; the `reason` says why not, and as of when
+    it is kept. `leftOut` are files that a limit kept out: 20 at most, then how many more.
     """
 
     type = "session.asleep"
     reason: str
     saved: bool = False
+    left_out: list[str] = Field(default_factory=list)
 
 
 class SessionDeleted(EventData):

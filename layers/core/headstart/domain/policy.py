@@ -35,6 +35,8 @@ class Policy(Model):
     queued_messages: int = 50
     sandbox_dollars_per_hour: float = 0.0
     wait_in_line: bool = False
+    prepared_tree_after: timedelta = timedelta(seconds=15)
+    """How long clone and setup must take together for their result to be kept as a base."""
     min_free_disk: int = 1024 * 1024 * 1024
     ticket_life: timedelta = timedelta(minutes=1)
     connection_life: timedelta = timedelta(hours=3)

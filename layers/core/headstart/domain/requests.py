@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from headstart.domain.model import Model
 from headstart.domain.repository import check_branch, check_callback_url
+from headstart.domain.session import PreparedTree
 from headstart.domain.variables import is_reserved, names_a_repository
 
 BODY_BYTES = 256 * 1024
@@ -120,8 +121,37 @@ EnvVars = Annotated[
     ),
     AfterValidator(_sound_env),
 ]
-SetupCommand = Annotated[str, StringConstraints(min_length=1, max_length=500), _SOUND]
-SetupCommands = Annotated[list[SetupCommand], Field(max_length=20)]
+COMMAND_CHARACTERS = 10_000
+COMMANDS_CHARACTERS = 100_000
+
+
+def _commands_size(commands: list[str]) -> list[str]:
+    if sum(map(len, commands)) > COMMANDS_CHARACTERS:
+        raise ValueError(f"must be at most {COMMANDS_CHARACTERS} characters together")
+    return commands
+
+
+def _relative(path: str) -> str:
+    if path.startswith("/") or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise ValueError("must be a file's path within the repository, without . and ..")
+    return path
+
+
+SetupCommand = Annotated[
+    str, StringConstraints(min_length=1, max_length=COMMAND_CHARACTERS), _SOUND
+]
+SetupCommands = Annotated[
+    list[SetupCommand],
+    Field(
+        max_length=20,
+        description=f"Scripts of a shell's, {COMMANDS_CHARACTERS} characters together.",
+    ),
+    AfterValidator(_commands_size),
+]
+InputPath = Annotated[
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_relative), _SOUND
+]
+SetupInputs = Annotated[list[InputPath], Field(max_length=20)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), _SOUND]
 # The length is apart from the pattern: \w up to 127 times takes 50 ms to compile, at every start.
 ModelName = Annotated[
@@ -176,6 +206,17 @@ class CallbackTarget(Model):
     ] = Field(default_factory=dict)
 
 
+class CloneRequest(Model):
+    """How much of the repository is cloned."""
+
+    depth: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="How many commits of history; null is all of it, file contents as they are "
+        "needed.",
+    )
+    submodules: bool = False
+
+
 class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
@@ -196,7 +237,19 @@ class CreateSession(Model):
     agent: Name | None = Field(default=None, description=_DEFAULT)
     mode: Name | None = Field(default=None, description=_DEFAULT)
     model: ModelName | None = Field(default=None, description=_DEFAULT)
+    clone: CloneRequest = Field(default_factory=CloneRequest)
     setup_commands: SetupCommands = Field(default_factory=list)
+    setup_inputs: SetupInputs = Field(
+        default_factory=list,
+        description="The files that the result of `setupCommands` depends on, such as a lock file: "
+        "in a prepared tree in which they are the same the commands need not run again. Without "
+        "them it depends on the commit.",
+    )
+    prepared_tree: PreparedTree = Field(
+        default="use",
+        description="Whether a workspace that was prepared for an earlier session alike may be "
+        "this one's beginning; `refresh` prepares it anew for those to come.",
+    )
     env_vars: EnvVars = Field(default_factory=dict)
     encrypted_secrets: EncryptedSecrets | None = Field(
         default=None,
@@ -269,6 +322,11 @@ class RetrySession(Model):
     setup_commands: SetupCommands | None = None
     env_vars: EnvVars | None = None
     encrypted_secrets: EncryptedSecrets | None = None
+    without_archive: bool = Field(
+        default=False,
+        description="`true` leaves what is saved aside: the repository is cloned and set up anew, "
+        "and the agent's session begins anew. What is saved next replaces it.",
+    )
 
 
 _Label = Annotated[str, StringConstraints(max_length=2000), _SOUND]

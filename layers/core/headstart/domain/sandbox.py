@@ -39,7 +39,7 @@ class Awaited(RowModel):
 class Command(Awaited):
     """A command to the runner: a row first, a frame second.
 
-    No task waits for a prompt outside an attempt; `snapshot` names the copy of the work that it
+    No task waits for a prompt outside an attempt; `archive` names the copy of the work that it
     makes or sends. It is `offered` once it may have been sent, which takes a runner that is
     connected; `answered` once a result was taken, and gone once the runner knows that.
     """
@@ -49,7 +49,7 @@ class Command(Awaited):
     attempt_number: int
     step: StepName | None = None
     message_number: int | None = None
-    snapshot: str | None = None
+    archive: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
     created_at: Timestamp
     offered: bool = True
@@ -72,7 +72,8 @@ class Sandbox(Awaited):
     `sandbox_id` is random: whoever connected with the key of another sandbox is told apart by it.
     `connection_number` is the process's own count of the connection that has the channel. The
     bootstrap key is kept until the runner is heard to have its resume key, so that a repeated
-    RunTask has identical parameters and a lost welcome locks nobody out.
+    RunTask has identical parameters and a lost welcome locks nobody out. `is_leaving` once it said
+    that it must stop.
     """
 
     sandbox_id: str = ""
@@ -85,6 +86,7 @@ class Sandbox(Awaited):
     process: str | None = None
     connection_id: str | None = None
     connection_number: int = 0
+    is_leaving: bool = False
     stopped_reason: str | None = None
     created_at: Timestamp
     seen_at: Timestamp | None = None

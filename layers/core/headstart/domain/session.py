@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
+from headstart.domain.archive import Kept
 from headstart.domain.errors import StepError, WrongStatus, step_error
 from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.steps import StepName
@@ -104,7 +105,7 @@ class Turn(RowModel):
 
 
 _TOLD = {
-    StepName.CLONE: ["upstreamBranch"],
+    StepName.CLONE: ["upstreamBranch", "clone"],
     StepName.RESTORE: ["envVars"],
     StepName.SETUP: ["setupCommands"],
     StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt"],
@@ -112,14 +113,19 @@ _TOLD = {
 """What of the config, by its counts, the steps' arguments hold."""
 
 
+PreparedTree = Literal["use", "refresh", "off"]
+
+
 class Session(RowModel):
-    """The root of everything a session owns; kept under 2 KB.
+    """The root of everything a session owns; kept under 4 KB.
 
     Every write to any row of a session goes together with this row, on the condition that
     `version` is what the writer read: so no writer can act on a state that is over. `saving` names
-    the newest snapshot that was asked for and is not done yet. `waiting_since` is when it began to
-    wait for a place; `in_line` is whether its owner's line knows it, as it does not of one that an
-    earlier version let wait.
+    the newest copy of the work that was asked for and is not done yet, `kept` what is said here of
+    the archive; `without_archive` has it begin without one until the next is kept. `set_up` says
+    that the setup commands need not run again in the workspace as it is, or is put back.
+    `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
+    knows it, as it does not of one that an earlier version let wait.
     """
 
     session_id: str
@@ -145,6 +151,10 @@ class Session(RowModel):
     active_turn: Turn | None = None
     pending_inputs: list[str] = Field(default_factory=list)
     saving: str | None = None
+    kept: Kept | None = None
+    without_archive: bool = False
+    prepared_tree: PreparedTree = "use"
+    set_up: bool = False
     failure: Failure | None = None
     runner_seq: int = 0
     due_at: Timestamp | None = None
@@ -168,6 +178,11 @@ class Session(RowModel):
         return any(self.counts.get(name, 1) for name in _TOLD.get(step, ()))
 
     @property
+    def put_back(self) -> Kept | None:
+        """What its next workspace is made of, None where it is cloned."""
+        return None if self.without_archive else self.kept
+
+    @property
     def waits_in_line(self) -> bool:
         """Whether it waits for a place in its owner's line."""
         return self.in_line and self.waiting_since is not None and self.status is Status.PREPARING
@@ -189,11 +204,24 @@ def title_of(prompt: str) -> str:
     return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1] + "…"
 
 
+CONFIG_BYTES = 384 * 1024
+"""The most of what was asked for together: a row has 400 KB at most ("Quotas in DynamoDB")."""
+
+
+class CloneOptions(RowModel):
+    """How much of a repository is cloned: without `depth` the whole history."""
+
+    depth: int | None = None
+    submodules: bool = False
+
+
 class SessionConfig(RowModel):
     """What was asked for; it may hold the user's values, so it never leaves for logs or inputs."""
 
     upstream_branch: str | None = None
+    clone: CloneOptions = Field(default_factory=CloneOptions)
     setup_commands: list[str] = Field(default_factory=list)
+    setup_inputs: list[str] = Field(default_factory=list)
     env_vars: dict[str, str] = Field(default_factory=dict)
     encrypted_secrets: dict[str, Any] | None = None
     mcp_servers: dict[str, Any] = Field(default_factory=dict)
@@ -201,6 +229,10 @@ class SessionConfig(RowModel):
     auto_initiate: bool = True
     auto_commit: bool = False
     callback_target: dict[str, Any] | None = None
+
+    def size(self) -> int:
+        """Return how many bytes its row has."""
+        return len(self.model_dump_json(by_alias=True, exclude_none=True).encode())
 
     def counts(self) -> dict[str, int]:
         """Return how many of each there are: all that a session's own row says of it."""
@@ -211,19 +243,9 @@ class SessionConfig(RowModel):
             "setupCommands": len(self.setup_commands),
             "mcpServers": len(self.mcp_servers),
             "upstreamBranch": int(self.upstream_branch is not None),
+            "clone": int(self.clone != CloneOptions()),
             "appendSystemPrompt": int(self.append_system_prompt is not None),
         }
-
-
-class Snapshot(RowModel):
-    """The last good copy of the work: where it is, what it must be, and what it builds on."""
-
-    key: str
-    bytes: int
-    sha256: str
-    base_commit: str | None = None
-    head_commit: str | None = None
-    created_at: Timestamp
 
 
 class Waiting(RowModel):

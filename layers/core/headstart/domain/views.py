@@ -4,10 +4,11 @@ What is shown of a session is bounded whatever its sandbox says, with every char
 answer of Lambda's has 6 MB at most, a WebSocket message 128 KB.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.attempt import Attempt, Output, StepRecord
 from headstart.domain.fitting import fitting
 from headstart.domain.message import Input, Message, MessageStatus
@@ -106,6 +107,7 @@ def _view(
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
+        "leftOut": session.kept.left_out if session.kept else [],
         "counts": {name: session.counts[name] for name in _COUNTS if name in session.counts},
     }
 
@@ -140,6 +142,21 @@ def _input_views(inputs: Sequence[Input], room: _Room) -> list[dict[str, Any]]:
         }
         views.append(view if body is asked.body else {**view, "truncated": True})
     return views
+
+
+def archive_view(archive: Archive, address: Callable[[str], str]) -> dict[str, Any]:
+    """Return an archive with the addresses of its files."""
+
+    def file_view(file: StoredFile) -> dict[str, Any]:
+        return {"url": address(file.key), "bytes": file.bytes, "sha256": file.sha256}
+
+    return {
+        "savedAt": format_time(archive.created_at),
+        "base": file_view(archive.base),
+        "difference": archive.difference and file_view(archive.difference),
+        "leftOut": archive.left_out.named(),
+        "missing": archive.missing,
+    }
 
 
 def message_view(message: Message) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from headstart.domain import errands
+from headstart.domain.archive import Copy
 from headstart.domain.change import Change, WorkingSet
 from headstart.domain.connections import Role
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
-from headstart.domain.life import sleeping, turns, watching
+from headstart.domain.life import saving, sleeping, turns, watching
 from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
 from headstart.usecases.defects import log_defect
@@ -148,11 +149,10 @@ def _close_connection(ports: Ports, _: Change, errand: errands.CloseConnection) 
 
 def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> None:
     """Ask the bucket between two changes, never in the middle of one."""
-    args = work.commands[errand.command_id].args
-    key, size, sha256 = str(args["key"]), int(args["bytes"]), str(args["sha256"])
-    is_there = ports.objects.is_there(key, size, sha256)
-    keep = partial(sleeping.keep, command_id=errand.command_id, is_there=is_there)
-    change(ports, work.session.session_id, keep, sleeping.beside_a_copy, work.committed())
+    copy = Copy.model_validate(work.commands[errand.command_id].args)
+    is_there = all(ports.objects.is_there(f.key, f.bytes, f.sha256) for f in copy.files)
+    keep = partial(sleeping.looked_for, command_id=errand.command_id, is_there=is_there)
+    change(ports, work.session.session_id, keep, saving.beside_a_copy, work.committed())
 
 
 def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:

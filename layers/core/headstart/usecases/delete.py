@@ -10,7 +10,7 @@ from functools import partial
 
 from headstart.domain.change import Change
 from headstart.domain.errands import StopAttempt, StopSandbox
-from headstart.domain.life import ending
+from headstart.domain.life import ending, saving
 from headstart.usecases.change import follow
 from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports
@@ -56,7 +56,7 @@ def clear(ports: Ports, session_id: str, until: datetime) -> bool:
 def _stop(ports: Ports, work: Change) -> None:
     """Stop what a deleted session still runs, and delete what lies outside of its rows."""
     follow(ports, work, (StopAttempt, StopSandbox))
-    ports.objects.delete(f"snapshots/{work.session.session_id}/")
+    ports.objects.delete(saving.objects_of(work.session.session_id))
 
 
 def _may_run(ports: Ports, work: Change) -> bool:

@@ -4,15 +4,16 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from headstart.domain import channel, command_args
+from headstart.domain.archive import MOST_BYTES, Archive, Copy, StoredFile
 from headstart.domain.change import (
+    ARCHIVE,
     CONFIG,
-    SNAPSHOT,
     Change,
     message_key,
 )
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.commands import SavedWork, step_args
+from headstart.domain.commands import step_args
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
@@ -20,7 +21,7 @@ from headstart.domain.fitting import dumps, fitting
 from headstart.domain.message import Message
 from headstart.domain.model import OpenModel
 from headstart.domain.sandbox import Command
-from headstart.domain.session import SessionConfig, Snapshot, Status
+from headstart.domain.session import SessionConfig, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Ports
 
@@ -31,10 +32,6 @@ MESSAGE_BYTES = 128 * 1024
 
 _ENVELOPE = 1024
 """What an event and its frame add to an event's data, and more."""
-
-MAX_FILE_BYTES = 50 * 1024 * 1024
-MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
-_RESTORING = {StepName.CLONE, StepName.RESTORE}
 
 
 # To viewers.
@@ -132,25 +129,32 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         return None
     step = command.step
     names = [CONFIG] if session.is_told(step) else []
-    # A first attempt has nothing to go back to.
-    names += [SNAPSHOT] if step in _RESTORING and session.attempt_number > 1 else []
+    names += [ARCHIVE] if step is StepName.CLONE and session.put_back else []
     found = ports.store.named(session.session_id, names) if names else {}
-    config, snapshot = found.get(CONFIG), found.get(SNAPSHOT)
+    config, archive = found.get(CONFIG), found.get(ARCHIVE)
     args = step_args(
         step,
         session,
+        work.attempt,
         config if isinstance(config, SessionConfig) else SessionConfig(),
         ports.policy,
-        _saved_work(ports, snapshot) if isinstance(snapshot, Snapshot) else None,
+        archive=_archive_ref(ports, archive) if isinstance(archive, Archive) else None,
         secrets=ports.secrets.read() if step is StepName.AGENT else None,
     )
     return _frame(command, args, session.counts.get("setupCommands", 1))
 
 
-def _saved_work(ports: Ports, snapshot: Snapshot) -> SavedWork:
-    url = ports.objects.presign_get(snapshot.key)
-    ref = command_args.SnapshotRef(url=url, bytes=snapshot.bytes, sha256=snapshot.sha256)
-    return SavedWork(ref, snapshot.base_commit)
+def _archive_ref(ports: Ports, archive: Archive) -> command_args.ArchiveRef:
+    difference = archive.difference
+    return command_args.ArchiveRef(
+        base=_file_ref(ports, archive.base),
+        difference=_file_ref(ports, difference) if difference else None,
+    )
+
+
+def _file_ref(ports: Ports, file: StoredFile) -> command_args.FileRef:
+    url = ports.objects.presign_get(file.key)
+    return command_args.FileRef(url=url, bytes=file.bytes, sha256=file.sha256)
 
 
 def prompt_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
@@ -192,20 +196,22 @@ def order_frame(work: Change, command: Command) -> channel.Command:
         case CommandKind.INPUT:
             return _frame(command, command_args.InputArgs.model_validate(command.args))
         case _:
-            args = command_args.SnapshotArgs(
+            args = command_args.ArchiveArgs(
                 agent=work.session.agent,
                 session_id=work.session.session_id,
-                max_file_bytes=MAX_FILE_BYTES,
-                max_bytes=MAX_SNAPSHOT_BYTES,
+                base=command.args.get("base"),
+                max_bytes=MOST_BYTES,
             )
             return _frame(command, args)
 
 
 def upload_frame(ports: Ports, command: Command) -> channel.Command:
-    """Return the command that uploads a copy; the address takes exactly that content, once."""
-    size, sha256 = int(command.args["bytes"]), str(command.args["sha256"])
-    url, headers = ports.objects.presign_put(str(command.args["key"]), size, sha256)
-    return _frame(command, command_args.UploadArgs(sha256=sha256, url=url, headers=headers))
+    """Return the command that uploads a copy; each address takes exactly that content, once."""
+    files = []
+    for file in Copy.model_validate(command.args).files:
+        url, headers = ports.objects.presign_put(file.key, file.bytes, file.sha256)
+        files.append(command_args.FileUpload(sha256=file.sha256, url=url, headers=headers))
+    return _frame(command, command_args.UploadArgs(files=files))
 
 
 def _frame(command: Command, args: OpenModel, setup_commands: int = 1) -> channel.Command:

@@ -199,7 +199,7 @@ class SandboxProvider(Protocol):
 
 
 class Objects(Protocol):
-    """Where snapshots are kept. Methods raise ServiceUnavailable."""
+    """Where archives are kept. Methods raise ServiceUnavailable."""
 
     def presign_put(self, key: str, size: int, sha256: str) -> tuple[str, dict[str, str]]:
         """Return a URL that takes exactly that content once more, and the headers to send."""

@@ -6,15 +6,22 @@ from datetime import timedelta
 from typing import Any
 
 from headstart.domain import cursors
+from headstart.domain.archive import Archive
 from headstart.domain.attempt import Output
-from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
+from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.cursors import MessagePlace, SessionPlace
-from headstart.domain.errors import SessionNotFound, ValidationFailed
+from headstart.domain.errors import ArchiveNotFound, SessionNotFound, ValidationFailed
 from headstart.domain.message import Input
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
-from headstart.domain.views import is_waiting, message_view, session_view, summary_view
+from headstart.domain.views import (
+    archive_view,
+    is_waiting,
+    message_view,
+    session_view,
+    summary_view,
+)
 from headstart.usecases.commit import read
 from headstart.usecases.ports import Ports
 
@@ -70,6 +77,18 @@ def view_of(ports: Ports, found: Change, *, snapshot: bool = False) -> dict[str,
         inputs=[row for row in beside if isinstance(row, Input)],
         snapshot=snapshot,
     )
+
+
+def get_archive(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
+    """Return where a session's saved work can be had, for a quarter of an hour.
+
+    Raises ArchiveNotFound where nothing is saved, SessionNotFound.
+    """
+    owned_session(ports, owner, session_id)
+    archive = ports.store.named(session_id, [ARCHIVE])[ARCHIVE]
+    if not isinstance(archive, Archive):
+        raise ArchiveNotFound()
+    return archive_view(archive, ports.objects.presign_get)
 
 
 def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:

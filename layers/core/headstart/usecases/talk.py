@@ -6,7 +6,6 @@ from typing import Any
 
 from headstart.domain.change import (
     CONFIG,
-    SNAPSHOT,
     Change,
     IdempotencyKey,
     RowKey,
@@ -71,7 +70,7 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     The queue then waits for the next message or for initiate. Raises SessionNotFound.
     """
     stop = partial(preparing.interrupt, owner=owner)
-    change(ports, session_id, stop, lambda found: [SNAPSHOT, *head_of(found)])
+    change(ports, session_id, stop, head_of)
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:

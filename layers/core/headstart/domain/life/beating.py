@@ -6,7 +6,7 @@ from datetime import timedelta
 from headstart.domain.change import Change
 from headstart.domain.channel import Cancel, Heard, Heartbeat
 from headstart.domain.errands import BeatTask, Measure, Tell
-from headstart.domain.life import hosting, sleeping, turns
+from headstart.domain.life import hosting, saving, turns
 from headstart.domain.session import Session, Status
 
 FRAME_LIFE = timedelta(seconds=15)
@@ -40,7 +40,7 @@ def take_heartbeat(change: Change, connection_id: str, frame: Heartbeat) -> None
     _send_what_is_missing(change, frame)
     _cancel_what_is_over(change, frame)
     if turns.check_turn(change, frame):
-        sleeping.ask_for_copy(change)
+        saving.ask_for_copy(change)
     change.reply(connection_id, Heard(viewers=hosting.count_viewers(change)))
 
 

@@ -42,6 +42,7 @@ def new_session(
         agent=request.agent or policy.default_agent,
         mode=request.mode or policy.default_mode,
         model=request.model or policy.default_model,
+        prepared_tree=request.prepared_tree,
         message_count=1,
         hold=None if request.auto_initiate else Hold.INITIATE,
         due_at=now + START_CHECK,

@@ -253,7 +253,7 @@ def errand_of(command: Command) -> Errand:
             return SendPrompt(command.command_id)
         case CommandKind.UPLOAD:
             return SendUpload(command.command_id)
-        case CommandKind.ABORT | CommandKind.INPUT | CommandKind.SNAPSHOT:
+        case CommandKind.ABORT | CommandKind.INPUT | CommandKind.ARCHIVE:
             return SendOrder(command.command_id)
         case _:
             return SendStep(command.command_id)

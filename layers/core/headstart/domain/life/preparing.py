@@ -3,7 +3,7 @@
 from headstart.domain import events
 from headstart.domain.attempt import Attempt, AttemptStatus, StepRecord
 from headstart.domain.calls import Call, Effect, require
-from headstart.domain.change import SNAPSHOT, Change, NoPlace, QuotaChange
+from headstart.domain.change import Change, NoPlace, QuotaChange
 from headstart.domain.channel import Cancel
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import (
@@ -28,7 +28,7 @@ from headstart.domain.errors import (
     StepTimedOut,
     WorkspaceGone,
 )
-from headstart.domain.life import hosting, queueing, sleeping, talking, turns
+from headstart.domain.life import hosting, queueing, saving, sleeping, talking, turns, workspace
 from headstart.domain.life.progress import (
     begin_step,
     end_step,
@@ -40,7 +40,7 @@ from headstart.domain.life.progress import (
 )
 from headstart.domain.requests import RetrySession
 from headstart.domain.sandbox import Command, SandboxStatus
-from headstart.domain.session import Cause, Failure, Hold, Session, Snapshot, Status
+from headstart.domain.session import Cause, Failure, Hold, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 INFRASTRUCTURE = (
@@ -64,7 +64,7 @@ def begin_attempt(change: Change, cause: Cause) -> None:
     session.move_to(Status.PREPARING, change.now)
     session.waiting_since = None
     for command in list(change.commands.values()):
-        sleeping.forget(change, command)
+        saving.forget(change, command)
     change.begin(
         Attempt(
             number=session.attempt_number,
@@ -72,6 +72,9 @@ def begin_attempt(change: Change, cause: Cause) -> None:
             started_at=change.now,
             progress_at=change.now,
             done_before=[record.step for record in change.attempt.steps if is_done(record)],
+            # Until another clone says otherwise: the sandbox may be kept.
+            adopted=change.attempt.adopted,
+            likeness=change.attempt.likeness,
         )
     )
     change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN
@@ -83,8 +86,9 @@ def take_step(change: Change, attempt_number: int, step: StepName, token: str) -
     """Begin a step, or continue the try of it that an earlier invocation began."""
     require_attempt(change.session, attempt_number)
     record = change.attempt.step(step)
-    if not is_done(record) and step is StepName.SETUP and not _has_setup(change.session):
-        end_step(change, step, StepStatus.SKIPPED, "No setup commands")
+    if not is_done(record) and (why := workspace.why_skipped(change, step)):
+        workspace.skipped(change, step)
+        end_step(change, step, StepStatus.SKIPPED, why)
     if is_done(record):
         change.then(AnswerTask((token,)))
         return
@@ -103,10 +107,6 @@ def take_step(change: Change, attempt_number: int, step: StepName, token: str) -
     change.save(command)
     begin_step(change, step, STEP_BY_NAME[step].title)
     change.then(SendStep(command.command_id))
-
-
-def _has_setup(session: Session) -> bool:
-    return session.counts.get("setupCommands", 1) > 0
 
 
 def take_delivery(change: Change, attempt_number: int, token: str) -> None:
@@ -228,8 +228,10 @@ def retry(change: Change, *, owner: str, request: RetrySession) -> None:
     if visible and session.attempt_number != request.attempt_number:
         raise StaleAttempt(f"the last attempt is {session.attempt_number}")
     require(session, owner, Call.RETRY)
-    if request.model_fields_set - {"attempt_number"}:
-        talking.configure(change, request)
+    talking.configure(change, request)
+    if request.without_archive:
+        session.without_archive = True
+        hosting.give_up(change, "it is prepared without its archive")
     if session.hold is Hold.PAUSED:
         queueing.release(change)
     begin_attempt(change, Cause.RETRY)
@@ -249,18 +251,23 @@ def cancel(change: Change) -> None:
     attempt.ended_at = change.now
     session.hold = session.hold or Hold.PAUSED
     if attempt.cause is Cause.WAKE:
-        problem = None if change.get(SNAPSHOT, Snapshot) else "there is no earlier copy"
-        sleeping.fall_asleep(change, "The wake-up was cancelled", problem)
+        kept = session.put_back
+        problem = None if kept else "there is no earlier copy"
+        left_out = kept.left_out if kept else []
+        sleeping.fall_asleep(change, "The wake-up was cancelled", problem, left_out)
     else:
         _failed(change, error, record.step)
 
 
 def _drop_commands(change: Change) -> None:
-    """Have what the attempt still runs killed; nobody waits for its results."""
+    """Have what the attempt still runs killed; nobody waits for its results.
+
+    Not what it sends: a retry may begin with it.
+    """
     for command in list(change.commands.values()):
-        if not command.answered:
+        if not command.answered and command.kind is not CommandKind.UPLOAD:
             change.then(Tell(Cancel(id=command.command_id)))
-        sleeping.forget(change, command)
+        saving.forget(change, command)
 
 
 def _failed(change: Change, error: StepError, step: StepName) -> None:

@@ -4,12 +4,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.domain import channel, events
+from headstart.domain.archive import words
 from headstart.domain.attempt import AttemptStatus, Output
 from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import AnswerTask, LookForCopy, Measure
-from headstart.domain.errors import SandboxLeaving, SnapshotFailed, StepError
-from headstart.domain.life import asking, hosting, preparing, queueing, sleeping, turns
+from headstart.domain.errors import ArchiveFailed, SandboxLeaving, StepError
+from headstart.domain.life import (
+    asking,
+    hosting,
+    preparing,
+    queueing,
+    saving,
+    sleeping,
+    turns,
+    workspace,
+)
 from headstart.domain.life.progress import (
     begin_step,
     durations,
@@ -68,7 +78,7 @@ def take_report(change: Change, connection_id: str, report: channel.Report) -> N
         change.session.runner_seq = max(change.session.runner_seq, report.seq)
         for command in settled:
             # The runner has the ack of their batch, so their answers are asked for no more.
-            sleeping.forget(change, command)
+            saving.forget(change, command)
     change.reply(connection_id, channel.Ack(seq=report.seq, accepted=True))
 
 
@@ -109,7 +119,7 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
             if turns.end_turn(
                 change, event.turn_id, event.usage, error, interrupted=event.interrupted
             ):
-                sleeping.ask_for_copy(change)
+                saving.ask_for_copy(change)
         case channel.InputRequested():
             if asking.ask(change, event):
                 change.emit(_passed_on(event), event.turn_id)
@@ -161,35 +171,37 @@ def _apply(
     match command.kind:
         case CommandKind.PROMPT:
             _prompt_result(change, command, error)
-        case CommandKind.SNAPSHOT:
-            if error or not sleeping.ask_for_upload(change, command):
-                sleeping.saved(change, command, error or SnapshotFailed("the copy makes no sense"))
+        case CommandKind.ARCHIVE:
+            if error or not saving.ask_for_upload(change, command):
+                sleeping.saved(change, command, error or ArchiveFailed("the copy makes no sense"))
         case CommandKind.UPLOAD if error:
-            sleeping.drop(change, command)
+            saving.drop(change, command)
             sleeping.saved(change, command, error)
         case CommandKind.UPLOAD:
-            sleeping.uploaded(change, command)
+            saving.uploaded(change, command)
         case CommandKind.INPUT if error:
             asking.answer_failed(change, str(command.args["requestId"]), error)
         case _ if step := _current_step(change, command.command_id):
-            _step_result(change, step, result, error)
+            _step_result(change, command, step, result, error)
 
 
 def _step_result(
-    change: Change, step: StepName, result: channel.CommandResult, error: StepError | None
+    change: Change,
+    command: Command,
+    step: StepName,
+    result: channel.CommandResult,
+    error: StepError | None,
 ) -> None:
     record = change.attempt.step(step)
     if is_done(record):
         return
     if error:
         # Whether it failed for good is the machine's to say: it may try again.
+        error = workspace.in_words_of_cloud(change, step, error)
         record.failure = Failure.of(error, step)
         begin_step(change, step, error.reason)
         return
-    if step is StepName.CLONE:
-        cloned = result.output.get("bytes")
-        change.attempt.cloned_bytes = cloned if isinstance(cloned, int) else None
-        change.attempt.clone_cached = result.output.get("cached") is True
+    workspace.done(change, command)
     end_step(change, step, StepStatus(result.status), _summary(step, result.output))
     change.then(
         Measure(
@@ -259,24 +271,15 @@ def _summary(step: StepName, output: dict[str, Any]) -> str | None:
     match step:
         case StepName.DISK if isinstance(free := output.get("freeBytes"), int):
             return f"{free / 1e9:.1f} GB free"
-        case StepName.CLONE | StepName.BRANCH:
-            return _where(output)
-        case StepName.RESTORE if missing := sleeping.words(output.get("missing")):
+        case StepName.CLONE:
+            return workspace.clone_summary(output)
+        case StepName.BRANCH:
+            return workspace.where(output)
+        case StepName.RESTORE if missing := words(output.get("missing")):
             return f"Put back without {missing}"
-        case StepName.SETUP if isinstance(failed := output.get("warnings"), list) and failed:
-            return f"Went on after {len(failed)} failed: {str(failed[-1])[:300]}"
         case StepName.AGENT if output.get("version"):
             return f"{output.get('agent')} {output['version']} is healthy"
     return None
-
-
-def _where(output: dict[str, Any]) -> str | None:
-    if output.get("empty"):
-        return "The repository is empty"
-    branch = output.get("defaultBranch") or output.get("branch")
-    if output.get("commit"):
-        return f"{branch} at {str(output['commit'])[:12]}"
-    return f"{branch}, no commits yet" if output.get("branch") else None
 
 
 def fewer(report: channel.Report) -> channel.Report:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
-from headstart.domain.life import hosting, preparing, queueing, sleeping, turns
+from headstart.domain.life import hosting, preparing, queueing, saving, sleeping, turns
 from headstart.domain.sandbox import SandboxStatus, holds_a_place
 from headstart.domain.session import Cause, Session, Status
 
@@ -150,6 +150,6 @@ def nothing_runs_on(change: Change, reason: str) -> None:
         return
     change.then(StopAttempt(session.attempt_number, reason))
     hosting.stop(change, reason)
-    sleeping.look_for_copies(change)
+    saving.look_for_copies(change)
     change.then(AdmitNext(session.owner))
     postpone(change, None)

@@ -1,28 +1,20 @@
-"""Sleep and wake: the work is copied, the copy sent and kept, the sandbox gone; then back again."""
+"""Falling asleep: the work is saved, the sandbox goes; or it has gone, and nothing could be."""
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
-from typing import Any
-
-from pydantic import ValidationError
+from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from headstart.domain import events
-from headstart.domain.change import SNAPSHOT, Change, QuotaChange, RowKey, WorkingSet
+from headstart.domain.archive import Copy
+from headstart.domain.change import Change, QuotaChange
 from headstart.domain.channel import Leave, Leaving
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import (
-    AnswerTask,
-    DropObject,
-    LookForCopy,
-    Measure,
-    SendOrder,
-    SendUpload,
-)
+from headstart.domain.errands import AnswerTask, LookForCopy, Measure
 from headstart.domain.errors import DeliveryUnknown, StepError
-from headstart.domain.life import hosting, queueing, turns
+from headstart.domain.life import hosting, queueing, saving, turns
 from headstart.domain.life.progress import is_done
+from headstart.domain.model import format_time
 from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
-from headstart.domain.session import Snapshot, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 
 TURN_LIMIT = timedelta(hours=2, minutes=10)
@@ -31,10 +23,8 @@ TURN_LIMIT = timedelta(hours=2, minutes=10)
 LOOK_AGAIN = timedelta(minutes=1)
 """When a copy that could not be looked for is looked for again."""
 
-_MOST_WORDS = 300
-_MOST_PATHS = 5
-
 _IDLE = {Status.READY, Status.PREPARED}
+_MAY_LEAVE = {*_IDLE, Status.STOPPING}
 
 
 def begin_sleep(change: Change) -> bool:
@@ -43,161 +33,44 @@ def begin_sleep(change: Change) -> bool:
     if session.status not in _IDLE or session.active_turn or session.can_deliver:
         return False
     session.move_to(Status.STOPPING, change.now)
-    ask_for_copy(change)
+    saving.ask_for_copy(change)
     return True
 
 
-def ask_for_copy(change: Change) -> None:
-    """Ask for a copy of the work; the runner makes it before it takes the next prompt.
-
-    It takes the place of a copy that was asked for before.
-    """
-    name = change.new_id("snap")
-    change.session.saving = name
-    command = Command(
-        command_id=f"{name}.snapshot",
-        kind=CommandKind.SNAPSHOT,
-        snapshot=name,
-        attempt_number=change.session.attempt_number,
-        created_at=change.now,
-    )
-    change.save(command)
-    change.then(SendOrder(command.command_id))
-
-
-def ask_for_upload(change: Change, made: Command) -> bool:
-    """Ask for the upload of a copy that was made; False where its answer makes no sense."""
-    size, sha256 = made.output.get("bytes"), made.output.get("sha256")
-    if type(size) is not int or size < 0 or not isinstance(sha256, str):
-        return False
-    command = Command(
-        command_id=f"{made.snapshot}.upload",
-        kind=CommandKind.UPLOAD,
-        snapshot=made.snapshot,
-        attempt_number=change.session.attempt_number,
-        args={
-            **made.output,
-            "key": f"snapshots/{change.session.session_id}/{made.snapshot}",
-            "askedAt": made.created_at.isoformat(),
-        },
-        created_at=change.now,
-    )
-    change.save(command)
-    change.then(SendUpload(command.command_id))
-    return True
-
-
-def uploaded(change: Change, command: Command) -> None:
-    """Have it looked for what was said to be sent: only what is seen there is kept."""
-    change.then(LookForCopy(command.command_id))
-
-
-def forget(change: Change, command: Command) -> None:
-    """Forget a command that is over, unless it sends a copy: the object would have no name then.
-
-    Such a one stays until it was looked for, and a deletion waits for it.
-    """
-    if command.kind is not CommandKind.UPLOAD:
-        change.forget(command)
-
-
-def drop(change: Change, command: Command) -> None:
-    """Forget a copy that is not kept, and have its object deleted, should there be one."""
-    change.forget(command)
-    change.then(DropObject(str(command.args["key"])))
-
-
-def look_for_copies(change: Change) -> None:
-    """Have all copies looked for of which nobody could say any more whether they were sent."""
-    for command in change.commands.values():
-        if command.kind is CommandKind.UPLOAD:
-            change.then(LookForCopy(command.command_id))
-
-
-def keep(change: Change, command_id: str, *, is_there: bool) -> None:
-    """Make an uploaded copy the session's snapshot, if it was seen there whole.
-
-    The copy before is not needed any more; or this one, where a later one has been faster.
-    """
+def looked_for(change: Change, command_id: str, *, is_there: bool) -> None:
+    """Keep a copy that was looked for, or say what became of it."""
     command = change.commands.get(command_id)
-    if command is None:
-        return
-    if not is_there:
-        # One that this attempt's sandbox sends may arrive a moment later.
-        if command.answered or command.attempt_number != change.session.attempt_number:
-            drop(change, command)
-        said = "it was said to be sent and is not there"
-        saved(change, command, said if command.answered else "it was not sent in time")
-        return
-    before = change.get(SNAPSHOT, Snapshot)
-    try:
-        copy = _snapshot(command.args)
-    except ValidationError:
-        drop(change, command)
-        saved(change, command, "the copy makes no sense")
-        return
-    if before and before.created_at > copy.created_at:
-        drop(change, command)
-    else:
-        change.forget(command)
-        change.save(copy)
-        if before and before.key != copy.key:
-            change.then(DropObject(before.key))
-    saved(change, command, None)
-
-
-def _snapshot(args: dict[str, Any]) -> Snapshot:
-    return Snapshot(
-        key=str(args["key"]),
-        bytes=int(args["bytes"]),
-        sha256=str(args["sha256"]),
-        base_commit=args.get("baseCommit"),
-        head_commit=args.get("headCommit"),
-        created_at=datetime.fromisoformat(str(args["askedAt"])),
-    )
-
-
-def beside_a_copy(_: WorkingSet) -> list[RowKey]:
-    """Name what an uploaded copy is compared with."""
-    return [SNAPSHOT]
+    if command is not None:
+        saved(change, command, saving.keep(change, command, is_there=is_there))
 
 
 def saved(change: Change, command: Command, problem: StepError | str | None) -> None:
     """The work was saved, or was not: either way a session that waits for it sleeps now."""
-    if command.snapshot != change.session.saving:
+    if command.archive != change.session.saving:
         return  # another copy has taken its place
     if problem:
-        change.then(Measure("SnapshotsFailed"))
-    if change.session.status is Status.STOPPING:
-        lacks = [] if problem else _lacks(command.args)
-        without = f"; saved without {', '.join(lacks)}" if lacks else ""
-        fall_asleep(change, _why_stopping(change) + without, problem)
-    else:
+        change.then(Measure("ArchivesFailed"))
+    if change.session.status is not Status.STOPPING:
         change.session.saving = None
-
-
-def words(said: object) -> str | None:
-    """Return what a runner says that a copy is without, None where it says nothing."""
-    return said[:_MOST_WORDS] if isinstance(said, str) and said else None
-
-
-def _lacks(args: dict[str, Any]) -> list[str]:
-    """Return what a copy is without, in words: a part of it, the first files that were left out."""
-    skipped = args.get("skipped")
-    paths = [path for path in map(words, skipped if isinstance(skipped, list) else []) if path]
-    more = [f"{len(paths) - _MOST_PATHS} more files"] if len(paths) > _MOST_PATHS else []
-    missing = words(args.get("missing"))
-    return [*([missing] if missing else []), *paths[:_MOST_PATHS], *more]
+    elif problem:
+        fall_asleep(change, _why_stopping(change), problem)
+    else:
+        copy = Copy.model_validate(command.args)
+        without = f"; saved without {copy.missing}" if copy.missing else ""
+        fall_asleep(change, _why_stopping(change) + without, None, copy.left_out.named())
 
 
 def _why_stopping(change: Change) -> str:
     return (change.sandbox and change.sandbox.stopped_reason) or "Idle"
 
 
-def fall_asleep(change: Change, reason: str, problem: StepError | str | None) -> None:
+def fall_asleep(
+    change: Change, reason: str, problem: StepError | str | None, left_out: Sequence[str] = ()
+) -> None:
     """The container goes; the next message wakes the session.
 
-    `problem` is why there is no copy of the work as it was last, None where there is one.
+    `problem` is why there is no copy of the work as it was last, None where there is one, which is
+    without `left_out`.
     """
     session = change.session
     hosting.give_up(change, "the session goes to sleep")
@@ -206,14 +79,18 @@ def fall_asleep(change: Change, reason: str, problem: StepError | str | None) ->
     change.quota = QuotaChange.LEAVE
     if problem:
         reason += f"; the work was not saved: {problem}"
-    change.emit(events.SessionAsleep(reason=reason, saved=problem is None))
+        if kept := session.put_back:
+            reason += f"; the work is kept as of {format_time(kept.as_of)}"
+    asleep = events.SessionAsleep(reason=reason, saved=problem is None, left_out=list(left_out))
+    change.emit(asleep)
 
 
 def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
     """Have the work of a sandbox that must stop saved, its session asleep after that.
 
-    A sandbox that has nothing to save, or whose work nobody would wait for, is let go at once. A
-    message goes back into the queue only where the runner says that it does not have it.
+    What is saved is what is there now: a copy in the making began before the agent's end. A sandbox
+    that has nothing to save, or whose work nobody would wait for, is let go at once. A message goes
+    back into the queue only where the runner says that it does not have it.
     """
     hosting.require_runner(change, connection_id)
     session, sandbox = change.session, change.sandbox
@@ -221,14 +98,14 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
         change.reply(connection_id, Leave())
         return
     _judge_delivery(change, frame.delivering)
-    if session.status in _IDLE:
+    if session.status in _MAY_LEAVE and not sandbox.is_leaving:
         begin_leaving(change)
     if session.status is not Status.STOPPING or session.saving is None:
         change.reply(connection_id, Leave())
         return
     change.then(Measure("SandboxesLeaving"))
     for command in hosting.open_commands(change):
-        if command.snapshot == session.saving:
+        if command.archive == session.saving:
             change.then(hosting.errand_of(command))
 
 
@@ -237,9 +114,10 @@ def begin_leaving(change: Change) -> None:
     session, sandbox = change.session, change.sandbox
     session.move_to(Status.STOPPING, change.now)
     if sandbox is not None:
+        sandbox.is_leaving = True
         sandbox.stopped_reason = "The sandbox had to stop"
         change.save(sandbox)
-    ask_for_copy(change)
+    saving.ask_for_copy(change)
 
 
 def _judge_delivery(change: Change, delivering: Collection[str] | None) -> None:
@@ -312,7 +190,7 @@ def give_up_waiting(change: Change) -> None:
 def _look_for_copy(change: Change) -> bool:
     """Have the copy looked for that may have been sent, though nobody could say so any more."""
     for command in change.commands.values():
-        if command.kind is CommandKind.UPLOAD and command.snapshot == change.session.saving:
+        if command.kind is CommandKind.UPLOAD and command.archive == change.session.saving:
             change.then(LookForCopy(command.command_id))
             change.session.due_at = change.now + LOOK_AGAIN
             return True

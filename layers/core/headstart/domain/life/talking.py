@@ -13,12 +13,13 @@ from headstart.domain.errors import (
     IdempotencyKeyReused,
     QueueFull,
     SessionBusy,
+    ValidationFailed,
 )
 from headstart.domain.life import queueing
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import PatchSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
-from headstart.domain.session import Hold, SessionConfig, Turn, title_of
+from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
 from headstart.domain.views import message_view
 
 
@@ -99,13 +100,27 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
     change.no_place = NoPlace.ASK
 
 
+_SET_UP_BY = ("setup_commands", "env_vars")
+"""What the result of the setup rests on."""
+
+
 def configure(change: Change, request: PatchSession | RetrySession) -> None:
-    """Take over the given fields of what was asked for; null or empty clears one."""
-    config = change.get(CONFIG, SessionConfig) or SessionConfig()
+    """Take over the given fields of what was asked for; null or empty clears one.
+
+    Raises ValidationFailed where all together is too much: it comes in several calls.
+    """
     given = request.model_fields_set & set(SessionConfig.model_fields)
-    empty = SessionConfig()
+    if not given:
+        return
+    config = change.get(CONFIG, SessionConfig) or SessionConfig()
+    empty, before = SessionConfig(), config.model_copy()
     for name, value in request.model_dump(include=given).items():
         setattr(config, name, getattr(empty, name) if value is None else value)
+    if config.size() > CONFIG_BYTES:
+        said = f"everything that was asked for must be at most {CONFIG_BYTES} bytes together"
+        raise ValidationFailed([{"loc": [], "msg": said}])
+    if any(getattr(config, name) != getattr(before, name) for name in _SET_UP_BY):
+        change.session.set_up = False
     change.save(config)
     change.session.counts = config.counts()
 
