@@ -105,7 +105,7 @@ imports: $(SETUP)
 template: $(SETUP)
 	$(BIN)/cfn-lint --append-rules tests/template/rules --template template.yaml
 
-# Figures, never failures: docs/performance.md says what they mean. BENCH="cold --samples 3" for less.
+# Figures, never failures: docs/performance.md says what they mean. BENCH="cold --samples 3" or BENCH=clone for less.
 .PHONY: bench
 bench: $(SETUP)
 	$(BIN)/python -m tests.bench $(BENCH)

@@ -64,7 +64,7 @@ async def test_submodules_come_with_their_own_from_where_the_repository_could(
         "ssh": "git@github.com:org/name.git",
         "other": other,
         "metadata": "https://169.254.169.254/a.git",
-        "parts/middle": "../gone.git",
+        "parts/mid!": "../gone.git",
     }
     url = with_submodules(repositories, "outer", modules)
     cloned = await cloud.do("clone", clone_args(url, submodules=True))
@@ -74,11 +74,11 @@ async def test_submodules_come_with_their_own_from_where_the_repository_could(
     assert (repository / "parts/mid*/inner/lib.py").read_text() == "1\n"
     assert git("status", "--porcelain", cwd=repository) == ""
     why = {note.split()[2]: note for note in cloned["output"]["notes"]}
-    assert {*why} == {"ssh", "other", "metadata", "parts/middle"}
+    assert {*why} == {"ssh", "other", "metadata", "parts/mid!"}
     assert "must be an https URL" in why["ssh"]
     assert "must be an https URL" in why["other"]
     assert "must not point to a private address" in why["metadata"]
-    assert "There is no repository at" in why["parts/middle"]
+    assert "There is no repository at" in why["parts/mid!"]
 
 
 async def test_a_repository_that_is_its_own_submodule_comes_to_an_end(

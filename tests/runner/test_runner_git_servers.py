@@ -417,8 +417,11 @@ async def test_redirects_in_a_circle_come_to_an_end(cloud: FakeCloud, sandbox: S
 async def test_an_odd_address_on_the_same_server_is_told_only(
     cloud: FakeCloud, sandbox: Sandbox, where: str
 ) -> None:
+    asked: set[str] = set()
+
     class Odd(Files):
         def do_GET(self) -> None:
+            asked.add(self.path.partition("?")[0])
             self.send_response(301)
             self.send_header("Location", where.format(host=self.headers["Host"]) + "/info/refs")
             self.send_header("Content-Length", "0")
@@ -429,6 +432,7 @@ async def test_an_odd_address_on_the_same_server_is_told_only(
 
     assert "has moved to http://127.0.0.1" in failed["error"]["reason"]
     assert "pw" not in failed["error"]["reason"]
+    assert asked == {"/old.git/info/refs"}
 
 
 async def test_a_server_that_keeps_what_it_left_out_gives_it_whole(
