@@ -44,13 +44,13 @@ def test_an_upload_under_way_is_deleted_with_all_the_rest(cloud: Cloud) -> None:
     assert cloud.client().get(f"/sessions/{session_id}").status_code == 404
     assert rows_of(cloud, session_id)
     s3 = cloud.aws("s3")
-    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if "snapshots" in b["Name"]]
-    s3.put_object(Bucket=bucket, Key=f"snapshots/{session_id}/late", Body=b"late")
+    [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if "archives" in b["Name"]]
+    s3.put_object(Bucket=bucket, Key=f"archives/{session_id}/late", Body=b"late")
     assert gone(session_id)
     end = time.monotonic() + PATIENCE
     while rows_of(cloud, session_id):
         assert time.monotonic() < end, "the deletion does not end"
         sweep(cloud)
         time.sleep(1)
-    left = s3.list_objects_v2(Bucket=bucket, Prefix=f"snapshots/{session_id}/")
+    left = s3.list_objects_v2(Bucket=bucket, Prefix=f"archives/{session_id}/")
     assert left["KeyCount"] == 0

@@ -102,14 +102,14 @@ def test_a_base_of_a_workspace_just_set_up_is_an_archive_of_its_own(ports: Memor
     session_id = created(ports, setupCommands=["x"])
     runner = prepared_up_to(ports, session_id, StepName.SETUP)
     begin(ports, session_id, StepName.SETUP)
+    asked_at = ports.clock()
     ports.clock.advance(seconds=20)
-    asked_at = last(runner, "setup")
-    runner.complete(asked_at["id"], commands=[], base={**BASE, "elapsedMs": 7})
+    runner.complete(last(runner, "setup")["id"], commands=[], base={**BASE, "elapsedMs": 7})
     [file] = last(runner, "upload")["args"]["files"]
     assert key_of(file).endswith("/base")
     send(ports, runner)
     kept = archive_of(ports, session_id)
-    assert (kept.base.sha256, kept.difference) == ("base", None)
+    assert (kept.base.sha256, kept.difference, kept.created_at) == ("base", None, asked_at)
     session = ports.store.session(session_id)
     assert (session.status, session.saving) == (Status.PREPARING, None)
     assert session.kept

@@ -106,6 +106,7 @@ def test_a_copy_without_some_files_names_them(
     assert asleep(ports, session_id) == [{"reason": reason, "saved": True, "leftOut": told}]
     assert get_session(ports, "alice", session_id)["leftOut"] == shown
     assert get_archive(ports, "alice", session_id)["leftOut"] == told
+    assert all(len(path) <= 300 for path in archive_of(ports, session_id).left_out.paths)
 
 
 @pytest.mark.parametrize(

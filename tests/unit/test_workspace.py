@@ -8,6 +8,7 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.attempt import StepRecord
 from headstart.domain.channel import FRAME_BYTES
+from headstart.domain.command_kinds import SAVE_TIMEOUT
 from headstart.domain.errors import (
     AgentStartFailed,
     RestoreFailed,
@@ -18,7 +19,7 @@ from headstart.domain.errors import (
 from headstart.domain.life import saving
 from headstart.domain.requests import EncryptedSecrets, PatchSession, RetrySession
 from headstart.domain.session import CONFIG_BYTES, Status
-from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, STEPS, StepName, StepStatus
 from headstart.usecases import talk
 from headstart.usecases.change import change
 from headstart.usecases.janitor import sweep
@@ -410,6 +411,11 @@ def test_a_clone_is_as_deep_as_it_was_asked_for(
     args = last(runner, "clone")["args"]
     assert (args["depth"], args["submodules"]) == told
     assert (args["archive"], args["tree"]) == (None, None)
+
+
+def test_a_base_has_its_own_time_beside_the_commands(ports: MemoryPorts) -> None:
+    runner = set_up(ports, 1, setupCommands=["npm ci"])
+    assert last(runner, "setup")["timeout"] == SETUP_COMMAND_TIMEOUT + SAVE_TIMEOUT
 
 
 @pytest.mark.parametrize("character", ["x", '"', "\n", "ü", "😀"])

@@ -132,7 +132,8 @@ def _commands_size(commands: list[str]) -> list[str]:
 
 
 def _relative(path: str) -> str:
-    if path.startswith("/") or not {"", ".", ".."}.isdisjoint(path.split("/")):
+    # One that begins with a slash begins with an empty part.
+    if not {"", ".", ".."}.isdisjoint(path.split("/")):
         raise ValueError("must be a file's path within the repository, without . and ..")
     return path
 
