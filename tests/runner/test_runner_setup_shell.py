@@ -178,7 +178,7 @@ BROKEN = [
     "set -e; false",
 ]
 ODD = [
-    "set -eu",
+    "set -eu; echo false >> ~/.bashrc",
     "echo noise; echo noise >&2; cd /; set -u -f",
     "trap 'echo bye; exit 9' EXIT; IFS=:; return 3",
     "cat",

@@ -3,7 +3,6 @@
 # without a terminal never reads. Nothing in these files may end in the command: no option, no
 # trap, no other folder, no output. Those that do not come to their end were found out before
 # (shell.py), and HEADSTART_STARTUP is empty then.
-set +e
 unset BASH_ENV
 __headstart_options=$(set +o) __headstart_folder=$PWD
 export PATH=$HOME/.local/bin:$HOME/.cargo/bin:$PATH

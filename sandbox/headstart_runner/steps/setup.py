@@ -170,7 +170,7 @@ class _Work:
         self._tell_notes()
         began = context.clock()
         tree = await context.tools.launcher.start(
-            ("bash", "-eo", "pipefail", "-c", "--", _script(command)),
+            ("bash", "-c", "--", _script(command)),
             cwd=context.tools.config.repository,
             env=env,
             stdout=lambda data: self._show(self.output.feed(data, watched=self._watched)),
