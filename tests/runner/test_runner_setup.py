@@ -19,11 +19,8 @@ from runner_kit import (
 )
 
 from headstart.domain.channel import OUTPUT_TAIL_BYTES
-from headstart.domain.command_args import SetupArgs
 from headstart_runner.processes import launcher
 from headstart_runner.processes.output import LIVE_BYTES_PER_SECOND
-from headstart_runner.steps import setup
-from headstart_runner.steps.base import Context
 
 pytestmark = pytest.mark.anyio
 
@@ -370,29 +367,34 @@ async def test_commands_are_told_why_and_for_whom_they_run_and_are_skipped_all_t
 
 
 async def test_no_commands_are_fine(cloud: FakeCloud, cloned: Sandbox) -> None:
-    done = await cloud.do("setup", setup_args() | {"baseAfterMs": 0})
+    done = await cloud.do("setup", setup_args())
 
     assert done["output"] == {"commands": [], "base": None}
 
 
 async def test_a_base_is_made_when_the_commands_took_longer_than_that(
-    cloud: FakeCloud, cloned: Sandbox, monkeypatch: pytest.MonkeyPatch
+    cloud: FakeCloud, cloned: Sandbox
 ) -> None:
-    made = {"bytes": 1, "sha256": "x", "elapsedMs": 2}
-    took = []
-
-    async def base(context: Context, args: SetupArgs, elapsed_ms: int) -> Json:
-        took.append(elapsed_ms)
-        return made
-
-    monkeypatch.setattr(setup, "_base", base)
     slow = await cloud.do("setup", setup_args("sleep 0.1") | {"baseAfterMs": 50})
     fast = await cloud.do("setup", setup_args("true") | {"baseAfterMs": 60_000}, name="1.setup.2")
     unasked = await cloud.do("setup", setup_args("sleep 0.1", "true"), name="1.setup.3")
+    cloned_for_long = await cloud.do("setup", setup_args() | {"baseAfterMs": 0}, name="1.setup.4")
 
-    assert slow["output"]["base"] == made
-    assert took == [slow["output"]["commands"][0]["elapsedMs"]]
+    for made in (slow, cloned_for_long):
+        base = made["output"]["base"]
+        assert base["bytes"] > 0
+        assert base["elapsedMs"] >= 0
     assert (fast["output"]["base"], unasked["output"]["base"]) == (None, None)
+
+
+async def test_no_base_is_made_of_what_changes_meanwhile_and_the_setup_is_done(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    busy = "(while :; do date +%N > busy; done) > /dev/null 2>&1 &"
+    made = await cloud.do("setup", setup_args(busy, "sleep 0.1") | {"baseAfterMs": 50})
+
+    assert made["status"] == "completed"
+    assert made["output"]["base"] is None
 
 
 @pytest.mark.parametrize(
