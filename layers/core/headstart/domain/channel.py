@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errors import StepError, step_error
+from headstart.domain.errors import StepError
 from headstart.domain.ids import new_id
 from headstart.domain.model import OpenModel
+from headstart.domain.naming import step_error
 
 FRAME_BYTES = 32 * 1024
 """API Gateway's WebSocket frame quota ("Amazon API Gateway endpoints and quotas")."""

@@ -1,7 +1,7 @@
 """One tree of errors: a class name is the API's `code`, the ASL error name and the failure code.
 
 Errors of a step are raised in the sandbox as well as in the cloud; they cross the wire as
-`{code, reason, retryable}` and come back as the same class through `step_error`.
+`{code, reason, retryable}` and come back as the same class through `naming.step_error`.
 """
 
 from typing import ClassVar
@@ -398,16 +398,3 @@ class InternalStepError(StepError):
     """A defect of ours; the log has the details."""
 
     title, retryable = "An internal error occurred", True
-
-
-def _leaves(cls: type[StepError]) -> dict[str, type[StepError]]:
-    found = {cls.__name__: cls}
-    for child in cls.__subclasses__():
-        found |= _leaves(child)
-    return found
-
-
-def step_error(code: str, reason: str) -> StepError:
-    """Return the error a peer named; an unknown code is kept in an InternalStepError."""
-    known = _leaves(StepError).get(code)
-    return known(reason) if known else InternalStepError(f"{code}: {reason}")

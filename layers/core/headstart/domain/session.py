@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headstart.domain.archive import Kept
-from headstart.domain.errors import StepError, WrongStatus, step_error
+from headstart.domain.errors import StepError, WrongStatus
 from headstart.domain.model import RowModel, Timestamp
+from headstart.domain.naming import step_error
 from headstart.domain.steps import StepName
 
 

@@ -14,11 +14,11 @@ from headstart.domain.errors import (
     StepError,
     StepTimedOut,
     TaskTokenGone,
-    step_error,
 )
 from headstart.domain.life import preparing
 from headstart.domain.life.settling import head_of
 from headstart.domain.model import Model
+from headstart.domain.naming import step_error
 from headstart.domain.steps import StepName
 from headstart.usecases.change import change
 from headstart.usecases.ports import Ports
