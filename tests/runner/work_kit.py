@@ -165,3 +165,8 @@ def work_on(repository: Path) -> None:
     (repository / "deep/er/committed").write_text("changed again\n")
     git("mv", "src/grüße und mehr.txt", "moved", cwd=repository)
     (repository / os.fsdecode(b"not utf-8 \xff")).write_text("x")
+
+
+def files_in(folder: Path) -> set[str]:
+    """Return the names of what is in a folder."""
+    return {path.name for path in folder.iterdir()}

@@ -55,6 +55,8 @@ async def _moved(
 ) -> tuple[Cloned, dict[str, Any]]:
     """Move what another session left behind: its branch goes, what its setup made stays."""
     repository, git = context.tools.config.repository, remote.git
+    if not (repository / ".git").exists():
+        raise Unusable("there is no repository in it")
     context.progress("Fetching what is new since", 90)
     tip = await fetch_tip(remote, args, repository)
     setup = await _likeness(git, args, ref, tip, context)
