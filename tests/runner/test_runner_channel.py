@@ -252,7 +252,7 @@ async def test_without_viewers_there_is_only_slow_progress(
     assert any(event["output"] for event in cloud.of("progress", commandId="1.setup.2"))
 
 
-async def test_nothing_volatile_is_kept_for_nobody(
+async def test_what_nobody_saw_is_shown_once_to_who_comes_back(
     cloud: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channel, "_FIRST_BACKOFF", 0.6)
@@ -269,7 +269,8 @@ async def test_nothing_volatile_is_kept_for_nobody(
         cloud.viewers = 1
         await cloud.until(lambda: len(cloud.of("progress")) > seen)
 
-    assert "unseen" not in cloud.everything()
+    shown = [event["output"] for event in cloud.of("progress") if event.get("output")]
+    assert shown == ["unseen\n"]
 
 
 async def test_a_stopped_runner_says_goodbye_and_leaves_nothing(
