@@ -81,7 +81,7 @@ class _Box:
             await saving.difference(base, work, gone, MOST_BYTES)
             about = About(_SESSION_ID, base.made.sha256, None)
             await write_difference(file, about, gone, work, None)
-            made = files.keep_difference(file)
+            made = await files.keep_difference(file)
         return self._serve(made)
 
     async def put_back(self, archive: ArchiveRef) -> None:
