@@ -1,6 +1,7 @@
 """How long a workspace takes to be saved and to be put back, and how much is sent."""
 
 import asyncio
+import os
 import random
 import shutil
 import tempfile
@@ -106,7 +107,8 @@ async def _measure(folder: Path, samples: int) -> list[tuple[object, ...]]:
     with _serving(folder / "served") as url:
         first = _Box(folder / "first", folder / "served", url)
         _fill(first.config.repository)
-        bases, differences, wakes, laters, plain = [], [], [], [], []
+        bases, differences, wakes, laters = [], [], [], []
+        packs, unpacks = [], []
         for number in range(samples):
             taken, base = await _timed(first.base())
             bases.append(taken)
@@ -119,20 +121,29 @@ async def _measure(folder: Path, samples: int) -> list[tuple[object, ...]]:
             other.change()
             taken, _ = await _timed(other.difference())
             laters.append(taken)
-            taken, _ = await _timed(_plain(folder / "first" / "workspace"))
-            plain.append(taken)
             await asyncio.to_thread(shutil.rmtree, folder / f"other-{number}")
+            packed, there = folder / "plain.tar.zst", folder / f"there-{number}"
+            there.mkdir()
+            work = folder / "first" / "workspace"
+            taken, _ = await _timed(_shell(f"tar -c -C {work} . | zstd -q -f -1 -o {packed}"))
+            packs.append(taken)
+            taken, _ = await _timed(_shell(f"zstd -q -d -c {packed} | tar -x -p -C {there}"))
+            unpacks.append(taken)
+            await asyncio.to_thread(shutil.rmtree, there)
     mb = f"{base.bytes / 1e6:,.1f}", f"{difference.bytes / 1e6:,.3f}"
     return [
         ("save all of it (once a session)", _shown(bases), mb[0]),
         ("save after a turn that changed one file", _shown(differences), mb[1]),
         ("wake: fetch and put back", _shown(wakes), ""),
         ("save in the next sandbox", _shown(laters), mb[1]),
-        ("for comparison: tar | zstd -1, nothing else", _shown(plain), ""),
+        ("for comparison: tar | zstd -1", _shown(packs), ""),
+        ("for comparison: zstd -d | tar -x", _shown(unpacks), ""),
     ]
 
 
 async def _timed(work: Awaitable[_T]) -> tuple[float, _T]:
+    # What was written before is not written on while this is timed.
+    await asyncio.to_thread(os.sync)
     begun = time.perf_counter()
     result = await work
     return time.perf_counter() - begun, result
@@ -142,8 +153,7 @@ def _shown(seconds: list[float]) -> str:
     return f"{report.median(seconds):.2f}"
 
 
-async def _plain(workspace: Path) -> None:
-    script = f"tar -c -C {workspace} . | zstd -q -1 > /dev/null || true"
+async def _shell(script: str) -> None:
     process = await asyncio.create_subprocess_shell(script)
     await process.wait()
 
