@@ -187,7 +187,8 @@ A_SESSION = {
     "viewer connects": {GET: 1, COMMIT: 1},
     # Whose connection it is; the set, what waits in the queue, what happened so far.
     "viewer subscribes": {GET: 1, QUERY: 3, COMMIT: 1},
-    # How long steps took before, and a prepared tree; the second commit remembers the task that was started.
+    # How long steps took before, and a prepared tree; the second commit remembers the task that
+    # was started.
     "sandbox": {QUERY: 1, BATCH: 1, COMMIT: 2},
     "runner connects": {QUERY: 1, COMMIT: 1},
     "hello": {GET: 1, QUERY: 1, COMMIT: 1},

@@ -61,7 +61,7 @@ def said_commit(said: object) -> str | None:
 def ago(age: timedelta) -> str:
     """Return in words how long ago something was."""
     for unit, length in _UNITS:
-        if count := age // length:
+        if (count := age // length) > 0:
             more = "s" if unit == "day" and count > 1 else ""
             return f"{count} {unit}{more} ago"
     return "a moment ago"

@@ -40,7 +40,7 @@ def begin_sleep(change: Change) -> bool:
 def looked_for(change: Change, command_id: str, *, is_there: bool, has_source: bool) -> None:
     """Keep a copy that was looked for, or say what became of it.
 
-    Where the base is gone that it builds on, a session that goes to sleep is saved once more.
+    Where the base is gone that it builds on, another is asked for at once, or at the turn's end.
     """
     session, command = change.session, change.commands.get(command_id)
     if command is None:
@@ -49,8 +49,8 @@ def looked_for(change: Change, command_id: str, *, is_there: bool, has_source: b
         problem = saving.keep(change, command, is_there=is_there)
     else:
         problem = saving.give_up_tree(change, command)
-    waits = session.status is Status.STOPPING and command.archive == session.saving
-    if problem == saving.BASE_GONE and waits and hosting.is_reachable(change):
+    is_needed = command.archive == session.saving and session.active_turn is None
+    if problem == saving.BASE_GONE and is_needed and hosting.is_reachable(change):
         saving.ask_for_copy(change)
     else:
         saved(change, command, problem)
