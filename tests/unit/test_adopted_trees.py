@@ -134,6 +134,13 @@ def test_a_tree_that_could_not_be_used_is_a_clone_that_says_so(ports: MemoryPort
     assert [tree.file.sha256 for tree in trees(ports)] == ["base"]
 
 
+def test_a_commit_of_no_known_branch_is_told_alone(ports: MemoryPorts) -> None:
+    put_tree(ports)
+    runner = up_to(ports, S.BRANCH, **{**ADOPTED, "defaultBranch": None})
+    said = record(ports, runner.session_id, S.CLONE).message
+    assert said == "From a prepared tree of 2 h ago, 3 commits fetched; at bbbbbbbbbbbb"
+
+
 @pytest.mark.parametrize("said", ["Tree", ["tree"], True, {}])
 def test_nonsense_is_a_clone(ports: MemoryPorts, said: object) -> None:
     put_tree(ports)

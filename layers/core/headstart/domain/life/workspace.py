@@ -143,5 +143,6 @@ def where(output: dict[str, Any]) -> str | None:
         return "The repository is empty"
     branch = output.get("defaultBranch") or output.get("branch")
     if output.get("commit"):
-        return f"{branch} at {str(output['commit'])[:12]}"
+        commit = str(output["commit"])[:12]
+        return f"{branch} at {commit}" if branch else f"at {commit}"
     return f"{branch}, no commits yet" if output.get("branch") else None
