@@ -93,9 +93,7 @@ class LineScreen:
             case "session.ready" | "session.prepared":
                 self._progress(view)
                 word = event.type.removeprefix("session.")
-                self._line(f"{word} in {_time(data['receipt']['totalMs'] / 1000)}", "green")
-                if data["receipt"]["preparedTree"]:
-                    self._line(" ".join(_tree(data["receipt"]["preparedTree"])), "green")
+                self._line(f"{word} in {_took(data['receipt'])}", "green")
             case "session.asleep":
                 style = "yellow" if view.rest.saved is False else "dim"
                 self._line(f"asleep: {view.rest.why}; the next message wakes it", style)
@@ -110,20 +108,21 @@ class LineScreen:
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
                 self._line(f"connection lost ({data['reason']}); reconnecting", "yellow")
-        if event.type in {"session.asleep", CAUGHT_UP}:
-            self._left_out(view.rest.left_out)
+        self._left_out(event.type, view.rest.left_out)
         self._inputs(event.type, data, view)
 
     def close(self) -> None:
         """End an unfinished line."""
         self._end_line()
 
-    def _left_out(self, names: list[str]) -> None:
-        if names and names != self._shown_left_out:
-            self._line("not in what is saved:", "yellow")
-            for name in names:
-                self._line(name, "yellow", indent="  ")
+    def _left_out(self, kind: str, names: list[str]) -> None:
+        if kind not in {"session.asleep", CAUGHT_UP} or names == self._shown_left_out:
+            return
         self._shown_left_out = names
+        if names:
+            self._line("not in what is saved:", "yellow")
+        for name in names:
+            self._line(name, "yellow", indent="  ")
 
     def _turn_over(self, data: Data, view: View) -> None:
         self._end_line()
@@ -359,6 +358,12 @@ def _note(part: Part) -> str:
     if part.kind == "patch":
         return f"▸ changed {', '.join(data.get('files', []))}"
     return ""
+
+
+def _took(paid: Data) -> str:
+    """Return how long a preparation took, and what a prepared tree saved of it."""
+    tree = "; " + " ".join(_tree(paid["preparedTree"])) if paid["preparedTree"] else ""
+    return _time(paid["totalMs"] / 1000) + tree
 
 
 def _tree(tree: Data) -> tuple[str, str]:
