@@ -8,6 +8,8 @@ import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
 import { newest, PAGE } from "./listing.js";
+import { ago } from "./rest.js";
+import { drawLeftOut, savedFiles } from "./saved.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 
@@ -117,6 +119,7 @@ function open(id) {
   $("preparation").open = true;
   $("change").open = false;
   $("retry").reset();
+  $("files").replaceChildren();
   let scheduled = false;
   const redraw = () => {
     if (scheduled) return;
@@ -169,13 +172,16 @@ function draw({ id, view, nodes, lost }) {
   $("stop").hidden = !(view.turn || view.status === "preparing");
   drawSteps(view);
   drawFailure(view);
+  drawLeftOut($("left"), view.rest.leftOut);
   drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
 }
 
 function drawSteps(view) {
-  const total = view.receipt ? ` in ${duration(view.receipt.totalMs)}` : "";
+  const tree = view.receipt?.preparedTree;
+  const saved = tree ? `; a prepared tree of ${ago(tree.age)} saved ${duration(tree.saved)}` : "";
+  const total = view.receipt ? ` in ${duration(view.receipt.totalMs)}${saved}` : "";
   const words = { preparing: "Preparing", prepared: `Prepared${total}`, failed: "The preparation failed" };
   setText($("summary"), words[view.status] ?? `Ready${total}`);
   for (const [name, step] of view.steps) {
@@ -216,6 +222,8 @@ function drawFailure(view) {
   $("output").hidden = !output;
   setText($("output"), output);
   $("retry").hidden = !view.failure.retryable;
+  $("ways").hidden = view.failure.code !== "RestoreFailed";
+  if ($("ways").hidden) $("files").replaceChildren();
   $("elsewhere").hidden = view.failure.code !== "BranchNotFound";
 }
 
@@ -294,9 +302,11 @@ $("connect").onsubmit = (event) =>
 
 $("create").onsubmit = (event) =>
   submitted(event, async () => {
-    const { repo, prompt, branch, setup, hold } = event.target.elements;
-    const texts = { repo: repo.value, prompt: prompt.value, branch: branch.value, setup: setup.value };
-    const created = await api.post("/sessions", newSession({ ...texts, hold: hold.checked }));
+    const { repo, submodules, hold } = event.target.elements;
+    const names = ["prompt", "branch", "setup", "inputs", "tree", "depth"];
+    const texts = Object.fromEntries(names.map((name) => [name, event.target.elements[name].value]));
+    const checks = { submodules: submodules.checked, hold: hold.checked };
+    const created = await api.post("/sessions", newSession({ repo: repo.value, ...texts, ...checks }));
     // Another prompt on the same repository is likely, the same branch and commands are not.
     const kept = repo.value;
     event.target.reset();
@@ -337,15 +347,32 @@ $("initiate").onclick = () => {
 };
 $("stop").onclick = () =>
   attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
+// The next attempt, with the setup commands as the form has them.
+const attemptOf = ({ view }) =>
+  newAttempt(view.attempt, $("change").open ? $("retry").elements.setup.value : null);
+
 $("retry").onsubmit = (event) =>
   submitted(event, async () => {
-    const { branch, setup } = event.target.elements;
+    const { branch } = event.target.elements;
     const path = `/sessions/${current.id}`;
-    const body = newAttempt(current.view.attempt, $("change").open ? setup.value : null);
+    const body = attemptOf(current);
     const start = $("elsewhere").hidden ? "" : branch.value.trim();
     if (start) await api.call("PATCH", path, { upstreamBranch: start });
     await api.call("POST", `${path}/retry`, body, { once: true });
   });
+$("anew").onclick = () => {
+  const warning = "The repository is cloned anew and the agent remembers nothing. What is saved then replaces what is saved now.";
+  if (!confirm(`Start without the saved work? ${warning}`)) return;
+  const body = { ...attemptOf(current), withoutArchive: true };
+  attempt(() => api.call("POST", `/sessions/${current.id}/retry`, body, { once: true }));
+};
+$("download").onclick = () => {
+  const { id } = current;
+  attempt(async () => {
+    const saved = await api.call("GET", `/sessions/${id}/archive`);
+    if (current?.id === id) $("files").replaceChildren(...savedFiles(saved, id));
+  });
+};
 $("remove").onclick = () => {
   if (!confirm("Delete this session and everything in it?")) return;
   attempt(async () => {
