@@ -8,21 +8,15 @@ import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
 import { newest, PAGE } from "./listing.js";
-import { ago } from "./rest.js";
 import { drawLeftOut, savedFiles } from "./saved.js";
+import { drawSteps } from "./steps.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 
 const LIST_EVERY = 5000;
 const TICK = 250;
-const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
 
 const $ = (id) => document.getElementById(id);
-const duration = (ms) => {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60000)} min ${Math.round((ms % 60000) / 1000)} s`;
-};
 
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
@@ -170,48 +164,12 @@ function draw({ id, view, nodes, lost }) {
   const link = $("sessions").querySelector(`[data-session="${CSS.escape(id)}"]`);
   if (link && view.session) setStatus(link, view.status);
   $("stop").hidden = !(view.turn || view.status === "preparing");
-  drawSteps(view);
+  drawSteps($("summary"), $("steps"), view);
   drawFailure(view);
   drawLeftOut($("left"), view.rest.leftOut);
   drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
-}
-
-function drawSteps(view) {
-  const tree = view.receipt?.preparedTree;
-  const saved = tree ? `; a prepared tree of ${ago(tree.age)} saved ${duration(tree.saved)}` : "";
-  const total = view.receipt ? ` in ${duration(view.receipt.totalMs)}${saved}` : "";
-  const words = { preparing: "Preparing", prepared: `Prepared${total}`, failed: "The preparation failed" };
-  setText($("summary"), words[view.status] ?? `Ready${total}`);
-  for (const [name, step] of view.steps) {
-    let row = $("steps").querySelector(`[data-step="${CSS.escape(name)}"]`);
-    if (!row) {
-      row = element("li");
-      row.dataset.step = name;
-      row.append(element("span", "mark"), element("span", "title", step.title), element("span", "time"), element("span", "detail"));
-      row.lastChild.append(element("progress"), element("span"));
-      row.lastChild.firstChild.max = 100;
-      $("steps").append(row);
-    }
-    drawStep(row, step);
-  }
-}
-
-function drawStep(row, step) {
-  const [mark, , time, detail] = row.children;
-  const [progress, text] = detail.children;
-  const running = step.status === "running";
-  row.dataset.status = step.status;
-  setText(mark, MARKS[step.status] ?? "");
-  mark.ariaLabel = step.status;
-  const elapsed = step.elapsed + (running ? performance.now() - step.seenAt : 0);
-  setText(time, ["pending", "skipped"].includes(step.status) ? "" : duration(elapsed));
-  progress.hidden = !running || step.percent === undefined;
-  progress.value = step.percent ?? 0;
-  progress.ariaLabel = step.title;
-  const output = step.output.split(/[\r\n]+/).findLast((line) => line.trim());
-  setText(text, (running && output) || (step.status === "pending" ? "" : (step.message ?? "")));
 }
 
 function drawFailure(view) {
@@ -404,6 +362,6 @@ function route() {
 window.onhashchange = route;
 setInterval(refreshList, LIST_EVERY);
 setInterval(() => {
-  if (current?.view.status === "preparing") drawSteps(current.view);
+  if (current?.view.status === "preparing") drawSteps($("summary"), $("steps"), current.view);
 }, TICK);
 route();

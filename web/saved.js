@@ -14,7 +14,7 @@ export function drawLeftOut(details, names) {
   details.querySelector("ul").replaceChildren(...names.map((name) => element("li", "", name)));
 }
 
-const size = (bytes) => `${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
+const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 // The nodes that say what there is, as GET …/archive answers it, with a link to each file.
 export function savedFiles({ savedAt, base, difference, missing }, sessionId) {

@@ -140,7 +140,7 @@ def test_what_is_saved_can_be_taken_away_where_a_wake_failed(app):
     page = app(*LOST, ["answer", f"GET {PATH}/archive", 200, ARCHIVE], ["press", "download"])
     assert page["links"] == [
         ["Base, 184.3 MB", "https://s3/base?x=1"],
-        ["Difference, 0 MB", "https://s3/difference"],
+        ["Difference, 49 kB", "https://s3/difference"],
     ]
     evil = {**ARCHIVE, "base": {**ARCHIVE["base"], "url": "javascript:alert(1)"}}
     page = app(*LOST, ["answer", f"GET {PATH}/archive", 200, evil], ["press", "download"])
