@@ -24,6 +24,9 @@ _SECONDS = 60.0
 """How long nothing may come of a file."""
 
 _RIGHTS = 0o700
+_WITHIN = r"grep -zvE '^/|(^|/)\.\.(/|$)'"
+"""Keeps what is no absolute path and has no step up; a link may still lead elsewhere."""
+
 _GONE, _WORK, _SESSION = "gone", "difference.tar.zst", "session.json"
 
 
@@ -51,7 +54,7 @@ class Places:
         if changed:
             commands.append(
                 f"chmod -R u+rwX {folder} && "
-                f"unzip -p {difference} {_GONE} | (cd {folder} && xargs -0 rm -rf --) && "
+                f"unzip -p {difference} {_GONE} | {_WITHIN} | (cd {folder} && xargs -0r rm -rf --) && "
                 f"unzip -p {difference} {_WORK} | zstd -dc | tar -x -C {folder}"
             )
         return commands

@@ -276,7 +276,8 @@ async def archive(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
         await archives.download(changed, places.difference)
     files = " and ".join(map(str, (places.base, places.difference) if changed else (places.base,)))
     if not archives.can_put_back():
-        terminal.say(f"It is in {files}; without zstd and tar here, this puts it back elsewhere:")
+        terminal.say(f"It is in {files}. There is no zstd or no tar here; where both are, in a")
+        terminal.say("container or as a user who owns nothing else, it is put back by:")
         for command in places.by_hand(changed=changed is not None):
             terminal.say(command)
         return 0

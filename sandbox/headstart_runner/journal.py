@@ -1,7 +1,7 @@
 """What the runner must not forget when it is killed: one SQLite file in the state directory.
 
 Every public method is one transaction. The file is readable only by the runner's uid, for it holds
-the resume key and commands with the user's environment; it is never part of a snapshot.
+the resume key and commands with the user's environment; it is never part of an archive.
 """
 
 import json

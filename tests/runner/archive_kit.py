@@ -82,7 +82,7 @@ class Box:
             await write_difference(
                 file, About(SESSION_ID, base.made.sha256, None), gone, work, None
             )
-            made = self.files.keep_difference(file)
+            made = await self.files.keep_difference(file)
         self._send(made)
         return ArchiveRef(base=self.ref(base.made), difference=self.ref(made)), saving
 

@@ -1,20 +1,26 @@
 """Archives: bases once, differences small, what is left out named, and nothing half done."""
 
 import asyncio
+import base64
+import contextlib
+import hashlib
+import io
 import os
 import shutil
-from collections.abc import AsyncIterator
+import tarfile
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from archive_kit import Box, box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import ObjectStore
-from runner_kit import AGENT_UID, SESSION_ID, processes
+from runner_kit import AGENT_UID, SESSION_ID, eventually, processes
 from work_kit import Manifest, differences, manifest_of
 
-from headstart.domain.command_args import ArchiveRef
+from headstart.domain.command_args import ArchiveRef, FileRef
 from headstart_runner.archives import listing
 from headstart_runner.archives.workspace import Unusable, Workspace
 from headstart_runner.processes.nanny import descendants
@@ -282,3 +288,93 @@ async def test_a_cancelled_wake_is_done_whole_by_the_next(
         await other.put_back(archive)
         assert differences(before, manifest_of(other.config.workspace)) == {}
         assert not list(other.files.folder.glob("partial-*"))
+
+
+def packed(fill: Callable[[tarfile.TarFile], None]) -> bytes:
+    """Return a base that nobody's tar made."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        fill(tar)
+    return zstandard.compress(plain.getvalue())
+
+
+def entry(
+    name: str, kind: bytes = tarfile.REGTYPE, target: str = "", mode: int = 0o644
+) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.mode = kind, target, mode
+    return made
+
+
+def served(store: ObjectStore, data: bytes) -> ArchiveRef:
+    """Return a base alone, that the store has."""
+    store.objects["hostile"] = data
+    sha256 = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    url = store.url("hostile")
+    return ArchiveRef(base=FileRef(url=url, bytes=len(data), sha256=sha256))
+
+
+async def test_nothing_is_put_back_beside_the_workspace(store: ObjectStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    content = b"hostile"
+
+    def fill(tar: tarfile.TarFile) -> None:
+        for name in (f"{outside}/absolute", "../outside/above", "a/../../outside/above"):
+            file = entry(name)
+            file.size = len(content)
+            tar.addfile(file, io.BytesIO(content))
+        tar.addfile(entry("way", tarfile.SYMTYPE, str(outside)))
+        tar.addfile(entry("hard", tarfile.LNKTYPE, f"{outside}/kept"))
+        tar.addfile(entry("hard2", tarfile.LNKTYPE, "../outside/kept"))
+        for name in ("way/through", "hard", "hard2", "repo/fine"):
+            file = entry(name, mode=0o6755)
+            file.size = len(content)
+            tar.addfile(file, io.BytesIO(content))
+
+    async with box(tmp_path / "b", store) as other:
+        with contextlib.suppress(Unusable):
+            await other.put_back(served(store, packed(fill)))
+    assert {path.name: path.read_text() for path in outside.iterdir()} == {"kept": "kept"}
+
+
+async def test_what_is_put_back_is_bounded(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def many(tar: tarfile.TarFile) -> None:
+        for number in range(2000):
+            tar.addfile(entry(f"f{number}"))
+
+    def large(tar: tarfile.TarFile) -> None:
+        file = entry("large")
+        file.size = 50_000_000
+        tar.addfile(file, io.BytesIO(bytes(file.size)))
+
+    async with box(tmp_path / "b", store) as other:
+        monkeypatch.setattr("headstart_runner.archives.workspace._MOST_FILES", 1000)
+        with pytest.raises(Unusable, match="more than 1000 files"):
+            await other.put_back(served(store, packed(many)))
+        room = os.statvfs(tmp_path)
+        small = os.statvfs_result((*room[:4], 10_000_000 // room.f_frsize, *room[5:]))
+        monkeypatch.setattr("headstart_runner.archives.workspace.os.statvfs", lambda _: small)
+        with pytest.raises(Unusable, match="larger than the sandbox's disk"):
+            await other.put_back(served(store, packed(large)))
+        for nonsense in (b"", b"no archive", zstandard.compress(b"no tar" * 1000)):
+            with pytest.raises(Unusable):
+                await other.put_back(served(store, nonsense))
+
+
+async def test_a_tar_that_is_stopped_is_given_up_with_the_step(
+    work: Box, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, _ = await work.save()
+    monkeypatch.setattr(
+        "headstart_runner.archives.workspace._TAR", ("sh", "-c", "kill -STOP $$", "tar --stalled")
+    )
+    async with box(tmp_path / "b", store) as other:
+        attempt = asyncio.create_task(other.put_back(archive))
+        await eventually(lambda: {*processes("tar --stalled")} & {*descendants()})
+        attempt.cancel()
+        await asyncio.gather(attempt, return_exceptions=True)
+        assert not {*processes("tar --stalled")} & {*descendants()}

@@ -39,9 +39,14 @@ async def test_a_session_is_prepared_and_its_prompt_answered(
         "defaultBranch": "main",
         "bytes": 0,
         "empty": False,
+        "notes": [],
+        "adopted": None,
+        "setup": None,
+        "fetched": None,
     }
     branched = await cloud.do("branch", {"branch": BRANCH})
-    assert branched["output"] == {"branch": BRANCH, "commit": cloned["output"]["commit"]}
+    commit = cloned["output"]["commit"]
+    assert branched["output"] == {"branch": BRANCH, "commit": commit, "notes": []}
     restore = {"agent": "demo", "sessionId": SESSION_ID, "title": "Health"}
     assert (await cloud.do("restore", restore))["output"]["imported"] is True
     setup = await cloud.do("setup", setup_args("echo $CI > out.txt", CI="1"))

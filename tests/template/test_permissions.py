@@ -232,6 +232,11 @@ def test_only_who_has_a_copy_sent_may_write_one() -> None:
     assert [name for name in FUNCTIONS if "objects.presign_put" in reached(name)] == writers
 
 
+def test_only_who_hands_archives_out_may_sign_for_them() -> None:
+    readers = [name for name in FUNCTIONS if "objects.presign_get" in reached(name)]
+    assert readers == ["http_api", "run_step", "socket"]
+
+
 def test_long_polls_only_read() -> None:
     assert allowed("wait") == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem"}
 

@@ -42,6 +42,11 @@ class Made:
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, size: int, digest: "hashlib._Hash") -> "Made":
+        """Return what a file is, by its size and what it hashes to."""
+        return cls(size, base64.b64encode(digest.digest()).decode())
+
     def to_json(self) -> dict[str, Any]:
         """Return it as results have it."""
         return {"bytes": self.bytes, "sha256": self.sha256}
@@ -62,6 +67,7 @@ class Packing:
         self._out = out
         self._limit = limit
         self._packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compressobj()
+        self._digest = hashlib.sha256()
         self.bytes = 0
         self.problem: OSError | None = None
 
@@ -75,16 +81,18 @@ class Packing:
         if not (self.too_large or self.problem):
             self._keep(self._packer.compress(data))
 
-    def close(self) -> None:
+    def close(self) -> Made:
         """Write the rest; raises OSError where there was no room for all."""
         self._keep(self._packer.flush())
         if self.problem:
             raise self.problem
+        return Made.of(self.bytes, self._digest)
 
     def _keep(self, data: bytes) -> None:
         self.bytes += len(data)
         if self.too_large or self.problem:
             return
+        self._digest.update(data)
         try:
             self._out.write(data)
         except OSError as problem:
@@ -125,28 +133,24 @@ class Files:
                     return file
         raise Unusable("this sandbox has no such archive, or a newer one has taken its place")
 
-    def keep_base(self, partial: Path, listed: bytes) -> Made:
+    def keep_base(self, partial: Path, made: Made, listed: bytes) -> None:
         """Make a finished file the base."""
-        made = self._keep(partial, _BASE)
+        self._keep(partial, made, _BASE)
         self.hold(made, listed)
+
+    async def keep_difference(self, partial: Path) -> Made:
+        """Make a finished file the newest difference."""
+        made = await asyncio.to_thread(_hashed, partial)
+        self._keep(partial, made, _DIFFERENCE)
         return made
 
-    def keep_difference(self, partial: Path) -> Made:
-        """Make a finished file the newest difference."""
-        return self._keep(partial, _DIFFERENCE)
-
-    def _keep(self, partial: Path, kind: str) -> Made:
+    def _keep(self, partial: Path, made: Made, kind: str) -> None:
         """Name a file by its hash and remove its forerunners."""
-        size, digest = partial.stat().st_size, hashlib.sha256()
-        with partial.open("rb") as stream:
-            while piece := stream.read(_CHUNK):
-                digest.update(piece)
-        file = self.folder / f"{digest.hexdigest()}{kind}"
+        file = self.folder / f"{base64.b64decode(made.sha256).hex()}{kind}"
         partial.replace(file)
         for older in self.folder.glob(f"*{kind}"):
             if older != file:
                 older.unlink(missing_ok=True)
-        return Made(size, base64.b64encode(digest.digest()).decode())
 
     def hold(self, made: Made, listed: bytes) -> None:
         """Note what the workspace builds on from now on."""
@@ -190,6 +194,14 @@ class Files:
     def lacking(self) -> str | None:
         """What the archive that was put back was without."""
         return self._journal.get(_LACKS) or None
+
+
+def _hashed(file: Path) -> Made:
+    size, digest = file.stat().st_size, hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            digest.update(piece)
+    return Made.of(size, digest)
 
 
 def write_names(file: Path, paths: list[bytes]) -> None:

@@ -101,7 +101,8 @@ class PuttingBack:
         await self._workspace.unpack(file)
         await asyncio.sleep(_TICK_SECONDS)
         listed, _ = await self._workspace.look(own)
-        self._files.hold(Made(ref.bytes, ref.sha256), listing.dump(listing.parse(listed)))
+        known = await asyncio.to_thread(lambda: listing.dump(listing.parse(listed)))
+        self._files.hold(Made(ref.bytes, ref.sha256), known)
 
     async def _difference(self, file: Path, session: Path) -> None:
         self._show("Putting the last changes back", 85)

@@ -1,5 +1,6 @@
 """Saves the workspace: a base once, and what is different from it each time."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart_runner.archives import listing
-from headstart_runner.archives.files import Base, Files, Packing, write_names
+from headstart_runner.archives.files import Base, Files, Made, Packing, write_names
 from headstart_runner.archives.workspace import Unusable, Workspace
 from headstart_runner.config import Config
 from headstart_runner.processes.launcher import Launcher
@@ -57,63 +58,70 @@ class Saving:
     async def base(self, limit: int) -> Base:
         """Save everything; raises Unusable, also for more bytes than `limit`."""
         with self._files.partial() as file:
-            look = await self._packed({}, file, limit)
-            listed = listing.dump(listing.settled(look.now, look.at))
-            return Base(self._files.keep_base(file, listed), listed)
+            look, made = await self._packed({}, file, limit)
+            return await self._keep(file, look, made)
 
     async def tree(self, limit: int) -> Base:
         """Save everything for others to begin with: all of it, and of one moment, else Unusable."""
         with self._files.partial() as file:
-            look = await self._packed({}, file, limit)
+            look, made = await self._packed({}, file, limit)
             moved = listing.moved(look.now, (await self._look()).now)
             self._leave_out((_shown(path) for path in moved), "changed while it was saved")
             if self._left_out:
                 raise Unusable(f"it lacks {self.left_out[0]}")
-            listed = listing.dump(listing.settled(look.now, look.at))
-            return Base(self._files.keep_base(file, listed), listed)
+            return await self._keep(file, look, made)
+
+    async def _keep(self, file: Path, look: _Look, made: Made) -> Base:
+        listed = await asyncio.to_thread(lambda: listing.dump(listing.settled(look.now, look.at)))
+        self._files.keep_base(file, made, listed)
+        return Base(made, listed)
 
     async def difference(self, base: Base, work: Path, gone: Path, limit: int) -> None:
         """Write what is different from a base into two files, until it is all of one moment.
 
         What still changes in the last round is named as left out. Raises Unusable.
         """
-        before = listing.parse(base.listed)
+        before = await asyncio.to_thread(listing.parse, base.listed)
         moved: list[bytes] = []
         for _ in range(_ROUNDS):
-            look = await self._packed(before, work, limit)
-            write_names(gone, listing.gone(before, look.now))
+            look, _ = await self._packed(before, work, limit)
+            write_names(gone, await asyncio.to_thread(listing.gone, before, look.now))
             moved = listing.moved(look.now, (await self._look()).now)
             if not moved:
                 return
         self._leave_out((_shown(path) for path in moved), "changed while it was saved")
 
-    async def _packed(self, before: listing.Listing, file: Path, limit: int) -> _Look:
+    async def _packed(self, before: listing.Listing, file: Path, limit: int) -> tuple[_Look, Made]:
         """Pack what is not as it was before; where that is too much, without what git ignores."""
         look = await self._look()
-        if not await self._fits(look, before, file, limit):
-            if not self._ignored:
-                self._ignored = await self._ignored_by_git()
-                self._leave_out((_shown(path) for path in self._ignored), "ignored by git")
-                look = await self._look()
-            if not self._ignored or not await self._fits(look, before, file, limit):
-                raise Unusable(
-                    f"it is more than {limit / 1e9:,.3g} GB, even without what git ignores"
-                )
-        return look
+        made = await self._pack(look, before, file, limit)
+        if made is None and not self._ignored:
+            self._ignored = await self._ignored_by_git()
+            self._leave_out((_shown(path) for path in self._ignored), "ignored by git")
+            look = await self._look()
+            made = await self._pack(look, before, file, limit) if self._ignored else None
+        if made is None:
+            raise Unusable(f"it is more than {limit / 1e9:,.3g} GB, even without what git ignores")
+        return look, made
 
     async def _look(self) -> _Look:
         at = time.time()
         listed, unread = await self._workspace.look(self._own)
         self._leave_out(unread, "can't be read")
-        return _Look(listing.without(listing.parse(listed), self._ignored), at)
+        now = await asyncio.to_thread(lambda: listing.without(listing.parse(listed), self._ignored))
+        return _Look(now, at)
 
-    async def _fits(self, look: _Look, before: listing.Listing, file: Path, limit: int) -> bool:
-        with file.open("wb") as out, self._files.names(listing.changed(before, look.now)) as names:
+    async def _pack(
+        self, look: _Look, before: listing.Listing, file: Path, limit: int
+    ) -> Made | None:
+        """Pack what is not as it was before; None where that is too much."""
+        changed = await asyncio.to_thread(listing.changed, before, look.now)
+        with file.open("wb") as out, self._files.names(changed) as names:
             packing = Packing(out, limit)
             unread = await self._workspace.pack(names, packing.write)
-            packing.close()
+            made = packing.close()
         self._leave_out(unread, "can't be read")
-        return not packing.too_large
+        return None if packing.too_large else made
 
     async def _ignored_by_git(self) -> list[bytes]:
         """Return what the repository says need not be kept, which may be most of the bytes."""

@@ -59,7 +59,7 @@ async def _difference(
         session, missing = await _session(context, args, left - work.stat().st_size)
         about = About(args.session_id, base.made.sha256, missing)
         await write_difference(file, about, gone, work, session)
-        return await asyncio.to_thread(files.keep_difference, file), missing
+        return await files.keep_difference(file), missing
 
 
 async def _session(

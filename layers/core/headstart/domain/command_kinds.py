@@ -7,7 +7,7 @@ from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, STEP_BY_NAME, StepName
 CONTROL_TIMEOUT = 30
 """Seconds an abort or an answer may take."""
 
-SAVE_TIMEOUT = 120
+SAVE_TIMEOUT = 300
 """Seconds making or sending an archive may take."""
 
 _MARGIN_SECONDS = 10

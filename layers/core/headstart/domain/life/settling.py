@@ -23,9 +23,9 @@ PROGRESS_CHECK = timedelta(minutes=2)
 TURN_CHECK = timedelta(minutes=2)
 """How often the janitor looks whether the runner of an active turn lives."""
 
-SLEEP_LIMIT = timedelta(minutes=5)
+SLEEP_LIMIT = timedelta(minutes=11)
 """How long saving the work may take before the sandbox is stopped all the same: making a copy and
-sending it have two minutes each."""
+sending it have five minutes each."""
 
 ASLEEP_CHECK = timedelta(minutes=1)
 """When the janitor makes sure that nothing of a sleeping session runs on."""
