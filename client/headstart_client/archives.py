@@ -52,9 +52,9 @@ class Places:
         folder, base, difference = (shlex.quote(str(path)) for path in paths)
         commands = [f"mkdir -p {folder} && zstd -dc {base} | tar -x -C {folder}"]
         if changed:
+            removed = f"{_WITHIN} | (cd {folder} && xargs -0r rm -rf --)"
             commands.append(
-                f"chmod -R u+rwX {folder} && "
-                f"unzip -p {difference} {_GONE} | {_WITHIN} | (cd {folder} && xargs -0r rm -rf --) && "
+                f"chmod -R u+rwX {folder} && unzip -p {difference} {_GONE} | {removed} && "
                 f"unzip -p {difference} {_WORK} | zstd -dc | tar -x -C {folder}"
             )
         return commands
