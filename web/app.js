@@ -8,19 +8,15 @@ import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { follow } from "./follow.js";
 import { newest, PAGE } from "./listing.js";
+import { drawLeftOut, savedFiles } from "./saved.js";
+import { drawSteps } from "./steps.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 
 const LIST_EVERY = 5000;
 const TICK = 250;
-const MARKS = { pending: "·", running: "", completed: "✓", failed: "✗", skipped: "–", cancelled: "✗" };
 
 const $ = (id) => document.getElementById(id);
-const duration = (ms) => {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60000) return `${(ms / 1000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60000)} min ${Math.round((ms % 60000) / 1000)} s`;
-};
 
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
@@ -117,6 +113,7 @@ function open(id) {
   $("preparation").open = true;
   $("change").open = false;
   $("retry").reset();
+  $("files").replaceChildren();
   let scheduled = false;
   const redraw = () => {
     if (scheduled) return;
@@ -167,45 +164,12 @@ function draw({ id, view, nodes, lost }) {
   const link = $("sessions").querySelector(`[data-session="${CSS.escape(id)}"]`);
   if (link && view.session) setStatus(link, view.status);
   $("stop").hidden = !(view.turn || view.status === "preparing");
-  drawSteps(view);
+  drawSteps($("summary"), $("steps"), view);
   drawFailure(view);
+  drawLeftOut($("left"), view.rest.leftOut);
   drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
-}
-
-function drawSteps(view) {
-  const total = view.receipt ? ` in ${duration(view.receipt.totalMs)}` : "";
-  const words = { preparing: "Preparing", prepared: `Prepared${total}`, failed: "The preparation failed" };
-  setText($("summary"), words[view.status] ?? `Ready${total}`);
-  for (const [name, step] of view.steps) {
-    let row = $("steps").querySelector(`[data-step="${CSS.escape(name)}"]`);
-    if (!row) {
-      row = element("li");
-      row.dataset.step = name;
-      row.append(element("span", "mark"), element("span", "title", step.title), element("span", "time"), element("span", "detail"));
-      row.lastChild.append(element("progress"), element("span"));
-      row.lastChild.firstChild.max = 100;
-      $("steps").append(row);
-    }
-    drawStep(row, step);
-  }
-}
-
-function drawStep(row, step) {
-  const [mark, , time, detail] = row.children;
-  const [progress, text] = detail.children;
-  const running = step.status === "running";
-  row.dataset.status = step.status;
-  setText(mark, MARKS[step.status] ?? "");
-  mark.ariaLabel = step.status;
-  const elapsed = step.elapsed + (running ? performance.now() - step.seenAt : 0);
-  setText(time, ["pending", "skipped"].includes(step.status) ? "" : duration(elapsed));
-  progress.hidden = !running || step.percent === undefined;
-  progress.value = step.percent ?? 0;
-  progress.ariaLabel = step.title;
-  const output = step.output.split(/[\r\n]+/).findLast((line) => line.trim());
-  setText(text, (running && output) || (step.status === "pending" ? "" : (step.message ?? "")));
 }
 
 function drawFailure(view) {
@@ -216,6 +180,8 @@ function drawFailure(view) {
   $("output").hidden = !output;
   setText($("output"), output);
   $("retry").hidden = !view.failure.retryable;
+  $("ways").hidden = view.failure.code !== "RestoreFailed";
+  if ($("ways").hidden) $("files").replaceChildren();
   $("elsewhere").hidden = view.failure.code !== "BranchNotFound";
 }
 
@@ -294,9 +260,11 @@ $("connect").onsubmit = (event) =>
 
 $("create").onsubmit = (event) =>
   submitted(event, async () => {
-    const { repo, prompt, branch, setup, hold } = event.target.elements;
-    const texts = { repo: repo.value, prompt: prompt.value, branch: branch.value, setup: setup.value };
-    const created = await api.post("/sessions", newSession({ ...texts, hold: hold.checked }));
+    const { repo, submodules, hold } = event.target.elements;
+    const names = ["prompt", "branch", "setup", "inputs", "tree", "depth"];
+    const texts = Object.fromEntries(names.map((name) => [name, event.target.elements[name].value]));
+    const checks = { submodules: submodules.checked, hold: hold.checked };
+    const created = await api.post("/sessions", newSession({ repo: repo.value, ...texts, ...checks }));
     // Another prompt on the same repository is likely, the same branch and commands are not.
     const kept = repo.value;
     event.target.reset();
@@ -337,15 +305,32 @@ $("initiate").onclick = () => {
 };
 $("stop").onclick = () =>
   attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
+// The next attempt, with the setup commands as the form has them.
+const attemptOf = ({ view }) =>
+  newAttempt(view.attempt, $("change").open ? $("retry").elements.setup.value : null);
+
 $("retry").onsubmit = (event) =>
   submitted(event, async () => {
-    const { branch, setup } = event.target.elements;
+    const { branch } = event.target.elements;
     const path = `/sessions/${current.id}`;
-    const body = newAttempt(current.view.attempt, $("change").open ? setup.value : null);
+    const body = attemptOf(current);
     const start = $("elsewhere").hidden ? "" : branch.value.trim();
     if (start) await api.call("PATCH", path, { upstreamBranch: start });
     await api.call("POST", `${path}/retry`, body, { once: true });
   });
+$("anew").onclick = () => {
+  const warning = "The repository is cloned anew and the agent remembers nothing. What is saved then replaces what is saved now.";
+  if (!confirm(`Start without the saved work? ${warning}`)) return;
+  const body = { ...attemptOf(current), withoutArchive: true };
+  attempt(() => api.call("POST", `/sessions/${current.id}/retry`, body, { once: true }));
+};
+$("download").onclick = () => {
+  const { id } = current;
+  attempt(async () => {
+    const saved = await api.call("GET", `/sessions/${id}/archive`);
+    if (current?.id === id) $("files").replaceChildren(...savedFiles(saved, id));
+  });
+};
 $("remove").onclick = () => {
   if (!confirm("Delete this session and everything in it?")) return;
   attempt(async () => {
@@ -377,6 +362,6 @@ function route() {
 window.onhashchange = route;
 setInterval(refreshList, LIST_EVERY);
 setInterval(() => {
-  if (current?.view.status === "preparing") drawSteps(current.view);
+  if (current?.view.status === "preparing") drawSteps($("summary"), $("steps"), current.view);
 }, TICK);
 route();

@@ -55,7 +55,12 @@ function many(value) {
 
 const FAILURE = { step: maybe(words), code: words, reason: words, retryable: flag };
 const RECEIPT = {
-  receipt: { attemptNumber: count, totalMs: number, steps: [{ step: words, status: words, elapsedMs: number }] },
+  receipt: {
+    attemptNumber: count,
+    totalMs: number,
+    steps: [{ step: words, status: words, elapsedMs: number }],
+    preparedTree: maybe({ age: number, saved: number }),
+  },
 };
 const INPUT = { requestId: words, kind: words, body: mapping };
 const STATE = {
@@ -90,6 +95,7 @@ export const DATA = {
     queue: [{ messageId: words, status: words }],
     activeTurn: maybe({ turnId: words }),
     pendingInputs: [INPUT],
+    leftOut: many,
   },
   "session.preparing": { attemptNumber: count },
   preparing: {
@@ -105,7 +111,7 @@ export const DATA = {
   "session.prepared": RECEIPT,
   "session.ready": RECEIPT,
   "session.failed": { attemptNumber: count, failure: FAILURE },
-  "session.asleep": { reason: words },
+  "session.asleep": { reason: words, saved: maybe(flag), leftOut: many },
   "message.queued": { messageId: words, text: words },
   "message.failed": { messageId: words, code: words, reason: words },
   "message.held": { messageId: words },

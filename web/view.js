@@ -3,6 +3,7 @@
 import { Inputs } from "./inputs.js";
 import { Part } from "./parts.js";
 import { Queue } from "./queue.js";
+import { Rest } from "./rest.js";
 import { dataOf } from "./shapes.js";
 
 export const STEPS = {
@@ -31,6 +32,7 @@ export class View {
   items = [];
   inputs = new Inputs();
   queue = new Queue();
+  rest = new Rest();
   #parts = new Map();
 
   constructor() {
@@ -51,6 +53,7 @@ export class View {
     const data = dataOf(event);
     this.inputs.apply(event);
     this.queue.apply(event, data);
+    this.rest.apply(event, data);
     HANDLERS[event.type]?.call(this, data, event);
   }
 
@@ -80,11 +83,12 @@ export class View {
     // A frame that was overtaken is dropped, so a later step's start also ends the earlier ones.
     for (const earlier of this.steps.values()) {
       if (earlier === step) break;
-      if (earlier.status === "running") earlier.status = "completed";
+      if (earlier.status === "running") Object.assign(earlier, { status: "completed", message: null });
     }
     step.status = data.status;
     step.revision = data.revision;
-    step.message = data.message ?? step.message;
+    // What a step was at is no news of it once it has ended.
+    step.message = data.message ?? (step.status === "running" ? step.message : null);
     step.percent = data.percent ?? step.percent;
     step.output = (step.output + data.output).slice(-OUTPUT_TAIL);
     this.#clock(step, data.elapsedMs);
@@ -109,6 +113,12 @@ export class View {
     this.failure = failure;
     this.turn = null;
     if (failure.step) this.step(failure.step).status = "failed";
+  }
+
+  fallAsleep() {
+    this.status = "asleep";
+    this.turn = null;
+    this.note(`The session fell asleep: ${this.rest.why}.`, this.rest.saved === false);
   }
 
   turnStarted({ turnId }) {
@@ -179,7 +189,7 @@ const HANDLERS = {
   "session.prepared"(data) { this.attemptDone("prepared", data); },
   "session.ready"(data) { this.attemptDone(this.turn ? "running" : "ready", data); },
   "session.failed"(data) { this.attemptFailed(data); },
-  "session.asleep"() { this.status = "asleep"; this.turn = null; },
+  "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
   "message.failed"(data) { this.undelivered(data); },

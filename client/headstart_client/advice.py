@@ -29,6 +29,8 @@ _NEXT = {
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
     "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
+    "RestoreFailed": "start without the saved work: `headstart retry {id} --without-archive`; "
+    "download that before: `headstart archive {id}`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
     "DeliveryUnknown": "prepare it again with `headstart retry {id}`, which holds the message",
     "Interrupted": "go on with `headstart send {id} TEXT`",
@@ -80,6 +82,8 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case NotFound(code="SessionNotFound"):
             sentence = "There is no such session: `headstart ls` lists yours"
+        case NotFound(code="ArchiveNotFound"):
+            sentence = "Nothing of the session is saved yet"
         case NotFound(code="InputNotFound"):
             sentence = "The agent asks nothing of that id, or not any more"
         # Without a code the API itself has never seen the request.

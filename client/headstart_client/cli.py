@@ -156,6 +156,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--agent", help="agent to use")
     run.add_argument("--setup", action="append", metavar="CMD", help="setup command, repeatable")
     run.add_argument(
+        "--setup-input",
+        action="append",
+        metavar="PATH",
+        help="file that the setup's result depends on, such as a lock file; repeatable",
+    )
+    run.add_argument(
+        "--prepared-tree",
+        choices=["use", "refresh", "off"],
+        help="whether to begin with what was prepared for an earlier session (default: use)",
+    )
+    run.add_argument("--depth", type=int, metavar="N", help="commits of history (default: all)")
+    run.add_argument("--submodules", action="store_true", help="clone submodules too")
+    run.add_argument(
         "--hold",
         action="store_true",
         help="prepare only: 0 means that the session is prepared, and its prompt not sent",
@@ -169,8 +182,9 @@ def _parser() -> argparse.ArgumentParser:
     answer = commands.add_parser("answer", help="answer what the agent asks")
     ls = commands.add_parser("ls", help="list your sessions")
     ls.add_argument("--json", action="store_true", help="print sessions as JSON lines")
+    archive = commands.add_parser("archive", help="take the saved work away")
     rm = commands.add_parser("rm", help="delete a session")
-    for command in (follow, send, initiate, retry, interrupt, answer, rm):
+    for command in (follow, send, initiate, retry, interrupt, answer, archive, rm):
         command.add_argument("session_id", metavar="ID", type=_session_id)
     send.add_argument("text", metavar="TEXT")
     answer.add_argument("request_id", metavar="REQUEST", type=_request_id)
@@ -182,6 +196,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--reject", action="store_true", help="answer nothing")
     retry.add_argument("--branch", help="branch to start from instead")
     retry.add_argument("--setup", action="append", metavar="CMD", help="instead of the old ones")
+    retry.add_argument(
+        "--without-archive", action="store_true", help="begin anew, without the saved work"
+    )
+    archive.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"
+    )
     for command in (run, follow, send, initiate, retry):
         command.add_argument("--json", action="store_true", help="print events as JSON lines")
     return parser

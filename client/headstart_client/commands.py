@@ -8,18 +8,19 @@ import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart_client import advice
+from headstart_client import advice, archives
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.inputs import questions
 from headstart_client.models import Stream
-from headstart_client.operations import SessionOptions
+from headstart_client.operations import Clone, SessionOptions
 from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
 from headstart_client.text import flat, plain
 from headstart_client.usage import USAGE
@@ -41,6 +42,9 @@ _ARGUMENTS = {
     "upstreamBranch": "--branch",
     "agent": "--agent",
     "setupCommands": "--setup",
+    "setupInputs": "--setup-input",
+    "preparedTree": "--prepared-tree",
+    "clone": "--depth",
     "answers": "--choose",
 }
 """What becomes the fields of the API's requests."""
@@ -130,6 +134,17 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
         options["agent"] = args.agent
     if args.setup:
         options["setup_commands"] = args.setup
+    if args.setup_input:
+        options["setup_inputs"] = args.setup_input
+    if args.prepared_tree is not None:
+        options["prepared_tree"] = args.prepared_tree
+    clone: Clone = {}
+    if args.depth is not None:
+        clone["depth"] = args.depth
+    if args.submodules:
+        clone["submodules"] = True
+    if clone:
+        options["clone"] = clone
     began = time.monotonic()
     created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
     answer_ms = (time.monotonic() - began) * 1000
@@ -173,7 +188,12 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     if args.branch is not None and before.status == "failed":
         await client.patch(args.session_id, upstream_branch=args.branch)
     number = before.attempt.number if before.attempt else 1
-    await client.retry(args.session_id, number, setup_commands=args.setup)
+    await client.retry(
+        args.session_id,
+        number,
+        setup_commands=args.setup,
+        without_archive=args.without_archive,
+    )
     return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
 
 
@@ -230,6 +250,47 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, _: Namespace) -> int:
         row = (session.session_id, session.status, *([created] if dated else []), session.title)
         table.add_row(*(Text(flat(cell), no_wrap=True, overflow="ellipsis") for cell in row))
     terminal.out.print(table)
+    return 0
+
+
+async def archive(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Download the saved work and make a folder of it, where this machine can."""
+    places = archives.Places(Path(args.folder or args.session_id))
+    try:
+        taken = places.taken()
+    except OSError as error:
+        return terminal.fail(f"{places.folder} can't be used: {error.strerror}.", USAGE)
+    if taken:
+        return terminal.fail(f"{taken} is there already: name another FOLDER.", USAGE)
+    saved = await client.archive(args.session_id)
+    base, changed = saved.base, saved.difference
+    size = base.bytes + (changed.bytes if changed else 0)
+    when = saved.saved_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    terminal.say(f"Saved at {when}: {size / 1e6:,.1f} MB to download")
+    if saved.missing:
+        terminal.say(f"It is without {saved.missing}")
+    for name in saved.left_out:
+        terminal.say(f"Not in it: {name}")
+    await archives.download(base, places.base)
+    if changed:
+        await archives.download(changed, places.difference)
+    files = " and ".join(map(str, (places.base, places.difference) if changed else (places.base,)))
+    if not archives.can_put_back():
+        terminal.say(f"It is in {files}. There is no zstd or no tar here; where both are, in a")
+        terminal.say("container or as a user who owns nothing else, it is put back by:")
+        for command in places.by_hand(changed=changed is not None):
+            terminal.say(command)
+        return 0
+    try:
+        archives.put_back(places, changed=changed is not None)
+    except HeadstartError as error:
+        return terminal.fail(f"{error}. It is as it came in {files}.")
+    places.base.unlink()
+    if changed:
+        places.difference.unlink()
+    terminal.say(f"The work is in {places.folder}: the agent and the repository made those files")
+    if places.session.exists():
+        terminal.say(f"The agent's session is in {places.session}")
     return 0
 
 

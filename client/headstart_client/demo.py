@@ -55,6 +55,10 @@ def demo(args: Namespace) -> int:
                 branch=None,
                 agent=None,
                 setup=None,
+                setup_input=None,
+                prepared_tree=None,
+                depth=None,
+                submodules=False,
                 hold=False,
             )
             terminal.command = f"HEADSTART_URL={where['httpUrl']} headstart"

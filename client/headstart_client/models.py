@@ -80,6 +80,27 @@ class Attempt(Model):
     steps: list[StepState] = Field(default_factory=list)
 
 
+class SavedFile(Model):
+    """A file of saved work: its address for a few minutes, and its `sha256` in base64."""
+
+    url: str = Field(repr=False)
+    bytes: int
+    sha256: str
+
+
+class Archive(Model):
+    """A session's saved work: a base, and what became different since, None where nothing did.
+
+    `left_out` names files that are not in it, `missing` says what else it is without.
+    """
+
+    saved_at: Time
+    base: SavedFile
+    difference: SavedFile | None = None
+    left_out: list[str] = Field(default_factory=list)
+    missing: str | None = None
+
+
 class Message(Model):
     """A prompt in the session's queue; `text` is None where the API lists only its place."""
 
@@ -138,6 +159,7 @@ class Session(Model):
     queue: list[Message] = Field(default_factory=list)
     active_turn: Turn | None = None
     pending_inputs: list[PendingInput] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
     queue_length: int | None = None
     pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)

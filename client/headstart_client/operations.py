@@ -14,7 +14,7 @@ from uuid import uuid4
 from pydantic.alias_generators import to_camel
 
 from headstart_client.errors import ApiError, PreparationFailed, TransportFailed, api_error
-from headstart_client.models import Created, Event, Message, Page, Session, Stream
+from headstart_client.models import Archive, Created, Event, Message, Page, Session, Stream
 
 T = TypeVar("T")
 
@@ -65,6 +65,13 @@ class Reply:
 Operation = Generator[Request, Reply, T]
 
 
+class Clone(TypedDict, total=False):
+    """How much of the repository is cloned; without a `depth`, or with None, all of its history."""
+
+    depth: int | None
+    submodules: bool
+
+
 class SessionOptions(TypedDict, total=False):
     """What a session may be created with beside its prompt; see POST /sessions."""
 
@@ -74,7 +81,10 @@ class SessionOptions(TypedDict, total=False):
     agent: str
     mode: str
     model: str
+    clone: Clone
     setup_commands: list[str]
+    setup_inputs: list[str]
+    prepared_tree: Literal["use", "refresh", "off"]
     env_vars: dict[str, str]
     encrypted_secrets: dict[str, Any]
     mcp_servers: dict[str, Any]
@@ -164,6 +174,11 @@ def get(session_id: str) -> Operation[Session]:
     return Session.model_validate((yield from _call(Request("GET", _path(session_id)))))
 
 
+def archive(session_id: str) -> Operation[Archive]:
+    """Return where a session's saved work can be had; NotFound where nothing is saved yet."""
+    return Archive.model_validate((yield from _call(Request("GET", _path(session_id, "archive")))))
+
+
 def list_page(cursor: str | None = None) -> Operation[Page[Session]]:
     """Return one page of the caller's sessions, newest first."""
     params = {"cursor": cursor} if cursor else {}
@@ -230,12 +245,17 @@ def retry(
     setup_commands: list[str] | None = None,
     env_vars: dict[str, str] | None = None,
     encrypted_secrets: dict[str, Any] | None = None,
+    without_archive: bool = False,
 ) -> Operation[None]:
-    """Prepare a failed session again; `attempt_number` is the failed one, another is Conflict."""
+    """Prepare a failed session again; `attempt_number` is the failed one, another is Conflict.
+
+    With `without_archive` it begins anew, without the saved work; what is saved next replaces that.
+    """
     changes = {
         "setup_commands": setup_commands,
         "env_vars": env_vars,
         "encrypted_secrets": encrypted_secrets,
+        "without_archive": without_archive or None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     body = {"attemptNumber": attempt_number, **_camel(given)}

@@ -17,6 +17,7 @@ from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.reducer import CAUGHT_UP
+from headstart_client.rest import ago
 from headstart_client.shapes import data_of
 from headstart_client.text import flat, last_line, plain, visible
 from headstart_client.view import Data, Part, Step, View
@@ -74,6 +75,7 @@ class LineScreen:
         self._shown_text: dict[str, str] = {}
         self._shown_notes: set[tuple[str, str]] = set()
         self._shown_inputs: set[str] = set()
+        self._shown_left_out: list[str] = []
 
     def show(self, event: Event, view: View) -> None:
         """Write what is new."""
@@ -91,11 +93,10 @@ class LineScreen:
             case "session.ready" | "session.prepared":
                 self._progress(view)
                 word = event.type.removeprefix("session.")
-                self._line(f"{word} in {_time(data['receipt']['totalMs'] / 1000)}", "green")
+                self._line(f"{word} in {_took(data['receipt'])}", "green")
             case "session.asleep":
-                # Whatever of the work was not saved is among the reasons.
-                style = "dim" if data.get("saved", True) else "yellow"
-                self._line(f"asleep: {data['reason']}; the next message wakes it", style)
+                style = "yellow" if view.rest.saved is False else "dim"
+                self._line(f"asleep: {view.rest.why}; the next message wakes it", style)
             case "agent.event" | "agent.delta":
                 self._part(data["partId"], view.parts[data["partId"]])
             case "agent.snapshot":
@@ -107,11 +108,21 @@ class LineScreen:
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
                 self._line(f"connection lost ({data['reason']}); reconnecting", "yellow")
+        self._left_out(event.type, view.rest.left_out)
         self._inputs(event.type, data, view)
 
     def close(self) -> None:
         """End an unfinished line."""
         self._end_line()
+
+    def _left_out(self, kind: str, names: list[str]) -> None:
+        if kind not in {"session.asleep", CAUGHT_UP} or names == self._shown_left_out:
+            return
+        self._shown_left_out = names
+        if names:
+            self._line("not in what is saved:", "yellow")
+        for name in names:
+            self._line(name, "yellow", indent="  ")
 
     def _turn_over(self, data: Data, view: View) -> None:
         self._end_line()
@@ -275,6 +286,8 @@ def receipt(console: Console, view: View, answer_ms: float, first_word: float | 
         else:
             table.add_row(Text(flat(line["step"])), _time(line["elapsedMs"] / 1000))
     table.add_row("ready, in all", _time(view.receipt["totalMs"] / 1000))
+    if view.receipt["preparedTree"]:
+        table.add_row(*_tree(view.receipt["preparedTree"]))
     if first_word is not None:
         table.add_row("first word of the answer", _time(first_word), "after the POST")
     console.print()
@@ -296,8 +309,11 @@ def _step_row(step: Step, now: float) -> list[RenderableType]:
             bar = ProgressBar(total=100, completed=step.percent, width=24, complete_style="green")
             grid.add_row(bar, f"{step.percent:3d}%", detail)
             detail = grid
-    elif step.status in {"failed", "skipped", "cancelled"}:
-        detail = Text(flat(step.message or step.status), style, no_wrap=True, overflow="ellipsis")
+    elif step.status != "pending":
+        # How it ended is read once and may be several sentences: nothing of it is cut.
+        done = step.status == "completed"
+        said = step.message or ("" if done else step.status)
+        detail = Text(flat(said), "dim" if done else style)
     title = Text(flat(step.title), "dim" if step.status == "pending" else "")
     return [icon, title, elapsed, detail]
 
@@ -306,7 +322,7 @@ def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
     if step.status == "running":
         again = before is not None and before[:2] == now[:2]
         return f"{step.name}: {now[2]}%" if again else f"{step.name}: {step.title.lower()}"
-    message = f": {step.message}" if step.message and step.status != "completed" else ""
+    message = f": {step.message.removeprefix('Skipped: ')}" if step.message else ""
     if step.status == "skipped":
         return f"{step.name}: skipped{message}"
     return f"{step.name}: {step.status} after {_time(step.elapsed)}{message}"
@@ -342,6 +358,17 @@ def _note(part: Part) -> str:
     if part.kind == "patch":
         return f"▸ changed {', '.join(data.get('files', []))}"
     return ""
+
+
+def _took(paid: Data) -> str:
+    """Return how long a preparation took, and what a prepared tree saved of it."""
+    tree = "; " + " ".join(_tree(paid["preparedTree"])) if paid["preparedTree"] else ""
+    return _time(paid["totalMs"] / 1000) + tree
+
+
+def _tree(tree: Data) -> tuple[str, str]:
+    """Return which prepared tree it began with, and what that saved."""
+    return f"a prepared tree of {ago(tree['age'])}", f"saved {_time(tree['saved'] / 1000)}"
 
 
 def _time(seconds: float) -> str:

@@ -111,7 +111,14 @@ def _shallow(value: Any, depth: int) -> Any:
 
 _FAILURE: Shape = {"step": maybe(words), "code": words, "reason": words, "retryable": flag}
 _STEP: Shape = {"step": words, "status": words, "elapsedMs": number}
-_RECEIPT: Shape = {"receipt": {"attemptNumber": count, "totalMs": number, "steps": [_STEP]}}
+_RECEIPT: Shape = {
+    "receipt": {
+        "attemptNumber": count,
+        "totalMs": number,
+        "steps": [_STEP],
+        "preparedTree": maybe({"age": number, "saved": number}),
+    }
+}
 _INPUT: Shape = {"requestId": words, "kind": words, "body": mapping}
 
 PERMISSION: Shape = {"title": words, "patterns": many}
@@ -143,6 +150,7 @@ DATA: dict[str, Shape] = {
         "queue": [{"messageId": words, "status": words}],
         "activeTurn": maybe({"turnId": words}),
         "pendingInputs": [_INPUT],
+        "leftOut": many,
     },
     "session.preparing": {"attemptNumber": count},
     "preparing": {
@@ -158,7 +166,7 @@ DATA: dict[str, Shape] = {
     "session.prepared": _RECEIPT,
     "session.ready": _RECEIPT,
     "session.failed": {"attemptNumber": count, "failure": _FAILURE},
-    "session.asleep": {"reason": words},
+    "session.asleep": {"reason": words, "saved": maybe(flag), "leftOut": many},
     "message.queued": {"messageId": words, "text": words},
     "message.failed": {"messageId": words, "code": words, "reason": words},
     "message.held": {"messageId": words},

@@ -10,6 +10,7 @@ from headstart_client.inputs import Inputs
 from headstart_client.models import Event, Failure
 from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
+from headstart_client.rest import Rest
 from headstart_client.shapes import data_of
 
 STEP_TITLES = {
@@ -111,6 +112,7 @@ class View:
         self.parts: dict[str, Part] = {}
         self.inputs = Inputs()
         self.queue = Queue()
+        self.rest = Rest()
         self.answered_at: float | None = None
         self._clock = clock
         self._awaited = awaited or set()
@@ -148,6 +150,7 @@ class View:
         data = data_of(event)
         self.inputs.apply(event)
         self.queue.apply(event, data)
+        self.rest.apply(event, data)
         handler = _HANDLERS.get(event.type)
         if handler:
             handler(self, event, data)
@@ -179,8 +182,10 @@ class View:
         for earlier in self._steps_before(step):
             if earlier.status == "running":
                 earlier.elapsed, earlier.status = earlier.seconds(self._clock()), "completed"
+                earlier.message = None
         step.status, step.revision = data["status"], data["revision"]
-        step.message = data["message"] or step.message
+        # What a step was at is no news of it once it has ended.
+        step.message = data["message"] or (step.message if step.status == "running" else None)
         step.percent = step.percent if data["percent"] is None else data["percent"]
         step.output = (step.output + data["output"])[-OUTPUT_TAIL:]
         self._clock_step(step, data["elapsedMs"] / 1000)

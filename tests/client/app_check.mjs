@@ -90,10 +90,14 @@ for (const id of ["connect", "create", "message", "retry"]) {
   byId[id].append(button);
 }
 
+byId.left.append(new Element("ul"));
+
 const stored = new Map([["connection", JSON.stringify({ api: "http://api", token: "t" })]]);
 let hash = "";
 const answers = new Map(); // what is answered, by method and path
 const requests = [];
+const confirmed = []; // what a person was asked, and agrees to
+let agrees = true;
 const sockets = [];
 
 class Socket {
@@ -125,6 +129,10 @@ Object.assign(globalThis, {
       setTimeout(() => globalThis.onhashchange());
     },
   },
+  confirm(question) {
+    confirmed.push(question);
+    return agrees;
+  },
   CSS: { escape: (text) => text },
   WebSocket: Socket,
   requestAnimationFrame: (action) => setTimeout(action),
@@ -144,6 +152,8 @@ const DOES = {
   fill: (form, fields) => Object.entries(fields).forEach(([name, value]) => (byId[form].elements[name].value = value)),
   submit: (form) => byId[form].onsubmit({ preventDefault() {}, target: byId[form] }),
   more: () => byId.more.onclick(),
+  press: (id) => byId[id].onclick(),
+  refuse: () => (agrees = false),
   event: (event) => sockets.at(-1).onmessage({ data: JSON.stringify({ type: "events", events: [event] }) }),
 };
 
@@ -168,6 +178,10 @@ process.stdout.write(
     notice: byId.notice.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
     hint: byId.text.placeholder,
+    confirmed,
+    summary: byId.summary.textContent,
+    left: [byId.left.open, byId.left.querySelector("ul").children.map((item) => item.textContent)],
+    links: (byId.files.querySelector(".choices")?.children ?? []).map((link) => [link.textContent, link.href ?? null]),
     create: ["repo", "prompt", "branch", "setup"].map((name) => create[name].value),
   }),
   () => process.exit(0),

@@ -71,6 +71,8 @@ class FakeSession:
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     pending_inputs: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    archive: dict[str, Any] | None = None
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
 
@@ -116,6 +118,7 @@ class FakeSession:
             "queue": self.queue,
             "activeTurn": self.active_turn,
             "pendingInputs": self.pending_inputs,
+            "leftOut": self.left_out,
             "counts": {"envVars": 0},
         }
 
@@ -157,6 +160,7 @@ class FakeHeadstart:
         self.tickets_made = 0
         self.lock = threading.RLock()
         self.idempotent: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
 
     # What tests do.
 
@@ -190,6 +194,17 @@ class FakeHeadstart:
 
     def answer(self, request: Seen) -> Reply:
         parts = request.path.strip("/").split("/")[1:]
+        match parts:
+            case ["files", name]:
+                return Reply(200, self.files[name])
+            case [_, session_id, "archive"]:
+                archive = self.sessions[session_id].archive
+                nothing = problem(404, "ArchiveNotFound", "Nothing is saved")
+                return Reply(200, archive) if archive else nothing
+            case _:
+                return self._answer(request, parts)
+
+    def _answer(self, request: Seen, parts: list[str]) -> Reply:
         if len(parts) == 1:
             listing = request.method == "GET"
             return Reply(200, self._list(request)) if listing else Reply(202, self._create(request))
@@ -354,7 +369,9 @@ def _handler(fake: FakeHeadstart) -> type[BaseHTTPRequestHandler]:
                 fake.answer(request)
                 self.close_connection = True
                 return
-            body = b"" if reply.body is None else json.dumps(reply.body).encode()
+            body = reply.body if isinstance(reply.body, bytes) else b""
+            if not isinstance(reply.body, bytes | None):
+                body = json.dumps(reply.body).encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

@@ -22,6 +22,14 @@ from headstart_client import (
     ValidationFailed,
 )
 
+ARCHIVE = {
+    "savedAt": "2026-01-02T03:04:05.678Z",
+    "base": {"url": "https://s3/base", "bytes": 5, "sha256": "x"},
+    "difference": None,
+    "leftOut": ["a.bin"],
+    "missing": None,
+}
+
 
 @pytest.fixture
 def pauses() -> list[float]:
@@ -56,6 +64,7 @@ def test_creating_sends_camel_case_and_reads_the_stream(client, cloud):
     ("call", "method", "path", "body"),
     [
         (lambda c: c.get(SESSION_ID), "GET", "", None),
+        (lambda c: c.archive(SESSION_ID), "GET", "/archive", None),
         (lambda c: c.messages(SESSION_ID), "GET", "/messages", None),
         (lambda c: c.wait(SESSION_ID), "GET", "/wait", None),
         (lambda c: c.stream_ticket(SESSION_ID), "POST", "/stream-ticket", None),
@@ -75,6 +84,12 @@ def test_creating_sends_camel_case_and_reads_the_stream(client, cloud):
             {"attemptNumber": 2, "setupCommands": ["make"]},
         ),
         (
+            lambda c: c.retry(SESSION_ID, 2, without_archive=True),
+            "POST",
+            "/retry",
+            {"attemptNumber": 2, "withoutArchive": True},
+        ),
+        (
             lambda c: c.answer_input(SESSION_ID, "req/1", {"reply": "once"}),
             "POST",
             "/inputs/req%2F1",
@@ -89,12 +104,33 @@ def test_creating_sends_camel_case_and_reads_the_stream(client, cloud):
     ],
 )
 def test_each_call_goes_where_the_design_says(client, cloud, *, call, method, path, body):
-    cloud.add(FakeSession())
+    cloud.add(FakeSession(archive=ARCHIVE))
     call(client)
     [seen] = cloud.seen
     assert (seen.method, seen.path) == (method, f"/stage/sessions/{SESSION_ID}{path}")
     assert seen.body == body
     assert ("idempotency-key" in seen.headers) == (method == "POST")
+
+
+def test_how_a_session_is_prepared_is_sent_as_it_was_given(client, cloud):
+    client.create_session(
+        "Say hello",
+        github_repo="a/b",
+        clone={"depth": 1, "submodules": True},
+        setup_inputs=["package-lock.json"],
+        prepared_tree="refresh",
+    )
+    assert cloud.seen[0].body["clone"] == {"depth": 1, "submodules": True}
+    assert cloud.seen[0].body["setupInputs"] == ["package-lock.json"]
+    assert cloud.seen[0].body["preparedTree"] == "refresh"
+
+
+def test_saved_work_has_its_files_and_what_is_not_in_it(client, cloud):
+    cloud.add(FakeSession(archive=ARCHIVE, left_out=["a.bin"]))
+    saved = client.archive(SESSION_ID)
+    assert (saved.base.bytes, saved.difference, saved.left_out) == (5, None, ["a.bin"])
+    assert "https://s3" not in repr(saved)
+    assert client.get(SESSION_ID).left_out == ["a.bin"]
 
 
 def test_lists_and_events_are_fetched_page_by_page(client, cloud):

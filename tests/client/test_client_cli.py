@@ -181,6 +181,25 @@ def test_retry_prepares_the_failed_attempt_again(cloud, capsys):
     assert "clone: skipped: done before\n" in capsys.readouterr().out
 
 
+def test_run_says_how_the_session_is_prepared(cloud):
+    cloud.next_session.script = good_session()
+    inputs = ["--setup-input", "package-lock.json", "--setup-input", "uv.lock"]
+    clone = ["--depth", "1", "--submodules"]
+    assert cli.main([*RUN, *inputs, *clone, "--prepared-tree", "off"]) == 0
+    sent = cloud.requests("POST", "/sessions")[0].body
+    assert sent["setupInputs"] == ["package-lock.json", "uv.lock"]
+    assert (sent["clone"], sent["preparedTree"]) == ({"depth": 1, "submodules": True}, "off")
+
+
+def test_retry_begins_without_the_saved_work_where_that_is_asked_for(cloud):
+    session = cloud.add(FakeSession(status="failed", failure=FAILURE))
+    session.status = "preparing"
+    session.script = [("session.ready", receipt(2)), *good_turn()]
+    assert cli.main(["retry", SESSION_ID, "--without-archive"]) == 0
+    sent = cloud.requests("POST", "/retry")[0].body
+    assert sent == {"attemptNumber": 1, "withoutArchive": True}
+
+
 def test_retry_begins_on_another_branch_where_one_is_named(cloud, capsys):
     session = cloud.add(FakeSession(status="failed", failure=FAILURE))
     cloud.canned.append(fake.Reply(200, session.view()))

@@ -40,7 +40,7 @@ def test_each_command_has_its_row_with_what_it_takes():
     for name, parser in commands().items():
         usage = rows[name].partition("`")[0]
         named = set(re.findall(r"--[\w-]+", rows[name]))
-        named |= set(re.findall(r"(?<!-)\b[A-Z]+\b", re.sub(r"--\w+ [A-Z]+", "", usage)))
+        named |= set(re.findall(r"(?<!-)\b[A-Z]+\b", re.sub(r"--[\w-]+ [A-Z]+", "", usage)))
         if name not in ELSEWHERE:
             assert named == taken_by(parser), name
 

@@ -121,13 +121,34 @@ def test_a_retry_changes_the_setup_commands_only_where_a_person_does(page):
 
 @needs_node
 def test_a_new_session_says_what_was_filled_in(page):
-    empty = {"repo": " o/n ", "prompt": "p", "branch": " ", "setup": "\n", "hold": False}
-    full = {"repo": "https://h/r", "prompt": "p", "branch": "b", "setup": "make", "hold": True}
+    empty = {
+        "repo": " o/n ",
+        "prompt": "p",
+        "branch": " ",
+        "setup": "\n",
+        "hold": False,
+        "inputs": " ",
+        "tree": "use",
+        "depth": "",
+        "submodules": False,
+    }
+    full = {
+        "repo": "https://h/r",
+        "prompt": "p",
+        "branch": "b",
+        "setup": "make",
+        "hold": True,
+        "inputs": "a.lock \n\nb.lock",
+        "tree": "refresh",
+        "depth": "1",
+        "submodules": True,
+    }
     assert page(sessions=[empty, full])["sessions"] == [
         {"githubRepo": "o/n", "prompt": "p", "autoInitiate": True},
         {
             "gitUrl": "https://h/r", "prompt": "p", "upstreamBranch": "b",
-            "setupCommands": ["make"], "autoInitiate": False,
+            "setupCommands": ["make"], "autoInitiate": False, "preparedTree": "refresh",
+            "setupInputs": ["a.lock", "b.lock"], "clone": {"depth": 1, "submodules": True},
         },
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import web_page
-from fake_headstart import SESSION_ID, FakeSession, summary
+from fake_headstart import NOW, SESSION_ID, FakeSession, summary
 from web_page import needs_node
 
 pytestmark = needs_node
@@ -111,3 +111,59 @@ def test_a_branch_that_is_not_there_can_be_another(app, code, branch, changed):
     sent = page["requests"]
     assert [body for method, at, body in sent if (method, at) == ("PATCH", path)] == changed
     assert sent[-1] == ["POST", f"{path}/retry", {"attemptNumber": 1}]
+
+
+ARCHIVE = {
+    "savedAt": NOW,
+    "base": {"url": "https://s3/base?x=1", "bytes": 184_320_117, "sha256": "x"},
+    "difference": {"url": "https://s3/difference", "bytes": 48_210, "sha256": "x"},
+    "leftOut": [],
+    "missing": None,
+}
+PATH = f"/sessions/{SESSION_ID}"
+LOST = [*OPEN, snapshot(failed(code="RestoreFailed"))]
+
+
+def test_a_wake_that_failed_can_begin_without_the_saved_work_and_asks_first(app):
+    retry = ["answer", f"POST {PATH}/retry", 202, {}]
+    page = app(*LOST, retry, ["press", "anew"])
+    assert {"ways", "anew", "download"} <= set(page["shown"])
+    [question] = page["confirmed"]
+    assert "What is saved then replaces what is saved now." in question
+    sent = ["POST", f"{PATH}/retry", {"attemptNumber": 1, "withoutArchive": True}]
+    assert page["requests"][-1] == sent
+    refused = app(*LOST, retry, ["refuse"], ["press", "anew"])
+    assert sent not in refused["requests"]
+
+
+def test_what_is_saved_can_be_taken_away_where_a_wake_failed(app):
+    page = app(*LOST, ["answer", f"GET {PATH}/archive", 200, ARCHIVE], ["press", "download"])
+    assert page["links"] == [
+        ["Base, 184.3 MB", "https://s3/base?x=1"],
+        ["Difference, 49 kB", "https://s3/difference"],
+    ]
+    evil = {**ARCHIVE, "base": {**ARCHIVE["base"], "url": "javascript:alert(1)"}}
+    page = app(*LOST, ["answer", f"GET {PATH}/archive", 200, evil], ["press", "download"])
+    assert page["links"][0] == ["Base, 184.3 MB", None]
+    nothing = [404, {"detail": "Nothing is saved.", "retryable": False, "code": "ArchiveNotFound"}]
+    page = app(*LOST, ["answer", f"GET {PATH}/archive", *nothing], ["press", "download"])
+    assert (page["notice"], page["links"]) == ("Nothing is saved.", [])
+
+
+def test_other_failures_have_nothing_to_do_with_what_is_saved(app):
+    assert "ways" not in app(*OPEN, snapshot(failed()))["shown"]
+
+
+@pytest.mark.parametrize(("many", "opened"), [(0, None), (3, True), (21, False)])
+def test_what_is_not_saved_is_listed_and_folded_where_it_is_long(app, many, opened):
+    names = [f"{n}.bin" for n in range(many)]
+    page = app(*OPEN, snapshot(FakeSession(status="ready", left_out=names)))
+    assert ("left" in page["shown"]) is bool(names)
+    assert page["left"] == ([opened, names] if names else page["left"])
+
+
+def test_the_receipt_says_what_a_prepared_tree_saved(app):
+    receipt = {"totalMs": 3200, "preparedTree": {"age": 7300, "bytes": 1, "saved": 41_000}}
+    ready = {"eventId": 1, "type": "session.ready", "data": {"receipt": receipt}}
+    page = app(*OPEN, snapshot(FakeSession()), ["event", ready])
+    assert page["summary"] == "Ready in 3.2 s; a prepared tree of 2 h ago saved 41.0 s"

@@ -54,6 +54,8 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
         markdown=VECTORS["markdown"],
         inputs=VECTORS["inputs"],
         shapes=VECTORS["shapes"],
+        rests=VECTORS["rests"],
+        agos=VECTORS["agos"],
         texts=VECTORS["texts"],
     )
     for (after, steps), answer in zip(scripts, answers["reducer"], strict=True):
@@ -62,4 +64,6 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
     assert answers["inputs"] == [vector["open"] for vector in VECTORS["inputs"]]
     assert answers["markdown"] == [vector["blocks"] for vector in VECTORS["markdown"]]
     assert answers["shapes"] == [vector["shaped"] for vector in VECTORS["shapes"]]
+    assert answers["rests"] == [vector["rest"] for vector in VECTORS["rests"]]
+    assert answers["agos"] == [words for _, words in VECTORS["agos"]]
     assert answers["texts"] == [[v["plain"], v["visible"]] for v in VECTORS["texts"]]

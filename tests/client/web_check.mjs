@@ -47,6 +47,7 @@ const { follow } = await load("follow.js");
 const { dataOf } = await load("shapes.js");
 const { plain, visible } = await load("text.js");
 const { View } = await load("view.js");
+const { ago, Rest } = await load("rest.js");
 const { drawPart, newItem } = await load("conversation.js");
 const { newCard } = await load("asked.js");
 const { connect, connection, takeLink } = await load("connection.js");
@@ -77,6 +78,12 @@ function asked({ events }) {
     one.requestId,
     one.kind === "permission" ? permission(one) : questions(one).map(({ text, labels }) => [text, labels]),
   ]);
+}
+
+function rested({ events }) {
+  const rest = new Rest();
+  for (const event of events) rest.apply(event, dataOf(event));
+  return [rest.why, rest.saved, rest.leftOut];
 }
 
 // What a person reads after some frames: the conversation, and what is asked.
@@ -224,6 +231,8 @@ const CHECKS = {
   touched: (all) => all.map((text) => elementsTouched(() => parse(text))),
   grown: (all) => all.map(grown),
   inputs: (all) => all.map(asked),
+  rests: (all) => all.map(rested),
+  agos: (all) => all.map(([seconds]) => ago(seconds)),
   shapes: (all) => all.map((event) => dataOf(event)),
   texts: (all) => all.map(({ text }) => [plain(text), visible(text)]),
   read: (all) => all.map(read),

@@ -111,6 +111,18 @@ def test_late_progress_of_a_finished_step_is_dropped(ports: MemoryPorts) -> None
     assert ports.store.attempt(session_id, 1).step(S.DISK).message != "late"
 
 
+def test_what_a_step_was_at_is_not_told_of_it_once_it_has_ended(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = prepared_up_to(ports, session_id, S.CLONE)
+    begin(ports, session_id, S.CLONE)
+    ports.clock.advance(seconds=3)
+    going = {"type": "progress", "commandId": "1.clone.1", "message": "receiving", "elapsedMs": 1}
+    runner.report(going)
+    assert ports.store.attempt(session_id, 1).step(S.CLONE).message == "receiving"
+    runner.complete("1.clone.1")
+    assert ports.store.attempt(session_id, 1).step(S.CLONE).message is None
+
+
 def test_what_a_late_worker_of_an_ended_attempt_says_changes_nothing(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = prepared_up_to(ports, session_id, S.CLONE)

@@ -138,7 +138,7 @@ class SessionAsleep(EventData):
     """The container is gone; the next message wakes the session.
 
     `saved` says whether the work was kept as it was last; the `reason` says why not, and as of when
-    it is kept. `leftOut` are files that a limit kept out: 20 at most, then how many more.
+    it is kept. `leftOut` names files that are not in it, and why: 20 at most, then how many more.
     """
 
     type = "session.asleep"

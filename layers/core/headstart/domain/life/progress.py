@@ -91,12 +91,12 @@ def _append_output(record: StepRecord, output: str, offset: int | None) -> None:
 def end_step(
     change: Change, name: StepName, status: StepStatus, message: str | None = None
 ) -> None:
-    """Close a step."""
+    """Close a step; what it was at is no news of it any more."""
     record = change.attempt.step(name)
     record.started_at = record.started_at or change.now
     record.ended_at = change.now
     record.status = status
-    record.message = message if message is not None else record.message
+    record.message = message
     if status is StepStatus.COMPLETED and record.percent is not None:
         record.percent = 100
     show(change, record)
