@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.archive import StoredFile
 from headstart.domain.errors import AgentStartFailed
 from headstart.domain.session import Status
 from headstart.usecases.janitor import sweep
@@ -58,6 +61,25 @@ def test_a_copy_that_was_not_sent_copies_no_tree(ports: MemoryPorts) -> None:
     runner.complete(last(runner, "upload")["id"])
     assert set(ports.objects.stored) == {tree.file.key}
     assert ports.store.archive(runner.session_id) is None
+
+
+def test_a_session_that_is_gone_by_then_leaves_no_copy_of_the_tree(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = put_tree(ports)
+    runner = adopter(ports)
+    upload = made(ports, runner)
+    copy = ports.objects.copy
+
+    def late(source: str, target: StoredFile) -> bool:
+        ports.objects.delete("archives/")
+        ports.store.purge(runner.session_id, 100)
+        return copy(source, target)
+
+    monkeypatch.setattr(ports.objects, "copy", late)
+    runner.complete(upload["id"])
+    assert runner.session_id not in ports.store.sets
+    assert set(ports.objects.stored) == {tree.file.key}
 
 
 def test_a_tree_that_is_gone_at_the_first_save_has_all_saved_at_once(ports: MemoryPorts) -> None:
