@@ -11,7 +11,7 @@ from headstart.domain.session import Status
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.archives import archive_of, keys, last, make, save
+from tests.unit.archives import archive_of, differs, keys, last, make, save
 from tests.unit.attempts import (
     S,
     again,
@@ -49,7 +49,8 @@ def test_the_first_save_takes_the_trees_base_along(ports: MemoryPorts) -> None:
     say(ports, runner.session_id)
     runner.complete(last(runner, "prompt")["id"], agentMessageId="m")
     runner.report(turn_ended(ports, runner.session_id))
-    save(ports, runner, base=None)
+    save(ports, runner, difference={"bytes": 7, "sha256": "second"})
+    assert differs(ports, runner.session_id) == "second"
     assert archive_of(ports, runner.session_id).base == archive.base
     assert keys(archive_of(ports, runner.session_id)) == set(ports.objects.stored)
 
