@@ -325,18 +325,26 @@ class Desk:
             return {"cached": True}
         self.has_repository = True
         archive = task.args["archive"]
-        if archive is None:
-            return {}
-        files = [file for file in (archive["base"], archive["difference"]) if file]
         stored = self._world.base.objects.stored
+        if archive is None:
+            return {"commit": "c" * 40, **self._adopt(task.args["tree"])}
+        files = [file for file in (archive["base"], archive["difference"]) if file]
         hold(all(_key_of(f) in stored for f in files), "what is to be put back is not there")
         self._base = archive["base"]["sha256"]
         self.done = list(self._world.saved[files[-1]["sha256"]])
         return {"adopted": "archive"}
 
+    def _adopt(self, tree: dict[str, Any] | None) -> dict[str, Any]:
+        if tree is None or _key_of(tree) not in self._world.base.objects.stored:
+            return {}
+        hold(not self._world.saved[tree["sha256"]], "an agent's work is in a prepared tree")
+        self._base = tree["sha256"]
+        self._world.adoptions += 1
+        return {"adopted": "tree", "setup": "same commit", "fetched": 0}
+
     def _make_base(self, task: Task) -> dict[str, Any]:
         self._base = f"base-{task.id}-{self._box.handle}"
-        self._world.saved[self._base] = self._copies.get(task.id, ())
+        self._world.saved[self._base] = self._copies.get(task.id, tuple(self.done))
         return {"bytes": 1, "sha256": self._base}
 
     def _archive(self, task: Task) -> dict[str, Any]:

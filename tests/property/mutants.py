@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.adapters import layout
-from headstart.domain.life import beating, hosting, sleeping, talking, turns
+from headstart.domain.life import beating, hosting, saving, sleeping, talking, turns
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,12 @@ MUTANTS = (
         turns.lose_turn,
         "command and not command.offered",
         "False",
+    ),
+    Mutant(
+        "an archive builds on a prepared tree that is not its session's",
+        saving.ask_for_upload,
+        'source.model_copy(update={"key": f"{folder}base"})',
+        "source",
     ),
     Mutant(
         "rows of two moments are taken for one",

@@ -243,6 +243,7 @@ class Truth:
         if sandbox and sandbox.status is SandboxStatus.STOPPED:
             hold(session.status in _WITHOUT_SANDBOX, "a stopped sandbox serves")
         self._check_archive(session)
+        self._check_trees()
         first = self._messages(session.session_id)[:1]
         if session.initiated_at and session.status is not Status.DELETING:
             hold(first[0].status is MessageStatus.DELIVERED, "initiated, and not delivered")
@@ -258,6 +259,13 @@ class Truth:
         if archive.difference:
             base = self._world.built_on[archive.difference.sha256]
             hold(base == archive.base.sha256, "a difference is kept on another base")
+
+    def _check_trees(self) -> None:
+        for tree in self._store.trees.values():
+            made_of = self._world.saved[tree.file.sha256]
+            hold(not made_of, "an agent's work is a prepared tree")
+            there = self._world.loses_trees or self._world.base.objects.is_there(tree.file)
+            hold(there, "a row names a tree that is gone")
 
     def _session(self, session_id: str) -> Session | None:
         found = self._store.sets.get(session_id)

@@ -61,6 +61,10 @@ class Scene:
     begins_at: int | Moment = 0
     """How many rounds, or until when, it is left alone at first."""
     manners: Manners = field(default_factory=Manners)
+    makes_trees: bool = False
+    """Whether each setup is worth a prepared tree, not only what takes long."""
+    loses_trees: bool = False
+    """Whether prepared trees go from the bucket now and then, as its limits have it."""
 
 
 class World:
@@ -71,10 +75,12 @@ class World:
         self.base = MemoryPorts(store=TornStore(self.faults))
         self.astray = Astray(self)
         self.manners = scene.manners
+        self.loses_trees = scene.loses_trees
         self.trouble = Trouble()
         self.numbers = itertools.count(1)
         self.told_agent: dict[str, list[str]] = defaultdict(list)
         self.saved: dict[str, tuple[str, ...]] = {}
+        self.adoptions = 0
         self.built_on: dict[str, str] = {}
         """The base of each difference, by their hashes."""
         self.truth = Truth(self)
@@ -99,6 +105,7 @@ class World:
                 stream_url="wss://stream.test/live",
                 active_sessions=scene.active_sessions,
                 wait_in_line=scene.wait_in_line,
+                prepared_tree_after=timedelta(seconds=0 if scene.makes_trees else 15),
             ),
             identified=self.base.identified,
         )
@@ -150,6 +157,8 @@ class World:
         self.people.insist()
         if self.now >= self._janitor_at:
             self._janitor_at = self.now + _JANITOR
+            if self.loses_trees:
+                self.base.objects.delete("trees/")
             self.invoke("janitor", lambda: stop_orphans(self.ports))
             self.invoke("janitor", lambda: sweep(self.ports))
 

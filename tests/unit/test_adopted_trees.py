@@ -124,6 +124,26 @@ def test_a_setup_that_is_another_by_now_gets_no_tree_of_the_one_before(ports: Me
     assert last(runner, "clone")["args"]["tree"] is None
 
 
+def test_a_setup_that_is_changed_while_a_tree_is_looked_for_gets_none_and_makes_none(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_tree(ports)
+    session_id = created(ports, setupCommands=["npm ci"], autoInitiate=False)
+    look = ports.store.prepared_before
+
+    def slowly(*asked: Any) -> Any:
+        patch = PatchSession(setup_commands=["npm i"])
+        talk.patch_session(ports, "alice", session_id, patch)
+        return look(*asked)
+
+    monkeypatch.setattr(ports.store, "prepared_before", slowly)
+    runner = on(ports, session_id, S.AGENT)
+    assert last(runner, "clone")["args"]["tree"] is None
+    known = dict(ports.store.trees)
+    keep(ports, runner)
+    assert ports.store.trees == known
+
+
 def test_a_tree_that_could_not_be_used_is_a_clone_that_says_so(ports: MemoryPorts) -> None:
     put_tree(ports)
     note = "The prepared tree could not be used: it is gone"

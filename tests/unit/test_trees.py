@@ -18,7 +18,6 @@ from tests.unit.attempts import (
     S,
     put_tree,
     retried,
-    through,
 )
 from tests.unit.helpers import Runner, begin, created, turn_ended
 from tests.unit.trees import COMMIT, counted, delivered, in_bucket, keep, on, trees, up_to
@@ -137,18 +136,24 @@ def test_a_setup_that_was_another_for_a_while_is_no_tree(ports: MemoryPorts) -> 
     assert trees(ports) == []
 
 
-def test_a_second_sandbox_of_the_same_attempt_makes_one(ports: MemoryPorts) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_second_sandbox_of_the_same_attempt_makes_one_of_its_own_clone(
+    ports: MemoryPorts, *, cached: bool
+) -> None:
     runner = up_to(ports, S.SETUP)
     sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "gone")
     begin(ports, runner.session_id, S.SANDBOX, number=2)
     second = Runner(ports, runner.session_id, connection_id="r2", process="p2")
     second.connect()
     second.hello()
-    through(second, S.SETUP, 1, commit=COMMIT)
+    for step in (S.DISK, S.CLONE, S.BRANCH, S.RESTORE):
+        begin(ports, runner.session_id, step)
+        said = {"commit": COMMIT, "cached": cached} if step is S.CLONE else {}
+        second.complete(last(second, step.value)["id"], **said)
     begin(ports, runner.session_id, S.SETUP)
     second.complete(last(second, "setup")["id"], base=BASE)
     keep(ports, second)
-    assert len(trees(ports)) == 1
+    assert len(trees(ports)) == (0 if cached else 1)
 
 
 # Kept.

@@ -2,13 +2,16 @@
 
 import json
 
+import pytest
+
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.archive import StoredFile
 from headstart.domain.errors import AgentStartFailed
 from headstart.domain.session import Status
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
-from tests.unit.archives import archive_of, keys, last, make, save
+from tests.unit.archives import archive_of, differs, keys, last, make, save
 from tests.unit.attempts import (
     S,
     again,
@@ -46,7 +49,8 @@ def test_the_first_save_takes_the_trees_base_along(ports: MemoryPorts) -> None:
     say(ports, runner.session_id)
     runner.complete(last(runner, "prompt")["id"], agentMessageId="m")
     runner.report(turn_ended(ports, runner.session_id))
-    save(ports, runner, base=None)
+    save(ports, runner, difference={"bytes": 7, "sha256": "second"})
+    assert differs(ports, runner.session_id) == "second"
     assert archive_of(ports, runner.session_id).base == archive.base
     assert keys(archive_of(ports, runner.session_id)) == set(ports.objects.stored)
 
@@ -58,6 +62,25 @@ def test_a_copy_that_was_not_sent_copies_no_tree(ports: MemoryPorts) -> None:
     runner.complete(last(runner, "upload")["id"])
     assert set(ports.objects.stored) == {tree.file.key}
     assert ports.store.archive(runner.session_id) is None
+
+
+def test_a_session_that_is_gone_by_then_leaves_no_copy_of_the_tree(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = put_tree(ports)
+    runner = adopter(ports)
+    upload = made(ports, runner)
+    copy = ports.objects.copy
+
+    def late(source: str, target: StoredFile) -> bool:
+        ports.objects.delete("archives/")
+        ports.store.purge(runner.session_id, 100)
+        return copy(source, target)
+
+    monkeypatch.setattr(ports.objects, "copy", late)
+    runner.complete(upload["id"])
+    assert runner.session_id not in ports.store.sets
+    assert set(ports.objects.stored) == {tree.file.key}
 
 
 def test_a_tree_that_is_gone_at_the_first_save_has_all_saved_at_once(ports: MemoryPorts) -> None:

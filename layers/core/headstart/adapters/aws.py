@@ -20,8 +20,10 @@ _CONFIG = Config(
 
 # By default URLs are signed by version 2 in the oldest regions, which leaves out the length, and
 # name the global endpoint, which may redirect ("Download and upload objects with presigned URLs").
+# A copy of 1 GB may be silent for longer than any other call.
 _S3_CONFIG = _CONFIG.merge(
     Config(
+        read_timeout=15,
         signature_version="s3v4",
         s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
     )

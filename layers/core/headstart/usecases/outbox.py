@@ -141,7 +141,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         config,
         ports.policy,
         archive=_archive_ref(ports, archive) if isinstance(archive, Archive) else None,
-        tree=_tree_ref(ports, tree, config) if tree and not session.put_back else None,
+        tree=_tree_ref(ports, tree, config) if tree else None,
         secrets=ports.secrets.read() if step is StepName.AGENT else None,
     )
     return _frame(command, args, session.counts.get("setupCommands", 1))

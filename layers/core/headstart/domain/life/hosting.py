@@ -110,6 +110,7 @@ def _record(change: Change, attempt_number: int, newcomer: Newcomer) -> Sandbox:
     fits = newcomer.recipe == change.session.recipe
     change.attempt.tree_key = newcomer.tree_key if fits else None
     change.attempt.tree = newcomer.tree if fits else None
+    change.attempt.commit = None
     return Sandbox(
         sandbox_id=newcomer.sandbox_id,
         attempt_number=attempt_number,

@@ -59,11 +59,11 @@ def _cloned(change: Change, output: dict[str, Any]) -> None:
     size = output.get("bytes")
     attempt.cloned_bytes = size if type(size) is int else None
     attempt.clone_cached = output.get("cached") is True
+    attempt.commit = said_commit(output.get("commit"))
     if attempt.clone_cached:
         attempt.tree_key = None
         return  # what this sandbox had already, with all that was done to it
     attempt.adopted, attempt.likeness = None, None
-    attempt.commit = said_commit(output.get("commit"))
     match output.get("adopted"):
         case "archive":
             attempt.adopted, attempt.tree_key = "archive", None
