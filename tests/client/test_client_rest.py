@@ -1,5 +1,7 @@
 """Why a session sleeps and what of its work is saved, as the command line and the page say it."""
 
+import re
+
 import pytest
 from session_scripts import good_start, preparing, receipt
 from test_client_reducer import VECTORS
@@ -50,13 +52,16 @@ def test_the_command_line_shows_what_an_ended_step_says_and_not_what_it_was_at()
     lines = shown(
         preparing(1, "sandbox", "running", message="Starting the sandbox"),
         preparing(2, "sandbox", "completed", 20),
+        preparing(2, "disk", "running", message="Looking"),
         preparing(3, "clone", "running", message="Receiving objects"),
         preparing(4, "clone", "completed", 100, message=tree),
         preparing(5, "setup", "skipped", message="Skipped: same package-lock.json"),
     )
+    assert re.fullmatch(r"disk: completed after \d+ ms", lines.pop(3))
     assert lines == [
         "sandbox: starting the sandbox",
         "sandbox: completed after 20 ms",
+        "disk: checking the disk",
         "clone: cloning the repository",
         f"clone: completed after 100 ms: {tree}",
         "setup: skipped: same package-lock.json",
@@ -72,6 +77,7 @@ def test_the_receipt_says_what_a_prepared_tree_saved():
 @needs_node
 def test_the_page_says_why_it_sleeps_and_what_steps_say(page):
     happened = [
+        preparing(2, "disk", "running", message="Looking"),
         preparing(3, "clone", "running", message="Receiving objects"),
         preparing(4, "clone", "completed", 100, message="main at 0123"),
         preparing(5, "agent", "running", message="Starting"),
@@ -87,5 +93,6 @@ def test_the_page_says_why_it_sleeps_and_what_steps_say(page):
     answer = page(read=[[{"type": "events", "events": [event]} for event in events]])["read"][0]
     steps = {name: step.get("message") for name, step in answer["steps"]}
     assert answer["items"] == ["The session fell asleep: Idle; the work is saved."]
-    assert (steps["clone"], steps["agent"]) == ("main at 0123", None)
+    said = (steps["disk"], steps["clone"], steps["agent"])
+    assert said == (None, "main at 0123", None)
     assert steps["setup"] == "Skipped: same package-lock.json"
