@@ -187,8 +187,9 @@ A_SESSION = {
     "viewer connects": {GET: 1, COMMIT: 1},
     # Whose connection it is; the set, what waits in the queue, what happened so far.
     "viewer subscribes": {GET: 1, QUERY: 3, COMMIT: 1},
-    # How long steps took before; the second commit remembers the task that was started.
-    "sandbox": {QUERY: 1, GET: 1, COMMIT: 2},
+    # How long steps took before, and a prepared tree; the second commit remembers the task that
+    # was started.
+    "sandbox": {QUERY: 1, BATCH: 1, COMMIT: 2},
     "runner connects": {QUERY: 1, COMMIT: 1},
     "hello": {GET: 1, QUERY: 1, COMMIT: 1},
     # One step is told what was asked for; the last one delivers the head of the queue,

@@ -306,6 +306,6 @@ def test_durations_are_an_owners_own(store: Store) -> None:
         change.durations = {"clone": milliseconds}
         assert not change.is_empty
         store.commit(change)
-    assert store.durations("alice", url) == {"clone": 1}
-    assert store.durations("alice", url + "x") == {}
-    assert store.durations("bob", url) == {}
+    assert store.prepared_before("alice", url, None)[0] == {"clone": 1}
+    assert store.prepared_before("alice", url + "x", None)[0] == {}
+    assert store.prepared_before("bob", url, None)[0] == {}

@@ -28,6 +28,8 @@ TOO_LONG = {
 OF_OTHERS = {
     "ProviderSecretArn",
     "RepositoryAgentConfig",
+    "PreparedTreeDays",
+    "PreparedTreesGB",
     "CapacityProvider",
     "AssignPublicIp",
     "SubnetIds",

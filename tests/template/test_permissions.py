@@ -36,6 +36,8 @@ ACTIONS = {
     "objects.presign_put": ["s3:PutObject"],
     "objects.presign_get": ["s3:GetObject"],
     "objects.is_there": ["s3:GetObject", "s3:ListBucket"],
+    "objects.copy": ["s3:GetObject", "s3:PutObject"],
+    "objects.listed": ["s3:ListBucket"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
     "sockets.post": ["execute-api:ManageConnections"],
@@ -60,7 +62,8 @@ TABLE = {
     "free_places": ["UpdateItem"],
     "line": ["Query"],
     "forget_waiting": ["DeleteItem", "UpdateItem"],
-    "durations": ["GetItem"],
+    "prepared_before": ["BatchGetItem"],
+    "put_tree": ["GetItem", "PutItem"],
     "put_ticket": ["PutItem"],
     "ticket": ["GetItem"],
     "let_in": ["ConditionCheckItem", "PutItem"],
@@ -226,10 +229,11 @@ def test_only_who_starts_agents_may_read_their_secrets() -> None:
     assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
 
 
-def test_only_who_has_a_copy_sent_may_write_one() -> None:
+def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:
     writers = [name for name in FUNCTIONS if "s3:PutObject" in allowed(name)]
-    assert writers == ["socket"]
-    assert [name for name in FUNCTIONS if "objects.presign_put" in reached(name)] == writers
+    assert writers == ["janitor", "sandbox_stopped", "socket"]
+    assert [name for name in FUNCTIONS if "objects.copy" in reached(name)] == writers
+    assert [name for name in FUNCTIONS if "objects.presign_put" in reached(name)] == ["socket"]
 
 
 def test_only_who_hands_archives_out_may_sign_for_them() -> None:

@@ -1,14 +1,18 @@
 """Attempts in a test: failed, tried again in one sandbox or the next, and woken."""
 
+from datetime import timedelta
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.archive import Tree
 from headstart.domain.attempt import StepRecord
 from headstart.domain.errors import (
     StepError,
 )
-from headstart.domain.requests import RetrySession
+from headstart.domain.life.beginning import new_session
+from headstart.domain.requests import CreateSession, RetrySession
 from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.domain.tree import tree_key
 from headstart.usecases import talk
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
@@ -77,6 +81,32 @@ def awake(ports: MemoryPorts) -> Runner:
     save(ports, runner)
     say(ports, session_id)
     return again(ports, session_id)
+
+
+def put_tree(ports: MemoryPorts, **more: Any) -> Tree:
+    """Have a prepared tree for what alice asks for with `npm ci`, made two hours ago."""
+    session = new_session(
+        CreateSession(prompt="x", github_repo="org/name", setup_commands=["npm ci"]),
+        ports.policy,
+        session_id="ses_0",
+        owner="alice",
+        now=ports.clock(),
+        key=None,
+    ).session
+    key = tree_key(session.recipe or "", ports.policy.image)
+    known: dict[str, Any] = {
+        "key": key,
+        "file": {"key": f"trees/{key}/one", "bytes": 9, "sha256": "tree"},
+        "commit": "a" * 40,
+        "branch": "session/ses_0",
+        "made_ms": 60_000,
+        "created_at": ports.clock() - timedelta(hours=2),
+        "expires_at": ports.clock() + timedelta(days=1),
+    }
+    tree = Tree.model_validate({**known, **more})
+    ports.store.trees[key] = tree
+    ports.objects.stored[tree.file.key] = (tree.file.bytes, tree.file.sha256)
+    return tree
 
 
 def with_base(ports: MemoryPorts) -> tuple[str, Runner, dict[str, Any]]:

@@ -35,12 +35,14 @@ def cloning(ports: MemoryPorts) -> Runner:
 def test_what_steps_took_is_remembered(ports: MemoryPorts) -> None:
     session_id = created(ports)
     running(ports, session_id)
-    assert {"sandbox", "disk", "clone", "deliver"} <= set(ports.store.durations("alice", URL))
+    assert {"sandbox", "disk", "clone", "deliver"} <= set(
+        ports.store.prepared_before("alice", URL, None)[0]
+    )
 
 
 def test_what_one_user_did_tells_another_nothing(ports: MemoryPorts) -> None:
     running(ports, created(ports))
-    assert ports.store.durations("bob", URL) == {}
+    assert ports.store.prepared_before("bob", URL, None)[0] == {}
 
 
 def test_a_step_seen_before_has_an_eta_and_one_never_seen_has_none(ports: MemoryPorts) -> None:

@@ -37,6 +37,8 @@ class Settings(BaseModel):
     over_quota: Literal["reject", "wait"] = Field(alias="HEADSTART_OVER_QUOTA", default="reject")
     active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
     prepared_tree_after: int = Field(alias="HEADSTART_PREPARED_TREE_AFTER", default=15, ge=0)
+    prepared_tree_days: int = Field(alias="HEADSTART_PREPARED_TREE_DAYS", default=7, ge=0)
+    prepared_trees_gb: int = Field(alias="HEADSTART_PREPARED_TREES_GB", default=50, ge=1)
     bucket: str = Field(alias="HEADSTART_BUCKET", default="")
     cluster: str = Field(alias="HEADSTART_CLUSTER", default="")
     task_definition: str = Field(alias="HEADSTART_TASK_DEFINITION", default="")
@@ -64,6 +66,9 @@ class Settings(BaseModel):
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             prepared_tree_after=timedelta(seconds=self.prepared_tree_after),
+            prepared_tree_life=timedelta(days=self.prepared_tree_days),
+            prepared_trees_bytes=self.prepared_trees_gb * 10**9,
+            image=self.task_definition,
             wait_in_line=self.over_quota == "wait",
         )
 

@@ -6,10 +6,12 @@ from typing import Any
 from headstart.adapters import rows
 from headstart.adapters.dynamodb_rows import StoredRows
 from headstart.adapters.transaction import Writes
+from headstart.domain.archive import Tree
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange
-from headstart.domain.errors import QuotaExceeded
+from headstart.domain.errors import Conflict, QuotaExceeded
 from headstart.domain.policy import LINE_LENGTH
 from headstart.domain.session import Waiting
+from headstart.usecases.retry import CONFLICT_TRIES, backoff
 
 
 class StoredOwners(StoredRows):
@@ -54,11 +56,30 @@ class StoredOwners(StoredRows):
         )
         self._table.transact_if(writes)
 
-    def durations(self, owner: str, git_url: str) -> dict[str, int]:
-        """Return how long each step took before."""
-        item = self._table.get(rows.owner_pk(owner), rows.durations_sk(git_url))
-        found: dict[str, int] = json.loads(item["data"]["S"]) if item else {}
-        return found
+    def prepared_before(
+        self, owner: str, git_url: str, tree_key: str | None
+    ) -> tuple[dict[str, int], Tree | None]:
+        """Return how long each step took before, and a prepared tree, in one call."""
+        times = rows.key(rows.owner_pk(owner), rows.durations_sk(git_url))
+        asked = [times, rows.tree_place(tree_key)] if tree_key else [times]
+        items = self._table.get_all(asked)
+        found = [item for item in items if rows.key_of(item) == times]
+        durations: dict[str, int] = json.loads(found[0]["data"]["S"]) if found else {}
+        trees = self._readable([item for item in items if item not in found], Tree)
+        return durations, next(iter(trees), None)
+
+    def put_tree(self, tree: Tree) -> Tree | None:
+        """Write a tree in the place of the one that was read, unless that is as new."""
+        place = rows.tree_place(tree.key)
+        for attempt in range(CONFLICT_TRIES):
+            item = self._table.get(place["pk"]["S"], place["sk"]["S"])
+            known = next(iter(self._readable([item], Tree)), None) if item else None
+            if known and known.created_at >= tree.created_at:
+                return None if known.file.key == tree.file.key else tree
+            if self._table.put_over(rows.tree_item(tree), item):
+                return known
+            backoff(attempt)
+        raise Conflict("a prepared tree kept changing")
 
 
 def add_place(writes: Writes, change: Change, line_length: int | None) -> None:

@@ -7,14 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from headstart.adapters.memory_store import MemoryStore
+from headstart.domain.archive import StoredFile
 from headstart.domain.errors import (
     ConnectionGone,
     HeadstartError,
+    ServiceUnavailable,
     TaskTokenGone,
 )
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
-from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox
+from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox, StoredObject
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -126,9 +128,28 @@ class MemoryObjects:
         """Return a URL."""
         return f"https://objects.test/{key}"
 
-    def is_there(self, key: str, size: int, sha256: str) -> bool:
+    def is_there(self, file: StoredFile) -> bool:
         """Say whether an object is there."""
-        return self.stored.get(key) == (size, sha256)
+        return self.stored.get(file.key) == (file.bytes, file.sha256)
+
+    def copy(self, source: str, target: StoredFile) -> bool:
+        """Copy an object."""
+        if source not in self.stored:
+            return False
+        if self.stored[source] != (target.bytes, target.sha256):
+            raise ServiceUnavailable()
+        self.stored.pop(target.key, None)
+        self.stored[target.key] = self.stored[source]
+        return True
+
+    def listed(self, prefix: str) -> list[StoredObject]:
+        """Return objects in the order in which they were written, a second apart."""
+        began = datetime(2026, 1, 1, tzinfo=UTC)
+        return [
+            StoredObject(key=key, bytes=size, written_at=began + timedelta(seconds=second))
+            for second, (key, (size, _)) in enumerate(self.stored.items())
+            if key.startswith(prefix)
+        ]
 
     def delete(self, prefix: str) -> None:
         """Delete objects."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from headstart.adapters.layout import hot_sk, is_hot
 from headstart.adapters.rows import check_count, named_sk, row_sk
-from headstart.domain.archive import Archive
+from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import (
     Change,
@@ -49,6 +49,7 @@ class MemoryStore:
         self.keys: dict[tuple[str, str], IdempotencyKey] = {}
         self.tickets: dict[str, Ticket] = {}
         self.known: dict[str, Connection] = {}
+        self.trees: dict[str, Tree] = {}
         self.known_durations: dict[tuple[str, str], dict[str, int]] = {}
         self.commits = 0
 
@@ -244,9 +245,21 @@ class MemoryStore:
         if waiting in self.lines[owner]:
             self.lines[owner].remove(waiting)
 
-    def durations(self, owner: str, git_url: str) -> dict[str, int]:
-        """Return how long each step took before."""
-        return dict(self.known_durations.get((owner, git_url), {}))
+    def prepared_before(
+        self, owner: str, git_url: str, tree_key: str | None
+    ) -> tuple[dict[str, int], Tree | None]:
+        """Return how long each step took before, and a prepared tree."""
+        times = dict(self.known_durations.get((owner, git_url), {}))
+        tree = self.trees.get(tree_key or "")
+        return times, tree and tree.model_copy(deep=True)
+
+    def put_tree(self, tree: Tree) -> Tree | None:
+        """Write a tree in the place of an older one."""
+        known = self.trees.get(tree.key)
+        if known is None or known.created_at < tree.created_at:
+            self.trees[tree.key] = tree
+            return known
+        return None if known.file.key == tree.file.key else tree
 
     def put_ticket(self, ticket: Ticket) -> None:
         """Write a ticket."""

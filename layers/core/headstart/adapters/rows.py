@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from headstart.domain.archive import Archive
+from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
@@ -65,6 +65,18 @@ def durations_sk(git_url: str) -> str:
 def durations_item(owner: str, git_url: str, durations: dict[str, int]) -> Item:
     """Return the row of how many milliseconds each step took on a repository."""
     return {**key(owner_pk(owner), durations_sk(git_url)), "data": {"S": json.dumps(durations)}}
+
+
+def tree_place(key_of_tree: str) -> Item:
+    """Return the primary key of a prepared tree."""
+    return key(f"TREE#{key_of_tree}", "TREE")
+
+
+def tree_item(tree: Tree) -> Item:
+    """Return a prepared tree's row; TTL only tidies."""
+    found = item(f"TREE#{tree.key}", "TREE", tree)
+    found["expires"] = epoch(tree.expires_at)
+    return found
 
 
 def due_pk(shard: int) -> str:

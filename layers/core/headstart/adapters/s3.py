@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from headstart.adapters.aws import error_code, translated
+from headstart.domain.archive import StoredFile
 from headstart.domain.errors import ServiceUnavailable
+from headstart.usecases.ports import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _URL_SECONDS = 900
+_PAGES = 20
+_GONE = {"404", "NoSuchKey", "NotFound"}
 _DELETE_ROUNDS = 20
 _DELETE_AT_ONCE = 1000
 """DeleteObjects takes 1000 keys ("DeleteObjects", S3 API reference)."""
@@ -45,18 +49,60 @@ class S3Objects:
                 "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=_URL_SECONDS
             )
 
-    def is_there(self, key: str, size: int, sha256: str) -> bool:
+    def is_there(self, file: StoredFile) -> bool:
         """Say whether an object of that size, and of that checksum if S3 knows it, is there."""
         with translated():
             try:
                 head = self._client.head_object(
-                    Bucket=self._bucket, Key=key, ChecksumMode="ENABLED"
+                    Bucket=self._bucket, Key=file.key, ChecksumMode="ENABLED"
                 )
             except ClientError as error:
-                if error_code(error) in {"404", "NoSuchKey", "NotFound"}:
+                if error_code(error) in _GONE:
                     return False
                 raise
-        return head["ContentLength"] == size and head.get("ChecksumSHA256", sha256) == sha256
+        sha256 = head.get("ChecksumSHA256", file.sha256)
+        return head["ContentLength"] == file.bytes and sha256 == file.sha256
+
+    def copy(self, source: str, target: StoredFile) -> bool:
+        """Have S3 copy an object, with a checksum of its own, and look at what came of it."""
+        with translated():
+            try:
+                self._client.copy_object(
+                    Bucket=self._bucket,
+                    Key=target.key,
+                    CopySource={"Bucket": self._bucket, "Key": source},
+                    ChecksumAlgorithm="SHA256",
+                )
+            except ClientError as error:
+                if error_code(error) in _GONE:
+                    return False
+                raise
+        if not self.is_there(target):
+            self.delete(target.key)
+            raise ServiceUnavailable("what was copied is not what it should be")
+        return True
+
+    def listed(self, prefix: str) -> list[StoredObject]:
+        """Return the objects whose keys begin so, page by page."""
+        found: list[StoredObject] = []
+        more: dict[str, str] = {}
+        with translated():
+            for _ in range(_PAGES):
+                page = self._client.list_objects_v2(
+                    Bucket=self._bucket,
+                    Prefix=prefix,
+                    **more,  # type: ignore[arg-type]
+                )
+                found += [
+                    StoredObject(
+                        key=item["Key"], bytes=item["Size"], written_at=item["LastModified"]
+                    )
+                    for item in page.get("Contents", [])
+                ]
+                if "NextContinuationToken" not in page:
+                    break
+                more = {"ContinuationToken": page["NextContinuationToken"]}
+        return found
 
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so."""

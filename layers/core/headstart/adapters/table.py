@@ -124,6 +124,20 @@ class Table:
         """Write an item over whatever is there."""
         self._write(self._client.put_item, Item=item)
 
+    def put_over(self, item: rows.Item, read: rows.Item | None) -> bool:
+        """Write an item over the one that was read, or none; False where that has changed since."""
+        if read is None:
+            return self._write(
+                self._client.put_item, Item=item, ConditionExpression="attribute_not_exists(pk)"
+            )
+        return self._write(
+            self._client.put_item,
+            Item=item,
+            ConditionExpression="#data = :read",
+            ExpressionAttributeNames={"#data": "data"},
+            ExpressionAttributeValues={":read": read["data"]},
+        )
+
     def update(self, key: rows.Item, expression: str, values: dict[str, Any]) -> None:
         """Change an item, or make it."""
         self._write(

@@ -68,20 +68,46 @@ class Kept(RowModel):
         return cls(base=archive.base.sha256, as_of=archive.created_at, left_out=left_out)
 
 
+class Tree(RowModel):
+    """A prepared tree: a base that later sessions begin with, which was made of `commit`.
+
+    `branch` is that of the session it was made in, `made_ms` how long cloning and setting up took.
+    """
+
+    key: str
+    file: StoredFile
+    commit: str
+    branch: str
+    made_ms: int
+    created_at: Timestamp
+    expires_at: Timestamp
+
+
 class Copy(RowModel):
-    """A copy on its way: the files that are sent, and the hash of the base it builds on."""
+    """A copy on its way: its files, and the hash of the base it builds on.
+
+    `source` is the key of the prepared tree that its base is copied from instead of sent; `tree`
+    what its base becomes for later sessions.
+    """
 
     base: StoredFile | None = None
     difference: StoredFile | None = None
     base_sha: str
+    source: str | None = None
+    tree: Tree | None = None
     left_out: LeftOut = Field(default_factory=LeftOut)
     missing: str | None = None
     asked_at: Timestamp
 
     @property
     def files(self) -> list[StoredFile]:
-        """The objects that are sent."""
+        """The objects that are its own."""
         return [file for file in (self.base, self.difference) if file]
+
+    @property
+    def sent(self) -> list[StoredFile]:
+        """The objects that its sandbox sends."""
+        return [file for file in self.files if self.source is None or file is not self.base]
 
     def upon(self, before: Archive | None) -> Archive | None:
         """Return the archive that it makes, None where the base it builds on is not kept."""

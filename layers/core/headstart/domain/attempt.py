@@ -1,10 +1,12 @@
 """An attempt to prepare a session: how it and its steps stand, and what they printed."""
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
+from headstart.domain.archive import Tree
 from headstart.domain.model import RowModel, Timestamp
 from headstart.domain.session import Cause, Failure
 from headstart.domain.steps import STEPS, StepName, StepStatus
@@ -47,7 +49,9 @@ class Attempt(RowModel):
 
     `expected` is how many milliseconds each step took before on this repository; `done_before` what
     the attempt before had done. `adopted` says of what its workspace was made instead of a clone,
-    `likeness` why the setup of an adopted tree counts.
+    `likeness` why the setup of an adopted tree counts. `tree` is the prepared tree that there is
+    for it; `tree_key` that under which the one it makes may be kept: None once anything may be in
+    its workspace that the key does not tell. `commit` is what was cloned.
     """
 
     number: int
@@ -64,10 +68,26 @@ class Attempt(RowModel):
     clone_cached: bool = False
     adopted: Literal["archive", "tree"] | None = None
     likeness: str | None = None
+    tree: Tree | None = None
+    tree_key: str | None = None
+    commit: str | None = None
+
+    @property
+    def adopted_tree(self) -> Tree | None:
+        """The prepared tree that its workspace was made of."""
+        return self.tree if self.adopted == "tree" else None
 
     def step(self, name: StepName) -> StepRecord:
         """Return the record of a step."""
         return next(record for record in self.steps if record.step == name)
+
+    def took(self, name: StepName) -> timedelta:
+        """Return how long a step took, nothing where it was not done in this attempt."""
+        record = self.step(name)
+        is_done = record.status is StepStatus.COMPLETED
+        if not is_done or record.started_at is None or record.ended_at is None:
+            return timedelta()
+        return record.ended_at - record.started_at
 
 
 class Output(RowModel):

@@ -11,12 +11,13 @@ from headstart.domain.command_args import (
     DiskArgs,
     RestoreArgs,
     SetupArgs,
+    TreeRef,
 )
 from headstart.domain.model import OpenModel
 from headstart.domain.policy import Policy
 from headstart.domain.repository import is_allowed_source
 from headstart.domain.session import Session, SessionConfig
-from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName, StepStatus
+from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName
 
 
 def step_args(
@@ -27,6 +28,7 @@ def step_args(
     policy: Policy,
     *,
     archive: ArchiveRef | None = None,
+    tree: TreeRef | None = None,
     secrets: dict[str, str] | None = None,
 ) -> OpenModel:
     """Return the arguments of a step's command; only steps done by the runner have some."""
@@ -41,6 +43,7 @@ def step_args(
                 submodules=config.clone.submodules,
                 allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
                 archive=archive,
+                tree=tree,
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)
@@ -80,12 +83,12 @@ def step_args(
 def base_after_ms(session: Session, attempt: Attempt, policy: Policy) -> int | None:
     """Return how long the setup commands must take to be worth a base; None where none is made.
 
-    What the clone took counts as well: both would have to be done again.
+    What the clone took counts as well: both would have to be done again. Who asks for a tree to be
+    made anew gets one however short that is.
     """
     if session.prepared_tree == "off" or session.put_back:
         return None
-    clone = attempt.step(StepName.CLONE)
-    took = timedelta()
-    if clone.status is StepStatus.COMPLETED and clone.started_at and clone.ended_at:
-        took = clone.ended_at - clone.started_at
-    return max(0, round((policy.prepared_tree_after - took) / timedelta(milliseconds=1)))
+    if session.prepared_tree == "refresh":
+        return 0
+    left = policy.prepared_tree_after - attempt.took(StepName.CLONE)
+    return max(0, round(left / timedelta(milliseconds=1)))

@@ -5,6 +5,7 @@ Who does one again, should who was to do it die, stands with what it does, in on
 
 from dataclasses import dataclass
 
+from headstart.domain.archive import Tree
 from headstart.domain.model import OpenModel
 
 
@@ -110,6 +111,14 @@ class DropObject(Errand):
     """Delete an object that no row names any more."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTree(Errand):
+    """Copy a session's base, and have it be a prepared tree."""
+
+    source: str
+    tree: Tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,12 @@ class Policy(Model):
     wait_in_line: bool = False
     prepared_tree_after: timedelta = timedelta(seconds=15)
     """How long clone and setup must take together for their result to be kept as a base."""
+    prepared_tree_life: timedelta = timedelta(days=7)
+    """How long a prepared tree is adopted; with none at all, none is made or adopted."""
+    prepared_trees_bytes: int = 50 * 10**9
+    """How much all prepared trees may have together; the oldest go."""
+    image: str = ""
+    """What sandboxes are started from, by any name that another image changes."""
     min_free_disk: int = 1024 * 1024 * 1024
     ticket_life: timedelta = timedelta(minutes=1)
     connection_life: timedelta = timedelta(hours=3)

@@ -106,7 +106,7 @@ class Turn(RowModel):
 
 
 _TOLD = {
-    StepName.CLONE: ["upstreamBranch", "clone"],
+    StepName.CLONE: ["upstreamBranch", "clone", "setupInputs"],
     StepName.RESTORE: ["envVars"],
     StepName.SETUP: ["setupCommands"],
     StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt"],
@@ -123,8 +123,10 @@ class Session(RowModel):
     Every write to any row of a session goes together with this row, on the condition that
     `version` is what the writer read: so no writer can act on a state that is over. `saving` names
     the newest copy of the work that was asked for and is not done yet, `kept` what is said here of
-    the archive; `without_archive` has it begin without one until the next is kept. `set_up` says
-    that the setup commands need not run again in the workspace as it is, or is put back.
+    the archive; `without_archive` has it begin without one until the next is kept. `recipe` is a
+    hash of all that its workspace is made by, None where prepared trees are not its business.
+    `set_up` says that the setup commands need not run again in the workspace as it is, or is put
+    back.
     `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
     knows it, as it does not of one that an earlier version let wait.
     """
@@ -155,6 +157,7 @@ class Session(RowModel):
     kept: Kept | None = None
     without_archive: bool = False
     prepared_tree: PreparedTree = "use"
+    recipe: str | None = None
     set_up: bool = False
     failure: Failure | None = None
     runner_seq: int = 0
@@ -242,6 +245,7 @@ class SessionConfig(RowModel):
             "envVars": len(self.env_vars),
             "encryptedSecrets": len(names),
             "setupCommands": len(self.setup_commands),
+            "setupInputs": len(self.setup_inputs),
             "mcpServers": len(self.mcp_servers),
             "upstreamBranch": int(self.upstream_branch is not None),
             "clone": int(self.clone != CloneOptions()),

@@ -16,6 +16,7 @@ from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
 from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
+from headstart.usecases.trees import keep_tree
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -150,9 +151,22 @@ def _close_connection(ports: Ports, _: Change, errand: errands.CloseConnection) 
 def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> None:
     """Ask the bucket between two changes, never in the middle of one."""
     copy = Copy.model_validate(work.commands[errand.command_id].args)
-    is_there = all(ports.objects.is_there(f.key, f.bytes, f.sha256) for f in copy.files)
-    keep = partial(sleeping.looked_for, command_id=errand.command_id, is_there=is_there)
-    change(ports, work.session.session_id, keep, saving.beside_a_copy, work.committed())
+    is_there = all(map(ports.objects.is_there, copy.sent))
+    has_source = True
+    if is_there and copy.source and copy.base and not ports.objects.is_there(copy.base):
+        has_source = ports.objects.copy(copy.source, copy.base)
+    name, session_id = errand.command_id, work.session.session_id
+    keep = partial(sleeping.looked_for, command_id=name, is_there=is_there, has_source=has_source)
+    try:
+        change(ports, session_id, keep, saving.beside_a_copy, work.committed())
+    except SessionNotFound:
+        if copy.source and copy.base:
+            ports.objects.delete(copy.base.key)
+        raise
+
+
+def _keep_tree(ports: Ports, _: Change, errand: errands.KeepTree) -> None:
+    keep_tree(ports, errand.source, errand.tree)
 
 
 def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:
@@ -184,6 +198,7 @@ DOERS: dict[type[errands.Errand], Doer] = {
     errands.StopSandbox: _stop_sandbox,  # the janitor, as a task that nobody needs
     errands.CloseConnection: _close_connection,  # nobody: it is refused at its next frame
     errands.LookForCopy: _look_for_copy,  # the batch, which is not acknowledged
+    errands.KeepTree: _keep_tree,  # nobody: the next session makes one, the bucket's rule tidies up
     errands.DropObject: _drop_object,  # the deletion of the session
     errands.AdmitNext: _admit_next,  # the janitor
     errands.Measure: _measure,  # nobody

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from headstart.domain import channel, command_args
-from headstart.domain.archive import MOST_BYTES, Archive, Copy, StoredFile
+from headstart.domain.archive import MOST_BYTES, Archive, Copy, StoredFile, Tree
 from headstart.domain.change import (
     ARCHIVE,
     CONFIG,
@@ -129,16 +129,19 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         return None
     step = command.step
     names = [CONFIG] if session.is_told(step) else []
+    tree = work.attempt.tree if step is StepName.CLONE else None
     names += [ARCHIVE] if step is StepName.CLONE and session.put_back else []
     found = ports.store.named(session.session_id, names) if names else {}
-    config, archive = found.get(CONFIG), found.get(ARCHIVE)
+    known, archive = found.get(CONFIG), found.get(ARCHIVE)
+    config = known if isinstance(known, SessionConfig) else SessionConfig()
     args = step_args(
         step,
         session,
         work.attempt,
-        config if isinstance(config, SessionConfig) else SessionConfig(),
+        config,
         ports.policy,
         archive=_archive_ref(ports, archive) if isinstance(archive, Archive) else None,
+        tree=_tree_ref(ports, tree, config) if tree and not session.put_back else None,
         secrets=ports.secrets.read() if step is StepName.AGENT else None,
     )
     return _frame(command, args, session.counts.get("setupCommands", 1))
@@ -149,6 +152,18 @@ def _archive_ref(ports: Ports, archive: Archive) -> command_args.ArchiveRef:
     return command_args.ArchiveRef(
         base=_file_ref(ports, archive.base),
         difference=_file_ref(ports, difference) if difference else None,
+    )
+
+
+def _tree_ref(ports: Ports, tree: Tree, config: SessionConfig) -> command_args.TreeRef:
+    file = _file_ref(ports, tree.file)
+    return command_args.TreeRef(
+        url=file.url,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        commit=tree.commit,
+        branch=tree.branch,
+        inputs=config.setup_inputs,
     )
 
 
@@ -208,7 +223,7 @@ def order_frame(work: Change, command: Command) -> channel.Command:
 def upload_frame(ports: Ports, command: Command) -> channel.Command:
     """Return the command that uploads a copy; each address takes exactly that content, once."""
     files = []
-    for file in Copy.model_validate(command.args).files:
+    for file in Copy.model_validate(command.args).sent:
         url, headers = ports.objects.presign_put(file.key, file.bytes, file.sha256)
         files.append(command_args.FileUpload(sha256=file.sha256, url=url, headers=headers))
     return _frame(command, command_args.UploadArgs(files=files))

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from headstart.domain.archive import StoredFile, Tree
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
@@ -100,10 +101,22 @@ class Store(Protocol):
     def forget_waiting(self, owner: str, waiting: Waiting) -> None:
         """Take out of the line what no session stands for; a place that is gone is fine."""
 
-    def durations(self, owner: str, git_url: str) -> dict[str, int]:
-        """Return how many milliseconds each step took an owner before on a repository.
+    # What is known from before.
 
-        A change of one of the owner's sessions replaces them; the last writer wins.
+    def prepared_before(
+        self, owner: str, git_url: str, tree_key: str | None
+    ) -> tuple[dict[str, int], Tree | None]:
+        """Return how many milliseconds each step took an owner before on a repository, and a tree.
+
+        A change of one of the owner's sessions replaces the times; the last writer wins. The tree's
+        expiry is the caller's to check.
+        """
+
+    def put_tree(self, tree: Tree) -> Tree | None:
+        """Write a tree in the place of an older one of its key.
+
+        Returns the one of them that has no row now: the older one, or this one where one as new is
+        there; None where nothing else is or was there. Raises Conflict.
         """
 
     # Who may connect, and who did: what a session knows of them is in its working set.
@@ -198,6 +211,14 @@ class SandboxProvider(Protocol):
         """
 
 
+class StoredObject(Model):
+    """An object as the bucket lists it."""
+
+    key: str
+    bytes: int
+    written_at: Timestamp
+
+
 class Objects(Protocol):
     """Where archives are kept. Methods raise ServiceUnavailable."""
 
@@ -207,8 +228,18 @@ class Objects(Protocol):
     def presign_get(self, key: str) -> str:
         """Return a URL that gives an object for a few minutes."""
 
-    def is_there(self, key: str, size: int, sha256: str) -> bool:
+    def is_there(self, file: StoredFile) -> bool:
         """Say whether an object is there whole."""
+
+    def copy(self, source: str, target: StoredFile) -> bool:
+        """Copy an object, within the bucket; False where there is none to copy.
+
+        Raises ServiceUnavailable, also where what was copied is not what `target` must be; that is
+        not kept then.
+        """
+
+    def listed(self, prefix: str) -> list[StoredObject]:
+        """Return the objects whose keys begin so, some 20 000 at most."""
 
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so; none is fine."""

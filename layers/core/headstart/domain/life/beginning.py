@@ -15,6 +15,7 @@ from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
+from headstart.domain.tree import recipe
 
 
 def new_session(
@@ -48,6 +49,7 @@ def new_session(
         due_at=now + START_CHECK,
         counts=config.counts(),
     )
+    session.recipe = recipe(session, config)
     attempt = Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now)
     message = Message(
         message_id=new_id("msg"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from headstart.domain import events
+from headstart.domain.archive import Tree
 from headstart.domain.change import Change, QuotaChange
 from headstart.domain.channel import Hello, Leave, Viewers, Welcome
 from headstart.domain.command_kinds import CommandKind
@@ -42,6 +43,12 @@ class Newcomer:
     expected: dict[str, int]
     living: str | None = None
     """The handle that was just seen to be alive, should an earlier attempt's be kept."""
+    recipe: str | None = None
+    """What the two that follow were found by."""
+    tree_key: str | None = None
+    """The key of the tree that the session would make in it."""
+    tree: Tree | None = None
+    """The prepared tree that there is for it."""
 
 
 def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer) -> None:
@@ -99,6 +106,10 @@ def _record(change: Change, attempt_number: int, newcomer: Newcomer) -> Sandbox:
                 record.status, record.message = StepStatus.PENDING, None
                 record.started_at = record.ended_at = record.percent = None
     change.session.runner_seq = 0
+    # By what was asked for then: since then it may have been changed.
+    fits = newcomer.recipe == change.session.recipe
+    change.attempt.tree_key = newcomer.tree_key if fits else None
+    change.attempt.tree = newcomer.tree if fits else None
     return Sandbox(
         sandbox_id=newcomer.sandbox_id,
         attempt_number=attempt_number,

@@ -75,6 +75,7 @@ def begin_attempt(change: Change, cause: Cause) -> None:
             # Until another clone says otherwise: the sandbox may be kept.
             adopted=change.attempt.adopted,
             likeness=change.attempt.likeness,
+            tree=change.attempt.adopted_tree,
         )
     )
     change.quota = None if change.quota is QuotaChange.LEAVE else QuotaChange.JOIN

@@ -146,6 +146,7 @@ def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> e
         total_ms=total,
         cloned_bytes=attempt.cloned_bytes,
         cached=attempt.clone_cached,
+        prepared_tree=_tree_receipt(attempt),
         estimated_dollars=round(total / 3_600_000 * dollars_per_hour, 6),
         steps=[
             events.StepReceipt(
@@ -156,6 +157,18 @@ def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> e
             for record in attempt.steps
             if record.started_at
         ],
+    )
+
+
+def _tree_receipt(attempt: Attempt) -> events.TreeReceipt | None:
+    tree = attempt.adopted_tree
+    if tree is None:
+        return None
+    took = attempt.took(StepName.CLONE) + attempt.took(StepName.SETUP)
+    return events.TreeReceipt(
+        age=milliseconds(tree.created_at, attempt.started_at) // 1000,
+        bytes=tree.file.bytes,
+        saved=max(0, tree.made_ms - round(took / timedelta(milliseconds=1))),
     )
 
 

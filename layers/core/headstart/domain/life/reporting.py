@@ -202,7 +202,7 @@ def _step_result(
         begin_step(change, step, error.reason)
         return
     workspace.done(change, command)
-    end_step(change, step, StepStatus(result.status), _summary(step, result.output))
+    end_step(change, step, StepStatus(result.status), _summary(change, step, result.output))
     change.then(
         Measure(
             "StepTime", result.elapsed_ms, milliseconds=True, dimensions=(("Step", step.value),)
@@ -266,13 +266,13 @@ def _passed_on(event: TurnEvent) -> events.EventData:
             raise ValueError(f"{event.type} is not passed on")
 
 
-def _summary(step: StepName, output: dict[str, Any]) -> str | None:
+def _summary(change: Change, step: StepName, output: dict[str, Any]) -> str | None:
     """Return a sentence about a finished step, where its answer tells something worth reading."""
     match step:
         case StepName.DISK if isinstance(free := output.get("freeBytes"), int):
             return f"{free / 1e9:.1f} GB free"
         case StepName.CLONE:
-            return workspace.clone_summary(output)
+            return workspace.clone_summary(change, output)
         case StepName.BRANCH:
             return workspace.where(output)
         case StepName.RESTORE if missing := words(output.get("missing")):

@@ -1,10 +1,13 @@
 """Archives: a copy of the work is asked for, made, sent, looked for, and kept or dropped."""
 
-from headstart.domain.archive import Archive, Copy, Kept, said_file, said_left_out, words
+from headstart.domain.archive import Archive, Copy, Kept, Tree, said_file, said_left_out, words
 from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import DropObject, LookForCopy, SendOrder, SendUpload
+from headstart.domain.errands import DropObject, KeepTree, LookForCopy, SendOrder, SendUpload
 from headstart.domain.sandbox import Command
+
+BASE_GONE = "it builds on a base that is not kept any more"
+"""Why a copy is of no use, though another one would be."""
 
 
 def ask_for_copy(change: Change) -> None:
@@ -14,12 +17,14 @@ def ask_for_copy(change: Change) -> None:
     """
     session, name = change.session, change.new_id("arc")
     session.saving, kept = name, session.put_back
+    tree = change.attempt.adopted_tree
+    base = kept.base if kept else tree.file.sha256 if tree else None
     command = Command(
         command_id=f"{name}.archive",
         kind=CommandKind.ARCHIVE,
         archive=name,
         attempt_number=session.attempt_number,
-        args={"base": kept.base if kept else None},
+        args={"base": base},
         created_at=change.now,
     )
     change.save(command)
@@ -35,8 +40,14 @@ def ask_for_upload(change: Change, made: Command) -> bool:
     base_sha = base.sha256 if base else made.args.get("base")
     if difference is None or base_sha is None or not is_told:
         return False
+    kept, tree = change.session.put_back, change.attempt.adopted_tree
+    is_new = base is None and (kept is None or kept.base != base_sha)
+    source = tree.file if tree and is_new and tree.file.sha256 == base_sha else None
+    if source is not None:
+        base = source.model_copy(update={"key": f"{folder}base"})
     copy = Copy(
         base=base,
+        source=source.key if source else None,
         difference=difference,
         base_sha=base_sha,
         left_out=said_left_out(said.get("leftOut")),
@@ -47,12 +58,16 @@ def ask_for_upload(change: Change, made: Command) -> bool:
     return True
 
 
-def ask_for_base(change: Change, made: Command) -> None:
-    """Ask for the upload of the base that was made of a workspace just set up, if one was."""
+def ask_for_base(change: Change, made: Command, tree: Tree | None) -> None:
+    """Ask for the upload of the base that was made of a workspace just set up, if one was.
+
+    Once it is kept it is a prepared tree too.
+    """
     name = change.new_id("arc")
     base = said_file(made.output.get("base"), f"{_folder(change, name)}base")
     if base is not None:
-        _send(change, name, Copy(base=base, base_sha=base.sha256, asked_at=made.created_at))
+        copy = Copy(base=base, base_sha=base.sha256, tree=tree, asked_at=made.created_at)
+        _send(change, name, copy)
 
 
 def _folder(change: Change, name: str) -> str:
@@ -110,6 +125,15 @@ def beside_a_copy(_: WorkingSet) -> list[RowKey]:
     return [ARCHIVE]
 
 
+def give_up_tree(change: Change, command: Command) -> str:
+    """Drop a copy on a prepared tree that is gone: the next one comes with a base of its own."""
+    drop(change, command)
+    if command.attempt_number == change.session.attempt_number:
+        change.attempt.tree = None
+        change.save(change.attempt)
+    return BASE_GONE
+
+
 def keep(change: Change, command: Command, *, is_there: bool) -> str | None:
     """Make an uploaded copy the session's archive, if it was seen there whole; else say why not.
 
@@ -128,7 +152,7 @@ def keep(change: Change, command: Command, *, is_there: bool) -> str | None:
     archive = copy.upon(before)
     if archive is None:
         drop(change, command)
-        return "it builds on a base that is not kept any more"
+        return BASE_GONE
     if before and before.created_at > archive.created_at:
         drop(change, command)
         return None
@@ -137,6 +161,9 @@ def keep(change: Change, command: Command, *, is_there: bool) -> str | None:
     session.kept = Kept.of(archive)
     if is_present:
         session.without_archive = False
+    if copy.tree:
+        # First: what it is copied from may be dropped soon.
+        change.then(KeepTree(archive.base.key, copy.tree))
     needed = {file.key for file in archive.files}
     for file in before.files if before else []:
         if file.key not in needed:

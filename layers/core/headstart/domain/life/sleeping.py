@@ -37,11 +37,23 @@ def begin_sleep(change: Change) -> bool:
     return True
 
 
-def looked_for(change: Change, command_id: str, *, is_there: bool) -> None:
-    """Keep a copy that was looked for, or say what became of it."""
-    command = change.commands.get(command_id)
-    if command is not None:
-        saved(change, command, saving.keep(change, command, is_there=is_there))
+def looked_for(change: Change, command_id: str, *, is_there: bool, has_source: bool) -> None:
+    """Keep a copy that was looked for, or say what became of it.
+
+    Where the base is gone that it builds on, another is asked for at once, or at the turn's end.
+    """
+    session, command = change.session, change.commands.get(command_id)
+    if command is None:
+        return
+    if has_source:
+        problem = saving.keep(change, command, is_there=is_there)
+    else:
+        problem = saving.give_up_tree(change, command)
+    is_needed = command.archive == session.saving and session.active_turn is None
+    if problem == saving.BASE_GONE and is_needed and hosting.is_reachable(change):
+        saving.ask_for_copy(change)
+    else:
+        saved(change, command, problem)
 
 
 def saved(change: Change, command: Command, problem: StepError | str | None) -> None:

@@ -20,6 +20,7 @@ from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import PatchSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
 from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
+from headstart.domain.tree import recipe
 from headstart.domain.views import message_view
 
 
@@ -123,6 +124,18 @@ def configure(change: Change, request: PatchSession | RetrySession) -> None:
         change.session.set_up = False
     change.save(config)
     change.session.counts = config.counts()
+    _take_recipe(change, config)
+
+
+def _take_recipe(change: Change, config: SessionConfig) -> None:
+    """Have what is being prepared be nobody else's: it may be made by one recipe or the other."""
+    session, attempt = change.session, change.attempt
+    before, session.recipe = session.recipe, recipe(session, config)
+    if session.recipe == before:
+        return
+    attempt.tree_key = None
+    attempt.tree = attempt.adopted_tree
+    change.save(attempt)
 
 
 def interrupt(change: Change, *, owner: str) -> Effect:

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from headstart.domain.archive import words
+from headstart.domain.archive import Tree, said_file, words
 from headstart.domain.change import Change
 from headstart.domain.commands import base_after_ms
+from headstart.domain.errands import Measure
 from headstart.domain.errors import RestoreFailed, StepError
 from headstart.domain.life import saving
+from headstart.domain.life.progress import milliseconds
 from headstart.domain.sandbox import Command
 from headstart.domain.steps import StepName
+from headstart.domain.tree import MOST_BYTES, ago, folder_of, said_commit
 
 _MOST_NOTES = 5
 _PUT_BACK = "Put back as it was"
@@ -48,7 +51,7 @@ def done(change: Change, command: Command) -> None:
         _cloned(change, command.output)
     elif command.step is StepName.SETUP:
         change.session.set_up = True
-        saving.ask_for_base(change, command)
+        saving.ask_for_base(change, command, _tree(change, command.output))
 
 
 def _cloned(change: Change, output: dict[str, Any]) -> None:
@@ -57,16 +60,52 @@ def _cloned(change: Change, output: dict[str, Any]) -> None:
     attempt.cloned_bytes = size if type(size) is int else None
     attempt.clone_cached = output.get("cached") is True
     if attempt.clone_cached:
+        attempt.tree_key = None
         return  # what this sandbox had already, with all that was done to it
     attempt.adopted, attempt.likeness = None, None
+    attempt.commit = said_commit(output.get("commit"))
     match output.get("adopted"):
         case "archive":
-            attempt.adopted = "archive"
-        case "tree":
+            attempt.adopted, attempt.tree_key = "archive", None
+        case "tree" if attempt.tree:
             attempt.adopted, attempt.likeness = "tree", words(output.get("setup"))
             session.set_up = attempt.likeness is not None
+            change.then(Measure("PreparedTreesAdopted"))
         case _:
             session.set_up = False
+
+
+def _tree(change: Change, output: dict[str, Any]) -> Tree | None:
+    """Return the prepared tree that the setup's base may be for later sessions.
+
+    Nothing an agent did is in it. The base was made when the setup ended, before anything is
+    delivered in this attempt, and its hash is told now: what is sent later can be nothing else. The
+    attempt has a key only in a sandbox that was started for it, and only until another setup was
+    asked for, or until the sandbox had a workspace already, or put an archive back.
+    """
+    session, attempt = change.session, change.attempt
+    key, began = attempt.tree_key, attempt.step(StepName.SETUP).started_at or change.now
+    file = said_file(output.get("base"), f"{folder_of(key)}{change.new_id('tree')}" if key else "")
+    if key is None or file is None or attempt.commit is None or file.bytes > MOST_BYTES:
+        return None
+    took = milliseconds(began, change.now) - _time_of_base(output)
+    took = max(0, took) + round(attempt.took(StepName.CLONE).total_seconds() * 1000)
+    # One that began with a tree would have taken as long as that without it.
+    before = attempt.adopted_tree.made_ms if attempt.adopted_tree else 0
+    return Tree(
+        key=key,
+        file=file,
+        commit=attempt.commit,
+        branch=session.branch,
+        made_ms=max(took, before),
+        created_at=change.now,
+        expires_at=change.now + change.policy.prepared_tree_life,
+    )
+
+
+def _time_of_base(output: dict[str, Any]) -> int:
+    said = output["base"].get("elapsedMs")
+    return max(0, said) if type(said) is int else 0
 
 
 def in_words_of_cloud(change: Change, step: StepName, error: StepError) -> StepError:
@@ -79,12 +118,23 @@ def in_words_of_cloud(change: Change, step: StepName, error: StepError) -> StepE
     )
 
 
-def clone_summary(output: dict[str, Any]) -> str | None:
+def clone_summary(change: Change, output: dict[str, Any]) -> str | None:
     """Return a sentence about a clone, and the runner's own about what it is without."""
     said = output.get("notes")
     notes = [note for note in map(words, said if isinstance(said, list) else []) if note]
     first = _PUT_BACK if output.get("adopted") == "archive" else where(output)
-    return "; ".join([*([first] if first else []), *notes[:_MOST_NOTES]]) or None
+    parts = [_of_tree(change, output), first, *notes[:_MOST_NOTES]]
+    return "; ".join(part for part in parts if part) or None
+
+
+def _of_tree(change: Change, output: dict[str, Any]) -> str | None:
+    tree, fetched = change.attempt.adopted_tree, output.get("fetched")
+    if tree is None:
+        return None
+    said = f"From a prepared tree of {ago(change.now - tree.created_at)}"
+    if type(fetched) is not int or fetched < 0:
+        return said
+    return f"{said}, {fetched or 'no'} {'commit' if fetched == 1 else 'commits'} fetched"
 
 
 def where(output: dict[str, Any]) -> str | None:
@@ -93,5 +143,6 @@ def where(output: dict[str, Any]) -> str | None:
         return "The repository is empty"
     branch = output.get("defaultBranch") or output.get("branch")
     if output.get("commit"):
-        return f"{branch} at {str(output['commit'])[:12]}"
+        commit = str(output["commit"])[:12]
+        return f"{branch} at {commit}" if branch else f"at {commit}"
     return f"{branch}, no commits yet" if output.get("branch") else None
