@@ -26,13 +26,14 @@ export class Rest {
 }
 
 const SIZES = [
-  [86400, "d"],
+  [86400, "day"],
   [3600, "h"],
   [60, "min"],
 ];
 
-// How long ago something was, as one rounds it.
+// How long ago something was, in the words of the cloud.
 export function ago(seconds) {
-  const [size, unit] = SIZES.find(([least]) => seconds >= least) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit} ago`;
+  const [size, unit] = SIZES.find(([least]) => seconds >= least) ?? [];
+  if (!size) return "a moment ago";
+  return `${Math.floor(seconds / size)} ${unit}${unit === "day" && seconds >= 2 * size ? "s" : ""} ago`;
 }

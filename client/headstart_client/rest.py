@@ -38,8 +38,9 @@ class Rest:
 
 
 def ago(seconds: float) -> str:
-    """Return how long ago something was, as one rounds it."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+    """Return how long ago something was, in the words of the cloud."""
+    for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return f"{seconds // 1:.0f} s ago"
+            more = "s" if unit == "day" and seconds >= 2 * size else ""
+            return f"{seconds // size:.0f} {unit}{more} ago"
+    return "a moment ago"

@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from fake_http import Reply, Seen, handler
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
@@ -34,26 +35,6 @@ STATUS_AFTER = {
     "turn.interrupted": "ready",
 }
 VOLATILE = {"preparing", "agent.delta", "agent.snapshot", "session.deleted", "runner.disconnected"}
-
-
-@dataclass
-class Seen:
-    """A request as it came."""
-
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Reply:
-    """A canned answer; a status of 0 closes the connection without one."""
-
-    status: int
-    body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -346,52 +327,11 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Reply:
     return Reply(status, body, {"content-type": "application/problem+json"})
 
 
-def _handler(fake: FakeHeadstart) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            length = int(self.headers.get("content-length", 0))
-            raw = self.rfile.read(length)
-            address = urlsplit(self.path)
-            request = Seen(
-                self.command,
-                address.path,
-                parse_qs(address.query),
-                {name.lower(): value for name, value in self.headers.items()},
-                json.loads(raw) if raw else None,
-            )
-            with fake.lock:
-                fake.seen.append(request)
-                reply = fake.canned.popleft() if fake.canned else None
-            reply = reply or fake.answer(request)
-            if reply.status == 0:
-                fake.answer(request)
-                self.close_connection = True
-                return
-            body = reply.body if isinstance(reply.body, bytes) else b""
-            if not isinstance(reply.body, bytes | None):
-                body = json.dumps(reply.body).encode()
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_PATCH = do_DELETE = do_GET
-
-        def log_message(self, *_: Any) -> None:
-            """Tests look at `seen`."""
-
-    return Handler
-
-
 @contextmanager
 def running() -> Iterator[FakeHeadstart]:
     """Serve on two free ports until the end of the block."""
     fake = FakeHeadstart()
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(fake))
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
     http.daemon_threads = True
     http.block_on_close = False
     sockets = serve(fake.serve_viewer, "127.0.0.1", 0, process_request=fake.admit)

@@ -128,9 +128,23 @@ def test_nothing_is_overwritten(cloud, folder, tmp_path, capsys, name):
     assert (taken.read_text(), cloud.seen) == ("mine", [])
 
 
-@pytest.mark.parametrize("came", [b"12345678", b"123456789a", b"12345678x"])
-def test_what_is_not_as_it_was_promised_is_not_kept(cloud, folder, tmp_path, capsys, came):
-    saved(cloud, b"123456789")
+PIECE = b"x" * archives._PIECE
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"123456789", b"12345678"),
+        (b"123456789", b"123456789a"),
+        (b"123456789", b"12345678x"),
+        # All that was promised has come before what is too much.
+        (PIECE, PIECE + b"x"),
+    ],
+    ids=["less", "more", "other", "more later"],
+)
+def test_what_is_not_as_it_was_promised_is_not_kept(cloud, folder, tmp_path, capsys, sent):
+    promised, came = sent
+    saved(cloud, promised)
     cloud.files["base"] = came
     assert cli.main(["archive", SESSION_ID, "work"]) == 1
     assert "work.base.tar.zst is not what was saved" in capsys.readouterr().err

@@ -60,6 +60,23 @@ def test_the_terminal_shows_all_steps_with_time_percent_and_output():
     assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
 
 
+def test_nothing_is_cut_of_what_an_ended_step_says():
+    notes = (
+        "From a prepared tree of 2 h ago, 3 commits fetched; main at 0123456789ab; no submodules"
+    )
+    view = View()
+    for kind, data in [
+        preparing(1, "clone", "completed", 9, message=notes),
+        preparing(2, "setup", "skipped", message=notes),
+    ]:
+        view.apply(Event(event_id=None, type=kind, data=data))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(LiveScreen(console)._display(view))
+    shown = " ".join(console.file.getvalue().split())
+    words = notes.split()
+    assert all(shown.count(word) >= 2 for word in words)
+
+
 def test_untrusted_text_can_not_drive_the_terminal():
     assert plain("a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08\te\nf") == "abc31md\te\nf"
     assert last_line("one\n 50%\r100%\n\n\x1b[0m\n") == "100%"

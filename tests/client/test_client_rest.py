@@ -1,11 +1,15 @@
 """Why a session sleeps and what of its work is saved, as the command line and the page say it."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from session_scripts import good_start, preparing, receipt
 from test_client_reducer import VECTORS
 from test_client_shapes import shown
 from web_page import needs_node
 
+from headstart.domain import tree
 from headstart_client.models import Event
 from headstart_client.rest import Rest, ago
 from headstart_client.shapes import data_of
@@ -22,8 +26,9 @@ def test_what_is_known_of_a_sleep(vector):
     assert [rest.why, rest.saved, rest.left_out] == vector["rest"]
 
 
-def test_how_long_ago_is_rounded():
-    assert [ago(seconds) for seconds, _ in VECTORS["agos"]] == [w for _, w in VECTORS["agos"]]
+@pytest.mark.parametrize(("seconds", "words"), VECTORS["agos"])
+def test_how_long_ago_is_said_as_the_cloud_says_it(seconds, words):
+    assert ago(seconds) == words == tree.ago(timedelta(seconds=seconds))
 
 
 def asleep(**data: object) -> tuple[str, dict[str, object]]:
@@ -46,19 +51,22 @@ def test_an_awake_session_names_what_is_not_saved_too():
 
 
 def test_the_command_line_shows_what_an_ended_step_says_and_not_what_it_was_at():
-    tree = "From a prepared tree of 2 h ago, 3 commits fetched; main at 0123456789ab"
+    notes = "From a prepared tree of 2 h ago, 3 commits fetched; main at 0123456789ab"
     lines = shown(
         preparing(1, "sandbox", "running", message="Starting the sandbox"),
         preparing(2, "sandbox", "completed", 20),
+        preparing(2, "disk", "running", message="Looking"),
         preparing(3, "clone", "running", message="Receiving objects"),
-        preparing(4, "clone", "completed", 100, message=tree),
+        preparing(4, "clone", "completed", 100, message=notes),
         preparing(5, "setup", "skipped", message="Skipped: same package-lock.json"),
     )
+    assert re.fullmatch(r"disk: completed after \d+ ms", lines.pop(3))
     assert lines == [
         "sandbox: starting the sandbox",
         "sandbox: completed after 20 ms",
+        "disk: checking the disk",
         "clone: cloning the repository",
-        f"clone: completed after 100 ms: {tree}",
+        f"clone: completed after 100 ms: {notes}",
         "setup: skipped: same package-lock.json",
     ]
 
@@ -72,6 +80,7 @@ def test_the_receipt_says_what_a_prepared_tree_saved():
 @needs_node
 def test_the_page_says_why_it_sleeps_and_what_steps_say(page):
     happened = [
+        preparing(2, "disk", "running", message="Looking"),
         preparing(3, "clone", "running", message="Receiving objects"),
         preparing(4, "clone", "completed", 100, message="main at 0123"),
         preparing(5, "agent", "running", message="Starting"),
@@ -87,5 +96,6 @@ def test_the_page_says_why_it_sleeps_and_what_steps_say(page):
     answer = page(read=[[{"type": "events", "events": [event]} for event in events]])["read"][0]
     steps = {name: step.get("message") for name, step in answer["steps"]}
     assert answer["items"] == ["The session fell asleep: Idle; the work is saved."]
-    assert (steps["clone"], steps["agent"]) == ("main at 0123", None)
+    said = (steps["disk"], steps["clone"], steps["agent"])
+    assert said == (None, "main at 0123", None)
     assert steps["setup"] == "Skipped: same package-lock.json"
