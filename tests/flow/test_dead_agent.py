@@ -103,7 +103,7 @@ def test_the_work_is_there_after_the_wake(
     assert seen(repository_of(session_id)) == before
     [restore] = [step for step in session["attempt"]["steps"] if step["step"] == "restore"]
     said = asleep["data"]["reason"].partition("saved without ")[2]
-    assert restore["message"].partition("Put back without ")[2] == said
+    assert restore.get("message", "").partition("Put back without ")[2] == said
 
 
 def test_a_message_starts_an_agent_again_that_crashed_too_often(cloud: Cloud) -> None:

@@ -174,7 +174,7 @@ ENDINGS = [(escape, "cancel") for escape in ESCAPES] + [
 async def test_nothing_escapes_a_command_that_does_not_succeed(
     cloud: FakeCloud, cloned: Sandbox, escape: str, end: str
 ) -> None:
-    number = f"{list(ESCAPES).index(escape)}{len(end)}"
+    number = f"{list(ESCAPES).index(escape)}{ord(end[0])}"
     command = ESCAPES[escape].format(n=number)
     if end == "failure":
         command = command.replace("sleep 62", "sleep 0.2; exit 1").replace(
@@ -369,7 +369,7 @@ async def test_commands_are_told_why_and_for_whom_they_run_and_are_skipped_all_t
 async def test_no_commands_are_fine(cloud: FakeCloud, cloned: Sandbox) -> None:
     done = await cloud.do("setup", setup_args())
 
-    assert done["output"] == {"commands": [], "base": None}
+    assert done["output"] == {"commands": [], "base": None, "notes": []}
 
 
 async def test_a_base_is_made_when_the_commands_took_longer_than_that(

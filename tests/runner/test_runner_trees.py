@@ -74,7 +74,7 @@ async def test_the_same_commit_needs_no_setup(
         here = box.repository
 
         assert (output["adopted"], output["setup"], output["fetched"]) == ("tree", "same commit", 0)
-        assert output["commit"] == tree["commit"]
+        assert (output["commit"], output["defaultBranch"]) == (tree["commit"], "main")
         assert (here / "node_modules/made").read_text() == made
         assert (box.config.home / ".cache-of-setup").read_text() == "cached\n"
         assert git("symbolic-ref", "--short", "HEAD", cwd=here) == f"session/{SESSION_ID}"

@@ -200,7 +200,7 @@ def test_work_that_was_saved_is_said_to_be_though_nobody_repeats_the_report(
     with monkeypatch.context() as patch, pytest.raises(Died):
         dying(patch, ports.store, "commit", after=1)
         runner.report(results=[result])
-    ports.clock.advance(minutes=5)
+    ports.clock.advance(minutes=11)
     sweep(ports)
     assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
     assert not ports.sandboxes.alive
@@ -241,7 +241,7 @@ def test_a_session_that_was_saved_sleeps_before_its_sandbox_is_stopped(
     ports.clock.advance(minutes=1)
     sweep(ports)
     assert not ports.sandboxes.alive
-    ports.clock.advance(minutes=5)
+    ports.clock.advance(minutes=11)
     sweep(ports)
     assert slept(ports, runner) == {"reason": "Idle", "saved": True, "leftOut": []}
 
@@ -286,7 +286,7 @@ def too_late(ports: MemoryPorts) -> tuple[Runner, str]:
     save(ports, runner)
     stopping(ports, runner)
     make(runner, last(runner, "archive"), "late")
-    ports.clock.advance(minutes=5)
+    ports.clock.advance(minutes=11)
     sweep(ports)
     assert slept(ports, runner)["saved"] is False
     return runner, str(last(runner, "upload")["id"])
@@ -372,7 +372,7 @@ def test_who_hears_that_nothing_was_saved_hears_why(
     if how.startswith("dies"):
         sandbox_stopped(ports, f"{runner.session_id}-1-1", "task", "exit code 0")
     elif how == "is slow":
-        ports.clock.advance(minutes=5)
+        ports.clock.advance(minutes=11)
         sweep(ports)
     elif how == "fails":
         runner.fail(last(runner, "archive")["id"], "ArchiveFailed", "the disk is full")

@@ -118,7 +118,7 @@ def test_a_message_while_stopping_is_kept_and_wakes_it_again(ports: MemoryPorts)
 
 def test_saving_that_takes_too_long_is_given_up(ports: MemoryPorts) -> None:
     session_id, _ = falling(ports)
-    ports.clock.advance(minutes=4)
+    ports.clock.advance(minutes=10)
     sweep(ports)
     assert ports.store.session(session_id).status is Status.STOPPING
     ports.clock.advance(minutes=1)

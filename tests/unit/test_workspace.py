@@ -117,7 +117,7 @@ def test_a_retry_without_the_archive_begins_anew_until_the_next_is_kept(
 def test_a_late_copy_of_what_was_left_aside_does_not_bring_it_back(ports: MemoryPorts) -> None:
     session_id, runner = falling(ports)
     make(runner, last(runner, "archive"), "late")
-    ports.clock.advance(minutes=5)
+    ports.clock.advance(minutes=11)
     sweep(ports)
     say(ports, session_id)
     begin(ports, session_id, S.SANDBOX, attempt=2)
@@ -205,3 +205,23 @@ def test_a_session_that_was_never_saved_is_cloned_at_its_wake(ports: MemoryPorts
     woken = again(ports, session_id)
     through(woken, S.BRANCH)
     assert last(woken, "clone")["args"]["archive"] is None
+
+
+def test_a_branch_and_a_setup_end_with_what_the_runner_has_to_say_of_them(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports, setupCommands=["npm ci"])
+    runner = prepared_up_to(ports, session_id, S.BRANCH)
+    begin(ports, session_id, S.BRANCH)
+    runner.complete("1.branch.1", branch="b", commit="0" * 40, notes=["Push it by another name"])
+    begin(ports, session_id, S.RESTORE)
+    runner.complete("1.restore.1")
+    begin(ports, session_id, S.SETUP)
+    ran = [{"skipped": True}, {"skipped": False}, 7]
+    runner.complete("1.setup.1", commands=ran, notes=["~/.profile is not read"])
+
+    assert (
+        record(ports, session_id, S.BRANCH).message == "b at 000000000000; Push it by another name"
+    )
+    said = record(ports, session_id, S.SETUP).message
+    assert said == "1 of 2 skipped, they ran before; ~/.profile is not read"

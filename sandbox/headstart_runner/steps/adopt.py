@@ -1,5 +1,6 @@
 """Puts a workspace that was saved in the place of a clone: the session's own, or another's."""
 
+from dataclasses import replace
 from typing import Any
 
 from headstart.domain.command_args import CloneArgs, TreeRef
@@ -74,7 +75,7 @@ async def _moved(
         await git.must(
             "branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", cwd=repository
         )
-    found = await describe(git, repository)
+    found = replace(await describe(git, repository), default_branch=branch)
     return found, {"setup": setup, "fetched": int(known.stdout or 0)}
 
 

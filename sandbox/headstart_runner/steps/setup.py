@@ -77,7 +77,7 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
         base = await _base(context)
     notes = "".join(f"; {note}" for note in work.notes)
     context.progress(f"The setup is done{skipped}{cut_text(notes, _QUOTED_BYTES)}")
-    return {"commands": done, "base": base}
+    return {"commands": done, "base": base, "notes": [*work.notes]}
 
 
 async def _base(context: Context) -> dict[str, Any] | None:

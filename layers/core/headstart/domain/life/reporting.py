@@ -271,10 +271,8 @@ def _summary(change: Change, step: StepName, output: dict[str, Any]) -> str | No
     match step:
         case StepName.DISK if isinstance(free := output.get("freeBytes"), int):
             return f"{free / 1e9:.1f} GB free"
-        case StepName.CLONE:
-            return workspace.clone_summary(change, output)
-        case StepName.BRANCH:
-            return workspace.where(output)
+        case StepName.CLONE | StepName.BRANCH | StepName.SETUP:
+            return workspace.summary(change, step, output)
         case StepName.RESTORE if missing := words(output.get("missing")):
             return f"Put back without {missing}"
         case StepName.AGENT if output.get("version"):

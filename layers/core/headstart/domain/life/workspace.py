@@ -118,13 +118,26 @@ def in_words_of_cloud(change: Change, step: StepName, error: StepError) -> StepE
     )
 
 
-def clone_summary(change: Change, output: dict[str, Any]) -> str | None:
-    """Return a sentence about a clone, and the runner's own about what it is without."""
+def summary(change: Change, step: StepName, output: dict[str, Any]) -> str | None:
+    """Return what a step has made of the workspace, and the runner's own sentences about it."""
+    match step:
+        case StepName.CLONE:
+            first = _PUT_BACK if output.get("adopted") == "archive" else _where(output)
+            parts = [_of_tree(change, output), first]
+        case StepName.SETUP:
+            parts = [_skipped_before(output)]
+        case _:
+            parts = [_where(output)]
     said = output.get("notes")
     notes = [note for note in map(words, said if isinstance(said, list) else []) if note]
-    first = _PUT_BACK if output.get("adopted") == "archive" else where(output)
-    parts = [_of_tree(change, output), first, *notes[:_MOST_NOTES]]
-    return "; ".join(part for part in parts if part) or None
+    return "; ".join(part for part in [*parts, *notes[:_MOST_NOTES]] if part) or None
+
+
+def _skipped_before(output: dict[str, Any]) -> str | None:
+    said = output.get("commands")
+    commands = [c for c in said if isinstance(c, dict)] if isinstance(said, list) else []
+    count = sum(command.get("skipped") is True for command in commands)
+    return f"{count} of {len(commands)} skipped, they ran before" if count else None
 
 
 def _of_tree(change: Change, output: dict[str, Any]) -> str | None:
@@ -137,7 +150,7 @@ def _of_tree(change: Change, output: dict[str, Any]) -> str | None:
     return f"{said}, {fetched or 'no'} {'commit' if fetched == 1 else 'commits'} fetched"
 
 
-def where(output: dict[str, Any]) -> str | None:
+def _where(output: dict[str, Any]) -> str | None:
     """Return which commit of which branch a clone or a checkout has come to."""
     if output.get("empty"):
         return "The repository is empty"
