@@ -93,10 +93,11 @@ class RestoreArgs(OpenModel):
 class SetupArgs(OpenModel):
     """Answers `{commands: [{command, exitCode, elapsedMs, skipped}], base, notes}`.
 
-    Times given are in seconds. Commands that already ran well in this sandbox, with the same
-    environment and the same ones before them, are skipped. `cause` is why the attempt was made: HEADSTART_ATTEMPT_CAUSE. With
-    `base_after_ms` the workspace is saved as a base once the commands have run, if they took longer
-    than that: `base` is `{bytes, sha256, elapsedMs}`, None where none was made.
+    `command_timeout` is in seconds. Commands that already ran well in this sandbox, with the same
+    environment and the same ones before them, are skipped. `cause` is why the attempt was made:
+    HEADSTART_ATTEMPT_CAUSE. With `base_after_ms` the workspace is saved as a base once the commands
+    have run, if they took longer than that: `base` is `{bytes, sha256, elapsedMs}`, None where none
+    was made. `notes` are sentences about what of the shell's start-up files was not taken.
     """
 
     commands: list[str]
