@@ -40,6 +40,8 @@ def test_a_base_is_made_once_and_only_differences_are_sent_after_it(ports: Memor
     assert differs(ports, session_id) == "newer"
     assert set(ports.objects.stored) == keys(after)
     assert after.created_at > before.created_at
+    sizes = [value for name, value, _ in ports.metrics.measured if name == "ArchiveBytes"]
+    assert sizes == [sum(f.bytes for f in before.files), after.files[-1].bytes]
 
 
 def test_another_base_replaces_the_one_before_and_its_difference(ports: MemoryPorts) -> None:

@@ -189,6 +189,10 @@ class MemoryMetrics:
         """Record a time."""
         self.measured.append((name, value, dimensions))
 
+    def bytes(self, name: str, value: int, **dimensions: str) -> None:
+        """Record a size."""
+        self.measured.append((name, value, dimensions))
+
 
 class MemoryClock:
     """A clock that only moves when told to."""

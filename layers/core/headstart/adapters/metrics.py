@@ -19,6 +19,10 @@ class EmfMetrics:
         """Record how long something took."""
         self._write(name, MetricUnit.Milliseconds, value, dimensions)
 
+    def bytes(self, name: str, value: int, **dimensions: str) -> None:
+        """Record how large something is."""
+        self._write(name, MetricUnit.Bytes, value, dimensions)
+
     def _write(self, name: str, unit: MetricUnit, value: int, dimensions: dict[str, str]) -> None:
         with single_metric(name=name, unit=unit, value=value, namespace=NAMESPACE) as metric:
             for key, text in {"Stack": self._stack, **dimensions}.items():

@@ -4,6 +4,7 @@ Who does one again, should who was to do it die, stands with what it does, in on
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from headstart.domain.archive import Tree
 from headstart.domain.model import OpenModel
@@ -130,9 +131,9 @@ class AdmitNext(Errand):
 
 @dataclass(frozen=True, slots=True)
 class Measure(Errand):
-    """Record a metric: how often, or how many milliseconds."""
+    """Record a metric: how often, how many milliseconds, or how many bytes."""
 
     name: str
     value: int = 1
-    milliseconds: bool = False
+    unit: Literal["count", "milliseconds", "bytes"] = "count"
     dimensions: tuple[tuple[str, str], ...] = ()

@@ -180,8 +180,7 @@ def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:
 
 
 def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
-    record = ports.metrics.milliseconds if errand.milliseconds else ports.metrics.count
-    record(errand.name, errand.value, **dict(errand.dimensions))
+    getattr(ports.metrics, errand.unit)(errand.name, errand.value, **dict(errand.dimensions))
 
 
 # Who does it again, should the function die before it is done:

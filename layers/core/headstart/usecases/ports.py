@@ -271,6 +271,9 @@ class Metrics(Protocol):
     def milliseconds(self, name: str, value: int, **dimensions: str) -> None:
         """Record how long something took."""
 
+    def bytes(self, name: str, value: int, **dimensions: str) -> None:
+        """Record how large something is."""
+
 
 class Ports(Protocol):
     """Everything a use case may reach; each is made when first used."""

@@ -174,6 +174,7 @@ def _apply(
         case CommandKind.ARCHIVE:
             if error or not saving.ask_for_upload(change, command):
                 sleeping.saved(change, command, error or ArchiveFailed("the copy makes no sense"))
+            change.then(Measure("ArchiveTime", result.elapsed_ms, unit="milliseconds"))
         case CommandKind.UPLOAD if error:
             saving.drop(change, command)
             sleeping.saved(change, command, error)
@@ -205,7 +206,7 @@ def _step_result(
     end_step(change, step, StepStatus(result.status), _summary(change, step, result.output))
     change.then(
         Measure(
-            "StepTime", result.elapsed_ms, milliseconds=True, dimensions=(("Step", step.value),)
+            "StepTime", result.elapsed_ms, unit="milliseconds", dimensions=(("Step", step.value),)
         )
     )
 
@@ -233,7 +234,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
         end_step(change, StepName.DELIVER, StepStatus.COMPLETED, done)
         preparing.complete_attempt(change)
         change.durations = durations(change.attempt)
-        change.then(Measure("TimeToReady", preparing.took(change), milliseconds=True))
+        change.then(Measure("TimeToReady", preparing.took(change), unit="milliseconds"))
     elif change.session.status in {Status.READY, Status.PREPARED}:
         was_prepared = change.session.status is Status.PREPARED
         change.session.move_to(Status.RUNNING, change.now)

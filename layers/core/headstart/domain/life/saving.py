@@ -3,7 +3,14 @@
 from headstart.domain.archive import Archive, Copy, Kept, Tree, said_file, said_left_out, words
 from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import DropObject, KeepTree, LookForCopy, SendOrder, SendUpload
+from headstart.domain.errands import (
+    DropObject,
+    KeepTree,
+    LookForCopy,
+    Measure,
+    SendOrder,
+    SendUpload,
+)
 from headstart.domain.sandbox import Command
 
 BASE_GONE = "it builds on a base that is not kept any more"
@@ -159,6 +166,7 @@ def keep(change: Change, command: Command, *, is_there: bool) -> str | None:
     change.forget(command)
     change.save(archive)
     session.kept = Kept.of(archive)
+    change.then(Measure("ArchiveBytes", sum(file.bytes for file in copy.files), unit="bytes"))
     if is_present:
         session.without_archive = False
     if copy.tree:
