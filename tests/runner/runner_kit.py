@@ -125,7 +125,8 @@ class Repositories:
                 (work / path).write_text(text, encoding="utf-8")
             git("add", "--all", cwd=work)
             git("commit", "--quiet", "--message", "First light", cwd=work)
-            git("push", "--quiet", str(bare), f"HEAD:{branch}", cwd=work)
+            # Without hooks: git-lfs makes one, which wants to send what a pointer stands for.
+            git("push", "--quiet", "--no-verify", str(bare), f"HEAD:{branch}", cwd=work)
         return self.server.url(name)
 
 

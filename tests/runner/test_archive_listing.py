@@ -38,6 +38,14 @@ def test_a_difference_holds_what_came_and_changed_with_the_folders_it_is_in() ->
     assert listing.moved(base, now) == [b"./d/a", b"./e/b", b"./new"]
 
 
+def test_folders_that_are_closed_to_their_owner_are_in_each_difference() -> None:
+    base = parsed(record("./open", "d"), record("./file"))
+    closed = record("./shut", "d").replace(b" 644 ", b" 555 ")
+    base |= parsed(closed, record("./open", "d").replace(b" 644 ", b" 755 "))
+
+    assert listing.changed(base, base) == [b"./shut"]
+
+
 def test_what_took_anothers_place_and_all_below_what_is_gone_is_removed_once() -> None:
     base = parsed(record("./d", "d"), record("./d/a"), record("./d/e", "d"), record("./d.x"))
     now = parsed(record("./d"), record("./d.x", "l"))

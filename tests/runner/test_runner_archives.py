@@ -123,6 +123,22 @@ async def test_a_base_is_made_once_and_a_difference_holds_what_changed(
     assert [file.suffix for file in work.files.folder.iterdir()].count(".difference") == 1
 
 
+async def test_closed_folders_stay_closed_and_lose_and_get_what_they_should(
+    work: Box, store: ObjectStore, tmp_path: Path
+) -> None:
+    work.do("mkdir -p shut/in kept; touch shut/in/old kept/x; chmod 555 shut/in shut kept")
+    await asyncio.sleep(2 * listing._TICK_SECONDS)
+    await work.base()
+    work.do("chmod 755 shut/in shut; mv shut/in/old shut/new; rmdir shut/in; chmod 555 shut")
+    before = manifest_of(work.config.workspace)
+    archive, _ = await work.save()
+    async with box(tmp_path / "b", store) as other:
+        await other.put_back(archive)
+        assert differences(before, manifest_of(other.config.workspace)) == {}
+        await other.put_back(archive)
+        assert differences(before, manifest_of(other.config.workspace)) == {}
+
+
 async def test_another_sandbox_builds_on_the_same_base(
     work: Box, store: ObjectStore, tmp_path: Path
 ) -> None:

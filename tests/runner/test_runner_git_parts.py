@@ -36,7 +36,7 @@ def with_submodules(repositories: Repositories, name: str, modules: dict[str, st
         git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}", cwd=work)
     git("add", ".gitmodules", cwd=work)
     git("commit", "--quiet", "--message=Parts", cwd=work)
-    git("push", "--quiet", "origin", "HEAD", cwd=work)
+    git("push", "--quiet", "--no-verify", "origin", "HEAD", cwd=work)
     return url
 
 
@@ -99,7 +99,7 @@ async def test_a_repository_that_is_its_own_submodule_comes_to_an_end(
         git("update-index", "--add", "--cacheinfo", f"160000,{tip},s", cwd=work)
         git("commit", "--quiet", f"--message={number}", cwd=work)
         tip = git("rev-parse", "HEAD", cwd=work)
-    git("push", "--quiet", "origin", "HEAD", cwd=work)
+    git("push", "--quiet", "--no-verify", "origin", "HEAD", cwd=work)
     cloned = await cloud.do("clone", clone_args(name, submodules=True))
 
     assert cloned["output"]["notes"] == ["1 submodule is not fetched: s (they lie too deep)"]

@@ -3,12 +3,13 @@
 import asyncio
 import shlex
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from fake_cloud import FakeCloud, Json
-from runner_kit import SESSION_ID, Sandbox, agent_args, agents, setup_args
+from runner_kit import AGENT_UID, SESSION_ID, Sandbox, agent_args, agents, setup_args
 from work_kit import another
 
 from headstart_runner.processes import shell
@@ -34,8 +35,10 @@ async def run(cloud: FakeCloud, *commands: str, name: str = "", **env: str) -> J
 def environment_of_agent() -> dict[str, str]:
     """Return the variables of the agent's process."""
     [pid] = agents()
-    lines = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(line.split("=", 1) for line in lines if line)
+    # Nobody else may read it (proc(5)).
+    read = ("cat", f"/proc/{pid}/environ")
+    lines = subprocess.run(read, user=AGENT_UID, check=True, capture_output=True, text=True)
+    return dict(line.split("=", 1) for line in lines.stdout.split("\0") if line)
 
 
 async def agents_environment(cloud: FakeCloud) -> dict[str, str]:

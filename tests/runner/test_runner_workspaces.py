@@ -1,11 +1,12 @@
 """What people have in a workspace, each by name: it is the same after a sleep as before."""
 
+import os
 from pathlib import Path
 
 import pytest
 from archive_kit import box
 from object_store import ObjectStore
-from runner_kit import git
+from runner_kit import AGENT_UID, git
 from work_kit import differences, manifest_of
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +76,10 @@ _EMPTY = "cd ..; chmod -R u+w .; rm -rf ./*; mkdir home"
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a repository to clone from."""
     folder = tmp_path_factory.mktemp("origin")
+    folder.chmod(0o755)
+    if AGENT_UID is not None:
+        # git takes nothing from a repository of somebody else.
+        os.chown(folder, AGENT_UID, AGENT_UID)
     for name in ("README.md", "src/app.py", "tests/test_app.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(f"{name}\n")

@@ -5,6 +5,7 @@ what a base holds, so it is compared by unlike, never by older: clocks step back
 with the times of their forerunners.
 """
 
+import stat
 from collections.abc import Collection, Iterable
 
 FORMAT = rb"%y %m %s %T@ %C@ %i %p\0"
@@ -52,14 +53,20 @@ def changed(base: Listing, now: Listing) -> list[bytes]:
     """Return the paths that a difference has to hold, parents first.
 
     The folder of a path that came, went or changed is one of them: putting the others back changes
-    its times.
+    its times. So is each folder that is closed to its owner: all of them are opened for that.
     """
-    found = {path for path, told in now.items() if base.get(path) != told}
+    found = {path for path, told in now.items() if base.get(path) != told or _is_closed(told)}
     for path in [*found, *(base.keys() - now.keys())]:
         parent = path.rpartition(b"/")[0]
         if parent in now:
             found.add(parent)
     return sorted(found)
+
+
+def _is_closed(told: bytes) -> bool:
+    if not told.startswith(_FOLDER):
+        return False
+    return int(told.split(b" ", 2)[1], 8) & stat.S_IRWXU != stat.S_IRWXU
 
 
 def gone(base: Listing, now: Listing) -> list[bytes]:

@@ -142,8 +142,12 @@ class Workspace:
             raise Unusable(f"tar: {lines[0].removeprefix('tar: ')}")
 
     async def remove(self, names: Path) -> None:
-        """Remove the paths that a file names; the folders they are in may be closed to writers."""
-        await self._open_folders()
+        """Remove the paths that a file names; the folders they are in may be closed to writers.
+
+        These stay open until the difference is put back, in which all of them are.
+        """
+        closed = ("find", ".", "-type", "d", "!", "-perm", "-u+rwx")
+        await self._run((*closed, "-exec", "chmod", "u+rwx", "{}", "+"))
         with names.open("rb") as given:
             code = await self._run(
                 ("xargs", "--null", "--no-run-if-empty", "rm", "-rf", "--"), stdin=given.fileno()
@@ -153,14 +157,11 @@ class Workspace:
 
     async def clear(self) -> None:
         """Remove everything."""
-        await self._open_folders()
+        # Each folder before what is in it: one that is closed to readers hides more of the kind.
+        await self._run(("chmod", "--recursive", "u+rwX", "."))
         command = ("find", ".", "-mindepth", "1", "-maxdepth", "1", "-exec", "rm", "-rf", "{}", "+")
         if await self._run(command) != 0:
             raise Unusable("what was in the workspace can't be removed")
-
-    async def _open_folders(self) -> None:
-        closed = ("find", ".", "-type", "d", "!", "-perm", "-u+rwx")
-        await self._run((*closed, "-exec", "chmod", "u+rwx", "{}", "+"))
 
     async def _run(
         self,

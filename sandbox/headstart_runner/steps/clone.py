@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from headstart.domain.command_args import CloneArgs
+from headstart.domain.errors import WorkspaceGone
 from headstart_runner.archives import export
 from headstart_runner.archives.workspace import Unusable
 from headstart_runner.repository.clone import Cloned, clone
@@ -58,7 +59,10 @@ async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
             return {**_answer(tree, adopted=_TREE), **more}
         except Unusable as error:
             notes.append(f"The prepared tree could not be used: {error}")
-    await adopt.putting_back(context).clear()
+    try:
+        await adopt.putting_back(context).clear()
+    except Unusable as error:
+        raise WorkspaceGone(f"{error}: a retry begins with a new sandbox") from error
     workspace, repository = context.tools.config.workspace, context.tools.config.repository
     temporary = workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:
