@@ -67,6 +67,13 @@ def sample(git_server: GitServer, tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 @pytest.fixture
+def cloned(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox with something where the clone would be."""
+    sandbox.make_repository()
+    return sandbox
+
+
+@pytest.fixture
 async def prepared(cloud: FakeCloud, sandbox: Sandbox, sample: str) -> Sandbox:
     """Return a sandbox whose agent is up."""
     await prepare(cloud, sample)

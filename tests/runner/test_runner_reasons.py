@@ -7,13 +7,6 @@ from runner_kit import Sandbox, setup_args
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def cloned(sandbox: Sandbox) -> Sandbox:
-    """Return a sandbox with something where the clone would be."""
-    sandbox.make_repository()
-    return sandbox
-
-
 @pytest.mark.parametrize(
     ("command", "how"),
     [

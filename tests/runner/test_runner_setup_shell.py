@@ -18,13 +18,6 @@ from headstart_runner.processes.variables import Additions
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def cloned(sandbox: Sandbox) -> Sandbox:
-    """Return a sandbox with something where the clone would be."""
-    sandbox.make_repository()
-    return sandbox
-
-
 async def run(cloud: FakeCloud, *commands: str, name: str = "", **env: str) -> Json:
     """Run a setup that must complete."""
     done = await cloud.do("setup", setup_args(*commands, **env), name=name)
