@@ -98,6 +98,8 @@ def git(*arguments: str, cwd: Path) -> str:
         ["git", *identity, *arguments],
         cwd=cwd,
         user=cwd.stat().st_uid,
+        # The image's settings have git-lfs at work on what is added.
+        env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1"},
         check=True,
         capture_output=True,
         text=True,

@@ -30,7 +30,8 @@ def environment_of_agent() -> dict[str, str]:
     [pid] = agents()
     # Nobody else may read it (proc(5)).
     read = ("cat", f"/proc/{pid}/environ")
-    lines = subprocess.run(read, user=AGENT_UID, check=True, capture_output=True, text=True)
+    them = {"user": AGENT_UID, "group": AGENT_UID}
+    lines = subprocess.run(read, **them, check=True, capture_output=True, text=True)
     return dict(line.split("=", 1) for line in lines.stdout.split("\0") if line)
 
 
