@@ -58,7 +58,11 @@ def test_what_might_change_within_the_same_tick_is_not_believed_to_be_known() ->
         record("./old", changed="99.9000000000"), record("./late", changed="99.9600000000")
     )
 
-    assert list(listing.settled(now, 100.0)) == [b"./old"]
+    kept = listing.parse(listing.dump(listing.settled(now, 100.0)))
+
+    assert listing.changed(kept, now) == [b"./late"]
+    assert listing.gone(kept, parsed(record("./old"))) == [b"./late"]
+    assert listing.gone(kept, now) == []
 
 
 def test_what_is_left_out_takes_along_what_is_below_it() -> None:

@@ -10,6 +10,7 @@ import shutil
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -21,7 +22,7 @@ from runner_kit import AGENT_UID, SESSION_ID, eventually, processes
 from work_kit import Manifest, differences, manifest_of
 
 from headstart.domain.command_args import ArchiveRef, FileRef
-from headstart_runner.archives import listing
+from headstart_runner.archives import listing, workspace
 from headstart_runner.archives.workspace import Unusable, Workspace
 from headstart_runner.processes.nanny import descendants
 
@@ -181,10 +182,10 @@ async def test_what_changes_while_it_is_saved_is_saved_again_or_named(
         return unread
 
     monkeypatch.setattr(Workspace, "pack", pack)
+    why = "changed while it was saved, and is of no single moment"
     for often, left_out in (
         (1, []),
-        (9, ["repo (changed while it was saved)", "repo/late3 (changed while it was saved)",
-             "repo/log (changed while it was saved)"]),
+        (9, [f"repo{name} ({why})" for name in ("", "/late3", "/log")]),
     ):  # fmt: skip
         rounds, busy = 0, often
         archive, saving = await work.save()
@@ -206,6 +207,33 @@ async def test_a_change_that_looks_the_same_is_saved(
     async with box(tmp_path / "b", store) as other:
         await other.put_back(archive)
         assert (other.repository / "two").read_text() == "3\n"
+
+
+async def test_what_was_new_when_the_base_was_made_is_gone_when_it_is(
+    work: Box, store: ObjectStore, tmp_path: Path
+) -> None:
+    work.do("echo a > doomed; mkdir becomes; echo y > becomes/y")
+    await work.base()
+    work.do("rm -r doomed becomes; echo file > becomes")
+    before = manifest_of(work.config.workspace)
+    archive, _ = await work.save()
+    async with box(tmp_path / "b", store) as other:
+        await other.put_back(archive)
+        assert differences(before, manifest_of(other.config.workspace)) == {}
+
+
+def test_what_is_fed_to_tar_arrives_whole_though_writes_take_a_part() -> None:
+    taken = bytearray()
+
+    class Slow(io.RawIOBase):
+        def write(self, data: Any) -> int:
+            part = bytes(data)[:1000]
+            taken.extend(part)
+            return len(part)
+
+    piece = bytes(range(256)) * 100
+    workspace._write_all(Slow(), piece)
+    assert taken == piece
 
 
 async def test_what_cannot_be_read_is_named(work: Box, monkeypatch: pytest.MonkeyPatch) -> None:

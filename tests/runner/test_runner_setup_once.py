@@ -93,6 +93,8 @@ async def test_no_base_is_made_of_what_changes_meanwhile_and_the_setup_is_done(
 
     assert made["status"] == "completed"
     assert made["output"]["base"] is None
+    [note] = made["output"]["notes"]
+    assert note.startswith("No prepared tree was made: it lacks repo")
 
 
 @pytest.mark.parametrize(

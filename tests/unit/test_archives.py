@@ -3,7 +3,8 @@
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ArchiveNotFound, SessionNotFound
+from headstart.domain.archive import StoredFile
+from headstart.domain.errors import ArchiveNotFound, ServiceUnavailable, SessionNotFound
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases.delete import delete_session
@@ -42,6 +43,29 @@ def test_a_base_is_made_once_and_only_differences_are_sent_after_it(ports: Memor
     assert after.created_at > before.created_at
     sizes = [value for name, value, _ in ports.metrics.measured if name == "ArchiveBytes"]
     assert sizes == [sum(f.bytes for f in before.files), after.files[-1].bytes]
+
+
+def test_a_bucket_out_of_reach_holds_no_turn_up_and_is_asked_again(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, runner = idle(ports)
+    before = archive_of(ports, session_id)
+    next_turn(ports, runner)
+    make(runner, last(runner, "archive"), "newer")
+    put(ports, last(runner, "upload"))
+
+    def fails(_: StoredFile) -> bool:
+        raise ServiceUnavailable("no bucket")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ports.objects, "is_there", fails)
+        runner.new_frames()
+        runner.complete(last(runner, "upload")["id"])
+        assert [frame["type"] for frame in runner.new_frames()] == ["ack"]
+        runner.beat()
+    assert archive_of(ports, session_id) == before
+    runner.beat()
+    assert differs(ports, session_id) == "newer"
 
 
 def test_another_base_replaces_the_one_before_and_its_difference(ports: MemoryPorts) -> None:

@@ -16,6 +16,7 @@ _CHANGED = 4
 """Which field is the time of the last change of state (inode(7), st_ctime)."""
 
 _FOLDER, _SOCKET = b"d", b"s"
+_UNSETTLED = b" - - - - -"
 _TICK_SECONDS = 0.05
 """How long two changes may bear the same time: the kernel's clock ticks at 100 Hz at least."""
 
@@ -41,12 +42,16 @@ def dump(listing: Listing) -> bytes:
 
 
 def settled(listing: Listing, at: float) -> Listing:
-    """Return a list without what might change once more and still look the same.
+    """Return a list in which nothing is told of what might change and still look the same.
 
-    `at` is when the list was begun, in seconds of this machine's clock.
+    Its path and kind stay: it may be gone later. `at` is when the list was begun, in seconds of
+    this machine's clock.
     """
     latest = at - _TICK_SECONDS
-    return {p: told for p, told in listing.items() if float(told.split(b" ")[_CHANGED]) < latest}
+    return {
+        path: told if float(told.split(b" ")[_CHANGED]) < latest else told[:1] + _UNSETTLED
+        for path, told in listing.items()
+    }
 
 
 def changed(base: Listing, now: Listing) -> list[bytes]:

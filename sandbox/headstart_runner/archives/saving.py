@@ -47,11 +47,15 @@ class Saving:
         self._own = [path for path in own if path.is_relative_to(config.workspace)]
         self._ignored: list[bytes] = []
         self._left_out: dict[str, None] = {}
+        self._moved: list[bytes] = []
 
     @property
     def left_out(self) -> list[str]:
         """What is not in the archive: a path, and why, each; the last may say how many more."""
-        names = [name[:_MOST_CHARACTERS] for name in self._left_out]
+        why = "changed while it was saved, and is of no single moment"
+        moved = [f"{_shown(path)} ({why})" for path in self._moved]
+        ignored = [f"{_shown(path)} (ignored by git)" for path in self._ignored]
+        names = [name[:_MOST_CHARACTERS] for name in (*ignored, *self._left_out, *moved)]
         more = len(names) - _MOST_NAMES
         return names if more <= 0 else [*names[:_MOST_NAMES], f"{more} more"]
 
@@ -65,9 +69,8 @@ class Saving:
         """Save everything for others to begin with: all of it, and of one moment, else Unusable."""
         with self._files.partial() as file:
             look, made = await self._packed({}, file, limit)
-            moved = listing.moved(look.now, (await self._look()).now)
-            self._leave_out((_shown(path) for path in moved), "changed while it was saved")
-            if self._left_out:
+            self._moved = listing.moved(look.now, (await self._look()).now)
+            if self.left_out:
                 raise Unusable(f"it lacks {self.left_out[0]}")
             return await self._keep(file, look, made)
 
@@ -82,14 +85,13 @@ class Saving:
         What still changes in the last round is named as left out. Raises Unusable.
         """
         before = await asyncio.to_thread(listing.parse, base.listed)
-        moved: list[bytes] = []
         for _ in range(_ROUNDS):
+            self._left_out = {}
             look, _ = await self._packed(before, work, limit)
             write_names(gone, await asyncio.to_thread(listing.gone, before, look.now))
-            moved = listing.moved(look.now, (await self._look()).now)
-            if not moved:
+            self._moved = listing.moved(look.now, (await self._look()).now)
+            if not self._moved:
                 return
-        self._leave_out((_shown(path) for path in moved), "changed while it was saved")
 
     async def _packed(self, before: listing.Listing, file: Path, limit: int) -> tuple[_Look, Made]:
         """Pack what is not as it was before; where that is too much, without what git ignores."""
@@ -97,7 +99,6 @@ class Saving:
         made = await self._pack(look, before, file, limit)
         if made is None and not self._ignored:
             self._ignored = await self._ignored_by_git()
-            self._leave_out((_shown(path) for path in self._ignored), "ignored by git")
             look = await self._look()
             made = await self._pack(look, before, file, limit) if self._ignored else None
         if made is None:
@@ -107,7 +108,7 @@ class Saving:
     async def _look(self) -> _Look:
         at = time.time()
         listed, unread = await self._workspace.look(self._own)
-        self._leave_out(unread, "can't be read")
+        self._not_read(unread)
         now = await asyncio.to_thread(lambda: listing.without(listing.parse(listed), self._ignored))
         return _Look(now, at)
 
@@ -120,7 +121,7 @@ class Saving:
             packing = Packing(out, limit)
             unread = await self._workspace.pack(names, packing.write)
             made = packing.close()
-        self._leave_out(unread, "can't be read")
+        self._not_read(unread)
         return None if packing.too_large else made
 
     async def _ignored_by_git(self) -> list[bytes]:
@@ -134,8 +135,8 @@ class Saving:
             within + os.fsencode(name).rstrip(b"/") for name in result.stdout.split("\0") if name
         ]
 
-    def _leave_out(self, names: Iterable[str], why: str) -> None:
-        self._left_out |= dict.fromkeys(f"{name} ({why})" for name in names)
+    def _not_read(self, names: Iterable[str]) -> None:
+        self._left_out |= dict.fromkeys(f"{name} (can't be read)" for name in names)
 
 
 def _shown(path: bytes) -> str:

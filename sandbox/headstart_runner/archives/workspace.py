@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import zstandard
 
@@ -231,6 +232,13 @@ class _Lines:
             self.too_many.set()
 
 
+def _write_all(out: IO[bytes], piece: bytes) -> None:
+    """Write a piece whole: a write that a stopped process goes on with may have taken a part."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[out.write(rest) :]
+
+
 def _feed(file: Path, pipe: int, most: int) -> None:
     """Write what a packed file holds to a pipe; Unusable for one that makes no sense."""
     reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
@@ -241,7 +249,7 @@ def _feed(file: Path, pipe: int, most: int) -> None:
                     most -= len(piece)
                     if most < 0:
                         raise Unusable("it is larger than the sandbox's disk")
-                    out.write(piece)
+                    _write_all(out, piece)
         except zstandard.ZstdError:
             raise Unusable("it is cut off, or no archive at all") from None
         except BrokenPipeError:

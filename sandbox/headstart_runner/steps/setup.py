@@ -74,14 +74,14 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     elapsed_ms = sum(command["elapsedMs"] for command in done)
     base = None
     if args.base_after_ms is not None and elapsed_ms >= args.base_after_ms:
-        base = await _base(context)
+        base = await _base(context, work.notes)
     notes = "".join(f"; {note}" for note in work.notes)
     context.progress(f"The setup is done{skipped}{cut_text(notes, _QUOTED_BYTES)}")
     return {"commands": done, "base": base, "notes": [*work.notes]}
 
 
-async def _base(context: Context) -> dict[str, Any] | None:
-    """Save the workspace as a base; None where none could be made, which is no failure."""
+async def _base(context: Context, notes: list[str]) -> dict[str, Any] | None:
+    """Save the workspace as a base; None, and a note, where none could be made: no failure."""
     tools = context.tools
     files = Files(tools.config, tools.journal)
     files.sweep()
@@ -92,6 +92,7 @@ async def _base(context: Context) -> dict[str, Any] | None:
         base = await saving.tree(MOST_BYTES)
     except (Unusable, OSError) as error:
         logger.warning("no prepared tree was made: %s", error)
+        notes.append(f"No prepared tree was made: {error}")
         return None
     return {**base.made.to_json(), "elapsedMs": int((context.clock() - began) * 1000)}
 

@@ -11,7 +11,6 @@ from headstart.domain.archive import StoredFile
 from headstart.domain.errors import (
     ConnectionGone,
     HeadstartError,
-    ServiceUnavailable,
     TaskTokenGone,
 )
 from headstart.domain.model import Model
@@ -137,7 +136,7 @@ class MemoryObjects:
         if source not in self.stored:
             return False
         if self.stored[source] != (target.bytes, target.sha256):
-            raise ServiceUnavailable()
+            return False
         self.stored.pop(target.key, None)
         self.stored[target.key] = self.stored[source]
         return True

@@ -64,7 +64,10 @@ class S3Objects:
         return head["ContentLength"] == file.bytes and sha256 == file.sha256
 
     def copy(self, source: str, target: StoredFile) -> bool:
-        """Have S3 copy an object, with a checksum of its own, and look at what came of it."""
+        """Have S3 copy an object, with a checksum of its own, and look at what came of it.
+
+        False for one that is gone, or is not what it should be.
+        """
         with translated():
             try:
                 self._client.copy_object(
@@ -79,7 +82,7 @@ class S3Objects:
                 raise
         if not self.is_there(target):
             self.delete(target.key)
-            raise ServiceUnavailable("what was copied is not what it should be")
+            return False
         return True
 
     def listed(self, prefix: str) -> list[StoredObject]:

@@ -84,11 +84,12 @@ def base_after_ms(session: Session, attempt: Attempt, policy: Policy) -> int | N
     """Return how long the setup commands must take to be worth a base; None where none is made.
 
     What the clone took counts as well: both would have to be done again. Who asks for a tree to be
-    made anew gets one however short that is.
+    made anew gets one however short that is, and so does who had to set up one that was adopted:
+    the next would have to, too.
     """
     if session.prepared_tree == "off" or session.put_back:
         return None
-    if session.prepared_tree == "refresh":
+    if session.prepared_tree == "refresh" or (attempt.adopted == "tree" and not attempt.likeness):
         return 0
     left = policy.prepared_tree_after - attempt.took(StepName.CLONE)
     return max(0, round(left / timedelta(milliseconds=1)))

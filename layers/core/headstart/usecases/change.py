@@ -23,8 +23,9 @@ T = TypeVar("T")
 
 Doer = Callable[[Ports, Change, Any], None]
 
-AWAITED = (errands.AnswerTask, errands.LookForCopy)
-"""What a reply waits for: the batch that is not acknowledged asks for it again."""
+AWAITED = (errands.AnswerTask,)
+"""What a reply waits for: the batch that is not acknowledged asks for it again. Nothing of the
+bucket's is: while that is out of reach a turn goes on."""
 
 
 def change(
@@ -196,7 +197,7 @@ DOERS: dict[type[errands.Errand], Doer] = {
     errands.StopAttempt: _stop_attempt,  # the janitor; its heartbeats end it
     errands.StopSandbox: _stop_sandbox,  # the janitor, as a task that nobody needs
     errands.CloseConnection: _close_connection,  # nobody: it is refused at its next frame
-    errands.LookForCopy: _look_for_copy,  # the batch, which is not acknowledged
+    errands.LookForCopy: _look_for_copy,  # the next heartbeat, the janitor
     errands.KeepTree: _keep_tree,  # nobody: the next session makes one, the bucket's rule tidies up
     errands.DropObject: _drop_object,  # the deletion of the session
     errands.AdmitNext: _admit_next,  # the janitor

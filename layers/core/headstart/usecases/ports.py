@@ -234,8 +234,7 @@ class Objects(Protocol):
     def copy(self, source: str, target: StoredFile) -> bool:
         """Copy an object, within the bucket; False where there is none to copy.
 
-        Raises ServiceUnavailable, also where what was copied is not what `target` must be; that is
-        not kept then.
+        Nor is there one that is not what `target` must be. Raises ServiceUnavailable.
         """
 
     def listed(self, prefix: str) -> list[StoredObject]:

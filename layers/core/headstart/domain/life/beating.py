@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from headstart.domain.change import Change
 from headstart.domain.channel import Cancel, Heard, Heartbeat
-from headstart.domain.errands import BeatTask, Measure, Tell
+from headstart.domain.command_kinds import CommandKind
+from headstart.domain.errands import BeatTask, LookForCopy, Measure, Tell
 from headstart.domain.life import hosting, saving, turns
 from headstart.domain.session import Session, Status
 
@@ -46,6 +47,10 @@ def take_heartbeat(change: Change, connection_id: str, frame: Heartbeat) -> None
 
 def _send_what_is_missing(change: Change, frame: Heartbeat) -> None:
     lost_frames = 0
+    for command in change.commands.values():
+        if command.kind is CommandKind.UPLOAD and command.answered:
+            # Sent, and not seen there: who was to look has died, or the bucket was out of reach.
+            change.then(LookForCopy(command.command_id))
     for command in hosting.open_commands(change):
         named = command.command_id in frame.running
         age = change.now - command.created_at
