@@ -179,12 +179,15 @@ def test_what_no_caller_is_answered_by_rings_when_it_fails(function: str, metric
 def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
     variables = template()["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["HEADSTART_STACK"] == {"Ref": "AWS::StackName"}
-    [alarm] = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
-    assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
+    ours = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
+    assert {alarm["MetricName"] for alarm in ours} == {"ArchivesFailed", "InfrastructureFailures"}
+    for alarm in ours:
+        assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
 
 
-def test_preparations_that_fail_twice_in_an_hour_ring_and_none_does_not() -> None:
-    [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == "InfrastructureFailures"]
+@pytest.mark.parametrize("metric", ["ArchivesFailed", "InfrastructureFailures"])
+def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str) -> None:
+    [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == metric]
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 3600, 1)
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 1)
     assert alarm["TreatMissingData"] == "notBreaching"
