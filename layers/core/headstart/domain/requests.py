@@ -215,7 +215,10 @@ class CloneRequest(Model):
         description="How many commits of history; null is all of it, file contents as they are "
         "needed.",
     )
-    submodules: bool = False
+    submodules: bool = Field(
+        default=False,
+        description="Whether submodules are cloned too; without, the clone step names them.",
+    )
 
 
 class CreateSession(Model):
@@ -238,7 +241,11 @@ class CreateSession(Model):
     agent: Name | None = Field(default=None, description=_DEFAULT)
     mode: Name | None = Field(default=None, description=_DEFAULT)
     model: ModelName | None = Field(default=None, description=_DEFAULT)
-    clone: CloneRequest = Field(default_factory=CloneRequest)
+    clone: CloneRequest = Field(
+        default_factory=CloneRequest,
+        description="`depth`: how many commits of history, 1 to 1 000 000, all of it where null; "
+        "`submodules`: whether they are cloned too.",
+    )
     setup_commands: SetupCommands = Field(default_factory=list)
     setup_inputs: SetupInputs = Field(
         default_factory=list,
