@@ -167,32 +167,95 @@ async def test_what_git_ignores_is_left_out_where_it_is_too_much_and_named(
         await work.saving().base(200_000)
 
 
-async def test_what_changes_while_it_is_saved_is_saved_again_or_named(
-    work: Box, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await work.base()
-    real, rounds, busy = Workspace.pack, 0, 0
+_MOVED = "changed while it was saved, and is of no single moment"
+_APART = "came or went while it was saved"
 
-    async def pack(self: Workspace, names: Path, out: object) -> list[str]:
+
+@pytest.mark.parametrize(
+    ("often", "script", "left_out"),
+    [
+        (1, "echo $1 >> log; echo $1 > late$1", []),
+        (9, "echo $1 >> log", [f"repo/log ({_MOVED})"]),
+        (4, "echo $1 > late$1", [f"repo/late3 ({_APART})", f"repo/late4 ({_APART})"]),
+    ],
+)
+async def test_what_changes_while_it_is_saved_is_saved_again_or_named(
+    work: Box,
+    store: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    often: int,
+    script: str,
+    left_out: list[str],
+) -> None:
+    work.do("touch log")
+    await work.base()
+    real, rounds = Workspace.pack, 0
+
+    async def pack(self: Workspace, names: Path, out: object) -> list[bytes]:
         nonlocal rounds
         rounds += 1
         unread = await real(self, names, out)  # type: ignore[arg-type]
-        if rounds <= busy:
-            work.do(f"echo {rounds} >> log; echo {rounds} > late{rounds}")
+        if rounds <= often:
+            work.do(script, str(rounds))
         return unread
 
     monkeypatch.setattr(Workspace, "pack", pack)
-    why = "changed while it was saved, and is of no single moment"
-    for often, left_out in (
-        (1, []),
-        (9, [f"repo{name} ({why})" for name in ("", "/late3", "/log")]),
-    ):  # fmt: skip
-        rounds, busy = 0, often
-        archive, saving = await work.save()
-        assert saving.left_out == left_out
+    archive, saving = await work.save()
+    assert saving.left_out == left_out
     async with box(tmp_path / "b", store) as other:
         await other.put_back(archive)
-        assert (other.repository / "late2").exists()
+        assert (other.repository / "log").exists()
+
+
+async def test_a_workspace_that_never_rests_is_not_said_to_be_saved(
+    work: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, rounds = Workspace.pack, 0
+
+    async def pack(self: Workspace, names: Path, out: object) -> list[bytes]:
+        nonlocal rounds
+        rounds += 1
+        work.do(f"touch late{rounds}")
+        return await real(self, names, out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workspace, "pack", pack)
+    with pytest.raises(Unusable, match="faster than it can be saved"):
+        await work.save()
+
+
+async def test_folders_that_become_links_while_a_base_is_made_can_be_put_back(
+    work: Box, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.do("mkdir z e; touch z/x; echo e > e/x")
+    real, rounds = Workspace.pack, 0
+
+    async def pack(self: Workspace, names: Path, out: object) -> list[bytes]:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            work.do('rm -r z; ln -s "$PWD/e" z')
+        return await real(self, names, out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workspace, "pack", pack)
+    archive, saving = await work.save()
+    assert saving.left_out == []
+    async with box(tmp_path / "b", store) as other:
+        await other.put_back(archive)
+        assert (other.repository / "z").is_symlink()
+
+
+async def test_home_is_put_back_as_it_was_whatever_it_is(
+    work: Box, store: ObjectStore, tmp_path: Path
+) -> None:
+    for script in ("rm ~/.gitconfig ~/.profile", "cd ..; mv home h2; ln -s h2 home"):
+        work.do(script)
+        before = manifest_of(work.config.workspace)
+        archive, _ = await work.save()
+        async with box(tmp_path / script[:2], store) as other:
+            await other.put_back(archive)
+            assert differences(before, manifest_of(other.config.workspace)) == {}
 
 
 async def test_a_change_that_looks_the_same_is_saved(
@@ -237,8 +300,10 @@ def test_what_is_fed_to_tar_arrives_whole_though_writes_take_a_part() -> None:
 
 
 async def test_what_cannot_be_read_is_named(work: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    work.do("touch key")
     said = (
         "tar: ./repo/key: Warning: Cannot open: Permission denied\n"
+        "tar: ./repo/gr\\303\\266\\303\\237e\\nx: Warning: Cannot open: Permission denied\n"
         "tar: ./repo/gone: Cannot stat: No such file or directory\n"
         "tar: ./repo/log: file changed as we read it\n"
     )
@@ -246,8 +311,11 @@ async def test_what_cannot_be_read_is_named(work: Box, monkeypatch: pytest.Monke
         "headstart_runner.archives.workspace._TAR", ("sh", "-c", 'printf %s "$0" >&2; exit 1', said)
     )
     saving = work.saving()
-    await saving.base(1_000_000)
-    assert saving.left_out == ["repo/key (can't be read)"]
+    base = await saving.base(1_000_000)
+    assert saving.left_out == ["repo/key (can't be read)", "repo/größe\nx (can't be read)"]
+    # It is tried, and named, each time.
+    assert b" ./repo/two\0" in base.listed
+    assert b" ./repo/key\0" not in base.listed
 
 
 @pytest.mark.parametrize("status", [3, 127, "TERM"])

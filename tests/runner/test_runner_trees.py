@@ -79,6 +79,7 @@ async def test_the_same_commit_needs_no_setup(
         assert (box.config.home / ".cache-of-setup").read_text() == "cached\n"
         assert git("symbolic-ref", "--short", "HEAD", cwd=here) == f"session/{SESSION_ID}"
         branches = git("for-each-ref", "--format=%(refname)", "refs/heads", cwd=here).split()
+        assert MAKER not in (here / ".git/logs/HEAD").read_text()
         assert branches == ["refs/heads/main", f"refs/heads/session/{SESSION_ID}"]
         await begin_rest(second)
         saved = await save(
@@ -149,14 +150,20 @@ async def test_what_setup_changed_stays_unless_the_branch_changed_it_too(
         assert not (box.config.home / ".cache-of-setup").exists()
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut off", "of another repository", "without one"])
+@pytest.mark.parametrize(
+    "damage", ["gone", "cut off", "of another repository", "without one", "with a pipe in it"]
+)
 async def test_a_tree_of_no_use_is_no_failure(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, *, store: ObjectStore,
-    tmp_path: Path, damage: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr("headstart_runner.steps.adopt._LOOK_SECONDS", 1)
     url = repositories.make("lamp", FILES)
-    commands = ("mv .git ..",) if damage == "without one" else SETUP
-    tree = await make_tree(cloud, store, url, *commands)
+    spoils = {
+        "without one": ("mv .git ..",),
+        "with a pipe in it": ("rm .git/config; mkfifo .git/config",),
+    }
+    tree = await make_tree(cloud, store, url, *spoils.get(damage, SETUP))
     match damage:
         case "gone":
             store.objects.clear()

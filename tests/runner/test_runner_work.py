@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fake_cloud import FakeCloud
 from object_store import ObjectStore
-from runner_kit import Sandbox, agent_args, clone_args, prompt_args
+from runner_kit import Sandbox, agent_args, clone_args, prompt_args, setup_args
 from work_kit import (
     SESSIONS,
     another,
@@ -52,3 +52,27 @@ async def test_the_work_and_the_session_go_on_in_another_sandbox(
         restored = await second.do("restore", restore_args(), name="2.restore")
         assert restored["output"] == {"imported": True, "missing": None}
         assert (box.repository / "since").exists()
+
+
+@pytest.mark.parametrize(
+    "script", ["rm .git/config; mkfifo .git/config", "rm -rf .git; ln -s /proc .git"]
+)
+async def test_a_repository_that_git_comes_to_no_end_in_is_put_back_all_the_same(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    *,
+    store: ObjectStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+) -> None:
+    monkeypatch.setattr("headstart_runner.steps.adopt._LOOK_SECONDS", 1)
+    await begin(cloud, sample)
+    await done(cloud, "setup", setup_args(script))
+    before = manifest_of(sandbox.repository)
+    saved = await save(cloud, store)
+    async with another(tmp_path / "b") as (second, box):
+        cloned = await done(second, "clone", clone_args(sample, archive=saved))
+        assert cloned["output"]["adopted"] == "archive"
+        assert differences(before, manifest_of(box.repository)) == {}

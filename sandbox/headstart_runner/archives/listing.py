@@ -95,3 +95,8 @@ def without(now: Listing, left_out: Collection[bytes]) -> Listing:
 def moved(then: Listing, now: Listing) -> list[bytes]:
     """Return the paths of which two looks, one before and one after, tell different things."""
     return sorted(p for p in then.keys() | now.keys() if then.get(p) != now.get(p))
+
+
+def reshaped(then: Listing, now: Listing) -> list[bytes]:
+    """Return the paths that are not, in both looks, a file of the same kind."""
+    return [p for p in moved(then, now) if then.get(p, b"")[:1] != now.get(p, b"")[:1]]

@@ -9,7 +9,7 @@ from headstart_runner.archives import files, listing
 from headstart_runner.archives.export import forget
 from headstart_runner.archives.files import Files, Made
 from headstart_runner.archives.transfer import TransferFailed, get_file, signatures_of
-from headstart_runner.archives.workspace import Unusable, Workspace, prepare
+from headstart_runner.archives.workspace import Unusable, Workspace, make_folders, prepare
 from headstart_runner.config import Config
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
@@ -44,16 +44,20 @@ class PuttingBack:
 
     async def clear(self) -> None:
         """Make the workspace as empty as a new sandbox's."""
+        await self._empty()
+        await asyncio.to_thread(prepare, self._config, self._launcher)
+
+    async def _empty(self) -> None:
         self._files.hold_nothing()
         await self._workspace.clear()
-        await asyncio.to_thread(prepare, self._config, self._launcher)
 
     async def base(self, ref: FileRef, own: Sequence[Path] = ()) -> None:
         """Put back a base alone, and know from then on what it holds."""
-        await self.clear()
+        await self._empty()
         with self._files.partial() as base:
             await self._fetch([ref], [base])
             await self._base(ref, base, own)
+        make_folders(self._config, self._launcher)
 
     async def archive(
         self, ref: ArchiveRef, session_id: str, session: Path, own: Sequence[Path] = ()
@@ -71,10 +75,11 @@ class PuttingBack:
             about = files.read_about(difference, session_id)
             if about.base != ref.base.sha256:
                 raise Unusable("the difference builds on another base")
-            await self.clear()
+            await self._empty()
             await self._base(ref.base, base, own)
             base.unlink()
             await self._difference(difference, session)
+        make_folders(self._config, self._launcher)
         self._files.lacks(about.missing)
 
     async def _fetch(self, refs: Sequence[FileRef], into: Sequence[Path]) -> None:

@@ -30,19 +30,29 @@ _TAR = (
 _EXTRACT = ("--extract", "--preserve-permissions", "--no-same-owner", "--verbose", "--file=-")
 _LANGUAGE = {"LC_ALL": "C"}
 _SAID_BYTES = 1024 * 1024
-_LIST_BYTES = 512 * 1024 * 1024
-"""The longest list of a workspace: about three million files."""
+_LIST_BYTES = 100 * 1024 * 1024
+"""The longest list of a workspace, some 700 000 files: they take a gigabyte to compare."""
 
 _MOST_FILES = 5_000_000
 _CHUNK = 256 * 1024
 _WINDOW_BYTES = 128 * 1024 * 1024
 """The most memory that a frame may ask for; level 1 makes windows of half a megabyte."""
 
-_UNREAD = re.compile(r"(?:tar|find): (.+?): (?:Warning: )?(?:Cannot \w+: )?(.+)")
+_UNREAD = re.compile(rb"(?:tar|find): (.+?): (?:Warning: )?(?:Cannot \w+: )?(.+)")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_LETTERS = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+}
 _VANISHED = (
-    "No such file or directory",
-    "File removed before we read it",
-    "file changed as we read it",
+    b"No such file or directory",
+    b"File removed before we read it",
+    b"file changed as we read it",
 )
 _GIT_IDENTITY = "[user]\n\tname = Headstart\n\temail = headstart@localhost\n"
 
@@ -51,11 +61,17 @@ class Unusable(Exception):
     """The workspace can't be saved or put back; the words are fit for a person."""
 
 
+def make_folders(config: Config, launcher: Launcher) -> None:
+    """Make the workspace and HOME, unless something of the name is there."""
+    for path in (config.workspace, config.home):
+        with suppress(FileExistsError):
+            path.mkdir(parents=True, exist_ok=True)
+            launcher.own(path)
+
+
 def prepare(config: Config, launcher: Launcher) -> None:
     """Make the workspace's folders, with the name under which the agent commits."""
-    for path in (config.workspace, config.home):
-        path.mkdir(parents=True, exist_ok=True)
-        launcher.own(path)
+    make_folders(config, launcher)
     # The agent commits under this name, unless the setup commands set another. Installers such as
     # nvm's add their lines only to files that are there.
     for name, text in ((".gitconfig", _GIT_IDENTITY), (".profile", ""), (".bashrc", "")):
@@ -73,7 +89,7 @@ class Workspace:
         self._root = config.workspace
         self._launcher = launcher
 
-    async def look(self, left_out: Sequence[Path]) -> tuple[bytes, list[str]]:
+    async def look(self, left_out: Sequence[Path]) -> tuple[bytes, list[bytes]]:
         """Return the list of all files, and the names of folders that can't be read.
 
         What lies in `left_out` is the agent's own business. Raises Unusable.
@@ -94,7 +110,7 @@ class Workspace:
             raise Unusable(f"find ended with exit status {code}")
         return bytes(listed), unread
 
-    async def pack(self, names: Path, out: Sink) -> list[str]:
+    async def pack(self, names: Path, out: Sink) -> list[bytes]:
         """Write the paths that a file names to `out`, as tar; return those that can't be read.
 
         Raises Unusable where tar did not end as it should.
@@ -208,14 +224,21 @@ def _bounded(into: bytearray, most: int) -> Sink:
     return lambda data: into.extend(data[: max(0, most - len(into))])
 
 
-def _named(said: bytes | bytearray) -> list[str]:
-    """Return the names of what find or tar could not read, as they spell them."""
-    found: dict[str, None] = {}
-    for line in said.decode(errors="replace").splitlines():
+def _named(said: bytes | bytearray) -> list[bytes]:
+    """Return the paths that find or tar could not read."""
+    found: dict[bytes, None] = {}
+    for line in bytes(said).splitlines():
         match = _UNREAD.fullmatch(line)
         if match and not match[2].endswith(_VANISHED):
-            found[match[1].strip("'\u2018\u2019").removeprefix("./")] = None
+            found[_ESCAPE.sub(_unescaped, match[1].strip(b"'"))] = None
     return list(found)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    said = match[1]
+    if said.isdigit():
+        return bytes([int(said, 8)])
+    return _LETTERS.get(said, said)
 
 
 class _Lines:

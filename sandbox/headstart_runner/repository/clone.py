@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -63,10 +64,16 @@ async def clone(remote: Remote, args: CloneArgs, target: Path) -> Cloned:
         without = f"{host} gives whole histories only, so this one is whole"
         notes = [without if args.depth else _ALL_BLOBS.format(host=host)]
         notes += await _clone(remote, branch, target, ())
-    if await _commit(remote.git, target, "HEAD") is not None:
-        notes += await submodules.fetch(remote, target, wanted=args.submodules)
-        notes += await large_files.fetch(remote, target)
-    return await describe(remote.git, target, _short(notes))
+    notes += await complete(remote, args, target)
+    return await describe(remote.git, target, notes)
+
+
+async def complete(remote: Remote, args: CloneArgs, repository: Path) -> list[str]:
+    """Fetch what a checkout alone does not bring, and return notes about what is not there."""
+    if await _commit(remote.git, repository, "HEAD") is None:
+        return []
+    notes = await submodules.fetch(remote, repository, wanted=args.submodules)
+    return notes + await large_files.fetch(remote, repository)
 
 
 async def describe(git: Git, repository: Path, notes: Sequence[str] = ()) -> Cloned:
@@ -77,7 +84,7 @@ async def describe(git: Git, repository: Path, notes: Sequence[str] = ()) -> Clo
         default_branch=await _head(git, repository),
         bytes=await asyncio.to_thread(_size, repository / ".git"),
         empty=commit is None,
-        notes=list(notes),
+        notes=_short([*notes]),
     )
 
 
@@ -202,7 +209,10 @@ async def _head(git: Git, repository: Path) -> str | None:
 
 
 def _size(folder: Path) -> int:
+    """Return the bytes of files in a folder, as far as can be told; its user may be at work."""
     total = 0
-    for place, _, names in os.walk(folder):
-        total += sum(os.lstat(os.path.join(place, name)).st_size for name in names)  # noqa: PTH118
+    for place, _, names in [] if folder.is_symlink() else os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
     return total

@@ -41,7 +41,10 @@ async def ask(url: str, addresses: Sequence[str]) -> Answer | None:
     None where there was no answer: git finds words for that.
     """
     parts = urlsplit(url)
-    asked = httpx.URL(f"{url.rstrip('/')}{_REFS}?service=git-upload-pack")
+    try:
+        asked = httpx.URL(f"{url.rstrip('/')}{_REFS}?service=git-upload-pack")
+    except httpx.InvalidURL:
+        return None
     headers = {**_HEADERS, "Host": parts.netloc.rpartition("@")[2]}
     extensions = {"sni_hostname": parts.hostname} if addresses else {}
     if addresses:
@@ -76,6 +79,7 @@ def _repository(url: str, location: str | None) -> str | None:
     """Return the repository whose first answer a redirect leads to, if it does."""
     try:
         parts = urlsplit(urljoin(f"{url.rstrip('/')}{_REFS}", location or ""))
+        _ = parts.port  # is it one?
     except ValueError:
         return None
     if location is None or parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -87,11 +91,11 @@ def _repository(url: str, location: str | None) -> str | None:
 def _seconds(headers: Mapping[str, str]) -> int | None:
     """Return what Retry-After says (RFC 9110, 10.2.3): seconds, or a date."""
     said = headers.get("Retry-After", "").strip()
-    if said.isdecimal():
-        return max(_LEAST_WAIT, int(said))
     try:
+        if said.isdecimal():
+            return max(_LEAST_WAIT, int(said))
         date = parsedate_to_datetime(said)
-    except ValueError:
+        left = date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)
+    except (ValueError, OverflowError):
         return None
-    left = date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)
     return max(_LEAST_WAIT, round(left.total_seconds()))

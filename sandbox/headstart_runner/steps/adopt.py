@@ -1,5 +1,6 @@
 """Puts a workspace that was saved in the place of a clone: the session's own, or another's."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,14 @@ from headstart_runner.archives.files import Files
 from headstart_runner.archives.putting_back import PuttingBack
 from headstart_runner.archives.workspace import Unusable
 from headstart_runner.log import logger
-from headstart_runner.repository.clone import Cloned, describe, fetch_tip
+from headstart_runner.repository.clone import Cloned, complete, describe, fetch_tip
 from headstart_runner.repository.git import Git
 from headstart_runner.repository.remote import Remote
 from headstart_runner.steps.base import Context
+
+_LOOK_SECONDS = 30
+_MOVE_SECONDS = 300
+"""How long git may be at work in a workspace that somebody made: what is new since is a week's."""
 
 
 def putting_back(context: Context) -> PuttingBack:
@@ -33,7 +38,12 @@ async def archive(context: Context, args: CloneArgs) -> Cloned:
         raise RestoreFailed(f"The saved workspace could not be put back: {error}") from error
     if not config.repository.is_dir():
         raise RestoreFailed("The saved workspace has no repository in it")
-    return await describe(Git(context.tools.launcher), config.repository)
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await describe(Git(context.tools.launcher), config.repository)
+    except (TimeoutError, OSError):
+        # It is as it was saved, whatever that is: git may never come to an end there.
+        return Cloned(commit=None, default_branch=None, bytes=0, empty=False, notes=[])
 
 
 async def tree(
@@ -45,7 +55,10 @@ async def tree(
     """
     try:
         await putting_back(context).base(ref)
-        return await _moved(context, args, ref, remote)
+        async with asyncio.timeout(_MOVE_SECONDS):
+            return await _moved(context, args, ref, remote)
+    except TimeoutError:
+        raise Unusable("git did not come to an end in it") from None
     except (StepError, OSError) as error:
         logger.info("a prepared tree is of no use: %s", error)
         raise Unusable(error.reason if isinstance(error, StepError) else str(error)) from error
@@ -58,6 +71,9 @@ async def _moved(
     repository, git = context.tools.config.repository, remote.git
     if not (repository / ".git").exists():
         raise Unusable("there is no repository in it")
+    async with asyncio.timeout(_LOOK_SECONDS):
+        # A pipe in the place of one of its files holds git up for ever.
+        await git.must("status", "--porcelain", "--untracked-files=no", cwd=repository)
     context.progress("Fetching what is new since", 90)
     tip = await fetch_tip(remote, args, repository)
     setup = await _likeness(git, args, ref, tip, context)
@@ -75,7 +91,10 @@ async def _moved(
         await git.must(
             "branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", cwd=repository
         )
-    found = replace(await describe(git, repository), default_branch=branch)
+    # Whose session it was is nobody's business.
+    await git.must("reflog", "expire", "--expire=all", "--all", cwd=repository)
+    notes = await complete(remote, args, repository)
+    found = replace(await describe(git, repository, notes), default_branch=branch)
     return found, {"setup": setup, "fetched": int(known.stdout or 0)}
 
 

@@ -29,7 +29,9 @@ async def run(context: Context, args: ArchiveArgs) -> dict[str, Any]:
     files = Files(tools.config, tools.journal)
     files.sweep()
     try:
-        saving = Saving(tools.config, tools.launcher, files, tools.supervisor.folders)
+        saving = Saving(
+            tools.config, tools.launcher, files, tools.supervisor.folders, tools.redactor.text
+        )
         base, made = files.held(), None
         if base is None or base.made.sha256 != args.base:
             context.progress("Saving the workspace")

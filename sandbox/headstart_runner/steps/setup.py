@@ -88,7 +88,9 @@ async def _base(context: Context, notes: list[str]) -> dict[str, Any] | None:
     context.progress("Saving the prepared tree")
     began = context.clock()
     try:
-        saving = Saving(tools.config, tools.launcher, files, tools.supervisor.folders)
+        saving = Saving(
+            tools.config, tools.launcher, files, tools.supervisor.folders, tools.redactor.text
+        )
         base = await saving.tree(MOST_BYTES)
     except (Unusable, OSError) as error:
         logger.warning("no prepared tree was made: %s", error)
