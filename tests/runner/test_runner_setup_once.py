@@ -144,8 +144,10 @@ async def test_commands_begin_with_no_signal_ignored_or_blocked(
     finally:
         signal.signal(signal.SIGHUP, before)
 
-    lines = (cloned.repository / "signals").read_text().split()
-    assert lines == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    words = (cloned.repository / "signals").read_text().split()
+    # 32 and 33 are the C library's own (signal(7)): nobody else can set them, and some inherit them.
+    ours = ~(0b11 << 31)
+    assert [int(word, 16) & ours for word in words[1::2]] == [0, 0]
 
 
 async def test_a_viewer_who_joins_in_the_middle_sees_what_was_printed_before(
