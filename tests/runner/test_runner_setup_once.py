@@ -145,7 +145,7 @@ async def test_commands_begin_with_no_signal_ignored_or_blocked(
         signal.signal(signal.SIGHUP, before)
 
     words = (cloned.repository / "signals").read_text().split()
-    # 32 and 33 are the C library's own (signal(7)): nobody else can set them, and some inherit them.
+    # 32 and 33 are the C library's own (signal(7)): nobody else can set what is inherited of them.
     ours = ~(0b11 << 31)
     assert [int(word, 16) & ours for word in words[1::2]] == [0, 0]
 
