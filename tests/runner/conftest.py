@@ -1,10 +1,12 @@
 """A runner against a fake cloud, with real repositories over real HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from archive_kit import Box, box
 from fake_cloud import FakeCloud, fake_cloud
 from object_store import ObjectStore
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
@@ -12,6 +14,7 @@ from talk_kit import Posts
 
 from headstart_local.git_server import GitServer
 from headstart_runner.agents.http import AgentClient
+from headstart_runner.archives import listing
 from headstart_runner.conversation import turn
 
 
@@ -99,3 +102,14 @@ def posts(monkeypatch: pytest.MonkeyPatch) -> Posts:
 
     monkeypatch.setattr(AgentClient, "prompt", prompt)
     return posted
+
+
+@pytest.fixture
+async def work(tmp_path: Path, store: ObjectStore) -> AsyncIterator[Box]:
+    """Return a workspace with a repository and what git ignores in it."""
+    async with box(tmp_path / "work", store) as made:
+        made.do("git init -q repo; cd repo; echo ignored/ > .gitignore; mkdir ignored src")
+        made.do("head -c 300000 /dev/urandom > ignored/large; echo 1 > src/one; echo 2 > two")
+        # What is newer than a tick of the clock is saved twice.
+        await asyncio.sleep(2 * listing._TICK_SECONDS)
+        yield made

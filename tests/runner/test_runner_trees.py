@@ -151,7 +151,15 @@ async def test_what_setup_changed_stays_unless_the_branch_changed_it_too(
 
 
 @pytest.mark.parametrize(
-    "damage", ["gone", "cut off", "of another repository", "without one", "with a pipe in it"]
+    "damage",
+    [
+        "gone",
+        "cut off",
+        "of another repository",
+        "without one",
+        "with a pipe in it",
+        "with a pipe as its index",
+    ],
 )
 async def test_a_tree_of_no_use_is_no_failure(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, *, store: ObjectStore,
@@ -162,6 +170,7 @@ async def test_a_tree_of_no_use_is_no_failure(
     spoils = {
         "without one": ("mv .git ..",),
         "with a pipe in it": ("rm .git/config; mkfifo .git/config",),
+        "with a pipe as its index": ("rm .git/index; mkfifo .git/index",),
     }
     tree = await make_tree(cloud, store, url, *spoils.get(damage, SETUP))
     match damage:

@@ -49,6 +49,7 @@ _LETTERS = {
     b"t": b"\t",
     b"v": b"\v",
 }
+_FATAL = b"Error is not recoverable"
 _VANISHED = (
     b"No such file or directory",
     b"File removed before we read it",
@@ -105,10 +106,10 @@ class Workspace:
         code = await self._run(command, stdout=_bounded(listed, _LIST_BYTES), stderr=said)
         if len(listed) >= _LIST_BYTES:
             raise Unusable("it has too many files")
-        unread = _named(said)
-        if code != 0 and not said:
+        # 1 is what could not be read, and named; anything else may have ended it in the middle.
+        if code not in {0, 1} or (code == 1 and not said):
             raise Unusable(f"find ended with exit status {code}")
-        return bytes(listed), unread
+        return bytes(listed), _named(said)
 
     async def pack(self, names: Path, out: Sink) -> list[bytes]:
         """Write the paths that a file names to `out`, as tar; return those that can't be read.
@@ -122,11 +123,11 @@ class Workspace:
         )
         with names.open("rb") as given:
             code = await self._run(command, stdin=given.fileno(), stdout=out, stderr=said)
-        unread = _named(said)
-        # 1 is what changed meanwhile; 2 also what could not be found or read (tar(1)).
-        if code not in {0, 1, 2} or (code == 2 and not said):
+        # 1 is what changed meanwhile; 2 also what could not be found or read (tar(1)), or an end in
+        # the middle, which it says.
+        if code not in {0, 1, 2} or (code == 2 and (not said or _FATAL in said)):
             raise Unusable(f"tar ended with exit status {code}")
-        return unread
+        return _named(said)
 
     async def unpack(self, file: Path) -> None:
         """Put back what was packed, over what is there; raises Unusable.

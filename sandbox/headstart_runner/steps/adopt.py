@@ -72,8 +72,10 @@ async def _moved(
     if not (repository / ".git").exists():
         raise Unusable("there is no repository in it")
     async with asyncio.timeout(_LOOK_SECONDS):
-        # A pipe in the place of one of its files holds git up for ever.
-        await git.must("status", "--porcelain", "--untracked-files=no", cwd=repository)
+        # A pipe in the place of one of its files holds git up for ever. Nothing that looks at the
+        # work tree: to git all of it is new here, and would be read whole.
+        await git.must("rev-parse", "--verify", "HEAD", cwd=repository)
+        await git.must("ls-files", "--unmerged", cwd=repository)
     context.progress("Fetching what is new since", 90)
     tip = await fetch_tip(remote, args, repository)
     setup = await _likeness(git, args, ref, tip, context)
