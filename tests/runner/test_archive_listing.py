@@ -65,6 +65,18 @@ def test_what_might_change_within_the_same_tick_is_not_believed_to_be_known() ->
     assert listing.gone(kept, now) == []
 
 
+def test_only_another_kind_of_file_or_another_folder_has_another_shape() -> None:
+    then = parsed(
+        record("./d", "d"), record("./e", "d"), record("./f"), record("./g"), record("./h")
+    )
+    now = parsed(
+        record("./d", "d", inode=8), record("./e", "l"), record("./f", size=2, inode=9),
+        record("./h"), record("./new", "d"),
+    )  # fmt: skip
+
+    assert listing.reshaped(then, now) == [b"./d", b"./e"]
+
+
 def test_what_is_left_out_takes_along_what_is_below_it() -> None:
     now = parsed(record("./a", "d"), record("./a/b"), record("./ab"), record("./c"))
 

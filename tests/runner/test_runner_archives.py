@@ -150,7 +150,7 @@ async def test_what_git_ignores_is_left_out_where_it_is_too_much_and_named(
 
 
 _MOVED = "changed while it was saved, and is of no single moment"
-_APART = "came or went while it was saved"
+_APART = "became something else while it was saved"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,8 @@ _APART = "came or went while it was saved"
     [
         (1, "echo $1 >> log; echo $1 > late$1", []),
         (9, "echo $1 >> log", [f"repo/log ({_MOVED})"]),
-        (4, "echo $1 > late$1", [f"repo/late3 ({_APART})", f"repo/late4 ({_APART})"]),
+        (9, "echo $1 > late$1", [f"repo ({_MOVED})", f"repo/late3 ({_MOVED})"]),
+        (3, "echo >> log; [ $1 != 3 ] || { rm -r src; touch src; }", [f"repo/src ({_APART})"]),
     ],
 )
 async def test_what_changes_while_it_is_saved_is_saved_again_or_named(
@@ -194,12 +195,13 @@ async def test_what_changes_while_it_is_saved_is_saved_again_or_named(
 async def test_a_workspace_that_never_rests_is_not_said_to_be_saved(
     work: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    work.do("mkdir s1 s2 s3 s4 s5 s6 s7 s8")
     real, rounds = Workspace.pack, 0
 
     async def pack(self: Workspace, names: Path, out: object) -> list[bytes]:
         nonlocal rounds
         rounds += 1
-        work.do(f"touch late{rounds}")
+        work.do(f"rm -r s{rounds}; touch s{rounds}")
         return await real(self, names, out)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Workspace, "pack", pack)

@@ -98,5 +98,15 @@ def moved(then: Listing, now: Listing) -> list[bytes]:
 
 
 def reshaped(then: Listing, now: Listing) -> list[bytes]:
-    """Return the paths that are not, in both looks, a file of the same kind."""
-    return [p for p in moved(then, now) if then.get(p, b"")[:1] != now.get(p, b"")[:1]]
+    """Return the paths of another kind of file, or of another folder, in the second of two looks.
+
+    What was packed of these may fit together with nothing that was packed of what is below them.
+    What only came or went is harmless: it is there or not.
+    """
+    both = (path for path in moved(then, now) if path in then and path in now)
+    return [path for path in both if _shape(then[path]) != _shape(now[path])]
+
+
+def _shape(told: bytes) -> tuple[bytes, bytes]:
+    kind, inode = told[:1], told.rpartition(b" ")[2]
+    return kind, inode if kind == _FOLDER else b""

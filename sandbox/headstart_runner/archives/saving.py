@@ -23,7 +23,7 @@ _MOST_NAMES = 20
 _MOST_CHARACTERS = 200
 _NOT_READ = "can't be read"
 _IGNORED = "ignored by git"
-_APART = "came or went while it was saved"
+_APART = "became something else while it was saved"
 _MOVED = "changed while it was saved, and is of no single moment"
 
 
@@ -116,7 +116,7 @@ class Saving:
     ) -> tuple[_Look, Made]:
         """Pack what is not as it was before until nothing moves, for so many rounds.
 
-        After these, only what comes, goes or becomes another kind of file counts, and is left
+        After these, only what becomes another kind of file or another folder counts, and is left
         out of the next: what was packed of it may fit together with nothing.
         """
         self._apart = set()
