@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError
 from headstart.domain.ids import new_id
-from headstart.domain.model import OpenModel
+from headstart.domain.model import OpenModel, Timestamp
 from headstart.domain.naming import step_error
 
 FRAME_BYTES = 32 * 1024
@@ -231,8 +231,25 @@ class Leaving(OpenModel):
     delivering: list[str] | None = None
 
 
-UpFrame = Annotated[Hello | Report | Heartbeat | Leaving, Field(discriminator="action")]
-UP_FRAME: TypeAdapter[Hello | Report | Heartbeat | Leaving] = TypeAdapter(
+class CredentialRequest(OpenModel):
+    """What opens a repository is needed, for reading or for writing too; answered by `credential`.
+
+    `host` is as in the repository's address, with its port if it names one; `repository` its path
+    there, without slashes around it and without `.git`: `org/name`. `session_id` is as in a report.
+    """
+
+    action: Literal["credential"] = "credential"
+    session_id: str | None = None
+    request_id: str
+    host: str
+    repository: str
+    write: bool = False
+
+
+UpFrame = Annotated[
+    Hello | Report | Heartbeat | Leaving | CredentialRequest, Field(discriminator="action")
+]
+UP_FRAME: TypeAdapter[Hello | Report | Heartbeat | Leaving | CredentialRequest] = TypeAdapter(
     UpFrame, config={"defer_build": True}
 )
 
@@ -307,6 +324,20 @@ class Viewers(OpenModel):
     count: int
 
 
+class CredentialAnswer(OpenModel):
+    """What opens the repository that a request named, until `expires_at`, or why nothing does.
+
+    With neither username nor error there is nothing to give: what is public needs nothing.
+    """
+
+    type: Literal["credential"] = "credential"
+    request_id: str
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    expires_at: Timestamp | None = None
+    error: ErrorInfo | None = None
+
+
 class Leave(OpenModel):
     """Nothing needs the sandbox any more: the runner ends."""
 
@@ -324,11 +355,11 @@ class Part(OpenModel):
 
 
 DownFrame = Annotated[
-    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | Leave | Part,
+    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | CredentialAnswer | Leave | Part,
     Field(discriminator="type"),
 ]
 DOWN_FRAME: TypeAdapter[
-    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | Leave | Part
+    Welcome | Heard | Refused | Ack | Command | Cancel | Viewers | CredentialAnswer | Leave | Part
 ] = TypeAdapter(DownFrame, config={"defer_build": True})
 
 

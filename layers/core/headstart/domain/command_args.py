@@ -40,6 +40,20 @@ class TreeRef(FileRef):
     inputs: list[str] = Field(default_factory=list)
 
 
+class Sealed(OpenModel):
+    """The session's secrets as their owner sealed them, and the key to them, in base64.
+
+    `ciphertext` is a JSON object of name and value under AES-256-GCM, its tag at the end, with
+    `subject`, the owner, as additional data. Only the runner opens it.
+    """
+
+    names: list[str]
+    key: str = Field(repr=False)
+    iv: str
+    ciphertext: str
+    subject: str
+
+
 class CloneArgs(OpenModel):
     """Answers `{commit, defaultBranch, bytes, empty, notes, adopted, setup, fetched}`.
 
@@ -63,6 +77,7 @@ class CloneArgs(OpenModel):
     allow_private: bool = False
     archive: ArchiveRef | None = None
     tree: TreeRef | None = None
+    sealed: Sealed | None = None
 
 
 class BranchArgs(OpenModel):
@@ -105,6 +120,7 @@ class SetupArgs(OpenModel):
     command_timeout: int
     cause: str = "created"
     base_after_ms: int | None = None
+    sealed: Sealed | None = None
 
 
 class AgentArgs(OpenModel):
@@ -126,6 +142,7 @@ class AgentArgs(OpenModel):
     provider: dict[str, Any] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict)
     repository_config: bool = False
+    sealed: Sealed | None = None
 
 
 class PromptArgs(OpenModel):

@@ -82,6 +82,12 @@ class Forbidden(HeadstartError):
     status, title = 403, "Forbidden"
 
 
+class RepositoryForbidden(HeadstartError):
+    """The access rules give this repository to other callers."""
+
+    status, title = 403, "The repository is not yours to use"
+
+
 class SessionNotFound(HeadstartError):
     """No such session for this user."""
 
@@ -266,15 +272,30 @@ class NotARepository(StepError):
 
 
 class SecretsUnavailable(StepError):
-    """The session has encrypted secrets, and the deployment can't open them."""
+    """The session's encrypted secrets can't be opened: a retry may bring others."""
 
-    title = "Encrypted secrets can't be opened"
+    title, retryable = "Encrypted secrets can't be opened", True
 
 
 class RepositoryAccessDenied(StepError):
     """The git server wants credentials: the repository is not public, or does not exist."""
 
     title, retryable = "Access to the repository was denied", True
+
+
+class AppNotInstalled(StepError):
+    """The deployment's GitHub App is not installed where the repository is; the reason says where.
+
+    A retry after the installation goes on.
+    """
+
+    title, retryable = "The GitHub App is not installed for the repository", True
+
+
+class GitHubUnavailable(StepError):
+    """GitHub's API did not give a credential."""
+
+    title, retryable = "GitHub is unavailable", True
 
 
 class RepositoryRefused(StepError):

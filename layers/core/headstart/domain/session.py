@@ -219,8 +219,22 @@ class CloneOptions(RowModel):
     submodules: bool = False
 
 
+class PullRequestOptions(RowModel):
+    """The pull request that publishing opens; without a title the first prompt's beginning is it.
+
+    `base` is the branch it asks to be merged into, None for the one that the session began from.
+    """
+
+    title: str | None = None
+    base: str | None = None
+    draft: bool = True
+
+
 class SessionConfig(RowModel):
-    """What was asked for; it may hold the user's values, so it never leaves for logs or inputs."""
+    """What was asked for; it may hold the user's values, so it never leaves for logs or inputs.
+
+    `access` are the patterns of repositories that the access rules gave the caller.
+    """
 
     upstream_branch: str | None = None
     clone: CloneOptions = Field(default_factory=CloneOptions)
@@ -232,6 +246,8 @@ class SessionConfig(RowModel):
     append_system_prompt: str | None = None
     auto_initiate: bool = True
     auto_commit: bool = False
+    pull_request: PullRequestOptions | None = None
+    access: list[str] = Field(default_factory=list)
     callback_target: dict[str, Any] | None = None
 
     def size(self) -> int:

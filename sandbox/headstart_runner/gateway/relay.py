@@ -1,0 +1,59 @@
+"""A request passed on and its answer passed back, as they stream: nothing is kept of either."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
+
+_OF_THE_CONNECTION = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+    "transfer-encoding", "upgrade", "host", "expect", "proxy-connection",
+}  # fmt: skip
+"""What is between two neighbours only (RFC 9110, 7.6.1)."""
+
+_CONNECT_SECONDS = 10
+
+
+def upstream(resolver: AbstractResolver, *, silent_seconds: float) -> ClientSession:
+    """Return a client that connects to where `resolver` says and nowhere else.
+
+    It follows nothing, decodes nothing, remembers no cookies and obeys no proxy of the environment;
+    a server that says nothing for `silent_seconds` is given up.
+    """
+    return ClientSession(
+        connector=TCPConnector(resolver=resolver, ttl_dns_cache=0, limit=0),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        timeout=ClientTimeout(
+            total=None, connect=None, sock_connect=_CONNECT_SECONDS, sock_read=silent_seconds
+        ),
+    )
+
+
+def forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """Return the headers that are meant for the other end."""
+    named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
+    dropped = _OF_THE_CONNECTION | named
+    return CIMultiDict(
+        (name, value) for name, value in headers.items() if name.lower() not in dropped
+    )
+
+
+async def body_of(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield a request's body as it comes."""
+    async for piece in request.content.iter_any():
+        yield piece
+
+
+async def pass_back(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
+    """Answer a request with what its server answers, as it comes."""
+    passed = web.StreamResponse(
+        status=answer.status, reason=answer.reason, headers=forwarded(answer.headers)
+    )
+    await passed.prepare(request)
+    async for piece in answer.content.iter_any():
+        await passed.write(piece)
+    await passed.write_eof()
+    return passed
