@@ -13,12 +13,17 @@ from headstart.domain.life import beating, hosting, saving, sleeping, talking, t
 
 @dataclass(frozen=True)
 class Mutant:
-    """One function with some of its text replaced, and what is wrong then."""
+    """One function with some of its text replaced, and what is wrong then.
+
+    `shown_by` is a walk that found it the last time somebody looked: where it still does, no other
+    is walked.
+    """
 
     what: str
     function: Callable[..., Any]
     text: str
     instead: str
+    shown_by: int
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -42,54 +47,63 @@ MUTANTS = (
         sleeping._judge_delivery,
         "delivering is not None and not any(map(turn.is_by, delivering))",
         "True",
+        shown_by=62,
     ),
     Mutant(
         "a message of unknown fate is released by the next",
         talking.send,
         "session.hold is Hold.PAUSED",
         "session.hold is not None",
+        shown_by=19,
     ),
     Mutant(
         "the next runner's batches are counted on from its predecessor's",
         hosting._record,
         "change.session.runner_seq = 0",
         "pass",
+        shown_by=0,
     ),
     Mutant(
         "a sandbox is kept whether it is there or not",
         hosting.acquire,
         "sandbox.task_arn == newcomer.living and may_be_kept(change)",
         "sandbox.status is SandboxStatus.CONNECTED",
+        shown_by=39,
     ),
     Mutant(
         "only the last invocation of a step is answered, though another one waits",
         hosting.acquire,
         "sandbox.wait_with(token)",
         "sandbox.task_token = token",
+        shown_by=6,
     ),
     Mutant(
         "a turn that the sandbox has not goes on",
         beating.take_heartbeat,
         "turns.check_turn(change, frame)",
         "False",
+        shown_by=102,
     ),
     Mutant(
         "a message that was never sent is of unknown fate",
         turns.lose_turn,
         "command and not command.offered",
         "False",
+        shown_by=24,
     ),
     Mutant(
         "an archive builds on a prepared tree that is not its session's",
         saving.ask_for_upload,
         'source.model_copy(update={"key": f"{folder}base"})',
         "source",
+        shown_by=215,
     ),
     Mutant(
         "rows of two moments are taken for one",
         layout._check_moment,
         "version > session.version or versions.get(sk, version) != version",
         "False",
+        shown_by=81,
     ),
 )
 """What only a sequence of events shows, the worst first."""
