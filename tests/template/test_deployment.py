@@ -18,8 +18,9 @@ LAMBDA_VERSION = "AWS::Lambda::Version"
 MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
 TOO_LONG = {
-    "ProviderConfig",
     "AllowedGitSources",
+    "RepositoryAccess",
+    "GroupsClaim",
     "GitHubUrl",
     "WebSocketUrl",
     "WebSocketManagementUrl",
@@ -125,6 +126,24 @@ def test_another_release_changes_the_function_itself_too() -> None:
     # Else Lambda has nothing new to publish, and the deployment fails.
     function = translated(template())["HttpApiFunction"]["Properties"]
     assert function["Environment"]["Variables"]["HEADSTART_RELEASE"] == {"Ref": "Release"}
+
+
+def test_the_longest_environment_leaves_room_for_addresses() -> None:
+    """Names and values have 4 KB together ("Lambda quotas"); what CloudFormation puts in for a
+    resource, and a list of subnets, is a hundred characters and often less."""
+    read, room = template(), 4096
+    resources = translated(read)
+    for name, made in read["Resources"].items():
+        if made["Type"] != "AWS::Serverless::Function":
+            continue
+        taken = 0
+        for key, value in resources[name]["Properties"]["Environment"]["Variables"].items():
+            parameters = [read["Parameters"][one] for one in named_in(read, value)]
+            bounded = [
+                one for one in parameters if {"MaxLength", "MaxValue", "AllowedValues"} & set(one)
+            ]
+            taken += len(key) + (sum(map(longest, bounded)) if bounded else 60)
+        assert taken <= room - 64, (name, taken)
 
 
 def test_old_versions_are_not_kept() -> None:

@@ -127,6 +127,26 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     return False
 
 
+def repository_of(url: str, github: str) -> str | None:
+    """Return `org/name` of a repository at GitHub's address, None for one that is elsewhere."""
+    parts, base = urlsplit(url), urlsplit(github)
+    path, root = unquote(parts.path), base.path.rstrip("/")
+    if _origin(parts) != _origin(base) or not path.startswith(f"{root}/"):
+        return None
+    names = [name for name in path.removeprefix(root).split("/") if name]
+    if len(names) != 2:
+        return None
+    name = names[1][:-4] if names[1].lower().endswith(".git") else names[1]
+    return f"{names[0]}/{name}"
+
+
+def github_api(github: str) -> str:
+    """Return where the API of GitHub is, or of a GitHub Enterprise Server."""
+    if same_server(github, "https://github.com"):
+        return "https://api.github.com"
+    return f"{github.rstrip('/')}/api/v3"
+
+
 def same_server(one: str, other: str) -> bool:
     """Say whether two addresses have scheme, host and port in common."""
     return _origin(urlsplit(one)) == _origin(urlsplit(other))
