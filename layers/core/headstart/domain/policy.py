@@ -25,6 +25,8 @@ class Policy(Model):
     stream_url: str
     github_url: str = "https://github.com"
     allowed_git_sources: list[str] = Field(default_factory=list)
+    github_app: bool = False
+    """Whether there is an App that opens private repositories."""
     access_rules: list[AccessRule] = Field(default_factory=list)
     groups_claim: str = "cognito:groups"
     """Which claim names a caller's groups."""

@@ -140,6 +140,14 @@ def repository_of(url: str, github: str) -> str | None:
     return f"{names[0]}/{name}"
 
 
+def repository_at(host: str, path: str, github: str) -> str | None:
+    """Return a path at a host, as a runner names it, if it is a repository at GitHub's address."""
+    parts = urlsplit(github)
+    port = parts.port or _PORTS.get(parts.scheme, 0)
+    is_there = host.lower() in {parts.netloc.lower(), f"{parts.hostname}:{port}"}
+    return path if is_there and _GITHUB_REPO.fullmatch(path) else None
+
+
 def github_api(github: str) -> str:
     """Return where the API of GitHub is, or of a GitHub Enterprise Server."""
     if same_server(github, "https://github.com"):
