@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         case ["up", *rest]:
             return int(_embedded("up").main(rest))
         case ["token", *_]:
-            sub = _parser().parse_args(arguments).sub
-            return int(_embedded("tokens").main(["--sub", sub]))
+            asked = _parser().parse_args(arguments)
+            groups = [word for group in asked.group for word in ("--group", group)]
+            return int(_embedded("tokens").main(["--sub", asked.sub, *groups]))
         case ["demo", *_]:
             from headstart_client.demo import demo  # noqa: PLC0415 - fast start
 
@@ -138,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     token = commands.add_parser("token", help="print a token for an embedded cloud")
     token.add_argument("--sub", default="demo", type=_name, help="the user's name")
+    token.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        type=_name,
+        help="a group that the user joins, for the access rules; repeatable",
+    )
 
     demo = commands.add_parser(
         "demo",

@@ -199,12 +199,16 @@ def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
     variables = template()["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["HEADSTART_STACK"] == {"Ref": "AWS::StackName"}
     ours = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
-    assert {alarm["MetricName"] for alarm in ours} == {"ArchivesFailed", "InfrastructureFailures"}
+    assert {alarm["MetricName"] for alarm in ours} == {
+        "ArchivesFailed", "CredentialsFailed", "InfrastructureFailures",
+    }  # fmt: skip
     for alarm in ours:
         assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
 
 
-@pytest.mark.parametrize("metric", ["ArchivesFailed", "InfrastructureFailures"])
+@pytest.mark.parametrize(
+    "metric", ["ArchivesFailed", "CredentialsFailed", "InfrastructureFailures"]
+)
 def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str) -> None:
     [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == metric]
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 3600, 1)
