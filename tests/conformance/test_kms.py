@@ -5,13 +5,19 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from headstart_local.signing_keys import BadKeyError, read_key
 from tests.conformance.conftest import Probe
 from tests.github import app_key
 from tests.github.imported import import_key
 
 ALGORITHM = "RSASSA_PKCS1_V1_5_SHA_256"
+
+
+def pem_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
 def test_an_imported_key_signs_as_itself(probe: Probe, tmp_path: Path) -> None:
@@ -42,3 +48,17 @@ def test_what_does_not_sign_says_so(probe: Probe) -> None:
     with pytest.raises(ClientError) as refused:
         kms.sign(KeyId=made, **asked)
     assert refused.value.response["Error"]["Code"] == "DisabledException"
+
+
+@pytest.mark.parametrize(
+    ("pem", "words"),
+    [
+        (b"", "no private key"),
+        (pem_of(ec.generate_private_key(ec.SECP256R1())), "2048"),
+        (pem_of(rsa.generate_private_key(65537, 4096)), "2048"),
+        (pem_of(app_key()).replace(b"PRIVATE", b"PUBLIC"), "no private key"),
+    ],
+)
+def test_what_is_no_apps_key_is_refused_before_anything_starts(pem: bytes, words: str) -> None:
+    with pytest.raises(BadKeyError, match=words):
+        read_key(pem)

@@ -9,6 +9,7 @@ import pytest
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from headstart.domain.steps import STEP_BY_NAME, StepName
 from headstart_local.packaging import read_template
 from tests.template.test_sandbox import ROOT
 
@@ -206,13 +207,17 @@ def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
         assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
 
 
+CLONE_TRIES = 1 + dict(STEP_BY_NAME[StepName.CLONE].retries)["GitHubUnavailable"]
+
+
 @pytest.mark.parametrize(
-    "metric", ["ArchivesFailed", "CredentialsFailed", "InfrastructureFailures"]
+    ("metric", "once"),
+    [("ArchivesFailed", 1), ("CredentialsFailed", CLONE_TRIES), ("InfrastructureFailures", 1)],
 )
-def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str) -> None:
+def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str, once: int) -> None:
     [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == metric]
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 3600, 1)
-    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 1)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", once)
     assert alarm["TreatMissingData"] == "notBreaching"
 
 

@@ -293,7 +293,7 @@ class AppNotInstalled(StepError):
 
 
 class GitHubUnavailable(StepError):
-    """GitHub's API did not give a credential."""
+    """GitHub's API did not give a credential; the clone is tried again."""
 
     title, retryable = "GitHub is unavailable", True
 
