@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 
     run = commands.add_parser("run", help="create a session and follow it")
-    run.add_argument("--repo", required=True, help="public repository: URL, or org/name on GitHub")
+    run.add_argument("--repo", required=True, help="repository: URL, or org/name on GitHub")
     run.add_argument("--prompt", required=True, help="what the agent is asked")
     run.add_argument("--branch", help="branch to start from")
     run.add_argument("--agent", help="agent to use")

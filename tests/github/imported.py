@@ -1,5 +1,6 @@
 """An App's key in KMS, imported as docs/deploy.md has it: with openssl, and never in clear."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-_COMMANDS = """
-openssl pkcs8 -topk8 -nocrypt -outform DER -in app.pem -out app.der
-openssl rand -out aes.bin 32
-openssl enc -id-aes256-wrap-pad -K "$(od -An -tx1 -v aes.bin | tr -d ' \\n')" -iv A65959A6 \
-  -in app.der -out app.wrapped
-openssl pkeyutl -encrypt -pubin -keyform DER -inkey wrapping.der -in aes.bin -out aes.wrapped \
-  -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256
-cat aes.wrapped app.wrapped > material.bin
-"""
+_PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+
+
+def _commands() -> str:
+    """Return what the page has people type between the two calls of KMS."""
+    found = re.search(r"openssl pkcs8 .*?> material\.bin", _PAGE.read_text(), re.DOTALL)
+    assert found
+    return found[0]
 
 
 def import_key(kms: Any, key: rsa.RSAPrivateKey, folder: Path) -> str:
@@ -29,7 +29,7 @@ def import_key(kms: Any, key: rsa.RSAPrivateKey, folder: Path) -> str:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     (folder / "app.pem").write_bytes(pem)
     (folder / "wrapping.der").write_bytes(given["PublicKey"])
-    subprocess.run(["bash", "-ec", _COMMANDS], cwd=folder, check=True, timeout=60)
+    subprocess.run(["bash", "-ec", _commands()], cwd=folder, check=True, timeout=60)
     kms.import_key_material(
         KeyId=arn,
         ImportToken=given["ImportToken"],
