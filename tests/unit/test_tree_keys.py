@@ -83,7 +83,9 @@ def test_what_holds_something_of_its_owner_is_its_owners(
 def test_what_others_may_not_read_is_its_owners(ports: MemoryPorts) -> None:
     before = recipe(ports)
     ports.policy.access_rules = [AccessRule(group="*", repositories=["org/name"])]
-    assert len({before, recipe(ports, "alice"), recipe(ports, "bob")}) == 3
+    assert len({before, given := recipe(ports), recipe(ports, "bob")}) == 3
+    ports.policy.access_rules = [AccessRule(group="*", repositories=["org/name", "org/lib"])]
+    assert recipe(ports) != given
     assert recipe(ports, githubRepo="open/x") == recipe(ports, "bob", githubRepo="open/x")
 
 

@@ -19,7 +19,7 @@ GIT_TOKEN = "GIT_TOKEN"  # noqa: S105 - a name
 """The secret by which a session brings its own credential for git."""
 
 RepositoryPattern = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9._*?-]{1,100}/[A-Za-z0-9._*?-]{1,100}$")
+    str, StringConstraints(pattern=r"^[A-Za-z0-9._*?-]+/[A-Za-z0-9._*?-]+$", max_length=140)
 ]
 """`org/name`; `*` is anything and `?` any character, each within its side of the slash."""
 

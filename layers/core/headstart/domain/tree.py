@@ -37,6 +37,8 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
         sorted(config.env_vars.items()),
         config.encrypted_secrets,
         session.owner if is_own else None,
+        # Who may read less than before has no tree that was made with more.
+        *([config.access] if config.access else []),
     )
 
 
