@@ -44,6 +44,7 @@ class Mint:
     lasts: timedelta = timedelta(hours=1)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
     good: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    given: list[Credential] = field(default_factory=list)
 
     async def ask(self, host: str, repository: str, write: bool) -> Credential | None:
         """Answer as the cloud does."""
@@ -54,7 +55,8 @@ class Mint:
             return None
         token = f"ghs_{len(self.asked):03d}UNIQUEtoken0123456789abcdef"
         self.good[token] = (repository, write)
-        return Credential("x-access-token", token, datetime.now(UTC) + self.lasts)
+        self.given.append(Credential("x-access-token", token, datetime.now(UTC) + self.lasts))
+        return self.given[-1]
 
     def authorize(self, user: str, password: str, repository: str, write: bool) -> bool:
         """Decide as the server does."""
