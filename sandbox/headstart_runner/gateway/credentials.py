@@ -96,7 +96,7 @@ class SessionCredentials:
         asking = self._asking.get(key)
         if asking is None:
             asking = self._asking[key] = asyncio.create_task(self._learn(key))
-            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+            asking.add_done_callback(lambda done: self._asked(key, done))
         return await asyncio.shield(asking)
 
     def forget(self, credential: Credential) -> None:
@@ -108,6 +108,11 @@ class SessionCredentials:
         """Ask again for what there was nothing to give for: that may be another by now."""
         for key in [key for key, known in self._known.items() if known.credential is None]:
             del self._known[key]
+
+    def _asked(self, key: _Key, done: asyncio.Task[Credential | None]) -> None:
+        del self._asking[key]
+        if not done.cancelled():
+            done.exception()  # marks it as seen: perhaps nobody waits any more
 
     async def _learn(self, key: _Key) -> Credential | None:
         credential, error = None, None
