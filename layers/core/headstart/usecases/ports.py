@@ -1,9 +1,11 @@
 """What the use cases need from outside; adapters implement it and speak only our errors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from pydantic import Field
 
 from headstart.domain.archive import StoredFile, Tree
 from headstart.domain.attempt import Attempt
@@ -251,6 +253,24 @@ class Secrets(Protocol):
         """Return variables by name; raises ServiceUnavailable, or AgentStartFailed for nonsense."""
 
 
+class RepositoryToken(Model):
+    """What opens one repository until `expires_at`; `repository` is its present name."""
+
+    repository: str
+    value: str = Field(repr=False)
+    expires_at: Timestamp
+
+
+class GitHub(Protocol):
+    """The deployment's GitHub App."""
+
+    def token(self, repository: str, permissions: Mapping[str, str]) -> RepositoryToken:
+        """Return a new token for one repository, `org/name`, and no more than these permissions.
+
+        Raises AppNotInstalled, RepositoryAccessDenied, GitHubUnavailable.
+        """
+
+
 class Sockets(Protocol):
     """The WebSocket API's way back."""
 
@@ -287,6 +307,8 @@ class Ports(Protocol):
     def objects(self) -> Objects: ...
     @property
     def secrets(self) -> Secrets: ...
+    @property
+    def github(self) -> GitHub: ...
     @property
     def sockets(self) -> Sockets: ...
     @property
