@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from headstart_runner.secrecy import SHORTEST, lines_of, secrets_in
+from headstart.domain.secrecy import SHORTEST, lines_of, secrets_in
 from headstart_runner.terminal import ANY_CONTROL, CONTROL, UNFINISHED
 from headstart_runner.wire import MARK
 

@@ -20,6 +20,7 @@ from headstart_runner.redaction import Redactor
 from headstart_runner.steps.base import Tools
 from headstart_runner.uplink.channel import Channel, ChannelClosed
 from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.vault import Vault
 
 _SAVE_SECONDS = 100.0
 """How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
@@ -41,15 +42,18 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     reporter = Reporter(
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
-    supervisor = Supervisor(config, journal, redactor, launcher)
+    vault = Vault()
+    supervisor = Supervisor(config, journal, redactor, launcher, vault)
     courier = Courier(journal, redactor, reporter, supervisor)
-    desk = Desk(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
+    tools = Tools(config, journal, redactor, reporter, launcher, supervisor, courier, vault)
+    desk = Desk(tools)
     channel = Channel(config, journal, redactor, reporter, desk)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())
     saving = asyncio.create_task(_ask_to_save(stop, desk, reporter, channel))
     try:
+        tools.recall()
         desk.recover()
         over = {serving, dismissed}
         await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)

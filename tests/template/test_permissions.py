@@ -40,6 +40,8 @@ ACTIONS = {
     "objects.listed": ["s3:ListBucket"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
+    "sealing.public_key": ["kms:GetPublicKey"],
+    "sealing.unwrap": ["kms:Decrypt"],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -227,6 +229,32 @@ def test_only_who_starts_agents_may_read_their_secrets() -> None:
     readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
     assert readers == ["run_step", "socket"]
     assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
+
+
+def test_only_who_sends_steps_may_open_keys_of_secrets_and_the_api_alone_shows_the_public_one() -> (
+    None
+):
+    def allowing(action: str) -> list[str]:
+        return [name for name in FUNCTIONS if action in allowed(name)]
+
+    assert allowing("kms:Decrypt") == ["run_step", "socket"]
+    assert allowing("kms:GetPublicKey") == ["http_api"]
+
+
+def test_no_key_is_used_but_by_an_alias_of_the_stacks_own_secrets() -> None:
+    roles = ("AWS::Serverless::Function", "AWS::IAM::ManagedPolicy")
+    statements = [
+        statement
+        for made in RESOURCES.values()
+        if made["Type"] in roles
+        for policy in made["Properties"].get("Policies", [made["Properties"].get("PolicyDocument")])
+        for statement in policy.get("Statement", [])
+        if statement["Action"] in ("kms:Decrypt", "kms:GetPublicKey")
+    ]
+    assert len(statements) == 2
+    for statement in statements:
+        [aliases] = statement["Condition"]["ForAnyValue:StringLike"].items()
+        assert aliases == ("kms:ResourceAliases", {"Fn::Sub": "alias/${AWS::StackName}/secrets*"})
 
 
 def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:

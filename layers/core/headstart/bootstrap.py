@@ -18,6 +18,7 @@ from headstart.usecases.ports import (
     Metrics,
     Objects,
     SandboxProvider,
+    Sealing,
     Secrets,
     Sockets,
     Store,
@@ -112,6 +113,14 @@ class Services:
 
         make = partial(make_client, "secretsmanager")
         return ManagedSecrets(make, self.settings.provider_secret)
+
+    @cached_property
+    def sealing(self) -> Sealing:
+        """The key pair for secrets."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.kms import KmsSealing  # noqa: PLC0415
+
+        return KmsSealing(cache(partial(make_client, "kms")), self.settings.secrets_alias)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -11,11 +11,18 @@ from headstart.domain.archive import StoredFile
 from headstart.domain.errors import (
     ConnectionGone,
     HeadstartError,
+    SecretsUnavailable,
     TaskTokenGone,
 )
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
-from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox, StoredObject
+from headstart.usecases.ports import (
+    ExecutionStatus,
+    PublicKey,
+    SandboxSpec,
+    StartedSandbox,
+    StoredObject,
+)
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -221,6 +228,29 @@ class MemorySecrets:
         return self.variables
 
 
+class MemorySealing:
+    """The Sealing port in memory: a key is the beginning of what it was wrapped to."""
+
+    def __init__(self) -> None:
+        self.key_id = "key-1"
+        self.earlier: set[str] = set()
+        self.down: HeadstartError | None = None
+        self.opened = 0
+
+    def public_key(self) -> PublicKey:
+        """Return the present key."""
+        return PublicKey(key_id=self.key_id, spki=self.key_id.encode())
+
+    def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
+        """Return a key as it was wrapped."""
+        if self.down:
+            raise self.down
+        if key_id not in {self.key_id, *self.earlier}:
+            raise SecretsUnavailable("The secrets can't be opened")
+        self.opened += 1
+        return wrapped[:32]
+
+
 @dataclass
 class MemoryPorts:
     """The Ports in memory."""
@@ -230,6 +260,7 @@ class MemoryPorts:
     sandboxes: MemorySandboxes = field(default_factory=MemorySandboxes)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
+    sealing: MemorySealing = field(default_factory=MemorySealing)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

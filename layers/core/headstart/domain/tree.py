@@ -25,7 +25,9 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
     """
     if session.prepared_tree == "off":
         return None
-    is_own = bool(config.env_vars or config.encrypted_secrets)
+    # Not by their envelope, which is another each time.
+    secrets = sorted((config.encrypted_secrets or {}).get("names", []))
+    is_own = bool(config.env_vars or secrets)
     return _hash(
         _VERSION,
         session.git_url,
@@ -34,7 +36,7 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
         config.clone.submodules,
         config.setup_commands,
         sorted(config.env_vars.items()),
-        config.encrypted_secrets,
+        secrets or None,
         session.owner if is_own else None,
     )
 

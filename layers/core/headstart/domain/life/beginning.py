@@ -14,6 +14,7 @@ from headstart.domain.message import Message, MessageStatus
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url
 from headstart.domain.requests import CreateSession
+from headstart.domain.secrets import check_secrets
 from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
 from headstart.domain.tree import recipe
 
@@ -31,6 +32,7 @@ def new_session(
     config = SessionConfig.model_validate(
         request.model_dump(include=set(SessionConfig.model_fields))
     )
+    check_secrets(config, policy)
     session = Session(
         session_id=session_id,
         owner=owner,
