@@ -44,6 +44,12 @@ class Warned(Model):
     msg: str
 
 
+class Changed(Model):
+    """What is told of a change of what was asked for, beside the session."""
+
+    warnings: list[Warned] = Field(default_factory=list)
+
+
 class Created(Model):
     """The answer to POST /sessions."""
 

@@ -14,7 +14,17 @@ from uuid import uuid4
 from pydantic.alias_generators import to_camel
 
 from headstart_client.errors import ApiError, PreparationFailed, TransportFailed, api_error
-from headstart_client.models import Archive, Created, Event, Message, Page, Session, Stream, Warned
+from headstart_client.models import (
+    Archive,
+    Changed,
+    Created,
+    Event,
+    Message,
+    Page,
+    Session,
+    Stream,
+    Warned,
+)
 from headstart_client.sealing import seal
 
 T = TypeVar("T")
@@ -290,7 +300,7 @@ def retry(
     sealed = yield from _sealed(given)
     body = {"attemptNumber": attempt_number, **_camel(sealed)}
     answer = yield from _post(_path(session_id, "retry"), body, repeatable=False)
-    return Session.model_validate(answer).warnings
+    return Changed.model_validate(answer or {}).warnings
 
 
 def interrupt(session_id: str) -> Operation[None]:
