@@ -12,6 +12,7 @@ import { drawLeftOut, savedFiles } from "./saved.js";
 import { drawSteps } from "./steps.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
+import { warned } from "./warnings.js";
 
 const LIST_EVERY = 5000;
 const TICK = 250;
@@ -21,6 +22,7 @@ const $ = (id) => document.getElementById(id);
 let api = null;
 let current = null; // {id, view, nodes, stop} of the session on display
 let wanted = PAGE; // how many sessions the list is to have
+let warning = { id: "", text: "" }; // of the session that was created last, for when it is opened
 
 // Where the API is: from a link once, then from this tab's storage.
 
@@ -43,8 +45,8 @@ function notice(text = "") {
 }
 
 // What may fail, said where a person looks.
-async function attempt(action) {
-  notice();
+async function attempt(action, meanwhile = "") {
+  notice(meanwhile);
   try {
     return await action();
   } catch (error) {
@@ -103,7 +105,6 @@ function leave() {
 
 function open(id) {
   leave();
-  notice();
   show("session");
   const mine = { id, view: new View(), nodes: new Map(), stop: new AbortController(), lost: "" };
   current = mine;
@@ -146,7 +147,8 @@ function open(id) {
     }
     throw error;
   };
-  attempt(() => follow(api, id, options).catch(ended)).then(() => {
+  const said = warning.id === id ? warning.text : "";
+  attempt(() => follow(api, id, options).catch(ended), said).then(() => {
     if (current === mine && mine.view.status === "deleted") location.hash = "";
   });
   redraw();
@@ -269,6 +271,7 @@ $("create").onsubmit = (event) =>
     const kept = repo.value;
     event.target.reset();
     repo.value = kept;
+    warning = { id: created.sessionId, text: warned(created) };
     location.hash = created.sessionId;
   });
 
@@ -316,7 +319,7 @@ $("retry").onsubmit = (event) =>
     const body = attemptOf(current);
     const start = $("elsewhere").hidden ? "" : branch.value.trim();
     if (start) await api.call("PATCH", path, { upstreamBranch: start });
-    await api.call("POST", `${path}/retry`, body, { once: true });
+    notice(warned(await api.call("POST", `${path}/retry`, body, { once: true })));
   });
 $("anew").onclick = () => {
   const warning = "The repository is cloned anew and the agent remembers nothing. What is saved then replaces what is saved now.";

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
 from io import StringIO, TextIOWrapper
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -104,6 +105,27 @@ def _request_id(text: str) -> str:
     if not text.strip() or "/" in text:
         raise argparse.ArgumentTypeError("must be the id of what the agent asks")
     return text
+
+
+def _secret(text: str) -> tuple[str, str]:
+    """Return a secret by name: its value never stands on the command line, where others see it."""
+    name, given, source = text.partition("=")
+    if not given:
+        value = os.environ.get(name)
+        if value is None:
+            raise argparse.ArgumentTypeError(f"there is no variable {name} in the environment")
+        return name, value
+    if source[:1] != "@":
+        raise argparse.ArgumentTypeError(
+            "must be NAME, for the variable of that name, or NAME=@FILE: others see command lines"
+        )
+    try:
+        value = Path(source[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise argparse.ArgumentTypeError(f"{source[1:]} can't be read: {why}") from None
+    # Editors end a token's one line, too.
+    return name, value.removesuffix("\n") if value.count("\n") == 1 else value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -207,6 +229,14 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument(
         "--without-archive", action="store_true", help="begin anew, without the saved work"
     )
+    for command in (run, retry):
+        command.add_argument(
+            "--secret",
+            action="append",
+            type=_secret,
+            metavar="NAME[=@FILE]",
+            help="secret, from the variable of that name or a file; repeatable",
+        )
     archive.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"
     )

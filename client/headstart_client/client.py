@@ -54,7 +54,9 @@ class _Http:
         except ValueError:
             body = None
         wait = response.headers.get("retry-after", "")
-        return ops.Reply(response.status_code, body, float(wait) if wait.isdigit() else None)
+        token = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+        seconds = float(wait) if wait.isdigit() else None
+        return ops.Reply(response.status_code, body, seconds, token)
 
     @staticmethod
     def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:

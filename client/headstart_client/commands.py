@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from headstart_client import advice, archives
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.inputs import questions
-from headstart_client.models import Stream
+from headstart_client.models import Stream, Warned
 from headstart_client.operations import Clone, SessionOptions
 from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
 from headstart_client.text import flat, plain
@@ -45,6 +45,7 @@ _ARGUMENTS = {
     "setupInputs": "--setup-input",
     "preparedTree": "--prepared-tree",
     "clone": "--depth",
+    "encryptedSecrets": "--secret",
     "answers": "--choose",
 }
 """What becomes the fields of the API's requests."""
@@ -81,6 +82,12 @@ class Terminal:
         """Write a line for people: beside the data when that is JSON."""
         console = self.err if self.json_lines else self.out
         console.print(Text(flat(text)), soft_wrap=True)
+
+    def warn(self, warnings: Iterable[Warned]) -> None:
+        """Write what of a request should not have been sent as it was, beside the data."""
+        for one in warnings:
+            where = ".".join(map(str, one.loc))
+            self.err.print(Text(flat(f"Warning: {where} {one.msg}"), "yellow"), soft_wrap=True)
 
     def fail(self, sentence: str, code: int = 1) -> int:
         """Write the one sentence about a failure and return the exit code."""
@@ -138,6 +145,8 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
         options["setup_inputs"] = args.setup_input
     if args.prepared_tree is not None:
         options["prepared_tree"] = args.prepared_tree
+    if args.secret:
+        options["secrets"] = dict(args.secret)
     clone: Clone = {}
     if args.depth is not None:
         clone["depth"] = args.depth
@@ -149,6 +158,7 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
     created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
     answer_ms = (time.monotonic() - began) * 1000
     terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
+    terminal.warn(created.warnings)
     view = View()
     code = await _watch(terminal, client, created.session_id, view, stream=created.stream)
     if not terminal.json_lines:
@@ -188,12 +198,14 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     if args.branch is not None and before.status == "failed":
         await client.patch(args.session_id, upstream_branch=args.branch)
     number = before.attempt.number if before.attempt else 1
-    await client.retry(
+    warnings = await client.retry(
         args.session_id,
         number,
         setup_commands=args.setup,
+        secrets=dict(args.secret) if args.secret else None,
         without_archive=args.without_archive,
     )
+    terminal.warn(warnings)
     return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
 
 

@@ -38,6 +38,8 @@ def demo(args: Namespace) -> int:
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "headstart_client.cli", "up", "--json"]
         command += ["--port", str(args.port), *_allowed_source(args.repo)]
+        # The key for them takes a second to make.
+        command += ["--parameter", "Secrets=false"]
         # A group of its own, so that Ctrl-C ends the session first and the cloud afterwards.
         cloud = subprocess.Popen(  # noqa: S603 - our own command line
             command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
@@ -57,6 +59,7 @@ def demo(args: Namespace) -> int:
                 setup=None,
                 setup_input=None,
                 prepared_tree=None,
+                secret=None,
                 depth=None,
                 submodules=False,
                 hold=False,

@@ -37,6 +37,19 @@ class Stream(Model):
     expires_at: Time
 
 
+class Warned(Model):
+    """What of a request looks like a credential in the open: where, field by field, and why."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Changed(Model):
+    """What is told of a change of what was asked for, beside the session."""
+
+    warnings: list[Warned] = Field(default_factory=list)
+
+
 class Created(Model):
     """The answer to POST /sessions."""
 
@@ -45,6 +58,7 @@ class Created(Model):
     attempt_number: int
     created_at: Time
     stream: Stream
+    warnings: list[Warned] = Field(default_factory=list)
 
 
 class Failure(Model):
@@ -139,7 +153,7 @@ class Session(Model):
     """A session as it stands.
 
     From a list it has `queue_length` and `pending_input_count` instead of `queue` and
-    `pending_inputs`.
+    `pending_inputs`; `warnings` are of the change that answered it.
     """
 
     session_id: str
@@ -163,6 +177,7 @@ class Session(Model):
     queue_length: int | None = None
     pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)
+    warnings: list[Warned] = Field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return the session as the cloud sent it, without what this client does not know."""

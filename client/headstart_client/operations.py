@@ -14,7 +14,18 @@ from uuid import uuid4
 from pydantic.alias_generators import to_camel
 
 from headstart_client.errors import ApiError, PreparationFailed, TransportFailed, api_error
-from headstart_client.models import Archive, Created, Event, Message, Page, Session, Stream
+from headstart_client.models import (
+    Archive,
+    Changed,
+    Created,
+    Event,
+    Message,
+    Page,
+    Session,
+    Stream,
+    Warned,
+)
+from headstart_client.sealing import seal
 
 T = TypeVar("T")
 
@@ -55,11 +66,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back; `body` is the parsed JSON, None when there was none."""
+    """What came back; `body` is the parsed JSON, None when there was none.
+
+    `token` is what the request was sent with.
+    """
 
     status: int
     body: Any
     retry_after: float | None = None
+    token: str = field(default="", repr=False)
 
 
 Operation = Generator[Request, Reply, T]
@@ -86,6 +101,7 @@ class SessionOptions(TypedDict, total=False):
     setup_inputs: list[str]
     prepared_tree: Literal["use", "refresh", "off"]
     env_vars: dict[str, str]
+    secrets: dict[str, str]
     encrypted_secrets: dict[str, Any]
     mcp_servers: dict[str, Any]
     append_system_prompt: str
@@ -102,6 +118,7 @@ class SessionChanges(TypedDict, total=False):
     model: str | None
     setup_commands: list[str] | None
     env_vars: dict[str, str] | None
+    secrets: dict[str, str] | None
     encrypted_secrets: dict[str, Any] | None
     mcp_servers: dict[str, Any] | None
     append_system_prompt: str | None
@@ -117,6 +134,10 @@ def backoff(failures: int, base: float = RETRY_BASE, cap: float = RETRY_CAP) -> 
 
 
 def _call(request: Request) -> Operation[Any]:
+    return (yield from _reply(request)).body
+
+
+def _reply(request: Request) -> Operation[Reply]:
     failures = 0
     while True:
         failure: ApiError | TransportFailed
@@ -127,7 +148,7 @@ def _call(request: Request) -> Operation[Any]:
             again = request.repeatable or not error.sent
         else:
             if reply.status < 400:
-                return reply.body
+                return reply
             failure = api_error(reply.status, reply.body, reply.retry_after)
             again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
             again = again or (failure.status in {502, 504} and request.repeatable)
@@ -150,6 +171,18 @@ def _camel(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {to_camel(name): value for name, value in fields.items()}
 
 
+def _sealed(fields: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    """Return fields with `encrypted_secrets` in the place of `secrets`, sealed for the caller."""
+    given = dict(fields)
+    secrets = given.pop("secrets", None)
+    if secrets:
+        reply = yield from _reply(Request("GET", "encryption-key"))
+        given["encrypted_secrets"] = seal(secrets, reply.body, reply.token)
+    elif "secrets" in fields:
+        given["encrypted_secrets"] = None
+    return given
+
+
 def create_session(
     prompt: str,
     *,
@@ -160,9 +193,11 @@ def create_session(
     """Create a session; it answers at once and prepares by itself.
 
     Give `github_repo` or `git_url`. With `auto_initiate` False the prompt is held until `initiate`.
-    An `idempotency_key` of your own makes the call repeatable beyond this process, for 24 hours.
+    An `idempotency_key` of your own makes the call repeatable beyond this process, for 24 hours;
+    `secrets` are sealed anew by each call, so that it repeats one with `encrypted_secrets` only.
     """
-    body = {"prompt": prompt, "autoInitiate": auto_initiate, **_camel(options)}
+    sealed = yield from _sealed(options)
+    body = {"prompt": prompt, "autoInitiate": auto_initiate, **_camel(sealed)}
     key = idempotency_key or uuid4().hex
     return Created.model_validate(
         (yield from _call(Request("POST", "sessions", body=body, idempotency_key=key)))
@@ -244,22 +279,28 @@ def retry(
     *,
     setup_commands: list[str] | None = None,
     env_vars: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
     encrypted_secrets: dict[str, Any] | None = None,
     without_archive: bool = False,
-) -> Operation[None]:
+) -> Operation[list[Warned]]:
     """Prepare a failed session again; `attempt_number` is the failed one, another is Conflict.
+
+    Returns what of the changes looks like a credential in the open.
 
     With `without_archive` it begins anew, without the saved work; what is saved next replaces that.
     """
     changes = {
         "setup_commands": setup_commands,
         "env_vars": env_vars,
+        "secrets": secrets,
         "encrypted_secrets": encrypted_secrets,
         "without_archive": without_archive or None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    body = {"attemptNumber": attempt_number, **_camel(given)}
-    yield from _post(_path(session_id, "retry"), body, repeatable=False)
+    sealed = yield from _sealed(given)
+    body = {"attemptNumber": attempt_number, **_camel(sealed)}
+    answer = yield from _post(_path(session_id, "retry"), body, repeatable=False)
+    return Changed.model_validate(answer or {}).warnings
 
 
 def interrupt(session_id: str) -> Operation[None]:
@@ -279,7 +320,8 @@ def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) ->
 
 def patch(session_id: str, **changes: Unpack[SessionChanges]) -> Operation[Session]:
     """Change what a session was asked for, before its first message is delivered."""
-    request = Request("PATCH", _path(session_id), body=_camel(changes))
+    sealed = yield from _sealed(changes)
+    request = Request("PATCH", _path(session_id), body=_camel(sealed))
     return Session.model_validate((yield from _call(request)))
 
 

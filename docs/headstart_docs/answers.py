@@ -28,6 +28,21 @@ class Stream(Model):
     expires_at: Time
 
 
+class Warned(Model):
+    """What of a request looks like a credential in the open; nothing of it is quoted."""
+
+    loc: list[int | str] = Field(
+        description="Where it is, field by field.", examples=[["envVars", "API_TOKEN"]]
+    )
+    msg: str
+
+
+Warnings = Annotated[
+    list[Warned],
+    Field(description="What looks like a credential and is kept in the open: 20 at most."),
+]
+
+
 class CreatedSession(Model):
     """A session that exists from now on, whatever becomes of its preparation."""
 
@@ -36,6 +51,7 @@ class CreatedSession(Model):
     attempt_number: int
     created_at: Time
     stream: Stream
+    warnings: Warnings
 
 
 class Repository(Model):
@@ -146,6 +162,20 @@ class SessionView(SessionBase):
 
     queue: list[QueuedMessage]
     pending_inputs: list[PendingInput]
+
+
+class ChangedSession(SessionView):
+    """A session after a change of what was asked for."""
+
+    warnings: Warnings
+
+
+class EncryptionKey(Model):
+    """What secrets are encrypted with."""
+
+    key_id: str = Field(description="For the envelope's `keyId`.")
+    algorithm: Annotated[str, Field(pattern="^RSA-OAEP-256$")]
+    public_key: str = Field(description="SubjectPublicKeyInfo in DER, in base64.")
 
 
 class SessionSummary(SessionBase):

@@ -96,6 +96,7 @@ class _Story:
         asked = self._ask(session_id)
         self._keep("answer_input", "POST", f"{one}/inputs/{asked}", {"reply": "once"})
         self._keep("delete_session", "DELETE", one)
+        self._keep("encryption_key", "GET", "/encryption-key")
         self._keep("health", "GET", "/health")
         return self._kept
 

@@ -103,6 +103,10 @@ def _call(operation: Operation, example: Example | None, schemas: dict[str, Any]
 def _answer(operation: Operation, example: Example) -> str:
     if operation.answer is answers.SessionView and operation.name != "get_session":
         return f"`{example.answer.status}` and the session, as `GET /sessions/{{id}}` answers it."
+    if operation.answer is answers.ChangedSession:
+        more = "and `warnings`, as `POST /sessions` does"
+        session = "the session, as `GET /sessions/{id}` answers it"
+        return f"`{example.answer.status}` and {session}, {more}."
     body = example.answer.json
     if operation.answer is answers.SessionPage:
         shown = {name: body["items"][0][name] for name in ("sessionId", "title", "status")}

@@ -140,7 +140,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "patch_session", "patch", _ONE, "Change a session",
         "Before its first message is on its way: an absent field stays, null or empty clears it. "
         "What a step already did is not undone.",
-        200, answers.SessionView, requests.PatchSession, Call.PATCH,
+        200, answers.ChangedSession, requests.PatchSession, Call.PATCH,
         refusals=(e.AlreadyInitiated, e.QuotaExceeded),
     ),
     Operation(
@@ -186,7 +186,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "keeps what already succeeded: it waits for ten minutes, unless another session of the "
         "caller's needs its place. In a new one the saved work is put back, unless "
         "`withoutArchive`.",
-        202, answers.SessionView, requests.RetrySession, Call.RETRY,
+        202, answers.ChangedSession, requests.RetrySession, Call.RETRY,
         refusals=(e.StaleAttempt, e.QuotaExceeded),
     ),
     Operation(
@@ -199,6 +199,12 @@ OPERATIONS: tuple[Operation, ...] = (
         "stream_ticket", "post", f"{_ONE}/stream-ticket", "Get a stream ticket",
         "One for each connection; good for a minute.",
         200, answers.Stream, call=Call.READ,
+    ),
+    Operation(
+        "encryption_key", "get", "/encryption-key", "Get the key for secrets",
+        "Open to all, and good for five minutes in any cache: see \"Send secrets\".",
+        200, answers.EncryptionKey, is_open=True,
+        refusals=(e.EncryptionKeyNotFound, e.ServiceUnavailable),
     ),
     Operation(
         "health", "get", "/health", "Health",

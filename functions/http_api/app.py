@@ -23,7 +23,7 @@ from headstart.http import (
     session_id,
     whole_number,
 )
-from headstart.usecases import create, delete, read, talk
+from headstart.usecases import create, delete, read, sealing, talk
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -100,8 +100,8 @@ def initiate(id_: str) -> Response[str]:
 @app.patch("/sessions/<id_>")
 def patch_session(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    talk.patch_session(services(), caller, known, body(event, PatchSession))
-    return answer(read.get_session(services(), caller, known))
+    warnings = talk.patch_session(services(), caller, known, body(event, PatchSession))
+    return answer({**read.get_session(services(), caller, known), "warnings": warnings})
 
 
 @app.post("/sessions/<id_>/interrupt")
@@ -114,8 +114,8 @@ def interrupt(id_: str) -> Response[str]:
 @app.post("/sessions/<id_>/retry")
 def retry(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    talk.retry(services(), caller, known, body(event, RetrySession))
-    return answer(read.get_session(services(), caller, known), 202)
+    warnings = talk.retry(services(), caller, known, body(event, RetrySession))
+    return answer({**read.get_session(services(), caller, known), "warnings": warnings}, 202)
 
 
 @app.post("/sessions/<id_>/inputs/<request_id>")
@@ -129,6 +129,11 @@ def answer_input(id_: str, request_id: str) -> Response[str]:
 def stream_ticket(id_: str) -> Response[str]:
     caller = owner(app.current_event)
     return answer(read.stream_ticket(services(), caller, session_id(id_)))
+
+
+@app.get("/encryption-key")
+def encryption_key() -> Response[str]:
+    return answer(sealing.encryption_key(services()), cached_seconds=300)
 
 
 @app.get("/health")

@@ -1,10 +1,11 @@
 """Keeping secrets out of everything that leaves the runner.
 
 A secret is looked for as it is, line by line, and in its JSON, URL and base64 forms, as the usual
-libraries write them: JSON with and without a backslash before `/`, URL escapes all in upper or all
-in lower case, base64 whatever blanks and line ends it is wrapped and indented with; whatever escape
-sequences colour a part of it; and its beginning alone where a text was cut behind it.
-What is a secret is said in secrecy.py.
+libraries write them: JSON, and JSON in JSON, with and without a backslash before `/`, URL escapes
+all in upper or all in lower case, base64 whatever blanks and line ends it is wrapped and indented
+with; whatever escape sequences colour a part of it; and its beginning alone where a text was cut
+behind it.
+What is a secret is said in headstart/domain/secrecy.py.
 """
 
 import base64
@@ -16,7 +17,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from headstart_runner.secrecy import SHORTEST, lines_of, secrets_in
+from headstart.domain.secrecy import SHORTEST, lines_of, secrets_in
 from headstart_runner.terminal import ANY_CONTROL, CONTROL, UNFINISHED
 from headstart_runner.wire import MARK
 
@@ -42,12 +43,18 @@ def _plain_forms(secret: str) -> Iterator[str]:
     for text in (secret, secret.strip()):
         raw = text.encode("utf-8", "replace")
         yield text
-        for quoted in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
-            yield quoted
-            yield quoted.replace("/", r"\/")
+        for ascii_only in (True, False):
+            quoted = _quoted(text, ascii_only)
+            for form in (quoted, quoted.replace("/", r"\/")):
+                yield form
+                yield _quoted(form, ascii_only)
         for escaped in (quote_plus(raw), *(quote(raw, safe) for safe in _LEFT_ALONE)):
             yield escaped
             yield _ESCAPE.sub(lambda escape: escape[0].lower(), escaped)
+
+
+def _quoted(text: str, ascii_only: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
 
 
 def _base64_forms(secret: str) -> Iterator[str]:
@@ -120,11 +127,14 @@ class _Forms:
 
     def begun(self, text: str) -> Iterator[int]:
         """Yield where at the end of a text one may have begun."""
-        for start in range(max(0, len(text) - self.longest + 1), len(text)):
-            tail = text[start : start + SHORTEST]
-            if tail in self._beginnings or any(
-                form.startswith(text[start:]) for form in self._by_head.get(tail, ())
-            ):
+        first = max(0, len(text) - self.longest + 1)
+        for place in self._looked_at().finditer(text, first) if self._by_head else ():
+            start = place.start()
+            forms = self._by_head.get(text[start : start + SHORTEST], ())
+            if any(form.startswith(text[start:]) for form in forms):
+                yield start
+        for start in range(max(first, len(text) - SHORTEST + 1), len(text)):
+            if text[start:] in self._beginnings:
                 yield start
 
 

@@ -46,21 +46,24 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     reporter = Reporter(
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
-    supervisor = Supervisor(config, journal, redactor, launcher)
+    vault = Vault()
+    supervisor = Supervisor(config, journal, redactor, launcher, vault)
     courier = Courier(journal, redactor, reporter, supervisor)
     asking = Asking(config.session_id)
-    credentials = SessionCredentials(Vault(), asking.credential, redactor)
+    credentials = SessionCredentials(vault, asking.credential, redactor)
     door = Door()
     gateway = Gateway(door, credentials, journal, launcher, redactor)
-    desk = Desk(
-        Tools(config, journal, redactor, reporter, launcher, supervisor, courier, door, gateway)
+    tools = Tools(
+        config, journal, redactor, reporter, launcher, supervisor, courier, door, gateway, vault
     )
+    desk = Desk(tools)
     channel = Channel(config, journal, redactor, reporter, desk, asking=asking)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())
     saving = asyncio.create_task(_ask_to_save(stop, desk, reporter, channel))
     try:
+        tools.recall()
         desk.recover()
         over = {serving, dismissed}
         await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)

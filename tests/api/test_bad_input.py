@@ -12,6 +12,7 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
 from headstart_docs.answers import Problem
 from headstart_docs.in_process import REQUEST_ID, Answer, Api
+from tests.envelopes import secrets
 
 SECRET = "hunter2-do-not-repeat"
 VALID = {"prompt": "Add a health check", "githubRepo": "org/name"}
@@ -153,8 +154,8 @@ TEXTS: dict[str, dict[str, Any]] = {
     "setup's input": {"setupInputs": ["TEXT"]},
     "variable": {"envVars": {"A": "TEXT"}},
     "variable's name": {"envVars": {"TEXT": "a"}},
-    "secret's name": {"encryptedSecrets": {"names": ["TEXT"], "envelope": "a"}},
-    "envelope": {"encryptedSecrets": {"names": ["A"], "envelope": "TEXT"}},
+    "secret's name": {"encryptedSecrets": secrets("TEXT")},
+    "envelope": {"encryptedSecrets": secrets(ciphertext="TEXT")},
     "server": {"mcpServers": {"TEXT": {}}},
     "system prompt": {"appendSystemPrompt": "TEXT"},
     "callback": {"callbackTarget": {"url": "https://a.com/TEXT"}},
@@ -184,9 +185,7 @@ LENGTHS = {
     "a variable's name": ({"envVars": {"A" * 129: "x"}}, "128 characters"),
     "variables": ({"envVars": {f"A{n}": "x" * 4000 for n in range(17)}}, "65536 bytes together"),
     "a system prompt": ({"appendSystemPrompt": "x" * 10_001}, "10000 characters"),
-    "an envelope": (
-        {"encryptedSecrets": {"names": ["A"], "envelope": "x" * 131_073}}, "131072 characters",
-    ),
+    "an envelope": ({"encryptedSecrets": secrets(ciphertext="x" * 131_073)}, "131072 characters"),
     "a callback": ({"callbackTarget": {"url": f"https://a.com/{'x' * 2000}"}}, "2000 characters"),
     "an address": (
         {"githubRepo": None, "gitUrl": f"https://a.com/{'x' * 2000}"}, "2000 characters",
@@ -226,12 +225,27 @@ WRONG: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "a variable's name": ({"envVars": {"A-B": SECRET}}, ["envVars", "A-B", "[key]"]),
     "too long a variable": ({"envVars": {"A": SECRET * 1000}}, ["envVars", "A"]),
     "a command": ({"setupCommands": ["ok", SECRET * 500]}, ["setupCommands", 1]),
-    "an empty envelope": (
-        {"encryptedSecrets": {"names": ["A"], "envelope": ""}}, ["encryptedSecrets", "envelope"],
+    "an envelope of before": (
+        {"encryptedSecrets": {"names": ["A"], "envelope": SECRET}},
+        ["encryptedSecrets", "envelope"],
+    ),
+    "a ciphertext": (
+        {"encryptedSecrets": secrets(ciphertext=SECRET)},
+        ["encryptedSecrets", "envelope", "ciphertext"],
     ),
     "a surrogate in the envelope": (
-        {"encryptedSecrets": {"names": ["A"], "envelope": "\ud800"}},
-        ["encryptedSecrets", "envelope"],
+        {"encryptedSecrets": secrets(iv="\ud800")}, ["encryptedSecrets", "envelope", "iv"],
+    ),
+    "a secret that is not sent": (
+        {"mcpServers": {"a": {"headers": {"X": f"{{secret:{SECRET}}}"}}}},
+        ["mcpServers", "a", "headers", "X"],
+    ),
+    "a secret that is for git": (
+        {
+            "encryptedSecrets": secrets("GIT_TOKEN"),
+            "appendSystemPrompt": f"{SECRET} {{secret:GIT_TOKEN}}",
+        },
+        ["appendSystemPrompt"],
     ),
     "a callback over http": (
         {"callbackTarget": {"url": f"http://{SECRET}.com"}}, ["callbackTarget", "url"],

@@ -89,7 +89,7 @@ def test_only_what_is_open_needs_no_token() -> None:
         for operation in methods.values()
         if operation.get("security") == []
     }
-    assert open_ids == {"health", "openapi"}
+    assert open_ids == {"encryptionKey", "health", "openapi"}
 
 
 def test_browsers_may_send_what_the_document_asks_for() -> None:

@@ -142,6 +142,8 @@ class FakeHeadstart:
         self.lock = threading.RLock()
         self.idempotent: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
+        self.key: dict[str, Any] = {}
+        self.warnings: list[dict[str, Any]] = []
 
     # What tests do.
 
@@ -176,6 +178,8 @@ class FakeHeadstart:
     def answer(self, request: Seen) -> Reply:
         parts = request.path.strip("/").split("/")[1:]
         match parts:
+            case ["encryption-key"]:
+                return Reply(200, self.key)
             case ["files", name]:
                 return Reply(200, self.files[name])
             case [_, session_id, "archive"]:
@@ -239,7 +243,8 @@ class FakeHeadstart:
                     "createdAt": NOW,
                 }
         body = self.idempotent[key]
-        return body | {"stream": self.stream(self.sessions[body["sessionId"]])}
+        stream = self.stream(self.sessions[body["sessionId"]])
+        return body | {"stream": stream, "warnings": self.warnings}
 
     def _list(self, request: Seen) -> dict[str, Any]:
         items = [summary(session) for session in self.sessions.values()]

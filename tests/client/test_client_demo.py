@@ -57,7 +57,7 @@ def test_it_runs_a_session_on_the_sample_and_stops_the_cloud(demo):
     assert "\nHello, world.\n\nReceipt" in out
     assert "\nStopping the embedded cloud: " in out
     note = noted()
-    assert note["argv"] == ["--json", "--port", "0"]
+    assert note["argv"] == ["--json", "--port", "0", "--parameter", "Secrets=false"]
     assert note["body"]["gitUrl"] == "http://127.0.0.1/sample.git"
     assert note["body"]["prompt"]
     assert not is_running(note["pid"])
@@ -71,7 +71,7 @@ def test_a_repository_beside_https_is_allowed_by_its_origin(demo):
     note = noted()
     assert note["argv"] == [
         *["--json", "--port", "4567"],
-        *["--allow-git", "http://127.0.0.1:8080"],
+        *["--allow-git", "http://127.0.0.1:8080", "--parameter", "Secrets=false"],
     ]
     assert (note["body"]["gitUrl"], note["body"]["prompt"]) == (repo, "Do it")
 

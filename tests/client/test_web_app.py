@@ -62,6 +62,19 @@ def test_the_next_session_begins_without_the_branch_of_the_last(app):
     assert page["create"] == ["o/n", "", "", ""]
 
 
+def test_what_was_sent_in_the_open_is_told_where_the_session_is_shown(app):
+    warnings = [{"loc": ["setupCommands", 0], "msg": "looks like a credential"}]
+    created = {"sessionId": SESSION_ID, "warnings": warnings}
+    create = [
+        ["answer", "POST /sessions", 202, created],
+        ["fill", "create", {"repo": "o/n", "prompt": "p", "setup": "echo ghp_…"}],
+        ["submit", "create"],
+    ]
+    assert app(*create, *OPEN)["notice"] == "setupCommands.0 looks like a credential."
+    created["warnings"] = []
+    assert app(*create, *OPEN)["notice"] == ""
+
+
 def test_the_list_is_not_behind_the_session_on_display(app):
     listed = {"items": [summary(FakeSession(status="running"))], "nextCursor": None}
     steps = [["answer", "GET /sessions", 200, listed], *OPEN]

@@ -31,6 +31,7 @@ class Cloud:
 
     info: dict[str, str]
     pid: int
+    log: Path
     clients: dict[str, httpx.Client] = field(default_factory=dict)
     created: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -215,7 +216,7 @@ def running(log: Path, *arguments: str) -> Iterator[Cloud]:
         assert process.stdout
         line = process.stdout.readline()
         assert line, log.read_text()
-        cloud = Cloud(json.loads(line), process.pid)
+        cloud = Cloud(json.loads(line), process.pid, log)
         try:
             yield cloud
         finally:

@@ -45,6 +45,10 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "JSON of PHP in UTF-8": lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1].replace(
         "/", "\\/"
     ),
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret)[1:-1])[1:-1],
+    "JSON in JSON in UTF-8": lambda secret: json.dumps(
+        json.dumps(secret, ensure_ascii=False)[1:-1], ensure_ascii=False
+    )[1:-1],
     **URLS,
     **{f"{name}, lower": lambda secret, url=url: _lower(url(secret)) for name, url in URLS.items()},
 }

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart.domain.secrecy import secrets_in, secrets_in_command, secrets_of
 from headstart_runner.redaction import Redactor
-from headstart_runner.secrecy import secrets_in, secrets_in_command, secrets_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "agents.md"
 

@@ -41,6 +41,8 @@ ACTIONS = {
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
     "github.token": ["kms:Sign"],
+    "sealing.public_key": ["kms:GetPublicKey"],
+    "sealing.unwrap": ["kms:Decrypt"],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -250,6 +252,32 @@ def test_one_function_alone_may_sign_as_the_app_and_with_its_key_only() -> None:
         if statement["Action"] == "kms:Sign"
     ]
     assert statement["Resource"]["Fn::If"][:2] == ["HasGitHubApp", {"Ref": "GitHubAppKeyArn"}]
+
+
+def test_only_who_sends_steps_may_open_keys_of_secrets_and_the_api_alone_shows_the_public_one() -> (
+    None
+):
+    def allowing(action: str) -> list[str]:
+        return [name for name in FUNCTIONS if action in allowed(name)]
+
+    assert allowing("kms:Decrypt") == ["run_step", "socket"]
+    assert allowing("kms:GetPublicKey") == ["http_api"]
+
+
+def test_no_key_is_used_but_by_an_alias_of_the_stacks_own_secrets() -> None:
+    roles = ("AWS::Serverless::Function", "AWS::IAM::ManagedPolicy")
+    statements = [
+        statement
+        for made in RESOURCES.values()
+        if made["Type"] in roles
+        for policy in made["Properties"].get("Policies", [made["Properties"].get("PolicyDocument")])
+        for statement in policy.get("Statement", [])
+        if statement["Action"] in ("kms:Decrypt", "kms:GetPublicKey")
+    ]
+    assert len(statements) == 2
+    for statement in statements:
+        [aliases] = statement["Condition"]["ForAnyValue:StringLike"].items()
+        assert aliases == ("kms:ResourceAliases", {"Fn::Sub": "alias/${AWS::StackName}/secrets*"})
 
 
 def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:

@@ -17,6 +17,7 @@ from headstart.domain.repository import github_api, repository_of
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import SessionConfig
 from headstart.usecases.create import create_session
+from tests.envelopes import secrets
 
 GITHUB = "https://github.com"
 RULES = [
@@ -152,10 +153,9 @@ def test_what_no_rule_names_is_anybodys_and_reads_nothing_private(ports: MemoryP
 
 
 def test_who_brings_a_token_is_not_refused_and_given_nothing(ports: MemoryPorts) -> None:
-    sealed = {"names": ["GIT_TOKEN"], "envelope": "x"}
-    assert config_of(ports, encryptedSecrets=sealed).access == []
+    assert config_of(ports, encryptedSecrets=secrets("GIT_TOKEN")).access == []
     with pytest.raises(RepositoryForbidden):
-        config_of(ports, encryptedSecrets={**sealed, "names": ["OTHER"]})
+        config_of(ports, encryptedSecrets=secrets("OTHER"))
 
 
 def test_a_bad_address_is_told_before_a_forbidden_one(ports: MemoryPorts) -> None:

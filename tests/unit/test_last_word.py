@@ -6,7 +6,6 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import (
     AlreadyInitiated,
     ChangeRefused,
-    SecretsUnavailable,
     StepTimedOut,
     WorkspaceGone,
 )
@@ -200,14 +199,6 @@ def test_a_cancelled_wake_does_not_say_that_the_work_is_lost(ports: MemoryPorts)
     talk.interrupt(ports, "alice", session_id)
     told = [e.data for e in ports.store.event_log[session_id] if e.type == "session.asleep"]
     assert told[-1] == {"reason": "The wake-up was cancelled", "saved": True, "leftOut": []}
-
-
-def test_secrets_that_nobody_can_open_fail_the_preparation_in_words(ports: MemoryPorts) -> None:
-    secrets = {"names": ["TOKEN"], "envelope": "x"}
-    session_id = created(ports, encryptedSecrets=secrets)
-    with pytest.raises(SecretsUnavailable, match="encryptedSecrets"):
-        begin(ports, session_id, S.SANDBOX)
-    assert not ports.sandboxes.specs
 
 
 def test_a_work_tree_that_is_gone_is_cloned_into_a_new_sandbox(ports: MemoryPorts) -> None:

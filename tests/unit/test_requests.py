@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from headstart.domain.envelope import CIPHERTEXT_BYTES
 from headstart.domain.repository import check_branch
 from headstart.domain.requests import CreateSession, PatchSession, SendMessage
+from tests.envelopes import base64_of, envelope, secrets
 
 VALID: dict[str, Any] = {"prompt": "Add a health check", "githubRepo": "org/name"}
 
@@ -23,7 +25,7 @@ WHOLE: dict[str, Any] = {
     "setupInputs": ["package-lock.json"],
     "preparedTree": "refresh",
     "envVars": {"CI": "1"},
-    "encryptedSecrets": {"names": ["TOKEN"], "envelope": "abc"},
+    "encryptedSecrets": secrets(),
     "mcpServers": {"files": {"command": ["x"]}},
     "appendSystemPrompt": "Be brief",
     "autoInitiate": False,
@@ -91,8 +93,36 @@ def test_the_whole_request_of_the_documentation_is_taken() -> None:
         ("envVars", {"HEADSTART_KEY": "x"}),
         ("envVars", {"CI": "1", "GIT_DIR": "/workspace/other"}),
         ("envVars", {"GIT_WORK_TREE": "."}),
-        ("encryptedSecrets", {"names": [], "envelope": "x"}),
+        ("encryptedSecrets", {"names": [], "envelope": envelope()}),
         ("encryptedSecrets", {"names": ["A"]}),
+        ("encryptedSecrets", {"names": ["A"], "envelope": "x"}),
+        ("encryptedSecrets", secrets("A", "A")),
+        ("encryptedSecrets", secrets(*(f"A{n}" for n in range(51)))),
+        ("encryptedSecrets", secrets("1A")),
+        ("encryptedSecrets", secrets("HEADSTART_KEY")),
+        ("encryptedSecrets", secrets("GIT_DIR")),
+        ("encryptedSecrets", secrets("PATH")),
+        ("encryptedSecrets", secrets(keyId="arn:aws:kms:eu-west-1:1:key/2")),
+        ("encryptedSecrets", secrets(keyId="")),
+        ("encryptedSecrets", secrets(key=base64_of(255))),
+        ("encryptedSecrets", secrets(key=base64_of(513))),
+        ("encryptedSecrets", secrets(key=base64_of(256).rstrip("="))),
+        ("encryptedSecrets", secrets(iv=base64_of(16))),
+        ("encryptedSecrets", secrets(iv=base64_of(12)[:-4] + "AA A")),
+        ("encryptedSecrets", secrets(ciphertext=base64_of(15))),
+        ("encryptedSecrets", secrets(ciphertext=base64_of(CIPHERTEXT_BYTES + 3))),
+        ("encryptedSecrets", secrets(ciphertext="-" * 64)),
+        ("encryptedSecrets", secrets(enc="A128GCM")),
+        ("encryptedSecrets", secrets(enc="A256CBC-HS512", iv=base64_of(12))),
+        (
+            "encryptedSecrets",
+            secrets(enc="A256CBC-HS512", iv=base64_of(16), ciphertext=base64_of(32)),
+        ),
+        (
+            "encryptedSecrets",
+            secrets(enc="A256CBC-HS512", iv=base64_of(16), ciphertext=base64_of(49)),
+        ),
+        ("encryptedSecrets", secrets() | {"more": 1}),
         ("mcpServers", {f"s{n}": {} for n in range(21)}),
         ("mcpServers", {"a b": {}}),
         ("appendSystemPrompt", "x" * 10_001),
@@ -117,6 +147,12 @@ def test_what_breaks_a_limit_is_named_by_its_field(field: str, value: object) ->
         ("setupCommands", ["ü" * 10_000] * 10),
         ("setupInputs", ["x" * 200] * 20),
         ("setupInputs", ["..a/.b/ü c"]),
+        ("encryptedSecrets", secrets("GIT_TOKEN", "GIT_USERNAME", key=base64_of(512))),
+        ("encryptedSecrets", secrets(ciphertext=base64_of(CIPHERTEXT_BYTES))),
+        (
+            "encryptedSecrets",
+            secrets(enc="A256CBC-HS512", iv=base64_of(16), ciphertext=base64_of(48)),
+        ),
         ("preparedTree", "off"),
         ("clone", {"depth": None, "submodules": True}),
         ("clone", {"depth": 1}),

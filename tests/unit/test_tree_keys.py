@@ -8,10 +8,11 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.access import AccessRule
 from headstart.domain.errors import SetupCommandFailed
-from headstart.domain.requests import CreateSession, EncryptedSecrets, PatchSession, RetrySession
+from headstart.domain.requests import CreateSession, PatchSession, RetrySession
 from headstart.domain.tree import ago, said_commit, tree_key
 from headstart.usecases import talk
 from headstart.usecases.create import create_session
+from tests.envelopes import secrets
 from tests.unit.attempts import S, failed_at
 from tests.unit.helpers import created
 
@@ -31,7 +32,7 @@ def recipe(ports: MemoryPorts, owner: str = "alice", **body: Any) -> str | None:
         {"clone": {"submodules": True}},
         {"setupCommands": ["npm ci"]},
         {"envVars": {"A": "1"}},
-        {"encryptedSecrets": {"names": ["TOKEN"], "envelope": "x"}},
+        {"encryptedSecrets": secrets()},
     ],
 )
 def test_whatever_a_workspace_is_made_by_makes_another_key(
@@ -71,7 +72,7 @@ def test_commands_are_in_order_and_variables_in_none(ports: MemoryPorts) -> None
     [
         ({}, True),
         ({"envVars": {"A": "1"}}, False),
-        ({"encryptedSecrets": {"names": ["TOKEN"], "envelope": "x"}}, False),
+        ({"encryptedSecrets": secrets()}, False),
     ],
 )
 def test_what_holds_something_of_its_owner_is_its_owners(
@@ -89,6 +90,14 @@ def test_what_others_may_not_read_is_its_owners(ports: MemoryPorts) -> None:
     assert recipe(ports, githubRepo="open/x") == recipe(ports, "bob", githubRepo="open/x")
 
 
+def test_secrets_make_a_key_by_their_names_as_they_are_sealed_anew_each_time(
+    ports: MemoryPorts,
+) -> None:
+    one, again = secrets("A", "B"), secrets("B", "A", iv="AgICAgICAgICAgIC")
+    assert recipe(ports, encryptedSecrets=one) == recipe(ports, encryptedSecrets=again)
+    assert recipe(ports, encryptedSecrets=one) != recipe(ports, encryptedSecrets=secrets("A"))
+
+
 def test_who_takes_no_part_has_no_key(ports: MemoryPorts) -> None:
     assert recipe(ports, preparedTree="off") is None
 
@@ -102,7 +111,7 @@ def test_each_image_has_trees_of_its_own() -> None:
     [
         {"setupCommands": ["npm i"]},
         {"envVars": {"A": "1"}},
-        {"encryptedSecrets": {"names": ["TOKEN"], "envelope": "x"}},
+        {"encryptedSecrets": secrets()},
     ],
 )
 def test_a_retry_with_another_setup_has_another_key(
@@ -121,8 +130,8 @@ def test_a_patch_that_changes_nothing_of_it_changes_no_key(ports: MemoryPorts) -
     before = ports.store.session(session_id).recipe
     talk.patch_session(ports, "alice", session_id, PatchSession(append_system_prompt="Be brief"))
     assert ports.store.session(session_id).recipe == before
-    secrets = EncryptedSecrets(names=["A"], envelope="x")
-    talk.patch_session(ports, "alice", session_id, PatchSession(encrypted_secrets=secrets))
+    request = PatchSession.model_validate({"encryptedSecrets": secrets()})
+    talk.patch_session(ports, "alice", session_id, request)
     assert ports.store.session(session_id).recipe != before
 
 

@@ -7,19 +7,21 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.channel import FRAME_BYTES
+from headstart.domain.envelope import CIPHERTEXT_BYTES
 from headstart.domain.errors import (
     AgentStartFailed,
     RestoreFailed,
     ValidationFailed,
 )
 from headstart.domain.life import saving
-from headstart.domain.requests import EncryptedSecrets, PatchSession
+from headstart.domain.requests import PatchSession
 from headstart.domain.session import CONFIG_BYTES, Status
 from headstart.usecases import talk
 from headstart.usecases.change import change
 from headstart.usecases.janitor import sweep
 from headstart.usecases.prepare import fail_preparation
 from headstart.usecases.sandbox import sandbox_stopped
+from tests.envelopes import secrets
 from tests.unit.archives import archive_of, differs, last, make, put, save
 from tests.unit.attempts import (
     S,
@@ -189,8 +191,9 @@ def test_the_longest_scripts_reach_the_runner_in_frames_that_can_be_sent(
 
 def test_all_that_is_asked_for_in_several_calls_fits_its_row(ports: MemoryPorts) -> None:
     session_id = created(ports, setupCommands=["ü" * 10_000] * 10, autoInitiate=False)
-    secrets = EncryptedSecrets(names=["A"], envelope="x" * 131_072)
-    talk.patch_session(ports, "alice", session_id, PatchSession(encrypted_secrets=secrets))
+    given = secrets(ciphertext="AAAA" * (CIPHERTEXT_BYTES // 3))
+    request = PatchSession.model_validate({"encryptedSecrets": given})
+    talk.patch_session(ports, "alice", session_id, request)
     variables = {f"A{n}": "v" * 4000 for n in range(16)}
     with pytest.raises(ValidationFailed, match=str(CONFIG_BYTES)):
         talk.patch_session(ports, "alice", session_id, PatchSession(env_vars=variables))

@@ -19,6 +19,7 @@ from headstart.usecases.ports import (
     Metrics,
     Objects,
     SandboxProvider,
+    Sealing,
     Secrets,
     Sockets,
     Store,
@@ -125,6 +126,13 @@ class Services:
         settings = self.settings
         sign = KmsSigner(cache(partial(make_client, "kms")), settings.github_app_key)
         return GitHubApp(settings.github_app_id, github_api(settings.github_url), sign)
+
+    def sealing(self) -> Sealing:
+        """The key pair for secrets."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.kms import KmsSealing  # noqa: PLC0415
+
+        return KmsSealing(cache(partial(make_client, "kms")), self.settings.secrets_alias)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -37,6 +37,7 @@ class Settings(BaseModel):
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
     provider: Json[dict[str, Any]] = Field(alias="HEADSTART_PROVIDER", default_factory=dict)
     provider_secret: str = Field(alias="HEADSTART_PROVIDER_SECRET", default="")
+    secrets_alias: str = Field(alias="HEADSTART_SECRETS_ALIAS", default="")
     repository_config: bool = Field(alias="HEADSTART_REPOSITORY_CONFIG", default=False)
     sandbox_dollars_per_hour: float = Field(
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
@@ -73,6 +74,7 @@ class Settings(BaseModel):
             default_model=self.default_model or None,
             provider=self.provider,
             repository_config=self.repository_config,
+            takes_secrets=bool(self.secrets_alias),
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             prepared_tree_after=timedelta(seconds=self.prepared_tree_after),

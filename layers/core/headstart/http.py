@@ -81,13 +81,14 @@ def _problem(app: APIGatewayHttpResolver, error: HeadstartError) -> Response[str
     )
 
 
-def answer(body: object, status: int = 200) -> Response[str]:
-    """Return a JSON answer that no cache may keep."""
+def answer(body: object, status: int = 200, *, cached_seconds: int = 0) -> Response[str]:
+    """Return a JSON answer, which no cache may keep unless everybody gets the same."""
+    kept = f"public, max-age={cached_seconds}" if cached_seconds else "no-store"
     return Response(
         status_code=status,
         content_type="application/json",
         body=json.dumps(body, separators=(",", ":")),
-        headers={"Cache-Control": "no-store"},
+        headers={"Cache-Control": kept},
     )
 
 

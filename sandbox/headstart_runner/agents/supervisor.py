@@ -23,6 +23,7 @@ from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
+from headstart_runner.vault import Vault
 from headstart_runner.wire import head
 
 _RESTARTS = 3
@@ -55,8 +56,14 @@ class Supervisor:
     """At most one server; a dead one is started again, 3 times in 10 minutes unless asked for."""
 
     def __init__(
-        self, config: Config, journal: Journal, redactor: Redactor, launcher: Launcher
+        self,
+        config: Config,
+        journal: Journal,
+        redactor: Redactor,
+        launcher: Launcher,
+        vault: Vault,
     ) -> None:
+        self._vault = vault
         self._config = config
         self._journal = journal
         self._redactor = redactor
@@ -110,7 +117,9 @@ class Supervisor:
         """
         await self._end_recovery()
         async with self._lock:
+            # As it came: what is written down holds no secret's value.
             wanted = json.dumps(args.to_json())
+            args = self._with_secrets(args)
             variables = await self._left_by_setup(args)
             same = self._journal.get(_AGENT) == wanted and self._variables == variables
             if self._server is not None and same:
@@ -154,7 +163,7 @@ class Supervisor:
 
     def prompt_body(self, args: PromptArgs, agent_message_id: str) -> dict[str, Any]:
         """Return a message as the agent that was started last wants it."""
-        started = self._started()
+        started = self._with_secrets(self._started())
         return self._adapter(started.agent).prompt_body(args, agent_message_id, started)
 
     def _adapter(self, agent: str) -> AgentAdapter:
@@ -165,6 +174,16 @@ class Supervisor:
         if stored is None:
             raise AgentStartFailed("The agent was never started in this sandbox")
         return AgentArgs.model_validate_json(stored)
+
+    def _with_secrets(self, args: AgentArgs) -> AgentArgs:
+        """Return what the agent gets: secrets as variables, and where its settings name them."""
+        vault = self._vault
+        given = {
+            "env": {**args.env, **vault.variables},
+            "mcp_servers": vault.filled(args.mcp_servers),
+            "append_system_prompt": vault.filled(args.append_system_prompt),
+        }
+        return args.model_copy(update=given)
 
     async def stop(self) -> None:
         """Stop the server for good."""
@@ -210,7 +229,7 @@ class Supervisor:
         return version
 
     async def _restart(self) -> None:
-        args = self._started()
+        args = self._with_secrets(self._started())
         now = asyncio.get_running_loop().time()
         if len(self._restarts) == _RESTARTS and now - self._restarts[0] < _RESTART_SPAN:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")

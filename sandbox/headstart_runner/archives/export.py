@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from headstart.domain.secrecy import SHORTEST
 from headstart_runner.config import Config
 from headstart_runner.redaction import RedactedStream, Redactor
-from headstart_runner.secrecy import SHORTEST
 
 _STRANGE = "the agent's session makes no sense"
 

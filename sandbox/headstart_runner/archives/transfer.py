@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
+from headstart.domain.secrecy import is_secret_name
 from headstart_runner.log import logger
-from headstart_runner.secrecy import is_secret_name
 
 _CHUNK = 64 * 1024
 _TRIES = 3

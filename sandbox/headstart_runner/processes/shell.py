@@ -9,10 +9,11 @@ what they set reaches commands and the agent's server, nothing else that the run
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from headstart.domain.secrecy import SHORTEST
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.variables import MOST_BYTES, Additions, refusal
 from headstart_runner.redaction import Redactor
@@ -47,12 +48,25 @@ class Shell:
         self._startup: str | None = None
         self._told: set[str] = set()
         self._broken: str | None = None
+        self._dropped: str | None = None
 
     async def forget_from(self, number: int) -> None:
         """Remove what the commands from a number on had handed on: they are to run again."""
         stale = [name for name, of in self._files().items() if of >= number]
         if stale:
             await self._run(("rm", "-rf", "--", *stale), cwd=self._folder)
+
+    async def drop(self, secrets: Iterable[str]) -> None:
+        """Take the lines that hold one of these out of the files: they are saved with HOME."""
+        looked_for = {part for secret in secrets for part in _parts(secret)}
+        texts = await self._texts() if looked_for and self._files() else {}
+        for name, text in texts.items():
+            lines = enumerate(text.split("\n"), start=1)
+            gone = [n for n, line in lines if any(part in line for part in looked_for)]
+            if gone:
+                script = ";".join(f"{number}d" for number in gone)
+                await self._run(("sed", "-i", "-e", script, "--", name), cwd=self._folder)
+                self._dropped = _DROPPED
 
     async def environment(self, env: Mapping[str, str], number: int) -> dict[str, str]:
         """Return the variables of the command of a number, which begins with the prologue."""
@@ -93,7 +107,7 @@ class Shell:
 
     def notes(self) -> list[str]:
         """Return what there is to say that was not said before."""
-        notes = [*self._additions.notes, *([self._broken] if self._broken else [])]
+        notes = [*self._additions.notes, *filter(None, (self._broken, self._dropped))]
         new = [note for note in notes if note not in self._told]
         self._told.update(new)
         return new
@@ -148,17 +162,20 @@ class Shell:
             return
         self._looked_at = looks
         additions = Additions()
-        if any(size for _, size, _ in looks):
-            out = await self._run(("sh", "-c", _READ_ALL), cwd=self._folder) or b""
-            pieces = out.decode(errors="replace").split("\0")
-            texts = dict(zip(pieces[::2], pieces[1::2], strict=False))
-            for name in sorted(files.keys() & texts.keys(), key=lambda name: files[name]):
-                if name.startswith("env-"):
-                    additions.read_env(texts[name])
-                else:
-                    additions.read_path(texts[name], str(self._home))
+        texts = await self._texts() if any(size for _, size, _ in looks) else {}
+        for name in sorted(files.keys() & texts.keys(), key=lambda name: files[name]):
+            if name.startswith("env-"):
+                additions.read_env(texts[name])
+            else:
+                additions.read_path(texts[name], str(self._home))
         self._additions = additions
         self._redactor.add_settings(additions.variables)
+
+    async def _texts(self) -> dict[str, str]:
+        """Return what the files hold, by name."""
+        out = await self._run(("sh", "-c", _READ_ALL), cwd=self._folder) or b""
+        pieces = out.decode(errors="replace").split("\0")
+        return dict(zip(pieces[::2], pieces[1::2], strict=False))
 
     async def _run(
         self, argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str] | None = None
@@ -183,6 +200,17 @@ class Shell:
         return bytes(out) if code == 0 else None
 
 
+def _parts(secret: str) -> Iterator[str]:
+    """Yield what may stand of a secret on one line."""
+    for line in secret.splitlines():
+        if len(line.strip().encode()) >= SHORTEST:
+            yield line.strip()
+
+
+_DROPPED = (
+    "what holds a secret is not handed on by HEADSTART_ENV or HEADSTART_PATH: commands and the "
+    "agent have the secret as a variable"
+)
 _BROKEN = (
     f"none of {', '.join(f'~/{name}' for name in STARTUP_FILES)} is read: "
     f"together they do not come to their end within {STARTUP_SECONDS:.0f} s"

@@ -15,6 +15,7 @@ async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
     A server that runs already with other arguments is replaced.
     """
     context.need_work_tree()
+    context.tools.open_vault(args.sealed)
     know_secrets(context.tools.redactor, args)
     context.progress(f"Starting {args.agent}")
     try:

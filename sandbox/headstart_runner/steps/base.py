@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from headstart.domain.channel import Output, Progress
+from headstart.domain.command_args import Sealed
 from headstart.domain.errors import WorkspaceGone
 from headstart.domain.model import OpenModel
 from headstart_runner.agents.supervisor import Supervisor
@@ -19,6 +20,9 @@ from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
 from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.vault import Vault
+
+_SEALED = "vault.sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class Tools:
     courier: Courier
     door: Door
     gateway: Gateway
+    vault: Vault
+
+    def open_vault(self, sealed: Sealed | None) -> None:
+        """Have the secrets that a command brings, and no others; SecretsUnavailable."""
+        self.vault.open(sealed, self.redactor)
+        self.journal.put(_SEALED, sealed.model_dump_json() if sealed else "")
+
+    def recall(self) -> None:
+        """Open again what an earlier runner had opened: not every command brings it."""
+        if stored := self.journal.get(_SEALED):
+            self.vault.open(Sealed.model_validate_json(stored), self.redactor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _ARCHIVE, _TREE = "archive", "tree"
 
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     """Fill the workspace, unless it is full already: whatever is there then is newer."""
+    context.tools.open_vault(args.sealed)
     config, journal = context.tools.config, context.tools.journal
     await context.tools.gateway.open(Source(args.git_url, args.branch, args.allow_private))
     source = json.dumps([args.git_url, args.upstream_branch, args.depth, args.submodules])

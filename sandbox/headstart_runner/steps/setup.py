@@ -11,6 +11,7 @@ from headstart.domain.archive import MOST_BYTES
 from headstart.domain.command_args import SetupArgs
 from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import SetupCommandFailed, SetupCommandTimedOut, StepError
+from headstart.domain.secrecy import secrets_in_command
 from headstart_runner.archives.files import Files
 from headstart_runner.archives.saving import Saving
 from headstart_runner.archives.workspace import Unusable
@@ -20,7 +21,6 @@ from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Tree
 from headstart_runner.processes.output import StepOutput
 from headstart_runner.processes.shell import Shell
-from headstart_runner.secrecy import secrets_in_command
 from headstart_runner.steps.base import Context
 from headstart_runner.terminal import plain
 from headstart_runner.wire import MARK, cut_text
@@ -41,6 +41,7 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     nothing of any command of this step is left.
     """
     tools = context.tools
+    tools.open_vault(args.sealed)
     tools.redactor.add_settings(args.env)
     for command in args.commands:
         tools.redactor.add(*secrets_in_command(command))
@@ -111,6 +112,8 @@ def _skipped(command: str) -> dict[str, Any]:
 def _chain(args: SetupArgs) -> list[str]:
     """Return a hash for each command, of the environment and everything up to the command."""
     state = json.dumps(args.env, sort_keys=True)
+    if args.sealed:
+        state += args.sealed.ciphertext
     hashes = []
     for command in args.commands:
         state = hashlib.sha256(json.dumps([state, command]).encode()).hexdigest()
@@ -144,6 +147,7 @@ class _Work:
         self._title = ""
         self._env = {
             **args.env,
+            **tools.vault.variables,
             "HEADSTART_ATTEMPT_CAUSE": args.cause,
             "HEADSTART_SESSION_ID": tools.config.session_id,
         }
@@ -189,6 +193,7 @@ class _Work:
         # Before what the command says of itself: in this sandbox no retry could succeed.
         context.need_work_tree()
         said = self.output.last_line()
+        await self.shell.drop(context.tools.vault.values.values())
         await self.shell.look(self._env)
         self._tell_notes()
         if code != 0:

@@ -12,12 +12,14 @@ from headstart.domain.archive import StoredFile
 from headstart.domain.errors import (
     ConnectionGone,
     HeadstartError,
+    SecretsUnavailable,
     TaskTokenGone,
 )
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
 from headstart.usecases.ports import (
     ExecutionStatus,
+    PublicKey,
     RepositoryToken,
     SandboxSpec,
     StartedSandbox,
@@ -228,6 +230,29 @@ class MemorySecrets:
         return self.variables
 
 
+class MemorySealing:
+    """The Sealing port in memory: a key is the beginning of what it was wrapped to."""
+
+    def __init__(self) -> None:
+        self.key_id = "key-1"
+        self.earlier: set[str] = set()
+        self.down: HeadstartError | None = None
+        self.opened = 0
+
+    def public_key(self) -> PublicKey:
+        """Return the present key."""
+        return PublicKey(key_id=self.key_id, spki=self.key_id.encode())
+
+    def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
+        """Return a key as it was wrapped."""
+        if self.down:
+            raise self.down
+        if key_id not in {self.key_id, *self.earlier}:
+            raise SecretsUnavailable("The secrets can't be opened")
+        self.opened += 1
+        return wrapped[:32]
+
+
 @dataclass
 class MemoryGitHub:
     """The GitHub port: which tokens were asked for; `moved` are the new names of repositories."""
@@ -258,6 +283,7 @@ class MemoryPorts:
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
     github: MemoryGitHub = field(default_factory=MemoryGitHub)
+    sealing: MemorySealing = field(default_factory=MemorySealing)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

@@ -43,11 +43,12 @@ class TreeRef(FileRef):
 class Sealed(OpenModel):
     """The session's secrets as their owner sealed them, and the key to them, in base64.
 
-    `ciphertext` is a JSON object of name and value under AES-256-GCM, its tag at the end, with
-    `subject`, the owner, as additional data. Only the runner opens it.
+    `ciphertext` is a JSON object of name and value under `enc`, its tag at the end, with `subject`,
+    the owner, as additional data. Only the runner opens it.
     """
 
     names: list[str]
+    enc: str = "A256GCM"
     key: str = Field(repr=False)
     iv: str
     ciphertext: str

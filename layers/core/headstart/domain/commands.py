@@ -10,6 +10,7 @@ from headstart.domain.command_args import (
     CloneArgs,
     DiskArgs,
     RestoreArgs,
+    Sealed,
     SetupArgs,
     TreeRef,
 )
@@ -30,6 +31,7 @@ def step_args(
     archive: ArchiveRef | None = None,
     tree: TreeRef | None = None,
     secrets: dict[str, str] | None = None,
+    sealed: Sealed | None = None,
 ) -> OpenModel:
     """Return the arguments of a step's command; only steps done by the runner have some."""
     match step:
@@ -45,6 +47,7 @@ def step_args(
                 archive=archive,
                 tree=tree,
                 branch=session.branch,
+                sealed=sealed,
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)
@@ -63,6 +66,7 @@ def step_args(
                 command_timeout=SETUP_COMMAND_TIMEOUT,
                 cause=attempt.cause,
                 base_after_ms=base_after_ms(session, attempt, policy),
+                sealed=sealed,
             )
         case StepName.AGENT:
             return AgentArgs(
@@ -76,6 +80,7 @@ def step_args(
                 provider=policy.provider,
                 secrets=secrets or {},
                 repository_config=policy.repository_config,
+                sealed=sealed,
             )
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")

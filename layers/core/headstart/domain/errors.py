@@ -118,6 +118,12 @@ class AlreadyInitiated(HeadstartError):
     status, title = 409, "The first message was delivered"
 
 
+class EncryptionKeyNotFound(HeadstartError):
+    """This deployment takes no secrets."""
+
+    status, title = 404, "There is no key for secrets"
+
+
 class InputNotFound(HeadstartError):
     """The agent asks nothing of that id, or not any more."""
 

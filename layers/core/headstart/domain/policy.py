@@ -37,6 +37,8 @@ class Policy(Model):
     """The agents' settings of model providers; keys are only named in them."""
     repository_config: bool = False
     """Whether agents obey configuration that comes with a repository, which may run code of its."""
+    takes_secrets: bool = True
+    """Whether there is a key that secrets can be encrypted with."""
     active_sessions: int = 10
     queued_messages: int = 50
     sandbox_dollars_per_hour: float = 0.0

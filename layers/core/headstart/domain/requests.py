@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from headstart.domain.envelope import SECRETS_BYTES, EncryptedSecrets
 from headstart.domain.model import Model
 from headstart.domain.repository import check_branch, check_callback_url
 from headstart.domain.session import PreparedTree
+from headstart.domain.texts import SOUND, sound
 from headstart.domain.variables import is_reserved, names_a_repository
 
 BODY_BYTES = 256 * 1024
@@ -29,22 +31,6 @@ def _prompt_size(text: str) -> str:
     if len(text.encode()) > PROMPT_BYTES:
         raise ValueError(f"must be at most {PROMPT_BYTES} bytes of UTF-8")
     return text
-
-
-def _sound(value: object) -> object:
-    """Refuse a text that nothing after us could store or pass on."""
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be valid Unicode") from None
-        if "\0" in value:
-            raise ValueError("must not contain NUL characters")
-    return value
-
-
-_SOUND = BeforeValidator(_sound)
-"""For every text, after its limits: only on `str` itself are those told in characters."""
 
 
 def _sound_env(env: dict[str, str]) -> dict[str, str]:
@@ -70,12 +56,12 @@ def _check_json(value: object, depth: int) -> None:
     """Refuse what Python reads from JSON but nothing after it can keep: 1e999, half a surrogate."""
     if depth < 0:
         raise ValueError(f"must not be nested deeper than {MCP_SERVERS_DEPTH} levels")
-    _sound(value)
+    sound(value)
     if isinstance(value, float) and not isfinite(value):
         raise ValueError("must not contain numbers that are too large")
     if isinstance(value, dict):
         for key, item in value.items():
-            _sound(key)
+            sound(key)
             _check_json(item, depth - 1)
     elif isinstance(value, list):
         for item in value:
@@ -85,7 +71,7 @@ def _check_json(value: object, depth: int) -> None:
 Prompt = Annotated[
     str,
     AfterValidator(_prompt_size),
-    _SOUND,
+    SOUND,
     Field(
         description=f"Not blank; at most {PROMPT_BYTES} bytes of UTF-8.",
         json_schema_extra={"minLength": 1, "maxLength": PROMPT_BYTES},
@@ -94,7 +80,7 @@ Prompt = Annotated[
 Branch = Annotated[
     str,
     AfterValidator(check_branch),
-    _SOUND,
+    SOUND,
     Field(
         description="A branch name that git accepts; `refs/heads/` in front is left out.",
         json_schema_extra={"minLength": 1, "maxLength": 250},
@@ -105,9 +91,9 @@ _VALUE_CHARACTERS = 4096
 EnvKey = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=_KEY_CHARACTERS),
-    _SOUND,
+    SOUND,
 ]
-EnvValue = Annotated[str, StringConstraints(max_length=_VALUE_CHARACTERS), _SOUND]
+EnvValue = Annotated[str, StringConstraints(max_length=_VALUE_CHARACTERS), SOUND]
 EnvVars = Annotated[
     dict[EnvKey, EnvValue],
     Field(
@@ -138,9 +124,7 @@ def _relative(path: str) -> str:
     return path
 
 
-SetupCommand = Annotated[
-    str, StringConstraints(min_length=1, max_length=COMMAND_CHARACTERS), _SOUND
-]
+SetupCommand = Annotated[str, StringConstraints(min_length=1, max_length=COMMAND_CHARACTERS), SOUND]
 SetupCommands = Annotated[
     list[SetupCommand],
     Field(
@@ -150,16 +134,16 @@ SetupCommands = Annotated[
     AfterValidator(_commands_size),
 ]
 InputPath = Annotated[
-    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_relative), _SOUND
+    str, StringConstraints(min_length=1, max_length=200), AfterValidator(_relative), SOUND
 ]
 SetupInputs = Annotated[list[InputPath], Field(max_length=20)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), _SOUND]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), SOUND]
 # The length is apart from the pattern: \w up to 127 times takes 50 ms to compile, at every start.
 ModelName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128), _SOUND
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128), SOUND
 ]
-ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), _SOUND]
-SystemPrompt = Annotated[str, StringConstraints(max_length=10_000), _SOUND]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), SOUND]
+SystemPrompt = Annotated[str, StringConstraints(max_length=10_000), SOUND]
 McpServers = Annotated[
     dict[ServerName, dict[str, Any]],
     Field(
@@ -172,13 +156,6 @@ McpServers = Annotated[
 
 
 _DEFAULT = "Where absent or null, the deployment's default."
-
-
-class EncryptedSecrets(Model):
-    """One envelope a session; only KMS can open it."""
-
-    names: Annotated[list[EnvKey], Field(min_length=1, max_length=50)]
-    envelope: Annotated[str, StringConstraints(min_length=1, max_length=128 * 1024), _SOUND]
 
 
 _NO_HEADERS = "Must be empty: nothing is called yet, so nothing that opens a door is kept."
@@ -197,7 +174,7 @@ class CallbackTarget(Model):
         str,
         StringConstraints(max_length=2000),
         AfterValidator(check_callback_url),
-        _SOUND,
+        SOUND,
         Field(description="An https URL without credentials."),
     ]
     headers: Annotated[
@@ -228,7 +205,7 @@ class CreateSession(Model):
     github_repo: (
         Annotated[
             str,
-            _SOUND,
+            SOUND,
             Field(description="`org/name`, public or one that the access rules give you."),
         ]
         | None
@@ -236,7 +213,7 @@ class CreateSession(Model):
     git_url: (
         Annotated[
             str,
-            _SOUND,
+            SOUND,
             Field(
                 description="The address of a repository, not of a page about it: https and a "
                 "public host, or a source the deployment allows."
@@ -268,7 +245,11 @@ class CreateSession(Model):
     env_vars: EnvVars = Field(default_factory=dict)
     encrypted_secrets: EncryptedSecrets | None = Field(
         default=None,
-        description="No deployment can open them yet: the preparation fails, `SecretsUnavailable`.",
+        description="For setup commands and the agent, as variables beside `envVars` (where a name "
+        "is in both, the secret counts), and for `{secret:NAME}` in `mcpServers` and "
+        f"`appendSystemPrompt`; {SECRETS_BYTES // 1024} KB together, values of 8 bytes and more. "
+        "`GIT_TOKEN` and `GIT_USERNAME` open the repository and go nowhere else. See "
+        '"Send secrets".',
     )
     mcp_servers: McpServers = Field(default_factory=dict)
     append_system_prompt: SystemPrompt | None = None
@@ -344,7 +325,7 @@ class RetrySession(Model):
     )
 
 
-_Label = Annotated[str, StringConstraints(max_length=2000), _SOUND]
+_Label = Annotated[str, StringConstraints(max_length=2000), SOUND]
 _Labels = Annotated[list[_Label], Field(max_length=20)]
 
 

@@ -106,10 +106,10 @@ class Turn(RowModel):
 
 
 _TOLD = {
-    StepName.CLONE: ["upstreamBranch", "clone", "setupInputs"],
+    StepName.CLONE: ["upstreamBranch", "clone", "setupInputs", "encryptedSecrets"],
     StepName.RESTORE: ["envVars"],
     StepName.SETUP: ["setupCommands"],
-    StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt"],
+    StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt", "encryptedSecrets"],
 }
 """What of the config, by its counts, the steps' arguments hold."""
 

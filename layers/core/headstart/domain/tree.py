@@ -26,7 +26,9 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
     """
     if session.prepared_tree == "off":
         return None
-    is_own = bool(config.env_vars or config.encrypted_secrets or config.access)
+    # Not by their envelope, which is another each time.
+    secrets = sorted((config.encrypted_secrets or {}).get("names", []))
+    is_own = bool(config.env_vars or secrets or config.access)
     return _hash(
         _VERSION,
         session.git_url,
@@ -35,7 +37,7 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
         config.clone.submodules,
         config.setup_commands,
         sorted(config.env_vars.items()),
-        config.encrypted_secrets,
+        secrets or None,
         session.owner if is_own else None,
         # Who may read less than before has no tree that was made with more.
         *([config.access] if config.access else []),

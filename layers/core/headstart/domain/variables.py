@@ -21,3 +21,17 @@ def is_reserved(name: str) -> bool:
 def names_a_repository(name: str) -> bool:
     """Return whether a variable would have git work on another repository."""
     return name in _NAMES_A_REPOSITORY
+
+
+_FOR_GIT = {"GIT_TOKEN", "GIT_USERNAME"}
+_SETTLED = {"HOME", "PATH", "XDG_DATA_HOME"}
+
+
+def is_for_git(name: str) -> bool:
+    """Return whether a secret opens the git host: no command and no agent gets it."""
+    return name in _FOR_GIT
+
+
+def is_settled(name: str) -> bool:
+    """Return whether a variable says where programs and their data are."""
+    return name in _SETTLED

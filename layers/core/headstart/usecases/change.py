@@ -10,8 +10,13 @@ from headstart.domain import errands
 from headstart.domain.archive import Copy
 from headstart.domain.change import Change, WorkingSet
 from headstart.domain.connections import Role
-from headstart.domain.errors import ServiceUnavailable, SessionNotFound, TaskTokenGone
-from headstart.domain.life import saving, sleeping, turns, watching
+from headstart.domain.errors import (
+    ServiceUnavailable,
+    SessionNotFound,
+    StepError,
+    TaskTokenGone,
+)
+from headstart.domain.life import preparing, saving, sleeping, turns, watching
 from headstart.usecases import outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
 from headstart.usecases.defects import log_defect
@@ -82,7 +87,16 @@ def _best_effort(ports: Ports, what: str) -> Iterator[None]:
 
 
 def _send_step(ports: Ports, work: Change, errand: errands.SendStep) -> None:
-    outbox.send(ports, work, outbox.step_frame(ports, work, work.commands[errand.command_id]))
+    """Fail a step whose command can't be made, as if its sandbox had."""
+    command = work.commands[errand.command_id]
+    try:
+        frame = outbox.step_frame(ports, work, command)
+    except StepError as error:
+        _log.info("a command can't be made: %s", error.code)
+        failed = partial(preparing.not_made, command_id=command.command_id, error=error)
+        change(ports, work.session.session_id, failed)
+        return
+    outbox.send(ports, work, frame)
 
 
 def _send_prompt(ports: Ports, work: Change, errand: errands.SendPrompt) -> None:

@@ -19,6 +19,7 @@ from headstart.domain.model import format_time
 from headstart.domain.policy import Policy
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Session, Status
+from headstart.domain.warnings import warnings_of
 from headstart.usecases.change import follow
 from headstart.usecases.line import admit_next, make_room
 from headstart.usecases.ports import Ports
@@ -51,7 +52,7 @@ def create_session(
     work.then(Measure("SessionsCreated"))
     follow(ports, work)
     ports.metrics.milliseconds("FastReturn", milliseconds(now, ports.clock()))
-    return _answer(work.session, policy, secret, ticket)
+    return _answer(work.session, policy, secret, ticket, request)
 
 
 def _write(
@@ -102,14 +103,17 @@ def _repeat(
         raise SessionDeleting()
     secret, ticket = new_ticket(ports.policy, session.session_id, owner, ports.clock())
     ports.store.put_ticket(ticket)
-    return _answer(session, ports.policy, secret, ticket)
+    return _answer(session, ports.policy, secret, ticket, request)
 
 
-def _answer(session: Session, policy: Policy, secret: str, ticket: Ticket) -> dict[str, Any]:
+def _answer(
+    session: Session, policy: Policy, secret: str, ticket: Ticket, request: CreateSession
+) -> dict[str, Any]:
     return {
         "sessionId": session.session_id,
         "status": session.status.value,
         "attemptNumber": session.attempt_number,
         "createdAt": format_time(session.created_at),
         "stream": stream_view(policy, secret, ticket),
+        "warnings": warnings_of(request),
     }

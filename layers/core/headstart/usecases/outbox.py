@@ -24,6 +24,7 @@ from headstart.domain.sandbox import Command
 from headstart.domain.session import SessionConfig, Status
 from headstart.domain.steps import StepName
 from headstart.usecases.ports import Ports
+from headstart.usecases.sealing import TOLD_SECRETS, sealed_for
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +124,10 @@ def send(ports: Ports, work: Change, frame: OpenModel | None) -> bool:
 
 
 def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
-    """Return a step's command; apart, because only who may send it may read the agents' secrets."""
+    """Return a step's command; apart, because only who may send it may read the agents' secrets.
+
+    Raises SecretsUnavailable, AgentStartFailed where it can't be made, ServiceUnavailable.
+    """
     session = work.session
     if session.status is not Status.PREPARING or command.step is None:
         return None
@@ -143,6 +147,7 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         archive=_archive_ref(ports, archive) if isinstance(archive, Archive) else None,
         tree=_tree_ref(ports, tree, config) if tree else None,
         secrets=ports.secrets.read() if step is StepName.AGENT else None,
+        sealed=sealed_for(ports, session.owner, config) if step in TOLD_SECRETS else None,
     )
     return _frame(command, args, session.counts.get("setupCommands", 1))
 

@@ -271,6 +271,26 @@ class GitHub(Protocol):
         """
 
 
+class PublicKey(Model):
+    """A public key as SubjectPublicKeyInfo in DER (RFC 5280), and what its deployment calls it."""
+
+    key_id: str
+    spki: bytes
+
+
+class Sealing(Protocol):
+    """The key pair that callers' secrets are sealed with; its private half stays where it is."""
+
+    def public_key(self) -> PublicKey:
+        """Return what is sealed with now; EncryptionKeyNotFound, ServiceUnavailable."""
+
+    def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
+        """Return the key that was encrypted for a key pair, the present one or one before it.
+
+        Raises SecretsUnavailable where it can't be, ServiceUnavailable.
+        """
+
+
 class Sockets(Protocol):
     """The WebSocket API's way back."""
 
@@ -309,6 +329,8 @@ class Ports(Protocol):
     def secrets(self) -> Secrets: ...
     @property
     def github(self) -> GitHub: ...
+    @property
+    def sealing(self) -> Sealing: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

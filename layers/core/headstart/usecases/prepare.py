@@ -41,7 +41,7 @@ def run_step(ports: Ports, task: StepTask) -> None:
 
     The step's end comes later, with the runner's report, through the task token. An attempt that
     was cancelled or deleted meanwhile is no error: the machine is told AttemptSuperseded. Raises
-    SandboxStopped, SandboxStartFailed, SecretsUnavailable by name for the machine to catch.
+    SandboxStopped, SandboxStartFailed by name for the machine to catch.
     """
     try:
         _begin(ports, task)

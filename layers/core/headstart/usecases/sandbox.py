@@ -9,7 +9,6 @@ from headstart.domain.errors import (
     AttemptSuperseded,
     SandboxStartFailed,
     SandboxStopped,
-    SecretsUnavailable,
     SessionNotFound,
     StepError,
 )
@@ -27,7 +26,7 @@ _log = logging.getLogger(__name__)
 def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_token: str) -> None:
     """Keep the session's living sandbox or start one; done when the runner's hello is accepted.
 
-    Raises SandboxStartFailed, SecretsUnavailable, AttemptSuperseded.
+    Raises SandboxStartFailed, AttemptSuperseded.
     """
     found = ports.store.load(session_id)
     acquire = partial(
@@ -46,11 +45,6 @@ def acquire_sandbox(ports: Ports, session_id: str, attempt_number: int, task_tok
 def _newcomer(ports: Ports, found: WorkingSet, attempt_number: int) -> hosting.Newcomer:
     session, old = found.session, found.sandbox
     seen = Change(found, ports.clock(), ports.policy)
-    if session.counts.get("encryptedSecrets"):
-        raise SecretsUnavailable(
-            "This deployment can't open encryptedSecrets: send none. envVars are no place for "
-            "secrets: whoever may read the table reads them"
-        )
     asked = old and old.attempt_number != attempt_number and hosting.may_be_kept(seen)
     living = old.task_arn if old and old.task_arn and asked else None
     takes_part = session.recipe and not session.put_back and ports.policy.prepared_tree_life

@@ -20,6 +20,7 @@ from headstart.domain.life.settling import head_of
 from headstart.domain.message import Message
 from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
 from headstart.domain.views import message_view
+from headstart.domain.warnings import warnings_of
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports
@@ -54,14 +55,17 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
     change(ports, session_id, partial(talking.initiate, owner=owner))
 
 
-def patch_session(ports: Ports, owner: str, session_id: str, request: PatchSession) -> None:
-    """Change what was asked for, before the first message is on its way.
+def patch_session(
+    ports: Ports, owner: str, session_id: str, request: PatchSession
+) -> list[dict[str, Any]]:
+    """Change what was asked for, before the first message is on its way; return the warnings.
 
     What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound, and where
     `autoInitiate` wakes the session QuotaExceeded.
     """
     patch = partial(talking.patch, owner=owner, request=request)
     change(ports, session_id, patch, lambda found: [CONFIG, *head_of(found)])
+    return warnings_of(request)
 
 
 def interrupt(ports: Ports, owner: str, session_id: str) -> None:
@@ -73,13 +77,14 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     change(ports, session_id, stop, head_of)
 
 
-def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> None:
+def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> list[dict[str, Any]]:
     """Begin a new attempt of a failed session; what succeeded in a living sandbox is kept.
 
-    Raises StaleAttempt, WrongStatus, QuotaExceeded, SessionNotFound.
+    Returns the warnings. Raises StaleAttempt, WrongStatus, QuotaExceeded, SessionNotFound.
     """
     again = partial(preparing.retry, owner=owner, request=request)
     change(ports, session_id, again, lambda _: [CONFIG])
+    return warnings_of(request)
 
 
 def answer_input(

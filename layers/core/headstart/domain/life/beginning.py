@@ -15,6 +15,7 @@ from headstart.domain.message import Message, MessageStatus
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url, repository_of
 from headstart.domain.requests import CreateSession
+from headstart.domain.secrets import check_secrets
 from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
 from headstart.domain.tree import recipe
 
@@ -43,6 +44,7 @@ def new_session(
         repository_of(git_url, policy.github_url),
         own_token=GIT_TOKEN in (config.encrypted_secrets or {}).get("names", []),
     )
+    check_secrets(config, policy)
     session = Session(
         session_id=session_id,
         owner=owner,

@@ -110,6 +110,22 @@ def take_step(change: Change, attempt_number: int, step: StepName, token: str) -
     change.then(SendStep(command.command_id))
 
 
+def not_made(change: Change, command_id: str, error: StepError) -> None:
+    """Have a step fail whose command could not be made: no sandbox will say so."""
+    command, session = change.commands.get(command_id), change.session
+    if command is None or command.answered or command.step is None:
+        return
+    if command.attempt_number != session.attempt_number:
+        return
+    if session.status is not Status.PREPARING or is_done(change.attempt.step(command.step)):
+        return
+    command.answered, command.failure = True, Failure.of(error, command.step)
+    change.save(command)
+    change.attempt.step(command.step).failure = command.failure
+    begin_step(change, command.step, error.reason)
+    change.then(AnswerTask(tuple(command.tokens), error.code, error.title))
+
+
 def take_delivery(change: Change, attempt_number: int, token: str) -> None:
     """Deliver the head of the queue, if it may be, or continue the delivery under way."""
     require_attempt(change.session, attempt_number)

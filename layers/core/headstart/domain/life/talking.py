@@ -19,6 +19,7 @@ from headstart.domain.life import queueing
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import PatchSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
+from headstart.domain.secrets import check_secrets
 from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
 from headstart.domain.tree import recipe
 from headstart.domain.views import message_view
@@ -101,7 +102,7 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
     change.no_place = NoPlace.ASK
 
 
-_SET_UP_BY = ("setup_commands", "env_vars")
+_SET_UP_BY = ("setup_commands", "env_vars", "encrypted_secrets")
 """What the result of the setup rests on."""
 
 
@@ -117,6 +118,7 @@ def configure(change: Change, request: PatchSession | RetrySession) -> None:
     empty, before = SessionConfig(), config.model_copy()
     for name, value in request.model_dump(include=given).items():
         setattr(config, name, getattr(empty, name) if value is None else value)
+    check_secrets(config, change.policy)
     if config.size() > CONFIG_BYTES:
         said = f"everything that was asked for must be at most {CONFIG_BYTES} bytes together"
         raise ValidationFailed([{"loc": [], "msg": said}])

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from headstart.domain.credentials import user_info
+from headstart.domain.texts import strings_in
 
 SHORTEST = 8
 """Bytes of the shortest secret: shorter ones would take half of every output with them."""
@@ -37,8 +38,10 @@ _COUNTS = {"count", "limit", "max", "min", "num"}
 _IDENTIFIES = {"arn", "checksum", "commit", "digest", "guid", "id", "revision", "sha", "uuid"}
 """The last words of names whose values look drawn by lot and are no secrets."""
 
-_PLACEHOLDER = re.compile(r"\{(?:env|file):[^{}]*\}|\$\{\w+\}")
-"""What an agent puts a value in the place of."""
+_PLACEHOLDER = re.compile(
+    r"(?:(?:Basic|Bearer|Token)\s+)?(?:\{(?:env|file|secret):[^{}]*\}|\$\{\w+\})"
+)
+"""What an agent, or the runner, puts a value in the place of."""
 _PLACE = re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?:~|\.{0,2})(?:/[\w.@-]+)+/?")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _KNOWN_KINDS = re.compile(
@@ -101,16 +104,19 @@ def secrets_in_command(command: str) -> Iterator[str]:
 
 def secrets_in(settings: Any, name: str = "") -> Iterator[str]:
     """Yield what must not be shown of settings: variables, headers, arguments, however nested."""
-    if isinstance(settings, str):
-        yield from secrets_of(name, settings)
-    elif isinstance(settings, dict):
-        for key, value in settings.items():
-            yield from secrets_in(value, str(key))
-    elif isinstance(settings, list):
-        option = ""
-        for value in settings:
-            yield from secrets_in(value, option or name)
-            option = value.lstrip("-") if isinstance(value, str) and value[:1] == "-" else ""
+    for _, of, value in strings_in(settings, name):
+        yield from secrets_of(of, value)
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Return whether something in a variable, header or setting should not be shown."""
+    return any(len(found.encode()) >= SHORTEST for found in secrets_of(name, value))
+
+
+def has_secret(text: str) -> bool:
+    """Return whether prose has a private key in it, a token of a known kind, a URL's password."""
+    inner = (password for _, password, _ in _USER_INFO.findall(text))
+    return bool(_PRIVATE_KEY.search(text) or _KNOWN_KINDS.search(text) or any(inner))
 
 
 def lines_of(secret: str) -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""Sealing secrets on this machine: nobody between it and the session's sandbox can read them."""
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from headstart_client.errors import HeadstartError
+
+_NO_LIBRARY = (
+    "Secrets need the package cryptography, which is not installed: pip install cryptography"
+)
+
+
+def seal(secrets: Mapping[str, str], key: Mapping[str, Any], token: str) -> dict[str, Any]:
+    """Return `encryptedSecrets` of names and values, for the user of a token alone.
+
+    `key` is what GET /encryption-key answers. Raises HeadstartError.
+    """
+    try:
+        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    except ImportError:
+        raise HeadstartError(_NO_LIBRARY) from None
+    if key.get("algorithm") != "RSA-OAEP-256":
+        raise HeadstartError("The API's key for secrets is of a kind that this client can't use")
+    public = serialization.load_der_public_key(base64.b64decode(key["publicKey"]))
+    if not isinstance(public, rsa.RSAPublicKey):
+        raise HeadstartError("The API's key for secrets is not one of RSA")
+    content_key, iv = AESGCM.generate_key(256), os.urandom(12)
+    text = json.dumps(dict(secrets), ensure_ascii=False).encode()
+    sealed = AESGCM(content_key).encrypt(iv, text, _subject(token).encode())
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    envelope = {
+        "keyId": key["keyId"],
+        "enc": "A256GCM",
+        "key": _base64(public.encrypt(content_key, oaep)),
+        "iv": _base64(iv),
+        "ciphertext": _base64(sealed),
+    }
+    return {"names": list(secrets), "envelope": envelope}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _subject(token: str) -> str:
+    """Return whose token it is, which the API reads in the same place."""
+    part = token.split(".")[1] if token.count(".") == 2 else ""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        subject = claims["sub"]
+    except (ValueError, KeyError, TypeError):
+        raise HeadstartError("The token does not say whose it is, so nothing was sealed") from None
+    return str(subject)
