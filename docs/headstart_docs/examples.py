@@ -37,6 +37,7 @@ def make_examples() -> dict[str, Example]:
     clock.now = datetime(2026, 11, 22, 10, 50, 0, 123_000, tzinfo=UTC)
     ports = MemoryPorts(clock=clock)
     ports.policy.stream_url = "wss://f6e5d4c3b2.execute-api.eu-west-1.amazonaws.com/live"
+    ports.sealing.key_id = "5b0f7a3e-2c41-4d7e-9a55-0c6e2f1d8b90"
     chance = Random()  # noqa: S311  an example keeps no secret
     fixed = SimpleNamespace(
         choice=chance.choice,

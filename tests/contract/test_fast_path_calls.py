@@ -16,6 +16,7 @@ from headstart.domain.errors import IdempotencyKeyReused, QuotaExceeded, Reposit
 from headstart.domain.requests import CreateSession
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
+from tests.envelopes import secrets
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
 
@@ -56,6 +57,15 @@ def calls_of(cloud: Cloud, action: Callable[[], object]) -> list[str]:
     cloud.calls.clear()
     action()
     return list(cloud.calls)
+
+
+def test_secrets_cost_no_further_call(cloud: Cloud) -> None:
+    request = CreateSession.model_validate(
+        {"prompt": "x", "githubRepo": "org/name", "encryptedSecrets": secrets("A")}
+    )
+    made = calls_of(cloud, lambda: create_session(cloud, "alice", request, "key-1"))
+    assert made == ["TransactWriteItems", "StartExecution"]
+    assert cloud.sealing.opened == 0
 
 
 def test_success_is_one_transaction_and_one_start(cloud: Cloud) -> None:

@@ -268,7 +268,7 @@ def test_the_public_key_is_told_and_who_has_none_says_so(ports: MemoryPorts) -> 
     assert sealing.encryption_key(ports) == {
         "keyId": "key-1",
         "algorithm": "RSA-OAEP-256",
-        "publicKey": base64.b64encode(b"key-1").decode(),
+        "publicKey": base64.b64encode(ports.sealing.spki).decode(),
     }
 
     def none() -> Any:

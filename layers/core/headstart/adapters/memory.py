@@ -235,13 +235,14 @@ class MemorySealing:
 
     def __init__(self) -> None:
         self.key_id = "key-1"
+        self.spki = bytes.fromhex("30820222300d06092a864886f70d01010105000382020f00")
         self.earlier: set[str] = set()
         self.down: HeadstartError | None = None
         self.opened = 0
 
     def public_key(self) -> PublicKey:
         """Return the present key."""
-        return PublicKey(key_id=self.key_id, spki=self.key_id.encode())
+        return PublicKey(key_id=self.key_id, spki=self.spki)
 
     def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
         """Return a key as it was wrapped."""
