@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from headstart_local.git_server import GitServer
+from headstart_local.git_server import Asked, GitServer, Reply
 from tests.flow.conftest import Cloud, Repositories, git, running
 from tests.github import Fault, GitHubStub, app_key
 
@@ -26,6 +26,7 @@ class Private:
 
     cloud: Cloud
     github: GitHubStub
+    server: GitServer
     bare: dict[str, Path]
     log: Path
 
@@ -47,7 +48,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
         GitHubStub(key.public_key(), git=server.base_url) as github,
     ):
         bare = {}
-        for name in ("eng/api", "eng/lib", "ops/secret", "open/site"):
+        for name in ("eng/api", "eng/lib", "eng/was", "eng/left", "ops/secret", "open/site"):
             (root / name).parent.mkdir(exist_ok=True)
             Repositories(root, server).make(name, {"README.md": f"This is {name}.\n"})
             bare[name] = root / f"{name}.git"
@@ -64,7 +65,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Private]:
         log = folder / "log"
         with running(log, "--app-key", str(folder / "app.pem"), *given) as cloud:
             cloud.info["token"] = cloud.token("demo", "eng", "guests")
-            yield Private(cloud, github, bare, log)
+            yield Private(cloud, github, server, bare, log)
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +174,31 @@ def test_what_no_rule_names_is_cloned_without_the_app(private: Private) -> None:
     session = private.cloud.wait(made["sessionId"])
     assert session["failure"] is None, session["failure"]
     assert len(private.github.calls) == before
+
+
+@pytest.mark.parametrize(("old", "new"), [("eng/was", "eng/is"), ("eng/left", "ops/left")])
+def test_a_repository_that_moved_is_opened_where_the_rules_reach(
+    private: Private, old: str, new: str
+) -> None:
+    github, server = private.github, private.server
+    github.install("eng")
+    github.install("ops")
+    private.bare[old].rename(server.folder / f"{new}.git")
+    github.repositories.rename(old, new)
+
+    def moved(asked: Asked) -> Reply | None:
+        """Tell only who may read it, as GitHub does."""
+        if asked.repository != old or not github.authorize(asked.user, asked.password, old, False):
+            return None
+        return Reply(301, {"Location": github.url + asked.path.replace(old, new)})
+
+    server.reply = moved
+    made = private.cloud.create(gitUrl=None, githubRepo=old)
+    failure = private.cloud.wait(made["sessionId"])["failure"]
+    if new.startswith("eng/"):
+        assert failure is None, failure
+        assert any(asked.repository == new for asked in server.asked)
+    else:
+        assert (failure["step"], failure["code"]) == ("clone", "RepositoryAccessDenied")
+        assert "ops" not in failure["reason"]
+        assert not any(asked.repository == new for asked in server.asked)

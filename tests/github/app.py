@@ -66,6 +66,11 @@ class Installation:
     permissions: dict[str, str] = field(default_factory=lambda: dict(WHOLE))
     suspended: bool = False
 
+    @property
+    def page(self) -> str:
+        """Where the account's owners change it."""
+        return f"/organizations/{self.account}/settings/installations/{self.id}"
+
     def sees(self, repository: Repository) -> bool:
         """Say whether a repository is among those it was installed for."""
         if repository.owner.lower() != self.account.lower():

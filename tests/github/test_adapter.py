@@ -125,8 +125,9 @@ def test_what_is_taken_away_in_between_is_said_in_githubs_words(
 
 
 def test_a_suspended_installation_is_said_so(github: GitHubStub, app: GitHubApp) -> None:
-    github.install("eng").suspended = True
-    assert "suspended" in refusal(app, AppNotInstalled)
+    installation = github.install("eng")
+    installation.suspended = True
+    assert f"{github.url}{installation.page}" in refusal(app, AppNotInstalled)
     github.faults.append(
         Fault(403, "access_tokens", message="This installation has been suspended")
     )

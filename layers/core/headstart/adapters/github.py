@@ -53,6 +53,7 @@ class _Installation(BaseModel):
     id: int
     permissions: dict[str, str] = Field(default_factory=dict)
     suspended_at: str | None = None
+    html_url: str = ""
 
 
 class _Repository(BaseModel):
@@ -166,7 +167,8 @@ class GitHubApp:
         owner = repository.partition("/")[0]
         if installation.suspended_at:
             raise AppNotInstalled(
-                f"The GitHub App's installation at {owner} is suspended: {owner} must lift that"
+                f"The GitHub App's installation at {owner} is suspended. Lift that at "
+                f"{installation.html_url} and retry"
             )
         lacking = [
             f"{name}: {level}"
