@@ -159,15 +159,14 @@ class Exchange:
     async def _another(
         self, call: Call, status: int, credential: Credential | None
     ) -> Credential | None:
-        """Return a credential that was not refused yet, None where there is none."""
+        """Return another credential than the one that was refused, None where there is none."""
         if credential is None:
             _remember(self._locked, call.repository, None)
             return await self._credential(call)
         if status != _UNAUTHORIZED:
             return None
         self._credentials.forget(credential)
-        newer = await self._credential(call)
-        return None if newer == credential else newer
+        return await self._credential(call)
 
     async def _send(
         self, call: Call, request: Outgoing, credential: Credential | None
