@@ -419,6 +419,20 @@ async def test_the_door_opens_to_gits_own_requests_to_the_host_only(box: Gate, p
     assert box.server.asked == []
 
 
+async def test_a_request_that_breaks_off_is_the_clients_trouble(box: Gate) -> None:
+    parts = urlsplit(door_of(box))
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = f"POST {parts.path}{box.repository}.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n"
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\nno size\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b" 400 " in answer
+    assert box.server.asked == []
+
+
 async def test_who_does_not_know_the_word_finds_nothing(box: Gate) -> None:
     address = door_of(box).replace(box.gateway._door.word, "guess" * 6)
     refused = await box.git("ls-remote", f"{address}{box.repository}.git")
