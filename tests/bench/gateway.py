@@ -7,20 +7,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from headstart_local.git_server import GitServer
-from headstart_runner.gateway.credentials import Credential, SessionCredentials
-from headstart_runner.gateway.door import Door
-from headstart_runner.gateway.gateway import Gateway, Source
-from headstart_runner.journal import Journal
-from headstart_runner.processes.launcher import Launcher
-from headstart_runner.redaction import Redactor
-from headstart_runner.vault import Vault
+from headstart_runner.gateway.credentials import Credential
+from headstart_runner.gateway.gateway import Source
 from tests.bench import report
+from tests.bench.gateways import opened
 
 _BRANCH = "session/bench"
 _CREDENTIAL = Credential("x-access-token", "password-0123456789")
@@ -64,8 +58,9 @@ async def _measure(folder: Path, url: str, samples: int, megabytes: int) -> None
             file.write(os.urandom(_PIECE))
     _git("-C", str(work), "add", ".")
     _git("-C", str(work), "commit", "--quiet", "--message=Noise")
-    async with _opened(folder, url) as launcher:
-        ways = {"directly": (direct, dict(os.environ)), "by the gateway": (url, _through(launcher))}
+    async with opened(folder, Source(url, _BRANCH, allow_private=True), _CREDENTIAL) as gateway:
+        through = gateway.launcher.environment({})
+        ways = {"directly": (direct, dict(os.environ)), "by the gateway": (url, through)}
         rows = []
         for name, (address, env) in ways.items():
             _peak(reset=True)
@@ -93,27 +88,6 @@ def _forget(folder: Path) -> None:
     for gone in (folder / "copy", bare):
         shutil.rmtree(gone)
     _git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
-
-
-@asynccontextmanager
-async def _opened(folder: Path, url: str) -> AsyncIterator[Launcher]:
-    async def ask(host: str, repository: str, write: bool) -> Credential:
-        return _CREDENTIAL
-
-    journal, redactor = Journal(folder), Redactor()
-    launcher = Launcher(uid=None, home=folder, path=os.environ["PATH"])
-    credentials = SessionCredentials(Vault(), ask, redactor)
-    gateway = Gateway(Door(), credentials, journal, launcher, redactor)
-    await gateway.open(Source(url, _BRANCH, allow_private=True))
-    try:
-        yield launcher
-    finally:
-        await gateway.close()
-        journal.close()
-
-
-def _through(launcher: Launcher) -> dict[str, str]:
-    return launcher.environment({})
 
 
 async def _timed(env: dict[str, str], *arguments: str) -> float:

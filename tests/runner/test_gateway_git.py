@@ -15,7 +15,7 @@ from runner_kit import BRANCH
 from headstart.domain.errors import AppNotInstalled, RepositoryAccessDenied
 from headstart_local.git_server import Asked, Behaviour, GitServer, Reply
 from headstart_runner.gateway import exchange
-from headstart_runner.gateway.gateway import Watch
+from headstart_runner.gateway.gateway import Source, Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -121,10 +121,16 @@ async def test_a_token_that_is_refused_is_asked_for_anew_once(box: Gate) -> None
     assert fetched.code == 0, fetched.err
     assert len(box.mint.asked) == 2
 
+    box.mint.expire()
+    await box.gateway.open(Source(box.url, "another", allow_private=True))
+    anew = await box.git("fetch", cwd=copy)
+    assert anew.code == 0, anew.err
+    assert len(box.mint.asked) == 3
+
     box.server.authorize = lambda *_: False
     refused = await box.git("fetch", cwd=copy)
     assert "does not let the session's credential read" in refused.err
-    assert len(box.mint.asked) == 3
+    assert len(box.mint.asked) == 4
 
 
 async def test_tokens_about_to_expire_are_not_used(box: Gate) -> None:
@@ -304,10 +310,23 @@ async def test_settings_of_the_user_take_no_credential_anywhere(box: Gate, tmp_p
         for setting in (own, nested):
             await box.git("-c", setting, "ls-remote", box.url)
             await box.git("-c", setting, "push", box.url, "HEAD:refs/heads/x")
-        await box.git("-c", "http.extraHeader=Authorization: Basic bWluZQ==", "ls-remote", box.url)
 
-    assert {asked.headers.get("Authorization") for asked in elsewhere.asked} <= {None}
-    assert "bWluZQ==" not in str([asked.headers for asked in box.server.asked])
+    assert {asked.headers.get("Authorization") for asked in elsewhere.asked} == {None}
+
+
+async def test_nobody_but_the_gateway_says_who_asks(box: Gate) -> None:
+    box.mint.open_to.add(box.repository)
+    mine = "http.extraHeader=Authorization: Basic bWluZQ=="
+    assert (await box.git("-c", mine, "ls-remote", box.url)).code == 0
+
+    assert {asked.headers.get("Authorization") for asked in box.server.asked} == {None}
+
+
+async def test_a_proxy_for_the_world_is_not_one_for_the_door(box: Gate) -> None:
+    nowhere = "http://127.0.0.1:9"
+    listed = await box.git("ls-remote", box.url, http_proxy=nowhere, ALL_PROXY=nowhere)
+
+    assert listed.code == 0, listed.err
 
 
 async def test_a_busy_server_is_waited_for_and_who_waits_sees_it(
@@ -397,6 +416,20 @@ async def test_the_door_opens_to_gits_own_requests_to_the_host_only(box: Gate, p
 
     assert answer.status_code == 403
     assert "this session's git reaches" in answer.text
+    assert box.server.asked == []
+
+
+async def test_a_request_that_breaks_off_is_the_clients_trouble(box: Gate) -> None:
+    parts = urlsplit(door_of(box))
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = f"POST {parts.path}{box.repository}.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n"
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\nno size\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b" 400 " in answer
     assert box.server.asked == []
 
 

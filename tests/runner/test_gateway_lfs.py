@@ -33,6 +33,7 @@ class Storage:
     contents: dict[str, bytes] = field(default_factory=dict)
     verified: list[str] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
+    elsewhere: str = ""
 
     def handler(self, bare: Path) -> type[BaseHTTPRequestHandler]:
         """Return the server."""
@@ -42,7 +43,12 @@ class Storage:
             def do_GET(self) -> None:
                 if not self._opened():
                     return
-                if "/storage/" in self.path:
+                if storage.elsewhere:
+                    self.send_response(302)
+                    self.send_header("Location", storage.elsewhere)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                elif "/storage/" in self.path:
                     self._say(200, storage.contents[self.path.rpartition("/")[2]])
                 else:
                     super().do_GET()
@@ -149,9 +155,12 @@ async def test_a_content_goes_up_and_comes_down_without_what_opens_the_storage(
         down = await ask(box, "download")
         action = down.json()["objects"][0]["actions"]["download"]
         got = await client.get(action["href"])
+        storage.elsewhere = "https://s3.example/1?X-Amz-Signature=abc"
+        sent_on = await client.get(action["href"])
         gone = await client.get(door(box, "actions/guess"))
 
     assert (sent.status_code, told.status_code, got.content) == (200, 200, CONTENT)
+    assert (sent_on.status_code, sent_on.headers["Location"]) == (302, storage.elsewhere)
     assert storage.verified == [OID]
     assert (wrong.status_code, gone.status_code) == (403, 403)
     assert "ask again" in gone.json()["message"]

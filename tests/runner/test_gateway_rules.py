@@ -20,6 +20,7 @@ from headstart_runner.gateway import credentials as credentials_module
 from headstart_runner.gateway import lfs
 from headstart_runner.gateway.calls import Kind, call_of
 from headstart_runner.gateway.credentials import Credential, SessionCredentials
+from headstart_runner.gateway.gateway import _names
 from headstart_runner.gateway.pkt_lines import NotAPush, PushReader, RefUpdate, refusal, refused
 from headstart_runner.redaction import Redactor
 from headstart_runner.uplink import asking
@@ -165,6 +166,17 @@ def test_any_address_is_a_call_or_none(text: str) -> None:
     assert call is None or call.host == "h"
 
 
+def test_a_usual_host_is_found_however_it_is_named() -> None:
+    names = _names("https://github.com/org/name.git")
+    assert names == [
+        "https://github.com/",
+        "https://github.com:443/",
+        "git@github.com:",
+        "ssh://git@github.com/",
+    ]
+    assert _names("http://git.lan:8080/a") == ["http://git.lan:8080/"]
+
+
 # Large files.
 
 BASE = "https://h/o/n.git"
@@ -216,6 +228,7 @@ def test_actions_are_forgotten_when_there_are_too_many() -> None:
         b"[]",
         b"{",
         batch(download={"href": 5}),
+        batch(download={"href": "http://[x"}),
         batch(download={"href": "https://h/1", "header": {"x": "y" * 9000}}),
     ],
 )

@@ -4,7 +4,7 @@ import base64
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from headstart.domain.repository import same_server
 from headstart_runner.clock import awake_sleep
 from headstart_runner.gateway.addresses import addresses_of
 from headstart_runner.gateway.answers import moved_to, seconds_to_wait
-from headstart_runner.gateway.calls import Call
+from headstart_runner.gateway.calls import Call, Kind
 from headstart_runner.gateway.credentials import Credential, Credentials
 from headstart_runner.gateway.gateway import Source, Watch
 from headstart_runner.gateway.relay import forwarded, upstream
@@ -85,14 +85,19 @@ class Body:
 class Outgoing:
     """A request as its client made it; `href` is another place on the host than its call's.
 
-    `own` are the headers that open that place: then no credential is added.
+    `own` are the headers for that place: with an Authorization among them none is added.
     """
 
     method: str
     headers: Mapping[str, str]
     body: Body
     href: str | None = None
-    own: Mapping[str, str] | None = None
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> bool:
+        """Whether it needs nothing of ours to be let in."""
+        return any(name.lower() == "authorization" for name in self.own)
 
 
 class Exchange:
@@ -128,15 +133,17 @@ class Exchange:
         if is_ip_address(self._host):
             # The client resolves no address, so its resolver would not see this one.
             await addresses_of(self._host, self._port, allow_private=self._allow_private)
-        credential, renewed, moves = None, request.own is not None, 0
+        credential, renewed, moves = None, request.opened, 0
         if not renewed and (call.write or call.repository in self._locked):
             credential = await self._credential(call)
         while True:
             answer = await self._send(call, request, credential)
-            if answer.status < _NO_SUCCESS:
+            elsewhere = request.href is not None and answer.status in _MOVED
+            if answer.status < _NO_SUCCESS or elsewhere:
+                # A large file's client goes on by itself, to an address that opens what is there.
                 return answer, credential
             said = await _said(answer, credential)
-            answer.close()
+            answer.release()
             again = request.body.rest is None
             if answer.status in _MOVED:
                 moves += 1
@@ -159,29 +166,29 @@ class Exchange:
     async def _another(
         self, call: Call, status: int, credential: Credential | None
     ) -> Credential | None:
-        """Return a credential that was not refused yet, None where there is none."""
+        """Return another credential than the one that was refused, None where there is none."""
         if credential is None:
             _remember(self._locked, call.repository, None)
             return await self._credential(call)
         if status != _UNAUTHORIZED:
             return None
         self._credentials.forget(credential)
-        newer = await self._credential(call)
-        return None if newer == credential else newer
+        return await self._credential(call)
 
     async def _send(
         self, call: Call, request: Outgoing, credential: Credential | None
     ) -> ClientResponse:
         url = request.href or f"{self._origin}{self._moved.get(call.path, call.path)}/{call.rest}"
         headers = _without_ours(request.headers)
-        headers.update(request.own or {})
+        headers.update(request.own)
         if credential is not None:
             headers["Authorization"] = f"Basic {basic(credential)}"
         body, whole = request.body, request.body.rest is None
         if whole:
             headers.popall("Content-Length", None)
-        # It may close a connection that has been idle just when it is used again.
-        for last in (False, True) if whole else (True,):
+        # It may close a connection that has been idle just when it is used again. A push may
+        # have been done all the same, and its connection has just answered git's first question.
+        for last in (False, True) if whole and call.kind is not Kind.PUSH else (True,):
             try:
                 return await self._client.request(
                     request.method,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientResponse, web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from headstart.domain.errors import (
     GitNetworkError,
@@ -29,7 +30,7 @@ from headstart_runner.gateway.exchange import Body, Exchange, Outgoing, basic
 from headstart_runner.gateway.gateway import Source, Watch
 from headstart_runner.gateway.pkt_lines import NotAPush, PushReader, refusal, refused
 from headstart_runner.gateway.relay import body_of, pass_back
-from headstart_runner.log import logger
+from headstart_runner.log import Oddities
 
 _WAIT_SECONDS = 60.0
 """How long a busy server is waited for in a request that no step waits for."""
@@ -48,10 +49,6 @@ _STATUS: tuple[tuple[type[StepError], int], ...] = (
 )  # fmt: skip
 
 
-class _NotServed(RepositoryAccessDenied):
-    """A request that is none of those that the gateway passes on."""
-
-
 class GitHandler:
     """Answers what comes for the session's host: 32 requests at once, the others wait."""
 
@@ -63,6 +60,7 @@ class GitHandler:
         self._exchange = Exchange(source, credentials)
         self._actions = lfs.Actions()
         self._problems: OrderedDict[str, StepError] = OrderedDict()
+        self._oddities = Oddities()
         self._watch: Watch | None = None
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -91,15 +89,19 @@ class GitHandler:
             try:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     if call is None or call.host != self._host:
-                        raise _NotServed(f"this session's git reaches {self._host} only, by HTTP")
+                        raise RepositoryAccessDenied(
+                            f"this session's git reaches {self._host} only, by HTTP"
+                        )
                     return await self._answer(request, call)
+            except (ClientError, ConnectionError, PayloadEncodingError):
+                return _text(400, "the request broke off")
             except (StepError, TimeoutError) as error:
                 reason = error if isinstance(error, StepError) else GitNetworkError("no time left")
                 return await self._refuse(request, call, reason)
 
     async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.write and call.repository != self._repository:
-            raise _NotServed(f"this session may push to {self._source.url} only")
+            raise RepositoryAccessDenied(f"this session may push to {self._source.url} only")
         match call.kind:
             case Kind.PUSH:
                 return await self._push(request, call)
@@ -153,7 +155,7 @@ class GitHandler:
             body = await Body.of(pieces, bytes(push.taken))
             answer, _ = await self._ask(request, call, body)
         except NotAPush as error:
-            self._note(call, _NotServed(str(error)))
+            self._note(call, RepositoryAccessDenied(str(error)))
             return await self._refuse_push(request, push, pieces, str(error))
         except StepError as error:
             self._note(call, error)
@@ -181,7 +183,9 @@ class GitHandler:
         try:
             write = lfs.operation(asked) == "upload"
             if write and call.repository != self._repository:
-                raise _NotServed(f"this session may send files to {self._source.url} only")
+                raise RepositoryAccessDenied(
+                    f"this session may send files to {self._source.url} only"
+                )
             call = replace(call, write=write)
             answer, credential = await self._ask(request, call, Body(asked))
             async with answer:
@@ -194,7 +198,9 @@ class GitHandler:
                 lambda name: self._door_of(request, name),
             )
         except lfs.NotABatch as error:
-            raise _NotServed(f"this batch of large files makes no sense: {error}") from error
+            raise RepositoryAccessDenied(
+                f"this batch of large files makes no sense: {error}"
+            ) from error
         except (ClientError, OSError) as error:
             raise self._exchange.broken(error) from error
         return web.Response(body=kept, headers={"Content-Type": lfs.CONTENT_TYPE})
@@ -211,10 +217,11 @@ class GitHandler:
             or action.repository != call.repository
             or action.method != request.method
         ):
-            raise _NotServed("this large file's address is not known, or not any more: ask again")
-        opened = any(name.lower() == "authorization" for name in action.headers)
+            raise RepositoryAccessDenied(
+                "this large file's address is not known, or not any more: ask again"
+            )
         body = await Body.of(body_of(request))
-        own = action.headers if opened else None
+        own = action.headers
         outgoing = Outgoing(request.method, request.headers, body, action.href, own)
         call = replace(call, write=action.uploads)
         answer, _ = await self._exchange.ask(call, outgoing, self._watching())
@@ -266,7 +273,10 @@ class GitHandler:
 
     def _note(self, call: Call, error: StepError) -> None:
         """Keep what went wrong for who asks, and say it where an operator sees it."""
-        logger.info("git: %s", error.reason)
+        self._oddities.note(f"git: {error.reason}")
+        if call.kind is Kind.FILE:
+            # Without git a server is asked for files that it need not have.
+            return
         self._problems[call.repository] = error
         while len(self._problems) > _MOST_PROBLEMS:
             self._problems.popitem(last=False)

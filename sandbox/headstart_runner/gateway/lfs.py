@@ -73,8 +73,12 @@ class Actions:
             href, header = action.get("href"), action.get("header") or {}
             if not isinstance(href, str) or not isinstance(header, dict):
                 raise NotABatch("an action of it leads nowhere")
+            try:
+                ours_to_open = same_server(href, base)
+            except ValueError:
+                raise NotABatch("an action of it leads nowhere") from None
             headers = {str(name): str(value) for name, value in header.items()}
-            if not same_server(href, base):
+            if not ours_to_open:
                 if any(secret in value for secret in ours for value in headers.values()):
                     action["header"] = {
                         name: value
