@@ -13,6 +13,7 @@ from headstart_runner.archives.workspace import prepare
 from headstart_runner.config import Config
 from headstart_runner.conversation.courier import Courier
 from headstart_runner.desk import Desk
+from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal, prepare_state_dir
 from headstart_runner.log import logger
 from headstart_runner.processes.launcher import Launcher
@@ -41,7 +42,8 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     reporter = Reporter(
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
-    supervisor = Supervisor(config, journal, redactor, launcher)
+    door = Door()
+    supervisor = Supervisor(config, journal, redactor, launcher, door)
     courier = Courier(journal, redactor, reporter, supervisor)
     desk = Desk(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
     channel = Channel(config, journal, redactor, reporter, desk)
@@ -65,6 +67,7 @@ async def run(config: Config, stop: asyncio.Event) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await launcher.kill_all()
+        await door.close()
         journal.close()
         os.close(lock)
 

@@ -11,7 +11,7 @@ from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import GitNetworkError, NotARepository, RepositoryNotFound
 from headstart.domain.repository import same_server
 from headstart_runner.clock import awake_sleep
-from headstart_runner.repository.addresses import public_addresses
+from headstart_runner.gateway.addresses import public_addresses
 from headstart_runner.repository.git import MOVED, Git, GitResult, clone_error
 from headstart_runner.repository.progress import GitProgress
 from headstart_runner.repository.server import Answer, ask

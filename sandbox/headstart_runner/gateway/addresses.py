@@ -1,4 +1,4 @@
-"""Keeps clones away from the network the sandbox itself is in."""
+"""Keeps what is asked of the world away from the network the sandbox itself is in."""
 
 import asyncio
 import ipaddress
