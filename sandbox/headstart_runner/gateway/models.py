@@ -6,7 +6,9 @@ nowhere else. What the provider answers is passed back as it comes.
 """
 
 import asyncio
+import errno
 import json
+import re
 import socket
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
@@ -61,8 +63,8 @@ class Models:
 
     async def answer(self, request: web.Request, rest: str) -> web.StreamResponse:
         """Pass a request on; `rest` is its provider, and what follows that provider's address."""
-        provider, slash, path = rest.removeprefix("/").partition("/")
-        provider = unquote(provider)
+        name = re.match(r"/?([^/?]*)", rest)
+        provider, path = (unquote(name[1]), rest[name.end() :]) if name else ("", "")
         route = self._routes.get(provider)
         if route is None:
             return _refusal(404, "No provider of the deployment has that name")
@@ -77,7 +79,7 @@ class Models:
             return _refusal(429, f"{_MOST_AT_ONCE} requests to models are under way already")
         self._under_way += 1
         try:
-            return await self._pass_on(request, provider, route.base + slash + path, headers)
+            return await self._pass_on(request, provider, route.base + path, headers)
         finally:
             self._under_way -= 1
 
@@ -132,7 +134,7 @@ class _Resolver(AbstractResolver):
         if not self._models.may_be_private(host):
             for *_, address in found:
                 if not is_public(str(address[0])):
-                    raise OSError(f"{host} is at a private address")
+                    raise OSError(errno.EACCES, f"{host} is at a private address")
         return [
             ResolveResult(
                 hostname=host,
