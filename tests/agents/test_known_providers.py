@@ -121,3 +121,22 @@ async def test_a_key_of_the_secret_alone_makes_its_provider_work(
         assert asked == path, name
         assert heard[header.lower()] in {key, f"Bearer {key}"}, name
         assert "headstart-" not in json.dumps(heard), name
+
+
+async def test_bedrock_works_with_a_key_that_is_sent_in_a_header(
+    box: AgentBox, everyone: Everyone, repositories: Repositories
+) -> None:
+    if box.agent != "opencode":
+        pytest.skip("the addresses are those of opencode's catalogue")
+    options = {"apiKey": "{env:TOKEN}", "baseURL": f"{everyone.url}/amazon-bedrock/x"}
+    provider = {"amazon-bedrock": {"options": options}}
+    url = repositories.make("bedrock", SAMPLE)
+    await box.prepare(url, provider=provider, secrets={"TOKEN": "bedrock-3f9a6c1e"})
+    model = "amazon-bedrock/anthropic.claude-opus-5-5"
+    await box.succeed("prompt", prompt_args(1, "Where is the lamp?") | {"model": model}, "msg_1")
+    ended = await box.ended(1)
+
+    assert "amazon-bedrock" in everyone.asked, ended
+    asked, heard = everyone.asked["amazon-bedrock"]
+    assert asked.startswith("/x/model/")
+    assert heard["authorization"] == "Bearer bedrock-3f9a6c1e"

@@ -68,6 +68,12 @@ def test_a_well_known_provider_needs_no_settings(provider: str) -> None:
         assert only(args(provider={provider: {}}, secrets={variable: "k"})).provider == provider
 
 
+def test_the_documents_name_the_well_known_providers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    for name, (base, variables) in WELL_KNOWN.items():
+        assert f"| `{name}` | {' or '.join(f'`{one}`' for one in variables)} | {base} |" in page
+
+
 def test_settings_stand_above_what_is_well_known() -> None:
     provider = {"openai": {"options": {"baseURL": BASE, "apiKey": "{env:K}"}}}
     given = args(provider=provider, secrets={"K": "k", "OPENAI_API_KEY": "o", "GROQ_API_KEY": "g"})
