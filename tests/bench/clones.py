@@ -1,7 +1,6 @@
 """How long a clone takes, and how much it brings: shallow, without blobs, everything."""
 
 import asyncio
-import os
 import random
 import shutil
 import subprocess
@@ -12,11 +11,12 @@ from pathlib import Path
 
 from headstart.domain.command_args import CloneArgs
 from headstart_local.git_server import Behaviour, GitServer
-from headstart_runner.processes.launcher import Launcher
+from headstart_runner.gateway.gateway import Source, Watch
 from headstart_runner.repository.clone import clone
 from headstart_runner.repository.git import Git
-from headstart_runner.repository.remote import Remote, Watch
+from headstart_runner.repository.remote import Remote
 from tests.bench import report
+from tests.bench.gateways import opened
 
 _COMMITS = 20_000
 _FILES = 400
@@ -45,16 +45,16 @@ def run(samples: int) -> None:
 
 
 async def _clone(folder: Path, url: str, depth: int | None) -> tuple[float, int]:
-    launcher = Launcher(uid=None, home=folder, path=os.environ["PATH"])
     watch = Watch(lambda message, percent: None, lambda: 1200.0)
     args = CloneArgs(git_url=url, depth=depth, allow_private=True)
     target = folder / "clone"
-    begun = time.perf_counter()
-    remote = await Remote.at(Git(launcher), url, watch, allow_private=True)
-    cloned = await clone(remote, args, target)
-    taken = time.perf_counter() - begun
-    await launcher.kill_all()
-    shutil.rmtree(target)
+    async with opened(folder, Source(url, allow_private=True)) as by:
+        begun = time.perf_counter()
+        git = Git(by.launcher, by.gateway)
+        remote = await Remote.at(git, url, watch, allow_private=True)
+        cloned = await clone(remote, args, target)
+        taken = time.perf_counter() - begun
+    await asyncio.to_thread(shutil.rmtree, target)
     return taken, cloned.bytes
 
 

@@ -199,6 +199,21 @@ async def test_nothing_is_asked_that_would_tell_what_was_sent(
     assert method in await through.refused(405, method=method)
 
 
+async def test_a_redirect_to_nowhere_and_a_key_that_is_none_are_failures_in_words(
+    through: Gateway,
+) -> None:
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "http://[::1"})
+
+    through.provider.answer = redirect
+    async with through.ask() as answer:
+        assert answer.status == 502
+        assert "redirects to nowhere" in (await answer.json())["error"]["message"]
+    broken = Route(through.provider.base, {PLACEHOLDER: "two\nlines"}, named=True)
+    through.models.lead({"stub": broken})
+    assert "two" not in await through.refused(502)
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(through: Gateway, status: int) -> None:
     went: list[dict[str, str]] = []
@@ -344,7 +359,7 @@ async def test_a_private_address_is_gone_to_only_where_the_deployment_wrote_it(
 ) -> None:
     local = f"http://localhost:{through.provider.port}/v1"
     through.route(local, named=False)
-    assert "localhost is at a private address" in await through.refused(502)
+    assert "an address this deployment does not allow" in await through.refused(502)
 
     through.route(local)
     async with through.ask() as answer:

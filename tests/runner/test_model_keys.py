@@ -44,6 +44,9 @@ def test_a_key_belongs_to_who_names_it() -> None:
 
     one = only(given)
     assert (one.provider, one.base, one.named) == ("my", BASE, True)
+    words = {"MY_KEY": "headstart-1", "TEAM": "headstart-2"}
+    keys = one.route({"MY_KEY": "k\n", "TEAM": "t"}, words).keys
+    assert keys == {"headstart-1": "k", "headstart-2": "t"}
     assert set(one.variables) == {"MY_KEY", "TEAM"}
     assert unused(given, [one]) == ["OTHER"]
 

@@ -65,7 +65,8 @@ class Keyed:
 
     def route(self, secrets: Mapping[str, str], placeholders: Mapping[str, str]) -> Route:
         """Return how its requests get their keys."""
-        keys = {placeholders[name]: secrets[name] for name in self.variables}
+        # A line end comes easily with a secret that was read from a file, and is in no header.
+        keys = {placeholders[name]: secrets[name].strip() for name in self.variables}
         return Route(self.base, keys, self.named)
 
 

@@ -5,23 +5,20 @@ stands, the key is put in its place; the request then goes to that provider's ow
 nowhere else. What the provider answers is passed back as it comes.
 """
 
-import asyncio
-import errno
 import json
 import re
-import socket
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import ClientError, ClientResponse, web
-from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from headstart_runner.gateway.addresses import is_public
+from headstart.domain.errors import StepError
 from headstart_runner.gateway.relay import body_of, forwarded, pass_back, upstream
+from headstart_runner.gateway.resolver import CheckedResolver
 from headstart_runner.gateway.routes import Route, Traffic
-from headstart_runner.log import logger
+from headstart_runner.log import Oddities, logger
 
 _MOST_AT_ONCE = 64
 _SILENT_SECONDS = 300
@@ -38,23 +35,22 @@ class Models:
     def __init__(self) -> None:
         self._routes: Mapping[str, Route] = {}
         self._under_way = 0
-        self._client = upstream(_Resolver(self), silent_seconds=_SILENT_SECONDS)
+        self._oddities = Oddities()
+        self._clients = {
+            named: upstream(CheckedResolver(allow_private=named), silent_seconds=_SILENT_SECONDS)
+            for named in (False, True)
+        }
         self.traffic: dict[str, Traffic] = {}
 
     def lead(self, routes: Mapping[str, Route]) -> None:
         """Lead to these providers from now on, and to no other."""
         self._routes = routes
 
-    def may_be_private(self, host: str) -> bool:
-        """Return whether the deployment itself wrote an address on that host."""
-        return any(
-            route.named and urlsplit(route.base).hostname == host for route in self._routes.values()
-        )
-
     async def close(self) -> None:
         """Break off what is under way, and log what went to whom."""
         self._routes = {}
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
         for provider, told in self.traffic.items():
             logger.info(
                 "the model provider %s had %d requests: %d bytes there, %d back",
@@ -79,20 +75,25 @@ class Models:
             return _refusal(429, f"{_MOST_AT_ONCE} requests to models are under way already")
         self._under_way += 1
         try:
-            return await self._pass_on(request, provider, route.base + path, headers)
+            return await self._pass_on(request, provider, route, path, headers)
         finally:
             self._under_way -= 1
 
     async def _pass_on(
-        self, request: web.Request, provider: str, url: str, headers: CIMultiDict[str]
+        self,
+        request: web.Request,
+        provider: str,
+        route: Route,
+        path: str,
+        headers: CIMultiDict[str],
     ) -> web.StreamResponse:
         told = self.traffic.setdefault(provider, Traffic())
         told.requests += 1
         answer: ClientResponse | None = None
         try:
-            answer = await self._client.request(
+            answer = await self._clients[route.named].request(
                 request.method,
-                URL(url, encoded=True),
+                URL(route.base + path, encoded=True),
                 headers=headers,
                 data=body_of(request) if request.body_exists else None,
                 allow_redirects=False,
@@ -100,55 +101,22 @@ class Models:
             )
             if answer.status in _REDIRECTS:
                 # The key would go along.
-                there = urlsplit(answer.headers.get("Location", "")).hostname or "elsewhere"
+                there = _host(answer.headers.get("Location", ""))
                 return _refusal(502, f"The provider redirects to {there}, and is not followed")
             return await pass_back(request, answer)
-        except (ClientError, TimeoutError, OSError) as error:
+        except (ClientError, TimeoutError, OSError, ValueError, StepError) as error:
             if answer is None:
                 return _refusal(502, f"The provider can't be reached: {_in_words(error)}")
             # Cut off, not ended: nobody must take it for the whole answer.
             if request.transport is not None:
                 request.transport.abort()
-            logger.info("an answer of %s broke off: %s", provider, type(error).__name__)
+            self._oddities.note(f"an answer of {provider} broke off: {type(error).__name__}")
             return web.Response()
         finally:
             told.sent += request.content.total_bytes
             if answer is not None:
                 told.received += answer.content.total_bytes
                 answer.close()
-
-
-class _Resolver(AbstractResolver):
-    """Finds addresses that may be connected to; aiohttp connects to these very ones."""
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return a host's addresses; OSError if one of them is not public and need be."""
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-        )
-        if not self._models.may_be_private(host):
-            for *_, address in found:
-                if not is_public(str(address[0])):
-                    raise OSError(errno.EACCES, f"{host} is at a private address")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=proto,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for kind, _, proto, _, address in found
-        ]
-
-    async def close(self) -> None:
-        """Have nothing to close."""
 
 
 def _stamped(headers: CIMultiDict[str], keys: Mapping[str, str]) -> CIMultiDict[str] | None:
@@ -168,6 +136,13 @@ def _leads_out(path: str) -> bool:
     while (plain := unquote(path)) != path:
         path = plain
     return any(segment in {".", ".."} for segment in path.replace("\\", "/").split("/"))
+
+
+def _host(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or "another path"
+    except ValueError:
+        return "nowhere"
 
 
 def _refusal(status: int, sentence: str) -> web.Response:

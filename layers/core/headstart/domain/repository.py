@@ -47,7 +47,7 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
         raise ValueError("must not have a query or fragment")
     if not parts.path.strip("/"):
         raise ValueError("must name a repository")
-    if _has_dot_segments(parts.path):
+    if has_dot_segments(parts.path):
         raise ValueError("must not have . or .. in its path")
     _refuse_page(parts, urlsplit(github))
     clean = parts._replace(netloc=parts.netloc.lower()).geturl()
@@ -89,7 +89,7 @@ def _check_host(parts: SplitResult) -> None:
         raise ValueError("must name its host in plain ASCII, an international name as xn--…")
 
 
-def _has_dot_segments(path: str) -> bool:
+def has_dot_segments(path: str) -> bool:
     """Say whether a server may leave the path's folders on its way, whatever it decodes."""
     while (decoded := unquote(path)) != path:
         path = decoded
@@ -113,7 +113,7 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     to the beginning of the URL's path too.
     """
     parts = urlsplit(url)
-    if _has_dot_segments(parts.path):
+    if has_dot_segments(parts.path):
         return False
     for pattern in allowed_sources:
         allowed = urlsplit(pattern)
