@@ -46,12 +46,11 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     reporter = Reporter(
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
-    vault = Vault()
-    supervisor = Supervisor(config, journal, redactor, launcher, vault)
+    vault, door = Vault(), Door()
+    supervisor = Supervisor(config, journal, redactor, launcher, vault, door)
     courier = Courier(journal, redactor, reporter, supervisor)
     asking = Asking(config.session_id)
     credentials = SessionCredentials(vault, asking.credential, redactor)
-    door = Door()
     gateway = Gateway(door, credentials, journal, launcher, redactor)
     tools = Tools(
         config, journal, redactor, reporter, launcher, supervisor, courier, door, gateway, vault

@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
-`python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees` or `gateway` prints only those.
-Figures depend on the machine and on what else it does: docs/performance.md has some, with the date
-and the machine.
+`python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
+prints only those. Figures depend on the machine and on what else it does: docs/performance.md has
+some, with the date and the machine.
 """
 
 import argparse
@@ -11,14 +11,23 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import archives, clones, cold_starts, gateway, in_cloud, report, trees
+from tests.bench import (
+    archives,
+    clones,
+    cold_starts,
+    gateway,
+    gateway_models,
+    in_cloud,
+    report,
+    trees,
+)
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    choices = ("all", "cold", "cloud", "clone", "archives", "trees", "gateway", "first-request")
-    parser.add_argument("part", nargs="?", choices=choices, default="all")
+    parts = ("cold", "cloud", "clone", "archives", "trees", "gateway", "gateway-models")
+    parser.add_argument("part", nargs="?", choices=("all", *parts, "first-request"), default="all")
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
@@ -41,6 +50,8 @@ def main() -> None:
         trees.run(min(2, arguments.samples))
     if arguments.part in {"all", "gateway"}:
         gateway.run(min(3, arguments.samples), arguments.megabytes)
+    if arguments.part in {"all", "gateway-models"}:
+        gateway_models.run(arguments.samples)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from work_kit import archive_args, done, restore_args, upload_args
 from headstart.domain.command_args import AgentArgs, PromptArgs, Sealed
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.config import Config
+from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
@@ -179,7 +180,7 @@ async def test_a_message_has_the_system_prompt_with_the_secrets_that_it_names(
     journal, vault, redactor = Journal(tmp_path), Vault(), Redactor()
     config = Config.model_construct(home=tmp_path, path="")
     launcher = Launcher(uid=None, home=tmp_path, path="")
-    supervisor = Supervisor(config, journal, redactor, launcher, vault)
+    supervisor = Supervisor(config, journal, redactor, launcher, vault, Door())
     args = agent_args() | {"agent": "opencode", "appendSystemPrompt": "Say {secret:WIKI} twice"}
     journal.put("agent", AgentArgs.model_validate(args).model_dump_json())
     vault.open(Sealed.model_validate(sealed({"WIKI": WORD})), redactor)

@@ -11,6 +11,16 @@ from typing import Any, Protocol
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 
 
+class ServerArgs(AgentArgs):
+    """What an agent's program is told of its arguments: `secrets` are placeholders, and no key.
+
+    `provider` leads to the runner's door, which has the keys. With `only_provider` no provider but
+    those is used.
+    """
+
+    only_provider: bool
+
+
 class AgentAdapter(Protocol):
     """One kind of agent."""
 
@@ -36,7 +46,7 @@ class AgentAdapter(Protocol):
 
     def environment(
         self,
-        args: AgentArgs | RestoreArgs,
+        args: ServerArgs | RestoreArgs,
         repository: Path,
         obeyed: Mapping[str, bytes],
         password: str,

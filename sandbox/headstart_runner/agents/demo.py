@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import headstart_runner
-from headstart.domain.command_args import AgentArgs, RestoreArgs
+from headstart.domain.command_args import RestoreArgs
+from headstart_runner.agents.base import ServerArgs
 from headstart_runner.agents.http import HttpAgent
 
 
@@ -21,7 +22,7 @@ class DemoAgent(HttpAgent):
 
     def environment(
         self,
-        args: AgentArgs | RestoreArgs,
+        args: ServerArgs | RestoreArgs,
         repository: Path,
         obeyed: Mapping[str, bytes],
         password: str,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from headstart.domain.command_args import AgentArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed
-from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
 
@@ -23,7 +23,7 @@ async def environment_of(
     adapter: AgentAdapter,
     launcher: Launcher,
     repository: Path,
-    args: AgentArgs | RestoreArgs,
+    args: ServerArgs | RestoreArgs,
     password: str = "",
 ) -> dict[str, str]:
     """Return the variables of a program that is about to be started in a repository.

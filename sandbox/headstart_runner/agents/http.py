@@ -13,6 +13,7 @@ import httpx
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.credentials import without_credentials
 from headstart_runner.agents import said
+from headstart_runner.agents.base import ServerArgs
 from headstart_runner.log import Oddities
 from headstart_runner.wire import head
 
@@ -69,14 +70,14 @@ class HttpAgent:
 
     def environment(
         self,
-        args: AgentArgs | RestoreArgs,
+        args: ServerArgs | RestoreArgs,
         repository: Path,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
-        """Return the user's variables, the server's secrets and its password."""
-        secrets = args.secrets if isinstance(args, AgentArgs) else {}
-        return {**args.env, **secrets, f"{self.prefix}_SERVER_PASSWORD": password}
+        """Return the user's variables, the placeholders of keys and the server's password."""
+        placeholders = args.secrets if isinstance(args, ServerArgs) else {}
+        return {**args.env, **placeholders, f"{self.prefix}_SERVER_PASSWORD": password}
 
     def mode(self, mode: str) -> str | None:
         """Return that there is but one."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed
+from headstart_runner.agents.base import ServerArgs
 from headstart_runner.agents.opencode import OpencodeAgent
 
 
@@ -24,7 +25,7 @@ class KiloAgent(OpencodeAgent):
 
     def environment(
         self,
-        args: AgentArgs | RestoreArgs,
+        args: ServerArgs | RestoreArgs,
         repository: Path,
         obeyed: Mapping[str, bytes],
         password: str,
@@ -39,7 +40,7 @@ class KiloAgent(OpencodeAgent):
         }
 
     def configuration(
-        self, args: AgentArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
+        self, args: ServerArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
     ) -> dict[str, Any]:
         """Add that the MCP servers of the repository's older format don't run."""
         settings = super().configuration(args, repository, obeyed)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
+from headstart_runner.agents.base import ServerArgs
 from headstart_runner.agents.http import HttpAgent
 
 _QUIET = (
@@ -34,7 +35,7 @@ class OpencodeAgent(HttpAgent):
 
     def environment(
         self,
-        args: AgentArgs | RestoreArgs,
+        args: ServerArgs | RestoreArgs,
         repository: Path,
         obeyed: Mapping[str, bytes],
         password: str,
@@ -49,7 +50,7 @@ class OpencodeAgent(HttpAgent):
         }
 
     def configuration(
-        self, args: AgentArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
+        self, args: ServerArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
     ) -> dict[str, Any]:
         """Return the settings of the program."""
         settings: dict[str, Any] = {"autoupdate": False, "share": "disabled"}
@@ -64,8 +65,10 @@ class OpencodeAgent(HttpAgent):
         if args.mcp_servers:
             settings["mcp"] = args.mcp_servers
         if args.provider:
+            settings["provider"] = args.provider
+        if args.only_provider:
             # Only what the deployment pays for, whatever keys the environment holds.
-            settings |= {"provider": args.provider, "enabled_providers": sorted(args.provider)}
+            settings["enabled_providers"] = sorted(args.provider)
         return settings
 
     def mode(self, mode: str) -> str | None:

@@ -7,10 +7,9 @@ import shutil
 import socket
 from contextlib import suppress
 
-from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import start_error
-from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.environment import environment_of
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.config import Config
@@ -39,7 +38,7 @@ class AgentServer:
         self.stopping = False
         self._given_up: str | None = None
 
-    async def start(self, launcher: Launcher, args: AgentArgs, variables: dict[str, str]) -> str:
+    async def start(self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]) -> str:
         """Start the process and return its version once it is healthy; else AgentStartFailed.
 
         `variables` are what the setup commands left. Waits without a limit of its own: a step has
@@ -72,7 +71,7 @@ class AgentServer:
             raise
         return version
 
-    async def _open(self, args: AgentArgs) -> None:
+    async def _open(self, args: ServerArgs) -> None:
         """Have the server open the session in its mode; AgentStartFailed when it can't.
 
         opencode takes a message in an unknown mode with 204 and then says only in an event that

@@ -14,10 +14,12 @@ from headstart_runner.agents import find_agent, start_error
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.environment import environment_of, folder_of, know_secrets
 from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.model_keys import ModelKeys
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
 from headstart_runner.clock import awake_sleep
 from headstart_runner.config import Config
+from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
@@ -62,6 +64,7 @@ class Supervisor:
         redactor: Redactor,
         launcher: Launcher,
         vault: Vault,
+        door: Door,
     ) -> None:
         self._vault = vault
         self._config = config
@@ -69,6 +72,7 @@ class Supervisor:
         self._redactor = redactor
         self._launcher = launcher
         self._shell = Shell(launcher, redactor, config.home)
+        self._keys = ModelKeys(door)
         self._variables: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
@@ -190,6 +194,7 @@ class Supervisor:
         await self._end_recovery()
         async with self._lock:
             await self._stop()
+            await self._keys.close()
 
     async def _end_recovery(self) -> None:
         if self._recovery is not None:
@@ -205,8 +210,9 @@ class Supervisor:
             await server.stop()
 
     async def _start(self, args: AgentArgs) -> str:
+        told = await self._keys.kept_from(args)
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor)
-        version = await server.start(self._launcher, args, self._variables)
+        version = await server.start(self._launcher, told, self._variables)
         self._server = server
         listening = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(server, listening))]

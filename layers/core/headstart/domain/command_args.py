@@ -129,9 +129,10 @@ class AgentArgs(OpenModel):
     """Answers `{agent, version}` once the agent's server is healthy and knows the session.
 
     A server that already runs with the same arguments stays; with others it is started anew.
-    `provider` is the agent's own settings of model providers, by provider; `secrets` are variables
-    that only the agent's process gets, and that are redacted from everything it says. Unless
-    `repository_config`, the agent obeys no configuration that comes with the repository.
+    `provider` is the agent's own settings of model providers, by provider; `secrets` are variables,
+    the keys of those providers: the runner keeps them, redacted from everything the agent says,
+    and gives it placeholders. Unless `repository_config`, the agent obeys no configuration that
+    comes with the repository.
     """
 
     agent: str

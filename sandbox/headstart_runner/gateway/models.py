@@ -1,0 +1,155 @@
+"""Model providers behind the door: each request gets its provider's key on the way, and no other.
+
+The agent knows a placeholder instead of a key. In the headers of a request, where the placeholder
+stands, the key is put in its place; the request then goes to that provider's own address and
+nowhere else. What the provider answers is passed back as it comes.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import ClientError, ClientResponse, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from headstart.domain.errors import StepError
+from headstart_runner.gateway.relay import body_of, forwarded, pass_back, upstream
+from headstart_runner.gateway.resolver import CheckedResolver
+from headstart_runner.gateway.routes import Route, Traffic
+from headstart_runner.log import Oddities, logger
+
+_MOST_AT_ONCE = 64
+_SILENT_SECONDS = 300
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+"""TRACE would have a server tell what it was sent (RFC 9110, 9.3.8), the key with it."""
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ADDED_BY_CLIENT = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""What aiohttp would say for an agent that doesn't."""
+
+
+class Models:
+    """The handler of the door; `traffic` is what went to each provider so far."""
+
+    def __init__(self) -> None:
+        self._routes: Mapping[str, Route] = {}
+        self._under_way = 0
+        self._oddities = Oddities()
+        self._clients = {
+            named: upstream(CheckedResolver(allow_private=named), silent_seconds=_SILENT_SECONDS)
+            for named in (False, True)
+        }
+        self.traffic: dict[str, Traffic] = {}
+
+    def lead(self, routes: Mapping[str, Route]) -> None:
+        """Lead to these providers from now on, and to no other."""
+        self._routes = routes
+
+    async def close(self) -> None:
+        """Break off what is under way, and log what went to whom."""
+        self._routes = {}
+        for client in self._clients.values():
+            await client.close()
+        for provider, told in self.traffic.items():
+            logger.info(
+                "the model provider %s had %d requests: %d bytes there, %d back",
+                *(provider, told.requests, told.sent, told.received),
+            )
+
+    async def answer(self, request: web.Request, rest: str) -> web.StreamResponse:
+        """Pass a request on; `rest` is its provider, and what follows that provider's address."""
+        name = re.match(r"/?([^/?]*)", rest)
+        provider, path = (unquote(name[1]), rest[name.end() :]) if name else ("", "")
+        route = self._routes.get(provider)
+        if route is None:
+            return _refusal(404, "No provider of the deployment has that name")
+        if request.method not in _METHODS:
+            return _refusal(405, f"{request.method} is nothing that a model is asked with")
+        if _leads_out(path):
+            return _refusal(400, "The path has a segment that leads out of the provider's address")
+        headers = _stamped(forwarded(request.headers), route.keys)
+        if headers is None:
+            return _refusal(403, "No header holds this provider's placeholder of this sandbox")
+        if self._under_way >= _MOST_AT_ONCE:
+            return _refusal(429, f"{_MOST_AT_ONCE} requests to models are under way already")
+        self._under_way += 1
+        try:
+            return await self._pass_on(request, provider, route, path, headers)
+        finally:
+            self._under_way -= 1
+
+    async def _pass_on(
+        self,
+        request: web.Request,
+        provider: str,
+        route: Route,
+        path: str,
+        headers: CIMultiDict[str],
+    ) -> web.StreamResponse:
+        told = self.traffic.setdefault(provider, Traffic())
+        told.requests += 1
+        answer: ClientResponse | None = None
+        try:
+            answer = await self._clients[route.named].request(
+                request.method,
+                URL(route.base + path, encoded=True),
+                headers=headers,
+                data=body_of(request) if request.body_exists else None,
+                allow_redirects=False,
+                skip_auto_headers=_ADDED_BY_CLIENT,
+            )
+            if answer.status in _REDIRECTS:
+                # The key would go along.
+                there = _host(answer.headers.get("Location", ""))
+                return _refusal(502, f"The provider redirects to {there}, and is not followed")
+            return await pass_back(request, answer)
+        except (ClientError, TimeoutError, OSError, ValueError, StepError) as error:
+            if answer is None:
+                return _refusal(502, f"The provider can't be reached: {_in_words(error)}")
+            # Cut off, not ended: nobody must take it for the whole answer.
+            if request.transport is not None:
+                request.transport.abort()
+            self._oddities.note(f"an answer of {provider} broke off: {type(error).__name__}")
+            return web.Response()
+        finally:
+            told.sent += request.content.total_bytes
+            if answer is not None:
+                told.received += answer.content.total_bytes
+                answer.close()
+
+
+def _stamped(headers: CIMultiDict[str], keys: Mapping[str, str]) -> CIMultiDict[str] | None:
+    """Return headers with keys in their placeholders' places, None where there is none."""
+    stamped: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        real = value
+        for placeholder, key in keys.items():
+            real = real.replace(placeholder, key)
+        stamped.add(name, real)
+    return None if stamped == headers else stamped
+
+
+def _leads_out(path: str) -> bool:
+    """Return whether a path has dot segments, however often they were escaped."""
+    path = path.partition("?")[0]
+    while (plain := unquote(path)) != path:
+        path = plain
+    return any(segment in {".", ".."} for segment in path.replace("\\", "/").split("/"))
+
+
+def _host(location: str) -> str:
+    try:
+        return urlsplit(location).hostname or "another path"
+    except ValueError:
+        return "nowhere"
+
+
+def _refusal(status: int, sentence: str) -> web.Response:
+    """Return an error in the shape in which OpenAI, Anthropic and Google tell theirs."""
+    error = {"type": "headstart_gateway", "message": sentence, "code": status}
+    return web.json_response({"type": "error", "error": error}, status=status, dumps=json.dumps)
+
+
+def _in_words(error: Exception) -> str:
+    return "it said nothing in time" if isinstance(error, TimeoutError) else str(error)
