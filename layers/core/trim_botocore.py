@@ -16,6 +16,7 @@ SERVICES = {
     "ecs": "ecs",
     "s3": "s3",
     "secretsmanager": "secretsmanager",
+    "sqs": "sqs",
     "stepfunctions": "states",
 }
 

@@ -193,13 +193,17 @@ def kill_runner(session_id: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+CALLBACKS = ("--parameter", "AllowedCallbackTargets=http://127.0.0.1:*")
+"""Receivers of tests are here, and speak no TLS."""
+
+
 @pytest.fixture(scope="session")
 def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     log = tmp_path_factory.mktemp("cloud") / "log"
     command = [sys.executable, "-m", "headstart_client.cli", "up", "--json", "--verbose"]
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*"],
+            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*", *CALLBACKS],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

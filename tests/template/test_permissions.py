@@ -40,6 +40,10 @@ ACTIONS = {
     "objects.listed": ["s3:ListBucket"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
+    "callback_queue.put": ["sqs:SendMessage"],
+    "callback_queue.put_off": ["sqs:ChangeMessageVisibility"],
+    "signing.secrets": ["secretsmanager:GetSecretValue"],
+    "receivers.post": [],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -69,6 +73,8 @@ TABLE = {
     "let_in": ["ConditionCheckItem", "PutItem"],
     "connection": ["GetItem"],
     "remove_connection": ["DeleteItem"],
+    "callbacks_due": ["Query", "BatchGetItem"],
+    "forget_callbacks": ["DeleteItem"],
     "purge": ["GetItem", "Query", "BatchWriteItem", "DeleteItem"],
 }
 ACTIONS |= {
@@ -76,6 +82,9 @@ ACTIONS |= {
     for method, operations in TABLE.items()
 }
 """What a port's method needs; a method of these ports that isn't here fails the test."""
+
+TAKING = {"callbacks": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}}
+"""What Lambda does in a function's name ("Configuring permissions", Lambda with Amazon SQS)."""
 
 PORTS = {name.partition(".")[0] for name in ACTIONS}
 
@@ -165,11 +174,17 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def policies(function: str) -> list[dict[str, Any]]:
+    """Return a function's policies."""
+    logical_id = "".join(part.capitalize() for part in function.split("_")) + "Function"
+    found: list[dict[str, Any]] = RESOURCES[logical_id]["Properties"]["Policies"]
+    return found
+
+
 def allowed(function: str) -> set[str]:
     """Return the actions that a function's policies allow."""
-    logical_id = "".join(part.capitalize() for part in function.split("_")) + "Function"
     actions: set[str] = set()
-    for policy in RESOURCES[logical_id]["Properties"]["Policies"]:
+    for policy in policies(function):
         shared = RESOURCES.get(policy.get("Ref"), {}).get("Properties", {})
         for statement in shared.get("PolicyDocument", policy)["Statement"]:
             actions |= set(as_list(statement["Action"]))
@@ -178,7 +193,9 @@ def allowed(function: str) -> set[str]:
 
 def needed(function: str) -> set[str]:
     """Return the actions that a function's code can get to."""
-    return {action for call in reached(function) for action in ACTIONS[call]}
+    return {action for call in reached(function) for action in ACTIONS[call]} | TAKING.get(
+        function, set()
+    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -225,8 +242,19 @@ def test_one_function_alone_may_start_containers() -> None:
 
 def test_only_who_starts_agents_may_read_their_secrets() -> None:
     readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
-    assert readers == ["run_step", "socket"]
-    assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
+    assert readers == ["callbacks", "run_step", "socket"]
+    assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers[1:]
+    assert {"Ref": "ProviderSecretPolicy"} not in policies("callbacks")
+
+
+def test_one_function_alone_calls_receivers_and_may_read_what_signs() -> None:
+    assert [name for name in FUNCTIONS if "receivers.post" in reached(name)] == ["callbacks"]
+    assert [name for name in FUNCTIONS if "signing.secrets" in reached(name)] == ["callbacks"]
+    [own] = [policy for policy in policies("callbacks") if "Statement" in policy]
+    assert [s["Resource"] for s in own["Statement"]] == [
+        {"Fn::GetAtt": ["CallbackQueue", "Arn"]},
+        {"Ref": "CallbackSecret"},
+    ]
 
 
 def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:

@@ -13,12 +13,15 @@ from headstart.config import Settings
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
 from headstart.usecases.ports import (
+    CallbackQueue,
     Clock,
     Machine,
     Metrics,
     Objects,
+    Receivers,
     SandboxProvider,
     Secrets,
+    Signing,
     Sockets,
     Store,
 )
@@ -112,6 +115,30 @@ class Services:
 
         make = partial(make_client, "secretsmanager")
         return ManagedSecrets(make, self.settings.provider_secret)
+
+    @cached_property
+    def callback_queue(self) -> CallbackQueue:
+        """What waits to be told to receivers."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.sqs import SqsCallbacks  # noqa: PLC0415
+
+        return SqsCallbacks(make_client("sqs"), self.settings.callback_queue)
+
+    @cached_property
+    def signing(self) -> Signing:
+        """What proves to receivers who calls."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.signing import ManagedSigning  # noqa: PLC0415
+
+        make = partial(make_client, "secretsmanager")
+        return ManagedSigning(make, self.settings.callback_secret)
+
+    @cached_property
+    def receivers(self) -> Receivers:
+        """What sessions' owners want to be told at."""
+        from headstart.adapters.receivers import HttpReceivers  # noqa: PLC0415
+
+        return HttpReceivers(self.policy.allowed_callback_targets)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -31,6 +31,9 @@ class Policy(Model):
     """The agents' settings of model providers; keys are only named in them."""
     repository_config: bool = False
     """Whether agents obey configuration that comes with a repository, which may run code of its."""
+    callbacks: bool = True
+    """Whether sessions may have a receiver of callbacks."""
+    allowed_callback_targets: list[str] = Field(default_factory=list)
     active_sessions: int = 10
     queued_messages: int = 50
     sandbox_dollars_per_hour: float = 0.0
