@@ -10,7 +10,7 @@ from headstart.adapters.rows import MAX_WRITES
 from headstart.adapters.signing import ManagedSigning
 from headstart.adapters.sqs import SqsCallbacks
 from headstart.domain.callbacks import SECRET_LIFE, DueCallbacks
-from headstart.domain.errors import CallbackFailed, Conflict, ServiceUnavailable
+from headstart.domain.errors import Conflict, ServiceUnavailable
 from headstart.domain.policy import DUE_SHARDS
 from headstart.usecases.ports import Store
 from tests.contract.helpers import NOW, created, read, write
@@ -146,7 +146,7 @@ def test_a_secret_that_can_not_sign_is_told_without_its_words(aws: None) -> None
     client = make_client("secretsmanager")
     client.create_secret(Name="callbacks", SecretString="hunter2-hunter2-hunter2")
     signing = ManagedSigning(lambda: client, "callbacks")
-    with pytest.raises(CallbackFailed) as refused:
+    with pytest.raises(ServiceUnavailable) as refused:
         signing.secrets(datetime.now(UTC))
     assert "hunter2" not in refused.value.reason
     with pytest.raises(ServiceUnavailable):

@@ -197,7 +197,9 @@ def runbook() -> dict[str, str]:
 def typed(cloud: Cloud, commands: str) -> str:
     """Type commands in a shell, against this cloud."""
     parts = urlsplit(cloud.info["httpUrl"])
+    # Of SQS in us-east-1 the CLI has an endpoint of its own, whatever the environment says.
     output = (
+        'aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }\n'
         "output() { aws cloudformation describe-stacks --stack-name headstart "
         "--query \"Stacks[0].Outputs[?OutputKey=='$1'].OutputValue\" --output text; }\n"
     )

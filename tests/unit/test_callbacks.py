@@ -32,7 +32,7 @@ from headstart.domain.events import EVENT_TYPES, Event
 from headstart.domain.requests import PatchSession
 from headstart.domain.session import CallbackStatus
 from headstart.domain.steps import StepName
-from headstart.usecases import deliver, janitor
+from headstart.usecases import callbacks, deliver, janitor
 from headstart.usecases.delete import delete_session
 from headstart.usecases.read import get_session
 from headstart.usecases.talk import interrupt, patch_session
@@ -249,6 +249,29 @@ def test_a_queue_that_is_away_holds_up_nothing_and_the_janitor_comes_back(
     drain(ports)
     assert [body["type"] for body in called(ports)] == ["session.ready", "turn.completed"]
     assert not [sk for sk in ports.store.rows[session_id] if sk.startswith("CALLBACKS")]
+
+
+def test_one_that_can_not_be_sent_holds_up_no_other(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports.callback_queue.down = ServiceUnavailable("SendMessageBatch")
+    bad, _ = turned(ports)
+    good = created(ports, callbackTarget=TARGET)
+    prepared_up_to(ports, good, StepName.CLONE)
+    interrupt(ports, "alice", good)
+    ports.callback_queue.down = None
+    put = ports.callback_queue.put
+
+    def refuse_one(owner: str, session_id: str, event_ids: Any) -> None:
+        if session_id == bad:
+            raise ServiceUnavailable("a message")
+        put(owner, session_id, event_ids)
+
+    monkeypatch.setattr(ports.callback_queue, "put", refuse_one)
+    ports.clock.advance(minutes=2)
+    with pytest.raises(ServiceUnavailable):
+        callbacks.send_due(ports)
+    assert {session_id for session_id, _ in ports.callback_queue.waiting} == {good}
 
 
 def test_a_deployment_without_callbacks_says_so(ports: MemoryPorts) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from headstart.adapters.aws import translated
 from headstart.domain.callbacks import SECRET_LIFE, read_secret
-from headstart.domain.errors import CallbackFailed
+from headstart.domain.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -35,7 +35,7 @@ class ManagedSigning:
         self._good_until = 0.0
 
     def secrets(self, now: datetime) -> list[bytes]:
-        """Return what to sign with, the newest first; CallbackFailed for nonsense."""
+        """Return what to sign with, the newest first; raises ServiceUnavailable."""
         if self._monotonic() >= self._good_until:
             self._read()
             self._good_until = self._monotonic() + _KEPT_SECONDS
@@ -57,5 +57,5 @@ class ManagedSigning:
         try:
             self._kept = [read_secret(text) for text in texts]
         except ValueError as error:
-            raise CallbackFailed(f"The deployment's callback secret can't sign: {error}") from error
+            raise ServiceUnavailable(f"the callbacks' secret can't sign: {error}") from error
         self._since = current["CreatedDate"]

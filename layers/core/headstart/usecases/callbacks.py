@@ -16,14 +16,21 @@ def send_due(ports: Ports) -> int:
     """Put in the queue what nobody came to put there, for five seconds at most; returns how much.
 
     The shards take turns by chance: where time runs out it is never the same ones that are left.
+    What can't be sent holds up no other, and is raised in the end.
     """
     until, sent = ports.clock() + SEND_TIME, 0
+    failure: Exception | None = None
     for shard in random.sample(range(DUE_SHARDS), DUE_SHARDS):
         for session_id, row in ports.store.callbacks_due(shard, ports.clock(), _PER_SHARD):
             if ports.clock() >= until:
-                return sent
-            send(ports, row.owner, session_id, tuple(row.event_ids))
-            sent += 1
+                break
+            try:
+                send(ports, row.owner, session_id, tuple(row.event_ids))
+                sent += 1
+            except Exception as error:
+                failure = error
+    if failure:
+        raise failure
     return sent
 
 

@@ -282,10 +282,7 @@ class Signing(Protocol):
     """What proves to receivers who calls."""
 
     def secrets(self, now: datetime) -> list[bytes]:
-        """Return the secrets to sign with, the newest first.
-
-        Raises ServiceUnavailable, or CallbackFailed for a secret that is none.
-        """
+        """Return the secrets to sign with, the newest first; raises ServiceUnavailable."""
 
 
 class Receivers(Protocol):
