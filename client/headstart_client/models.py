@@ -149,6 +149,13 @@ class PendingInput(Model):
     body: dict[str, Any] = Field(default_factory=dict)
 
 
+class Callback(Model):
+    """How a session's receiver takes its callbacks: `status` active or stopped, by a 410."""
+
+    status: str
+    failure: Failure | None = None
+
+
 class Session(Model):
     """A session as it stands.
 
@@ -173,6 +180,7 @@ class Session(Model):
     queue: list[Message] = Field(default_factory=list)
     active_turn: Turn | None = None
     pending_inputs: list[PendingInput] = Field(default_factory=list)
+    callback: Callback | None = None
     left_out: list[str] = Field(default_factory=list)
     queue_length: int | None = None
     pending_input_count: int | None = None

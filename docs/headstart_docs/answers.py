@@ -11,7 +11,7 @@ from pydantic import Field
 from headstart.domain.attempt import AttemptStatus
 from headstart.domain.message import MessageStatus
 from headstart.domain.model import Model
-from headstart.domain.session import Cause, Failure, Status
+from headstart.domain.session import CallbackStatus, Cause, Failure, Status
 from headstart.domain.steps import StepName, StepStatus
 
 Time = Annotated[
@@ -123,6 +123,16 @@ class PendingInput(Model):
     created_at: Time
 
 
+class CallbackView(Model):
+    """How the session's receiver takes its callbacks; see Callbacks."""
+
+    status: CallbackStatus = Field(description="`stopped` once it answered 410.")
+    failure: Failure | None = Field(
+        description="The last callback that was given up, or why there are no more; null again "
+        "after the next that is delivered."
+    )
+
+
 class Counts(Model):
     """How many of each were given; the values themselves are never answered."""
 
@@ -154,6 +164,7 @@ class SessionBase(Model):
         description="The first files that a limit kept out of what is saved of it, and how many "
         "more: the last archive's."
     )
+    callback: CallbackView | None = Field(description="Null without a `callbackTarget`.")
     counts: Counts
 
 

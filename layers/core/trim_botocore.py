@@ -17,6 +17,7 @@ SERVICES = {
     "kms": "kms",
     "s3": "s3",
     "secretsmanager": "secretsmanager",
+    "sqs": "sqs",
     "stepfunctions": "states",
 }
 

@@ -151,6 +151,8 @@ class Cloud:
             # ministack's schedulers are threads without an end; only having no rule quiets them.
             self._emulator.eventbridge.reset()
             self._emulator.scheduler.reset()
+            with self._emulator.scope():
+                self._emulator.lambda_service._esms.clear()
         if self._scratch:
             self._scratch.close()
 

@@ -56,6 +56,7 @@ class Emulator:
     lambda_service: Any
     responses: Any
     scheduler: Any
+    sqs: Any
     stepfunctions: Any
 
     def scope(self) -> Any:
@@ -103,5 +104,6 @@ def load(port: int) -> Emulator:
         lambda_service=module("services.lambda_svc"),
         responses=module("core.responses"),
         scheduler=module("services.scheduler"),
+        sqs=module("services.sqs"),
         stepfunctions=module("services.stepfunctions"),
     )

@@ -47,7 +47,7 @@ async def run(config: Config, stop: asyncio.Event) -> int:
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
     vault, door = Vault(), Door()
-    supervisor = Supervisor(config, journal, redactor, launcher, vault, door)
+    supervisor = Supervisor(config, journal, redactor, launcher, vault=vault, door=door)
     courier = Courier(journal, redactor, reporter, supervisor)
     asking = Asking(config.session_id)
     credentials = SessionCredentials(vault, asking.credential, redactor)

@@ -267,7 +267,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[Any]]] = {
         {"callbackTarget": {"url": f"https://x.com/\n{SECRET}"}}, ["callbackTarget", "url"],
     ),
     "a callback's header": (
-        {"callbackTarget": {"url": "https://x.com", "headers": {"Authorization": SECRET}}},
+        {"callbackTarget": {"url": "https://x.com", "headers": {"A": f"{SECRET}\r\na: b"}}},
         ["callbackTarget", "headers"],
     ),
     "a server that is too deep": (

@@ -196,6 +196,10 @@ def kill_runner(session_id: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+CALLBACKS = ("--parameter", "AllowedCallbackTargets=http://127.0.0.1:*")
+"""Receivers of tests are here, and speak no TLS."""
+
+
 @pytest.fixture(scope="session")
 def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with running(tmp_path_factory.mktemp("cloud") / "log") as cloud:
@@ -208,7 +212,7 @@ def running(log: Path, *arguments: str) -> Iterator[Cloud]:
     command = [sys.executable, "-m", "headstart_client.cli", "up", "--json", "--verbose"]
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*", *arguments],
+            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*", *CALLBACKS, *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

@@ -4,6 +4,7 @@ The events have the shapes that AWS sends, so that `sam local invoke --event` ca
 """
 
 import json
+import os
 import random
 import sys
 from collections.abc import Iterator
@@ -13,11 +14,15 @@ from typing import Any
 import pytest
 
 from headstart import bootstrap
+from headstart.adapters import aws
+from headstart.adapters.receivers import HttpReceivers
 from headstart.domain import errors
 from headstart.domain.change import WorkingSet
+from headstart.domain.events import EventData, Receipt, SessionPrepared
 from headstart.domain.sandbox import SandboxStatus
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import STEPS, StepName, StepStatus
+from headstart.usecases.change import change
 from headstart_local.packaging import read_template
 
 from .scene import (
@@ -300,6 +305,51 @@ def test_a_task_that_ended_is_noted_with_the_reason_of_ecs() -> None:
 
 def test_a_task_of_nobody_is_none_of_our_business() -> None:
     assert invoke("sandbox_stopped") == {}
+
+
+def with_receiver(*events: EventData) -> tuple[str, Any]:
+    """Make a session with a receiver that hears of events; returns its queue and a client."""
+    sqs = aws.make_client("sqs")
+    url = sqs.create_queue(QueueName="callbacks")["QueueUrl"]
+    aws.make_client("secretsmanager").create_secret(Name="callbacks", SecretString="A" * 44)
+    os.environ |= {"HEADSTART_CALLBACK_QUEUE": url, "HEADSTART_CALLBACK_SECRET": "callbacks"}
+    bootstrap.services.cache_clear()
+    post = event("http_api")
+    sent = {**json.loads(post["body"]), "callbackTarget": {"url": "https://hooks.test"}}
+    assert handler("http_api")({**post, "body": json.dumps(sent)}, Context())["statusCode"] == 202
+    change(bootstrap.services(), SESSION_ID, lambda c: [c.emit(data) for data in events])
+    return url, sqs
+
+
+@pytest.mark.parametrize(("status", "stays"), [(204, False), (500, True), (410, False)])
+def test_a_callback_leaves_the_queue_when_it_is_done(
+    status: int, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = SessionPrepared(receipt=Receipt(attempt_number=1, total_ms=1, steps=[]))
+    url, sqs = with_receiver(failed)
+    [message] = sqs.receive_message(QueueUrl=url)["Messages"]
+    record = event("callbacks")["Records"][0]
+    assert json.loads(message["Body"]) == json.loads(record["body"])
+    heard: list[Any] = []
+
+    def post(_: object, *call: Any) -> int:
+        heard.append(call)
+        return status
+
+    monkeypatch.setattr(HttpReceivers, "post", post)
+    given = {"Records": [{**record, "receiptHandle": message["ReceiptHandle"]}]}
+    answer = handler("callbacks")(given, Context())
+    assert answer == {
+        "batchItemFailures": [{"itemIdentifier": record["messageId"]}] if stays else []
+    }
+    [(_, address, headers, body)] = heard
+    assert address == "https://hooks.test"
+    assert headers["webhook-id"] == f"{SESSION_ID}_3"
+    assert json.loads(body)["type"] == "session.prepared"
+
+
+def test_a_callback_of_a_session_that_is_not_there_is_done() -> None:
+    assert invoke("callbacks") == {"batchItemFailures": []}
 
 
 def test_the_janitor_finds_nothing_due() -> None:

@@ -180,7 +180,7 @@ async def test_a_message_has_the_system_prompt_with_the_secrets_that_it_names(
     journal, vault, redactor = Journal(tmp_path), Vault(), Redactor()
     config = Config.model_construct(home=tmp_path, path="")
     launcher = Launcher(uid=None, home=tmp_path, path="")
-    supervisor = Supervisor(config, journal, redactor, launcher, vault, Door())
+    supervisor = Supervisor(config, journal, redactor, launcher, vault=vault, door=Door())
     args = agent_args() | {"agent": "opencode", "appendSystemPrompt": "Say {secret:WIKI} twice"}
     journal.put("agent", AgentArgs.model_validate(args).model_dump_json())
     vault.open(Sealed.model_validate(sealed({"WIKI": WORD})), redactor)

@@ -43,6 +43,10 @@ ACTIONS = {
     "github.token": ["kms:Sign"],
     "sealing.public_key": ["kms:GetPublicKey"],
     "sealing.unwrap": ["kms:Decrypt"],
+    "callback_queue.put": ["sqs:SendMessage"],
+    "callback_queue.put_off": ["sqs:ChangeMessageVisibility"],
+    "signing.secrets": ["secretsmanager:GetSecretValue"],
+    "receivers.post": [],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -72,6 +76,8 @@ TABLE = {
     "let_in": ["ConditionCheckItem", "PutItem"],
     "connection": ["GetItem"],
     "remove_connection": ["DeleteItem"],
+    "callbacks_due": ["Query", "BatchGetItem"],
+    "forget_callbacks": ["DeleteItem"],
     "purge": ["GetItem", "Query", "BatchWriteItem", "DeleteItem"],
 }
 ACTIONS |= {
@@ -79,6 +85,9 @@ ACTIONS |= {
     for method, operations in TABLE.items()
 }
 """What a port's method needs; a method of these ports that isn't here fails the test."""
+
+TAKING = {"callbacks": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}}
+"""What Lambda does in a function's name ("Configuring permissions", Lambda with Amazon SQS)."""
 
 PORTS = {name.partition(".")[0] for name in ACTIONS}
 
@@ -172,10 +181,16 @@ def logical_id(function: str) -> str:
     return "".join(part.capitalize() for part in function.split("_")) + "Function"
 
 
+def policies(function: str) -> list[dict[str, Any]]:
+    """Return a function's policies."""
+    found: list[dict[str, Any]] = RESOURCES[logical_id(function)]["Properties"]["Policies"]
+    return found
+
+
 def allowed(function: str) -> set[str]:
     """Return the actions that a function's policies allow."""
     actions: set[str] = set()
-    for policy in RESOURCES[logical_id(function)]["Properties"]["Policies"]:
+    for policy in policies(function):
         shared = RESOURCES.get(policy.get("Ref"), {}).get("Properties", {})
         for statement in shared.get("PolicyDocument", policy)["Statement"]:
             actions |= set(as_list(statement["Action"]))
@@ -190,7 +205,9 @@ def own_variables(function: str) -> set[str]:
 
 def needed(function: str) -> set[str]:
     """Return the actions that a function's code can get to."""
-    return {action for call in reached(function) for action in ACTIONS[call]}
+    return {action for call in reached(function) for action in ACTIONS[call]} | TAKING.get(
+        function, set()
+    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -237,10 +254,12 @@ def test_one_function_alone_may_start_containers() -> None:
 
 def test_only_who_starts_agents_may_read_their_secrets() -> None:
     readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
-    assert readers == ["run_step", "socket"]
-    assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
+    assert readers == ["callbacks", "run_step", "socket"]
+    assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers[1:]
+    assert {"Ref": "ProviderSecretPolicy"} not in policies("callbacks")
     # And the settings that name them, which are too large to be everybody's.
-    assert [name for name in FUNCTIONS if "HEADSTART_PROVIDER" in own_variables(name)] == readers
+    named = [name for name in FUNCTIONS if "HEADSTART_PROVIDER" in own_variables(name)]
+    assert named == readers[1:]
 
 
 def test_one_function_alone_may_sign_as_the_app_and_with_its_key_only() -> None:
@@ -278,6 +297,16 @@ def test_no_key_is_used_but_by_an_alias_of_the_stacks_own_secrets() -> None:
     for statement in statements:
         [aliases] = statement["Condition"]["ForAnyValue:StringLike"].items()
         assert aliases == ("kms:ResourceAliases", {"Fn::Sub": "alias/${AWS::StackName}/secrets*"})
+
+
+def test_one_function_alone_calls_receivers_and_may_read_what_signs() -> None:
+    assert [name for name in FUNCTIONS if "receivers.post" in reached(name)] == ["callbacks"]
+    assert [name for name in FUNCTIONS if "signing.secrets" in reached(name)] == ["callbacks"]
+    [own] = [policy for policy in policies("callbacks") if "Statement" in policy]
+    assert [s["Resource"] for s in own["Statement"]] == [
+        {"Fn::GetAtt": ["CallbackQueue", "Arn"]},
+        {"Ref": "CallbackSecret"},
+    ]
 
 
 def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:

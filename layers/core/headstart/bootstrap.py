@@ -13,14 +13,17 @@ from headstart.config import Settings
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
 from headstart.usecases.ports import (
+    CallbackQueue,
     Clock,
     GitHub,
     Machine,
     Metrics,
     Objects,
+    Receivers,
     SandboxProvider,
     Sealing,
     Secrets,
+    Signing,
     Sockets,
     Store,
 )
@@ -127,12 +130,37 @@ class Services:
         sign = KmsSigner(cache(partial(make_client, "kms")), settings.github_app_key)
         return GitHubApp(settings.github_app_id, github_api(settings.github_url), sign)
 
+    @cached_property
     def sealing(self) -> Sealing:
         """The key pair for secrets."""
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.kms import KmsSealing  # noqa: PLC0415
 
         return KmsSealing(cache(partial(make_client, "kms")), self.settings.secrets_alias)
+
+    @cached_property
+    def callback_queue(self) -> CallbackQueue:
+        """What waits to be told to receivers."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.sqs import SqsCallbacks  # noqa: PLC0415
+
+        return SqsCallbacks(make_client("sqs"), self.settings.callback_queue)
+
+    @cached_property
+    def signing(self) -> Signing:
+        """What proves to receivers who calls."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.callback_signing import ManagedSigning  # noqa: PLC0415
+
+        make = partial(make_client, "secretsmanager")
+        return ManagedSigning(make, self.settings.callback_secret)
+
+    @cached_property
+    def receivers(self) -> Receivers:
+        """What sessions' owners want to be told at."""
+        from headstart.adapters.receivers import HttpReceivers  # noqa: PLC0415
+
+        return HttpReceivers(self.policy.allowed_callback_targets)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -43,6 +43,9 @@ class Settings(BaseModel):
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
     )
     over_quota: Literal["reject", "wait"] = Field(alias="HEADSTART_OVER_QUOTA", default="reject")
+    callback_queue: str = Field(alias="HEADSTART_CALLBACK_QUEUE", default="")
+    callback_secret: str = Field(alias="HEADSTART_CALLBACK_SECRET", default="")
+    allowed_callback_targets: str = Field(alias="HEADSTART_ALLOWED_CALLBACK_TARGETS", default="")
     active_sessions: int = Field(alias="HEADSTART_ACTIVE_SESSIONS", default=10, ge=1)
     prepared_tree_after: int = Field(alias="HEADSTART_PREPARED_TREE_AFTER", default=15, ge=0)
     prepared_tree_days: int = Field(alias="HEADSTART_PREPARED_TREE_DAYS", default=7, ge=0)
@@ -75,6 +78,8 @@ class Settings(BaseModel):
             provider=self.provider,
             repository_config=self.repository_config,
             takes_secrets=bool(self.secrets_alias),
+            callbacks=bool(self.callback_queue),
+            allowed_callback_targets=_list(self.allowed_callback_targets),
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             prepared_tree_after=timedelta(seconds=self.prepared_tree_after),

@@ -11,6 +11,7 @@ from headstart_local.patches import (
     frames,
     host,
     lambda_,
+    queues,
     websocket,
 )
 from headstart_local.patches.context import Patch, PatchContext
@@ -41,6 +42,7 @@ PATCHES: tuple[Patch, ...] = (
     cloudformation.cors_configuration,
     cloudformation.api_deployments,
     cloudformation.cluster_providers,
+    cloudformation.generated_secrets,
     cognito.username_is_sub,
     events.rules_invoke_asynchronously,
     ecs.task_processes,
@@ -49,6 +51,9 @@ PATCHES: tuple[Patch, ...] = (
     ecs.weighed_strategy,
     ecs.associated_providers,
     ecs.started_by_alone,
+    queues.fair,
+    queues.mapped_concurrency,
+    queues.move_tasks,
 )
 
 

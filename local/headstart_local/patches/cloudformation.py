@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import string
 from typing import Any
 
 from headstart_local.patches.context import PatchContext
@@ -176,3 +177,21 @@ def cluster_providers(context: PatchContext) -> None:
         "create": create,
         "delete": lambda physical_id, props: associate(physical_id, []),
     }
+
+
+def generated_secrets(context: PatchContext) -> None:
+    """Leave out of a generated secret the punctuation that it must not have.
+
+    ("AWS::SecretsManager::Secret GenerateSecretString", property ExcludePunctuation.)
+    """
+    handlers = context.emulator.cloudformation._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
+    stock = handlers["create"]
+
+    def create(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+        wanted = props.get("GenerateSecretString")
+        if wanted and wanted.get("ExcludePunctuation"):
+            excluded = wanted.get("ExcludeCharacters", "") + string.punctuation
+            props = {**props, "GenerateSecretString": {**wanted, "ExcludeCharacters": excluded}}
+        return stock(logical_id, props, stack)
+
+    handlers["create"] = create

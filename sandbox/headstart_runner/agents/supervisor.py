@@ -63,6 +63,7 @@ class Supervisor:
         journal: Journal,
         redactor: Redactor,
         launcher: Launcher,
+        *,
         vault: Vault,
         door: Door,
     ) -> None:

@@ -110,3 +110,20 @@ def event(event: dict[str, Any], context: Any) -> None:
         raise PickyError(event["fail"])
     else:
         note("scheduled", context.aws_request_id, event=event)
+
+
+def queue(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    failed = []
+    for record in event["Records"]:
+        order = json.loads(record["body"])
+        count = int(record["attributes"]["ApproximateReceiveCount"])
+        note(f"queue#{order['id']}", f"{time.time():.6f}", count=count, message=record["messageId"])
+        time.sleep(order.get("seconds", 0))
+        if order.get("failures", 0) >= count:
+            boto3.client("sqs").change_message_visibility(
+                QueueUrl=os.environ["QUEUE"],
+                ReceiptHandle=record["receiptHandle"],
+                VisibilityTimeout=order.get("again", 0),
+            )
+            failed.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failed}

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from headstart.adapters import earlier_layout, layout, rows
+from headstart.adapters.dynamodb_callbacks import StoredCallbacks
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
 from headstart.adapters.transaction import Cancelled, Writes
@@ -31,7 +32,7 @@ _M = TypeVar("_M", bound=Model)
 _REFUSED = "ConditionalCheckFailed"
 
 
-class DynamoStore(StoredConnections, StoredOwners):
+class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners):
     """The Store port on one table."""
 
     # Writing sessions.

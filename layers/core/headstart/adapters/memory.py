@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -166,6 +166,54 @@ class MemoryObjects:
 
 
 @dataclass
+class MemoryCallbackQueue:
+    """The CallbackQueue port: what was put there, and what was put off for how long."""
+
+    waiting: list[tuple[str, int]] = field(default_factory=list)
+    put_offs: dict[str, timedelta] = field(default_factory=dict)
+    down: HeadstartError | None = None
+
+    def put(self, owner: str, session_id: str, event_ids: Sequence[int]) -> None:
+        """Put events in the queue."""
+        if self.down:
+            raise self.down
+        self.waiting += [(session_id, event_id) for event_id in event_ids]
+
+    def put_off(self, receipt: str, delay: timedelta) -> None:
+        """Put a message off."""
+        if self.down:
+            raise self.down
+        self.put_offs[receipt] = delay
+
+
+@dataclass
+class MemorySigning:
+    """The Signing port: secrets that a test knows."""
+
+    known: list[bytes] = field(default_factory=lambda: [b"s" * 24])
+
+    def secrets(self, now: datetime) -> list[bytes]:
+        """Return the secrets."""
+        return self.known
+
+
+@dataclass
+class MemoryReceivers:
+    """The Receivers port: what was told, and what to answer to the next calls, 204 at last."""
+
+    told: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    answers: list[int | HeadstartError] = field(default_factory=list)
+
+    def post(self, owner: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Call a receiver."""
+        self.told.append((url, dict(headers), body))
+        answer = self.answers.pop(0) if self.answers else 204
+        if isinstance(answer, HeadstartError):
+            raise answer
+        return answer
+
+
+@dataclass
 class MemorySockets:
     """The Sockets port: what every connection was sent."""
 
@@ -285,6 +333,9 @@ class MemoryPorts:
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
     github: MemoryGitHub = field(default_factory=MemoryGitHub)
     sealing: MemorySealing = field(default_factory=MemorySealing)
+    callback_queue: MemoryCallbackQueue = field(default_factory=MemoryCallbackQueue)
+    signing: MemorySigning = field(default_factory=MemorySigning)
+    receivers: MemoryReceivers = field(default_factory=MemoryReceivers)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

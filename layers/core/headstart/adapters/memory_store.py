@@ -9,6 +9,7 @@ from headstart.adapters.layout import hot_sk, is_hot
 from headstart.adapters.rows import check_count, named_sk, row_sk
 from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
+from headstart.domain.callbacks import DueCallbacks
 from headstart.domain.change import (
     Change,
     HotRow,
@@ -191,15 +192,8 @@ class MemoryStore:
 
     def messages(self, session_id: str, after: int = 0) -> list[Message]:
         """Return the messages above a number."""
-        found = [
-            m
-            for m in [
-                m.model_copy(deep=True)
-                for m in self.rows[session_id].values()
-                if isinstance(m, Message)
-            ]
-            if m.number > after
-        ]
+        known = (row for row in self.rows[session_id].values() if isinstance(row, Message))
+        found = [row.model_copy(deep=True) for row in known if row.number > after]
         return sorted(found, key=lambda message: message.number)
 
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
@@ -285,6 +279,18 @@ class MemoryStore:
     def remove_connection(self, connection_id: str) -> Connection | None:
         """Forget whose a connection was."""
         return self.known.pop(connection_id, None)
+
+    def callbacks_due(
+        self, shard: int, now: datetime, limit: int
+    ) -> list[tuple[str, DueCallbacks]]:
+        """Return what is due to be put in the queue; all of it is in shard 0."""
+        found = [(i, row) for i, rows in self.rows.items() for row in rows.values()]
+        due = [(i, r) for i, r in found if isinstance(r, DueCallbacks) and r.due_at <= now]
+        return due[:limit] if shard == 0 else []
+
+    def forget_callbacks(self, session_id: str, last_id: int) -> None:
+        """Delete a row of callbacks."""
+        self.rows[session_id].pop(named_sk(DueCallbacks, last_id), None)
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete rows, the session last."""

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
+from headstart.domain.callbacks import DueCallbacks
 from headstart.domain.change import IdempotencyKey
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.cursors import SessionPlace
@@ -84,6 +85,11 @@ def due_pk(shard: int) -> str:
     return f"DUE#{shard}"
 
 
+def callbacks_due_pk(shard: int) -> str:
+    """Return the partition of a shard of the due index that has callbacks."""
+    return f"DUE#CALLBACKS#{shard}"
+
+
 def epoch(moment: datetime) -> dict[str, str]:
     """Return a TTL attribute: whole seconds."""
     return {"N": str(int(moment.timestamp()))}
@@ -114,10 +120,16 @@ def session_item(session: Session) -> Item:
     found["owner"] = {"S": owner_pk(session.owner)}
     found["created"] = {"S": SessionPlace.of(session).text}
     if session.due_at:
-        shard = zlib.crc32(session.session_id.encode()) % DUE_SHARDS
-        found["due"] = {"S": due_pk(shard)}
-        found["dueAt"] = {"S": format_time(session.due_at)}
+        found |= _due(due_pk(_shard_of(session.session_id)), session.due_at)
     return found
+
+
+def _shard_of(session_id: str) -> int:
+    return zlib.crc32(session_id.encode()) % DUE_SHARDS
+
+
+def _due(pk: str, moment: datetime) -> Item:
+    return {"due": {"S": pk}, "dueAt": {"S": format_time(moment)}}
 
 
 def row_sk(row: RowModel) -> str:
@@ -129,6 +141,8 @@ def row_sk(row: RowModel) -> str:
             return named_sk(type(row), row.number)
         case Input():
             return named_sk(Input, row.request_id)
+        case DueCallbacks():
+            return named_sk(DueCallbacks, row.event_ids[-1])
         case Output():
             return named_sk(Output, row.attempt_number, row.step.value)
         case _:
@@ -143,6 +157,7 @@ def named_sk(model: type[RowModel], *name: str | int) -> str:
         Attempt: "ATTEMPT#{:04d}",
         Message: "MESSAGE#{:06d}",
         Input: "INPUT#{}",
+        DueCallbacks: "CALLBACKS#{:012d}",
         Output: "OUTPUT#{:04d}#{}",
     }
     return patterns[model].format(*name)
@@ -157,8 +172,16 @@ def named_key(session_id: str, model: type[RowModel], name: tuple[str | int, ...
 
 
 def row_item(session_id: str, row: RowModel) -> Item:
-    """Return a row beside the working set."""
-    return item(session_pk(session_id), row_sk(row), row)
+    """Return a row beside the working set; callbacks have a place in the due index."""
+    found = item(session_pk(session_id), row_sk(row), row)
+    if isinstance(row, DueCallbacks):
+        found |= _due(callbacks_due_pk(_shard_of(session_id)), row.due_at)
+    return found
+
+
+def callbacks_key(session_id: str, last_id: int) -> Item:
+    """Return the primary key of a row of callbacks, by its last event."""
+    return key(session_pk(session_id), named_sk(DueCallbacks, last_id))
 
 
 def events_sk(last_id: int) -> str:

@@ -123,6 +123,13 @@ class KeepTree(Errand):
 
 
 @dataclass(frozen=True, slots=True)
+class SendCallbacks(Errand):
+    """Put events of one change into the queue of callbacks."""
+
+    event_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AdmitNext(Errand):
     """Start who is first in the line of an owner with a free place."""
 

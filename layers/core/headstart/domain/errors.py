@@ -222,6 +222,27 @@ class TaskTokenGone(HeadstartError):
     """A Step Functions task no longer waits for this answer."""
 
 
+# What a callback can fail with.
+
+
+class CallbackFailed(HeadstartError):
+    """A receiver did not take a callback."""
+
+    title, retryable = "The callback was not taken", True
+
+
+class CallbackTimedOut(CallbackFailed):
+    """A receiver did not answer in time, this time or a moment ago."""
+
+    title = "The receiver did not answer in time"
+
+
+class CallbackGone(HeadstartError):
+    """A receiver wants no more callbacks of this session: it answered 410."""
+
+    title = "The receiver wants no more callbacks"
+
+
 # What a step can fail with.
 
 

@@ -39,6 +39,9 @@ class Policy(Model):
     """Whether agents obey configuration that comes with a repository, which may run code of its."""
     takes_secrets: bool = True
     """Whether there is a key that secrets can be encrypted with."""
+    callbacks: bool = True
+    """Whether sessions may have a receiver of callbacks."""
+    allowed_callback_targets: list[str] = Field(default_factory=list)
     active_sessions: int = 10
     queued_messages: int = 50
     sandbox_dollars_per_hour: float = 0.0

@@ -59,13 +59,20 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
     return clean
 
 
-def check_callback_url(url: str) -> str:
-    """Return the URL if it is https without credentials; raises ValueError, quoting nothing."""
+def check_target(url: str, *, public: bool = False) -> SplitResult:
+    """Return the parts of an address to call that has no credentials in it.
+
+    A `public` one is https and names no private host. Raises ValueError, quoting nothing.
+    """
     parts = _split(url)
-    if parts.scheme != "https" or "@" in parts.netloc:
+    if parts.scheme not in _PORTS or "@" in parts.netloc:
         raise ValueError("must be an https URL without credentials")
     _check_host(parts)
-    return url
+    if public:
+        if parts.scheme != "https":
+            raise ValueError("must be an https URL without credentials")
+        _refuse_private_host(parts)
+    return parts
 
 
 def _split(url: str) -> SplitResult:

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from headstart.domain.callbacks import HEADERS, check_headers
 from headstart.domain.envelope import SECRETS_BYTES, EncryptedSecrets
 from headstart.domain.model import Model
-from headstart.domain.repository import check_branch, check_callback_url
+from headstart.domain.repository import check_branch
 from headstart.domain.session import PreparedTree
 from headstart.domain.texts import SOUND, sound
 from headstart.domain.variables import is_reserved, names_a_repository
@@ -158,29 +159,27 @@ McpServers = Annotated[
 _DEFAULT = "Where absent or null, the deployment's default."
 
 
-_NO_HEADERS = "Must be empty: nothing is called yet, so nothing that opens a door is kept."
-
-
-def _refuse_headers(headers: dict[str, str]) -> dict[str, str]:
-    if headers:
-        raise ValueError("must be empty: nothing is called yet, so no credentials are kept for it")
-    return headers
-
-
 class CallbackTarget(Model):
-    """Where a backend wants to be told; private addresses are refused again after DNS."""
+    """The receiver of a session's callbacks; what its name resolves to is checked at each call."""
 
     url: Annotated[
         str,
         StringConstraints(max_length=2000),
-        AfterValidator(check_callback_url),
         SOUND,
-        Field(description="An https URL without credentials."),
+        Field(
+            description="An https URL without credentials, of a public host, at port 443 or one "
+            "from 1024 up; or a receiver the deployment allows."
+        ),
     ]
     headers: Annotated[
         dict[str, str],
-        AfterValidator(_refuse_headers),
-        Field(description=_NO_HEADERS, json_schema_extra={"maxProperties": 0}),
+        AfterValidator(check_headers),
+        Field(
+            description=f"Sent along: at most {HEADERS}, names of 64 characters, values of 1024 "
+            "printable ASCII characters; not those the call sets itself, such as webhook-…, "
+            "content-… and host. Kept as they are sent: who reads the table reads them.",
+            json_schema_extra={"maxProperties": HEADERS},
+        ),
     ] = Field(default_factory=dict)
 
 
@@ -259,7 +258,8 @@ class CreateSession(Model):
     auto_commit: bool = Field(default=False, description="Kept; nothing commits by itself yet.")
     callback_target: CallbackTarget | None = Field(
         default=None,
-        description="Kept; nothing is called yet, and until then `headers` stay empty.",
+        description="What is called when the session is prepared, ready, failed or asleep, when a "
+        "turn ends or the agent asks: see Callbacks.",
     )
 
     @model_validator(mode="after")

@@ -71,6 +71,20 @@ class Failure(RowModel):
         return step_error(self.code, self.reason)
 
 
+class CallbackStatus(StrEnum):
+    """Whether a session's receiver is called; an answer of 410 stops it for good."""
+
+    ACTIVE = "active"
+    STOPPED = "stopped"
+
+
+class Callback(RowModel):
+    """How a session's receiver takes its callbacks; `failure` is the last one given up."""
+
+    status: CallbackStatus = CallbackStatus.ACTIVE
+    failure: Failure | None = None
+
+
 class Hold(StrEnum):
     """Why the queue waits though nothing is active.
 
@@ -164,6 +178,7 @@ class Session(RowModel):
     due_at: Timestamp | None = None
     waiting_since: Timestamp | None = None
     in_line: bool = False
+    callback: Callback | None = None
     counts: dict[str, int] = Field(default_factory=dict)
 
     def move_to(self, status: Status, now: datetime) -> None:

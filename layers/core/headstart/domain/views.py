@@ -13,7 +13,7 @@ from headstart.domain.attempt import Attempt, Output, StepRecord
 from headstart.domain.fitting import fitting
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import format_time
-from headstart.domain.session import Session
+from headstart.domain.session import Failure, Session
 from headstart.domain.steps import StepStatus
 
 SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
@@ -78,7 +78,7 @@ def summary_view(session: Session, attempt: Attempt) -> dict[str, Any]:
 def _view(
     session: Session, attempt: Attempt, room: _Room, output: Output | None = None
 ) -> dict[str, Any]:
-    turn, failure = session.active_turn, session.failure
+    turn, callback = session.active_turn, session.callback
     return {
         "sessionId": session.session_id,
         "title": session.title,
@@ -100,16 +100,24 @@ def _view(
             "endedAt": attempt.ended_at and format_time(attempt.ended_at),
             "steps": [_step_view(record, output, room) for record in attempt.steps],
         },
-        "failure": failure and {**failure.to_json(), "reason": failure.reason[: room.reason]},
+        "failure": _failure_view(session.failure, room),
         "activeTurn": turn
         and {
             "turnId": turn.turn_id,
             "messageId": turn.message_id,
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
+        "callback": callback
+        and {"status": callback.status.value, "failure": _failure_view(callback.failure, room)},
         "leftOut": session.kept.left_out if session.kept else [],
         "counts": {name: session.counts[name] for name in _COUNTS if name in session.counts},
     }
+
+
+def _failure_view(failure: Failure | None, room: _Room) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {**failure.to_json(), "reason": failure.reason[: room.reason]}
 
 
 def _step_view(record: StepRecord, output: Output | None, room: _Room) -> dict[str, Any]:

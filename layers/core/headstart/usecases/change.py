@@ -17,7 +17,7 @@ from headstart.domain.errors import (
     TaskTokenGone,
 )
 from headstart.domain.life import preparing, saving, sleeping, turns, watching
-from headstart.usecases import outbox
+from headstart.usecases import callbacks, outbox
 from headstart.usecases.commit import Also, Decide, commit, nothing
 from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
@@ -194,6 +194,10 @@ def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:
     admit_next(ports, errand.owner)
 
 
+def _send_callbacks(ports: Ports, work: Change, errand: errands.SendCallbacks) -> None:
+    callbacks.send(ports, work.session.owner, work.session.session_id, errand.event_ids)
+
+
 def _measure(ports: Ports, _: Change, errand: errands.Measure) -> None:
     getattr(ports.metrics, errand.unit)(errand.name, errand.value, **dict(errand.dimensions))
 
@@ -214,6 +218,7 @@ DOERS: dict[type[errands.Errand], Doer] = {
     errands.LookForCopy: _look_for_copy,  # the next heartbeat, the janitor
     errands.KeepTree: _keep_tree,  # nobody: the next session makes one, the bucket's rule tidies up
     errands.DropObject: _drop_object,  # the deletion of the session
+    errands.SendCallbacks: _send_callbacks,  # the janitor
     errands.AdmitNext: _admit_next,  # the janitor
     errands.Measure: _measure,  # nobody
 }

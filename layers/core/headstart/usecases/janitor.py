@@ -24,6 +24,7 @@ from headstart.domain.life import hosting, preparing, settling, sleeping, waitin
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.sandbox import SandboxStatus, session_of
 from headstart.domain.session import Status
+from headstart.usecases.callbacks import send_due
 from headstart.usecases.change import change
 from headstart.usecases.commit import read
 from headstart.usecases.delete import DELETION_CHECK, clear
@@ -57,11 +58,14 @@ class Run:
 
 def run(ports: Ports) -> dict[str, int]:
     """Do what is due each minute: one half whatever becomes of the other."""
+    told = stopped = 0
+    with _guarded(ports):
+        told = send_due(ports) if ports.policy.callbacks else 0
     try:
         stopped = stop_orphans(ports)
     finally:
         seen = sweep(ports)
-    return {"orphansStopped": stopped, "lookedAt": seen}
+    return {"orphansStopped": stopped, "lookedAt": seen, "sentCallbacks": told}
 
 
 def sweep(ports: Ports) -> int:

@@ -1,7 +1,7 @@
 """What the use cases need from outside; adapters implement it and speak only our errors."""
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from headstart.domain.archive import StoredFile, Tree
 from headstart.domain.attempt import Attempt
+from headstart.domain.callbacks import DueCallbacks
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.cursors import SessionPlace
@@ -137,6 +138,19 @@ class Store(Protocol):
 
     def remove_connection(self, connection_id: str) -> Connection | None:
         """Forget whose a connection was, and return it; None for one that is not there."""
+
+    # What is to be told to receivers.
+
+    def callbacks_due(
+        self, shard: int, now: datetime, limit: int
+    ) -> list[tuple[str, DueCallbacks]]:
+        """Return what is due to be put in the queue, with the session's id.
+
+        Found eventually, read consistently.
+        """
+
+    def forget_callbacks(self, session_id: str, last_id: int) -> None:
+        """Delete a row of callbacks by its last event; one that is gone is fine."""
 
     def purge(self, session_id: str, limit: int) -> bool:
         """Delete up to `limit` rows of a session, its working set last; True when none is left."""
@@ -291,6 +305,33 @@ class Sealing(Protocol):
         """
 
 
+class CallbackQueue(Protocol):
+    """What waits to be told to receivers. Methods raise ServiceUnavailable."""
+
+    def put(self, owner: str, session_id: str, event_ids: Sequence[int]) -> None:
+        """Have a session's receiver called for events, each at least once.
+
+        What waits for one owner's receivers holds up no other's.
+        """
+
+    def put_off(self, receipt: str, delay: timedelta) -> None:
+        """Have a message that was taken be taken again after a delay."""
+
+
+class Signing(Protocol):
+    """What proves to receivers who calls."""
+
+    def secrets(self, now: datetime) -> list[bytes]:
+        """Return the secrets to sign with, the newest first; raises ServiceUnavailable."""
+
+
+class Receivers(Protocol):
+    """What sessions' owners want to be told at."""
+
+    def post(self, owner: str, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Call a receiver and return the status it answers; raises CallbackFailed."""
+
+
 class Sockets(Protocol):
     """The WebSocket API's way back."""
 
@@ -331,6 +372,12 @@ class Ports(Protocol):
     def github(self) -> GitHub: ...
     @property
     def sealing(self) -> Sealing: ...
+    @property
+    def callback_queue(self) -> CallbackQueue: ...
+    @property
+    def signing(self) -> Signing: ...
+    @property
+    def receivers(self) -> Receivers: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

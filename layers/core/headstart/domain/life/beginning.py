@@ -9,6 +9,7 @@ from headstart.domain.change import Change, IdempotencyKey, QuotaChange, Working
 from headstart.domain.errands import StartAttempt
 from headstart.domain.errors import ValidationFailed
 from headstart.domain.ids import body_hash, new_id
+from headstart.domain.life import calling
 from headstart.domain.life.queueing import queued_event
 from headstart.domain.life.settling import START_CHECK
 from headstart.domain.message import Message, MessageStatus
@@ -64,6 +65,7 @@ def new_session(
         counts=config.counts(),
     )
     session.recipe = recipe(session, config)
+    calling.set_target(session, config, policy)
     attempt = Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now)
     message = Message(
         message_id=new_id("msg"),

@@ -4,7 +4,15 @@ from datetime import timedelta
 
 from headstart.domain.change import Change, QuotaChange, RowKey, WorkingSet, message_key
 from headstart.domain.errands import AdmitNext, StartAttempt, StopAttempt
-from headstart.domain.life import hosting, preparing, queueing, saving, sleeping, turns
+from headstart.domain.life import (
+    calling,
+    hosting,
+    preparing,
+    queueing,
+    saving,
+    sleeping,
+    turns,
+)
 from headstart.domain.sandbox import SandboxStatus, holds_a_place
 from headstart.domain.session import Cause, Session, Status
 
@@ -72,7 +80,7 @@ def settle(change: Change) -> None:
     """Let the session do what its state does by itself, and make it due for the rest.
 
     A queue that may move claims its head, one that may not says so; a sleeping session with a
-    message wakes; who gave a place free lets the next one in.
+    message wakes; who gave a place free lets the next one in; a receiver is called for all of it.
     """
     session = change.session
     if session.status is Status.ASLEEP and session.can_deliver:
@@ -86,6 +94,7 @@ def settle(change: Change) -> None:
         change.then(AdmitNext(session.owner))
     if _state(session) != _state(change.before):
         session.due_at = change.now + _limit(change)
+    calling.call_back(change)
 
 
 def _may_claim(change: Change) -> bool:

@@ -15,7 +15,7 @@ from headstart.domain.errors import (
     SessionBusy,
     ValidationFailed,
 )
-from headstart.domain.life import queueing
+from headstart.domain.life import calling, queueing
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.requests import PatchSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
@@ -124,6 +124,8 @@ def configure(change: Change, request: PatchSession | RetrySession) -> None:
         raise ValidationFailed([{"loc": [], "msg": said}])
     if any(getattr(config, name) != getattr(before, name) for name in _SET_UP_BY):
         change.session.set_up = False
+    if "callback_target" in given:
+        calling.set_target(change.session, config, change.policy)
     change.save(config)
     change.session.counts = config.counts()
     _take_recipe(change, config)
