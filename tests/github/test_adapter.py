@@ -23,12 +23,9 @@ from headstart.domain.errors import (
     RepositoryAccessDenied,
     ServiceUnavailable,
 )
-from headstart.domain.repository import github_api
 from tests.github import Fault, GitHubStub, app_key
 
 KEY = app_key()
-READ = {"contents": "read"}
-WRITE = {"contents": "write", "pull_requests": "write"}
 
 
 def sign(message: bytes, key: rsa.RSAPrivateKey = KEY) -> bytes:
@@ -44,7 +41,7 @@ def github() -> Iterator[GitHubStub]:
 
 
 def app_of(github: GitHubStub, **more: Any) -> GitHubApp:
-    given = {"app_id": "4711", "api": github_api(github.url), "sign": sign, **more}
+    given = {"app_id": "4711", "api": f"{github.url}/api/v3", "sign": sign, **more}
     return GitHubApp(**given)
 
 
@@ -53,15 +50,15 @@ def app(github: GitHubStub) -> GitHubApp:
     return app_of(github)
 
 
-def refusal(app: GitHubApp, kind: type[HeadstartError], **permissions: str) -> str:
+def refusal(app: GitHubApp, kind: type[HeadstartError], *, write: bool = False) -> str:
     with pytest.raises(kind) as refused:
-        app.token("eng/api", permissions or READ)
+        app.token("eng/api", write=write)
     return refused.value.reason
 
 
 def test_a_token_opens_what_was_asked_for_and_no_more(github: GitHubStub, app: GitHubApp) -> None:
     github.install("eng")
-    token = app.token("eng/api", READ)
+    token = app.token("eng/api", write=False)
     user = "x-access-token"
     assert token.repository == "eng/api"
     assert github.authorize(user, token.value, "eng/api", write=False)
@@ -69,9 +66,11 @@ def test_a_token_opens_what_was_asked_for_and_no_more(github: GitHubStub, app: G
     assert not github.authorize(user, token.value, "eng/web", write=False)
     hour = (token.expires_at - datetime.now(UTC)).total_seconds()
     assert 3500 < hour <= 3600
-    writing = app.token("ENG/API", WRITE)
+    writing = app.token("ENG/API", write=True)
     assert github.authorize(user, writing.value, "eng/api", write=True)
-    assert github.app.tokens[writing.value].permissions == {"metadata": "read", **WRITE}
+    assert github.app.tokens[writing.value].permissions == {
+        "metadata": "read", "contents": "write", "pull_requests": "write",
+    }  # fmt: skip
     assert len(github.calls) == 4
 
 
@@ -84,12 +83,12 @@ def test_who_the_app_is_is_signed_once_for_some_minutes(github: GitHubStub) -> N
 
     app = app_of(github, sign=noted, clock=lambda: now)
     github.install("eng")
-    app.token("eng/api", READ)
-    app.token("eng/web", READ)
+    app.token("eng/api", write=False)
+    app.token("eng/web", write=False)
     assert len(signed) == 1
     now += 500
     github.app._clock = lambda: now
-    app.token("eng/api", READ)
+    app.token("eng/api", write=False)
     assert len(signed) == 2
 
 
@@ -101,15 +100,23 @@ def test_an_app_that_is_not_installed_says_where_and_then_is(
     assert github.install_url in refusal(app, AppNotInstalled)
     assert github.count("^/app$") == 1
     github.install("eng", repositories={"eng/api"})
-    assert app.token("eng/api", READ).value
+    assert app.token("eng/api", write=False).value
 
 
 def test_a_permission_that_is_lacking_is_named(github: GitHubStub, app: GitHubApp) -> None:
     github.install("eng", permissions={"contents": "read", "metadata": "read"})
-    said = refusal(app, RepositoryAccessDenied, **WRITE)
-    assert "contents: write, pull_requests: write" in said
+    assert "permission at eng: contents: write." in refusal(app, RepositoryAccessDenied, write=True)
     assert github.count("access_tokens") == 0
-    assert app.token("eng/api", READ).value
+    assert app.token("eng/api", write=False).value
+
+
+def test_a_branch_can_be_pushed_where_the_app_opens_no_pull_requests(
+    github: GitHubStub, app: GitHubApp
+) -> None:
+    github.install("eng", permissions={"contents": "write", "pull_requests": "read"})
+    value = app.token("eng/api", write=True).value
+    assert "pull_requests" not in github.app.tokens[value].permissions
+    assert github.authorize("x-access-token", value, "eng/api", write=True)
 
 
 def test_what_is_taken_away_in_between_is_said_in_githubs_words(
@@ -138,7 +145,7 @@ def test_a_suspended_installation_is_said_so(github: GitHubStub, app: GitHubApp)
 def test_a_renamed_repository_is_opened_by_its_number(github: GitHubStub, app: GitHubApp) -> None:
     github.install("eng")
     github.repositories.rename("eng/api", "eng/core")
-    token = app.token("eng/api", READ)
+    token = app.token("eng/api", write=False)
     assert token.repository == "eng/core"
     assert github.authorize("x-access-token", token.value, "eng/core", write=False)
 
@@ -155,7 +162,7 @@ def test_a_failure_of_theirs_is_tried_once_more(
 ) -> None:
     github.install("eng")
     github.faults += [Fault(status, "installation$"), Fault(status, "access_tokens")]
-    assert app.token("eng/api", READ).value
+    assert app.token("eng/api", write=False).value
     github.faults.append(Fault(status, "installation$", times=2))
     before = len(github.calls)
     assert str(status) in refusal(app, GitHubUnavailable)
@@ -192,7 +199,7 @@ def test_who_hangs_is_given_up(
     began = time.monotonic()
     assert "does not answer" in refusal(app, GitHubUnavailable)
     assert time.monotonic() - began < 5
-    assert app.token("eng/api", READ).value
+    assert app.token("eng/api", write=False).value
 
 
 def test_all_calls_together_have_a_deadline(
@@ -228,7 +235,7 @@ def test_nonsense_is_not_quoted(
 
     monkeypatch.setattr(github, "answer", odd)
     with pytest.raises(GitHubUnavailable) as refused:
-        app.token("eng/api", READ)
+        app.token("eng/api", write=False)
     chained = [refused.value, refused.value.__cause__]
     assert "ghs_" not in repr(chained)
     assert refused.value.__suppress_context__
@@ -236,7 +243,7 @@ def test_nonsense_is_not_quoted(
 
 def test_a_token_shows_in_no_repr(github: GitHubStub, app: GitHubApp) -> None:
     github.install("eng")
-    token = app.token("eng/api", READ)
+    token = app.token("eng/api", write=False)
     assert token.value not in f"{token!r} {token}"
 
 
@@ -259,7 +266,7 @@ def test_a_key_of_kms_signs_as_the_app(kms: Any) -> None:
         github.add("eng/api")
         github.install("eng")
         app = app_of(github, sign=KmsSigner(lambda: kms, made["Arn"]))
-        assert app.token("eng/api", READ).value
+        assert app.token("eng/api", write=False).value
 
 
 def test_a_key_that_is_not_there_is_the_operators_to_mend(kms: Any, github: GitHubStub) -> None:

@@ -79,8 +79,10 @@ def test_only_what_is_at_githubs_address_has_a_name_there(
 
 
 def test_where_the_api_is() -> None:
-    assert github_api("https://github.com/") == "https://api.github.com"
-    assert github_api("https://git.corp.test") == "https://git.corp.test/api/v3"
+    assert github_api("https://github.com/", "https://github.com/o/n") == "https://api.github.com"
+    own = "https://git.corp.test"
+    assert github_api(own, f"{own}/o/n") == "https://git.corp.test/api/v3"
+    assert github_api(own, "https://github.com/o/n") is None
 
 
 @pytest.mark.parametrize(

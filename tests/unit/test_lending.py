@@ -7,14 +7,11 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.access import AccessRule
-from headstart.domain.change import CONFIG, Change
 from headstart.domain.channel import CredentialAnswer
 from headstart.domain.errors import AppNotInstalled, GitHubUnavailable, RepositoryAccessDenied
 from headstart.domain.life.lending import MOST_A_MINUTE
 from headstart.domain.requests import CreateSession
-from headstart.domain.session import PullRequestOptions, SessionConfig
 from headstart.domain.steps import StepName
-from headstart.usecases.change import change
 from headstart.usecases.create import create_session
 from headstart.usecases.delete import delete_session
 from headstart.usecases.inbox import receive
@@ -57,31 +54,15 @@ def test_a_token_opens_one_repository_for_reading(ports: MemoryPorts, runner: Ru
     }
     assert ask(runner, "Org/Other")["password"] == "ghs_2"
     assert ports.github.asked == [
-        ("org/name", {"contents": "read"}),
-        ("Org/Other", {"contents": "read"}),
+        ("org/name", False),
+        ("Org/Other", False),
     ]
 
 
 def test_only_its_own_repository_is_opened_for_writing(ports: MemoryPorts, runner: Runner) -> None:
     assert ask(runner, "ORG/name", write=True)["password"] == "ghs_1"
     assert ask(runner, "org/other", write=True) == NOTHING
-    assert ports.github.asked == [("ORG/name", {"contents": "write"})]
-
-
-def test_who_opens_pull_requests_may(ports: MemoryPorts, runner: Runner) -> None:
-    def open_them(work: Change) -> None:
-        config = work.get(CONFIG, SessionConfig)
-        assert config
-        config.pull_request = PullRequestOptions()
-        work.save(config)
-
-    change(ports, runner.session_id, open_them, lambda _: [CONFIG])
-    ask(runner, write=True)
-    ask(runner)
-    assert ports.github.asked == [
-        ("org/name", {"contents": "write", "pull_requests": "write"}),
-        ("org/name", {"contents": "read"}),
-    ]
+    assert ports.github.asked == [("ORG/name", True)]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +166,6 @@ def test_a_token_is_in_no_row(ports: MemoryPorts, runner: Runner) -> None:
 
 
 def test_nobody_reads_a_token_by_chance() -> None:
-    token = MemoryPorts().github.token("org/name", {})
+    token = MemoryPorts().github.token("org/name", write=False)
     answer = CredentialAnswer(request_id="q", password=token.value)
     assert "ghs_" not in f"{token!r} {token} {answer!r} {answer}"

@@ -127,8 +127,9 @@ class Services:
         from headstart.domain.repository import github_api  # noqa: PLC0415
 
         settings = self.settings
+        api = github_api(settings.github_url, settings.github_url) or ""
         sign = KmsSigner(cache(partial(make_client, "kms")), settings.github_app_key)
-        return GitHubApp(settings.github_app_id, github_api(settings.github_url), sign)
+        return GitHubApp(settings.github_app_id, api, sign)
 
     @cached_property
     def sealing(self) -> Sealing:

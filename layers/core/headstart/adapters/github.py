@@ -55,6 +55,10 @@ class _Installation(BaseModel):
     suspended_at: str | None = None
     html_url: str = ""
 
+    def may(self, permission: str, level: str) -> bool:
+        """Say whether the App was given a permission here."""
+        return _LEVELS.get(self.permissions.get(permission, ""), 0) >= _LEVELS[level]
+
 
 class _Repository(BaseModel):
     full_name: str
@@ -110,19 +114,24 @@ class GitHubApp:
         self._jwt_until = 0.0
         self._install_url = ""
 
-    def token(self, repository: str, permissions: Mapping[str, str]) -> RepositoryToken:
-        """Return a new token for one repository and no more than these permissions.
+    def token(self, repository: str, *, write: bool) -> RepositoryToken:
+        """Return a new token for one repository: to read it, or to write to it.
 
+        Who may write may open pull requests too, where the App may: a branch can be pushed all the
+        same where it may not.
         Raises AppNotInstalled with where to install it, RepositoryAccessDenied for permissions that
         the App was not given, GitHubUnavailable for all that may be otherwise later.
         """
         calls = _Calls(self, time.monotonic() + _ALL_SECONDS)
         installation, number = self._installation(calls, repository)
-        self._require(installation, repository, permissions)
+        permissions = {"contents": "write" if write else "read"}
+        _require(installation, repository, permissions)
+        if write and installation.may("pull_requests", "write"):
+            permissions["pull_requests"] = "write"
         name = repository.partition("/")[2]
         which = {"repositories": [name]} if number is None else {"repository_ids": [number]}
         path = f"/app/installations/{installation.id}/access_tokens"
-        answer = calls.post(path, {"permissions": dict(permissions), **which})
+        answer = calls.post(path, {"permissions": permissions, **which})
         if answer.status == 404:
             raise self._not_installed(calls, repository)
         if answer.status in {403, 422}:
@@ -160,26 +169,6 @@ class GitHubApp:
             f"The GitHub App is not installed for {repository}, or there is no such repository. "
             f"Install it at {self._install_url} and retry"
         )
-
-    def _require(
-        self, installation: _Installation, repository: str, permissions: Mapping[str, str]
-    ) -> None:
-        owner = repository.partition("/")[0]
-        if installation.suspended_at:
-            raise AppNotInstalled(
-                f"The GitHub App's installation at {owner} is suspended. Lift that at "
-                f"{installation.html_url} and retry"
-            )
-        lacking = [
-            f"{name}: {level}"
-            for name, level in permissions.items()
-            if _LEVELS.get(installation.permissions.get(name, ""), 0) < _LEVELS[level]
-        ]
-        if lacking:
-            raise RepositoryAccessDenied(
-                f"The GitHub App lacks a permission at {owner}: {', '.join(lacking)}. Give it to "
-                f"the App, and have {owner} accept it"
-            )
 
     def request(self, method: str, path: str, body: object, seconds: float) -> _Answer:
         """Make one call; raises urllib3's errors, and GitHubUnavailable for what is not signed."""
@@ -258,6 +247,25 @@ class _Calls:
                 return answer
             said = f"(status {answer.status})"
         raise GitHubUnavailable(f"GitHub's API does not answer {said}; try again")
+
+
+def _require(installation: _Installation, repository: str, permissions: Mapping[str, str]) -> None:
+    owner = repository.partition("/")[0]
+    if installation.suspended_at:
+        raise AppNotInstalled(
+            f"The GitHub App's installation at {owner} is suspended. Lift that at "
+            f"{installation.html_url} and retry"
+        )
+    lacking = [
+        f"{name}: {level}"
+        for name, level in permissions.items()
+        if not installation.may(name, level)
+    ]
+    if lacking:
+        raise RepositoryAccessDenied(
+            f"The GitHub App lacks a permission at {owner}: {', '.join(lacking)}. Give it to "
+            f"the App, and have {owner} accept it"
+        )
 
 
 def _refuse_what_may_pass(answer: _Answer) -> None:

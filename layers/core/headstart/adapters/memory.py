@@ -306,13 +306,13 @@ class MemorySealing:
 class MemoryGitHub:
     """The GitHub port: which tokens were asked for; `moved` are the new names of repositories."""
 
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    asked: list[tuple[str, bool]] = field(default_factory=list)
     moved: dict[str, str] = field(default_factory=dict)
     refusal: HeadstartError | None = None
 
-    def token(self, repository: str, permissions: Mapping[str, str]) -> RepositoryToken:
+    def token(self, repository: str, *, write: bool) -> RepositoryToken:
         """Return another token each time."""
-        self.asked.append((repository, dict(permissions)))
+        self.asked.append((repository, write))
         if self.refusal:
             raise self.refusal
         return RepositoryToken(

@@ -28,6 +28,18 @@ def github_url(base_url: str, repo: str) -> str:
     return f"{base_url.rstrip('/')}/{repo}.git"
 
 
+def github_api(base_url: str, git_url: str) -> str | None:
+    """Return where GitHub's REST API for a repository is, None for one of another host.
+
+    A server of one's own has it under /api/v3 (docs.github.com, "REST API endpoints", enterprise).
+    """
+    if not same_server(base_url, git_url):
+        return None
+    if urlsplit(base_url).hostname == "github.com":
+        return "https://api.github.com"
+    return f"{base_url.rstrip('/')}/api/v3"
+
+
 def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
     """Return the URL of a repository that may be cloned, scheme and host in lower case.
 
@@ -153,13 +165,6 @@ def repository_at(host: str, path: str, github: str) -> str | None:
     port = parts.port or _PORTS.get(parts.scheme, 0)
     is_there = host.lower() in {parts.netloc.lower(), f"{parts.hostname}:{port}"}
     return path if is_there and _GITHUB_REPO.fullmatch(path) else None
-
-
-def github_api(github: str) -> str:
-    """Return where the API of GitHub is, or of a GitHub Enterprise Server."""
-    if same_server(github, "https://github.com"):
-        return "https://api.github.com"
-    return f"{github.rstrip('/')}/api/v3"
 
 
 def same_server(one: str, other: str) -> bool:

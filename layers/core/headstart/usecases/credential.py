@@ -44,7 +44,7 @@ def give_credential(
 
 def _mint(ports: Ports, loan: lending.Loan, answer: CredentialAnswer) -> None:
     try:
-        token = ports.github.token(loan.repository, loan.permissions)
+        token = ports.github.token(loan.repository, write=loan.write)
     except GitHubUnavailable:
         ports.metrics.count("CredentialsFailed")
         raise

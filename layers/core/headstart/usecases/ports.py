@@ -278,9 +278,10 @@ class RepositoryToken(Model):
 class GitHub(Protocol):
     """The deployment's GitHub App."""
 
-    def token(self, repository: str, permissions: Mapping[str, str]) -> RepositoryToken:
-        """Return a new token for one repository, `org/name`, and no more than these permissions.
+    def token(self, repository: str, *, write: bool) -> RepositoryToken:
+        """Return a new token for one repository, `org/name`: to read it, or to write to it.
 
+        Who may write may open pull requests too, where the App may.
         Raises AppNotInstalled, RepositoryAccessDenied, GitHubUnavailable.
         """
 

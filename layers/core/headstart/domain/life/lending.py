@@ -20,7 +20,7 @@ class Loan:
     """What GitHub is to be asked for; `access` are the patterns that the session may read by."""
 
     repository: str
-    permissions: dict[str, str]
+    write: bool
     access: tuple[str, ...]
 
 
@@ -40,10 +40,7 @@ def lend(change: Change, connection_id: str, asked: CredentialRequest) -> Loan |
     if asked.write and repository.lower() != own.lower():
         return None
     _count(change)
-    permissions = {"contents": "write" if asked.write else "read"}
-    if asked.write and config.pull_request is not None:
-        permissions["pull_requests"] = "write"
-    return Loan(repository, permissions, tuple(config.access))
+    return Loan(repository, asked.write, tuple(config.access))
 
 
 def _count(change: Change) -> None:
