@@ -113,7 +113,8 @@ def test_without_what_is_named_as_wrong_a_body_is_taken(case: Case) -> None:
     for _ in range(5):
         if answer.status != 422:
             break
-        for name in {error["loc"][0] for error in answer.json["errors"]}:
+        # A field may have several things wrong in it.
+        for name in dict.fromkeys(error["loc"][0] for error in answer.json["errors"]):
             assert name in {"body", *body, *smallest}, answer.text
             body = smallest if name == "body" else {k: v for k, v in body.items() if k != name}
             body = body | {name: smallest[name]} if name in smallest else body

@@ -111,6 +111,17 @@ async def test_a_line_with_a_secret_in_it_is_not_handed_on(
     assert any("FINE=1" in text for text in files)
 
 
+async def test_what_is_handed_on_beyond_all_measure_is_cut_off(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    long = 'head -c 70000 /dev/zero | tr "\\0" x >> "$HEADSTART_ENV"; echo >> "$HEADSTART_ENV"'
+    args = setup_args(f'{long}; echo "AUTH=$NPM_TOKEN" >> "$HEADSTART_ENV"')
+    await done(cloud, "setup", with_secrets(args, NPM_TOKEN=TOKEN))
+    [file] = (cloned.config.home / ".headstart/setup").glob("env-*")
+    assert file.stat().st_size <= 65_536
+    assert TOKEN not in file.read_text()
+
+
 def in_archive(file: Path) -> bytes:
     """Return all that is in a tar that was compressed, as one text."""
     return subprocess.run(["zstd", "-dc", str(file)], check=True, capture_output=True).stdout
@@ -246,3 +257,5 @@ async def test_a_runner_that_was_killed_has_them_again_before_any_command_brings
     await cloud.turn_ended("trn_1")
     assert not [word for word in WORDS if word in cloud.everything()]
     assert not [word for word in WORDS if word in runner.log.read_text()]
+    [pid] = agents()
+    assert environment_of(pid)["A"] == WORD

@@ -59,7 +59,12 @@ class Shell:
     async def drop(self, secrets: Iterable[str]) -> None:
         """Take the lines that hold one of these out of the files: they are saved with HOME."""
         looked_for = {part for secret in secrets for part in _parts(secret)}
-        texts = await self._texts() if looked_for and self._files() else {}
+        names = self._files() if looked_for else {}
+        if names:
+            # What is beyond is not looked at, and not taken from there either.
+            size = ("--size", f"<{MOST_BYTES}")
+            await self._run(("truncate", *size, "--", *names), cwd=self._folder)
+        texts = await self._texts() if names else {}
         for name, text in texts.items():
             lines = enumerate(text.split("\n"), start=1)
             gone = [n for n, line in lines if any(part in line for part in looked_for)]

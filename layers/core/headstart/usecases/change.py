@@ -92,7 +92,8 @@ def _send_step(ports: Ports, work: Change, errand: errands.SendStep) -> None:
     try:
         frame = outbox.step_frame(ports, work, command)
     except StepError as error:
-        _log.info("a command can't be made: %s", error.code)
+        told = {"code": error.code, "reason": error.reason}
+        _log.warning("a command can't be made", extra=told)
         failed = partial(preparing.not_made, command_id=command.command_id, error=error)
         change(ports, work.session.session_id, failed)
         return
