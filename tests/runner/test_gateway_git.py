@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from gateway_kit import Gate, Mint, a_repository, gate, private_server
 from runner_kit import BRANCH
+from test_runner_git_servers import serving
 
 from headstart.domain.errors import AppNotInstalled, RepositoryAccessDenied
 from headstart_local.git_server import Asked, Behaviour, GitServer, Reply
@@ -419,18 +421,45 @@ async def test_the_door_opens_to_gits_own_requests_to_the_host_only(box: Gate, p
     assert box.server.asked == []
 
 
-async def test_a_request_that_breaks_off_is_the_clients_trouble(box: Gate) -> None:
-    parts = urlsplit(door_of(box))
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    head = f"POST {parts.path}{box.repository}.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n"
-    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\nno size\r\n".encode())
-    async with asyncio.timeout(10):
-        answer = await reader.readline()
-    writer.close()
-    await writer.wait_closed()
+class Early(BaseHTTPRequestHandler):
+    """A server that refuses before it has read what it refuses."""
 
-    assert b" 400 " in answer
-    assert box.server.asked == []
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.send_response(403)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", "9")
+        self.end_headers()
+        self.wfile.write(b"Too large")
+        while self.rfile.read1(65536):
+            pass
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_a_refusal_in_the_middle_of_a_push_is_a_report_to_who_still_sends(
+    tmp_path: Path, server: GitServer, mint: Mint, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = f"{'1' * 40} {'2' * 40} refs/heads/{BRANCH}\0report-status".encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"%04x%s0000" % (len(command) + 4, command)
+        for _ in range(200):
+            yield bytes(64 * 1024)
+
+    with serving(Early) as address:
+        async with gate(tmp_path, server, mint, f"{address}/org/name.git") as box:
+            door = f"{door_of(box)}org/name.git/git-receive-pack"
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                answer = await client.post(door, content=body())
+
+    assert answer.status_code == 200
+    assert b"ng refs/heads/" in answer.content
+    assert b"Too large" in answer.content
+    assert "Error handling" not in caplog.text
 
 
 async def test_who_does_not_know_the_word_finds_nothing(box: Gate) -> None:

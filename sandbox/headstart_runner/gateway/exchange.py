@@ -1,5 +1,6 @@
 """One request to the session's host: asked again where it was too early, moved or unopened."""
 
+import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -47,6 +48,7 @@ _BUSY = {429, 503}
 _UNAUTHORIZED, _NOT_FOUND = 401, 404
 _UNOPENED = {_UNAUTHORIZED, 403, _NOT_FOUND}
 _MOST_MOVES = 5
+_LET_GO_SECONDS = 1.0
 _MOST_REMEMBERED = 256
 _ADDRESS_BYTES = 500
 _SAID_BYTES = 300
@@ -61,6 +63,10 @@ class Body:
 
     begun: bytes = b""
     rest: AsyncIterator[bytes] | None = None
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._idle.set()
 
     @classmethod
     async def of(cls, pieces: AsyncIterator[bytes], begun: bytes = b"") -> Self:
@@ -74,11 +80,21 @@ class Body:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield all of it, once."""
-        yield self.begun
-        self.begun = b""
-        if self.rest is not None:
-            async for piece in self.rest:
-                yield piece
+        self._idle.clear()
+        try:
+            yield self.begun
+            self.begun = b""
+            if self.rest is not None:
+                async for piece in self.rest:
+                    yield piece
+        finally:
+            self._idle.set()
+
+    async def let_go(self) -> None:
+        """Wait until nobody reads it any more: a server may answer before it has got it all."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_SECONDS):
+                await self._idle.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +159,12 @@ class Exchange:
                 # A large file's client goes on by itself, to an address that opens what is there.
                 return answer, credential
             said = await _said(answer, credential)
-            answer.release()
             again = request.body.rest is None
+            if again:
+                answer.release()
+            else:
+                answer.close()
+                await request.body.let_go()
             if answer.status in _MOVED:
                 moves += 1
                 self._follow(call, answer, last=moves > _MOST_MOVES or not again)
@@ -200,6 +220,7 @@ class Exchange:
                 )
             except (ClientError, OSError) as error:
                 if last or not isinstance(error, ServerDisconnectedError):
+                    await body.let_go()
                     raise self.broken(error) from error
         raise AssertionError("the last try returns or raises")
 
