@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -460,6 +461,50 @@ async def test_a_refusal_in_the_middle_of_a_push_is_a_report_to_who_still_sends(
     assert b"ng refs/heads/" in answer.content
     assert b"Too large" in answer.content
     assert "Error handling" not in caplog.text
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server that begins to answer before it has read anything, and never goes on."""
+
+    protocol_version = "HTTP/1.1"
+    received: ClassVar[list[int]] = []
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "9")
+        self.end_headers()
+        self.wfile.flush()
+        self.received.append(0)
+        while piece := self.rfile.read1(65536):
+            self.received[-1] += len(piece)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_a_server_may_be_silent_while_a_push_comes_and_not_much_longer(
+    tmp_path: Path, server: GitServer, mint: Mint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "SILENT_SECONDS", 0.3)
+    command = f"{'1' * 40} {'2' * 40} refs/heads/{BRANCH}\0report-status".encode()
+    pieces = 6
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"%04x%s0000" % (len(command) + 4, command)
+        for _ in range(pieces):
+            yield bytes(1024 * 1024)
+            # Longer than the server may be silent, of which only time itself is the measure.
+            await asyncio.sleep(0.4)
+
+    with serving(Silent) as address:
+        async with gate(tmp_path, server, mint, f"{address}/org/name.git") as box:
+            door = f"{door_of(box)}org/name.git/git-receive-pack"
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.post(door, content=body())
+
+    assert Silent.received[-1] > pieces * 1024 * 1024
 
 
 async def test_who_does_not_know_the_word_finds_nothing(box: Gate) -> None:
