@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from archive_kit import Box, box
 from fake_cloud import FakeCloud, fake_cloud
+from gateway_kit import Gate, Mint, a_repository, gate, private_server
 from image_kit import Container, shared_python
 from object_store import ObjectStore
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
@@ -135,3 +136,26 @@ def container(cloud: FakeCloud) -> Iterator[Container]:
         yield made
         if made.process is not None:
             made.kill()
+
+
+@pytest.fixture
+def mint() -> Mint:
+    """Return who gives tokens for git, and knows which are good."""
+    return Mint()
+
+
+@pytest.fixture
+def server(tmp_path: Path, mint: Mint) -> Iterator[GitServer]:
+    """Return a git server that lets in whom the mint's tokens let in."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with private_server(folder, mint) as running:
+        yield running
+
+
+@pytest.fixture(name="box")
+async def gated(tmp_path: Path, server: GitServer, mint: Mint) -> AsyncIterator[Gate]:
+    """Return a gateway that is open for a private repository of that server."""
+    url = a_repository(server, tmp_path / "scratch")
+    async with gate(tmp_path, server, mint, url) as opened:
+        yield opened

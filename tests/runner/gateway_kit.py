@@ -115,6 +115,11 @@ class Gate:
         return sum(asked.path.endswith(f"/git-{service}-pack") for asked in self.server.asked)
 
     @property
+    def door(self) -> str:
+        """Where git finds the host's repositories."""
+        return self.gateway._address
+
+    @property
     def repository(self) -> str:
         """The repository's name."""
         return self.url.removeprefix(f"{self.server.base_url}/").removesuffix(".git")

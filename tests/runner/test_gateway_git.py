@@ -2,46 +2,20 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from gateway_kit import Gate, Mint, a_repository, gate, private_server
+from gateway_kit import Gate, a_repository
 from runner_kit import BRANCH
 
-from headstart.domain.errors import AppNotInstalled, RepositoryAccessDenied
-from headstart_local.git_server import Asked, Behaviour, GitServer, Reply
-from headstart_runner.gateway import exchange
-from headstart_runner.gateway.gateway import Source, Watch
+from headstart.domain.errors import AppNotInstalled
+from headstart_local.git_server import Asked, Reply
+from headstart_runner.gateway.gateway import Source
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def mint() -> Mint:
-    return Mint()
-
-
-@pytest.fixture
-def server(tmp_path: Path, mint: Mint) -> Iterator[GitServer]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with private_server(folder, mint) as running:
-        yield running
-
-
-@pytest.fixture
-async def box(tmp_path: Path, server: GitServer, mint: Mint) -> AsyncIterator[Gate]:
-    url = a_repository(server, tmp_path / "scratch")
-    async with gate(tmp_path, server, mint, url) as opened:
-        yield opened
-
-
-def door_of(box: Gate) -> str:
-    return box.gateway._address
 
 
 # Reading.
@@ -59,7 +33,7 @@ async def test_a_private_repository_is_cloned_and_knows_its_true_address_only(bo
     assert (await box.git("config", "remote.origin.url", cwd=copy)).out.strip() == box.url
     # As git documents it: get-url shows what insteadOf makes of an address.
     shown = await box.git("remote", "get-url", "origin", cwd=copy)
-    assert shown.out.strip() == box.url.replace(f"{box.server.base_url}/", door_of(box))
+    assert shown.out.strip() == box.url.replace(f"{box.server.base_url}/", box.door)
     assert box.gateway.true(shown.out.strip()) == box.url
 
 
@@ -207,7 +181,7 @@ async def test_a_signed_push_is_refused(box: Gate) -> None:
 
 async def posted(box: Gate, call: str, body: bytes, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
-        address = f"{door_of(box)}{box.repository}.git/{call}"
+        address = f"{box.door}{box.repository}.git/{call}"
         return await client.post(address, content=body, headers=headers)
 
 
@@ -271,179 +245,3 @@ async def test_a_push_that_its_server_refuses_says_what_the_server_said(box: Gat
 
     assert "Permission to it denied to the App" in pushed.err
     assert "credential write to" in pushed.err
-
-
-# Servers that move, are busy, or break.
-
-
-async def test_a_renamed_repository_is_followed_for_reading_and_writing(box: Gate) -> None:
-    old = box.url.replace(box.repository, "old")
-    box.server.reply = lambda asked: (
-        Reply(301, {"Location": asked.path.replace("/old", f"/{box.repository}")})
-        if asked.repository == "old"
-        else None
-    )
-    box.mint.good["always"] = (box.repository, True)
-    box.server.authorize = lambda user, password, repository, write: bool(password)
-    async with gate(box.folder, box.server, box.mint, old) as moved:
-        copy = await moved.cloned("moved")
-        pushed = await moved.git("push", "origin", BRANCH, cwd=copy)
-
-    assert pushed.code == 0, pushed.err
-    assert box.has(f"refs/heads/{BRANCH}")
-    assert old in (copy / ".git" / "config").read_text()
-
-
-async def test_another_host_is_told_and_never_sent_a_credential(box: Gate, tmp_path: Path) -> None:
-    with GitServer(tmp_path / "served") as elsewhere:
-        box.server.reply = lambda asked: Reply(301, {"Location": elsewhere.base_url + asked.path})
-        refused = await box.git("ls-remote", box.url)
-
-    assert f"has moved to {elsewhere.url(box.repository)}.git" in refused.err
-    assert elsewhere.asked == []
-
-
-async def test_settings_of_the_user_take_no_credential_anywhere(box: Gate, tmp_path: Path) -> None:
-    with GitServer(tmp_path / "served") as elsewhere:
-        own = f"url.{elsewhere.base_url}/.insteadOf={box.server.base_url}/{box.repository[:4]}"
-        nested = f"url.{elsewhere.base_url}/.insteadOf={door_of(box)}"
-        for setting in (own, nested):
-            await box.git("-c", setting, "ls-remote", box.url)
-            await box.git("-c", setting, "push", box.url, "HEAD:refs/heads/x")
-
-    assert {asked.headers.get("Authorization") for asked in elsewhere.asked} == {None}
-
-
-async def test_nobody_but_the_gateway_says_who_asks(box: Gate) -> None:
-    box.mint.open_to.add(box.repository)
-    mine = "http.extraHeader=Authorization: Basic bWluZQ=="
-    assert (await box.git("-c", mine, "ls-remote", box.url)).code == 0
-
-    assert {asked.headers.get("Authorization") for asked in box.server.asked} == {None}
-
-
-async def test_a_proxy_for_the_world_is_not_one_for_the_door(box: Gate) -> None:
-    nowhere = "http://127.0.0.1:9"
-    listed = await box.git("ls-remote", box.url, http_proxy=nowhere, ALL_PROXY=nowhere)
-
-    assert listed.code == 0, listed.err
-
-
-async def test_a_busy_server_is_waited_for_and_who_waits_sees_it(
-    box: Gate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = [Reply(429, {"Retry-After": "2"}), Reply(503, {"Retry-After": "3"})]
-    waited: list[float] = []
-    shown: list[str] = []
-
-    async def wait(seconds: float) -> None:
-        waited.append(seconds)
-
-    monkeypatch.setattr(exchange, "awake_sleep", wait)
-    box.server.reply = lambda asked: answers.pop() if answers else None
-    with box.gateway.watching(Watch(lambda message, _: shown.append(message), lambda: 10.0)):
-        assert (await box.git("ls-remote", box.url)).code == 0
-
-    assert waited == [3, 2]
-    assert shown == ["127.0.0.1 asks to wait 3 s", "127.0.0.1 asks to wait 2 s"]
-
-
-@pytest.mark.parametrize(
-    ("reply", "said"),
-    [
-        (Reply(429, {"Retry-After": "61"}), "asks to wait 61 s, longer than the step may take"),
-        (Reply(503), "failed: it answered with status 503"),
-        (Reply(500, {}, b"<html>"), "failed: it answered with status 500"),
-        (Reply(404), "There is no repository at "),
-        (Reply(403), "asks for credentials"),
-        (Reply(302, {"Location": "/login"}), "has moved: use its new address"),
-        (Reply(200, {"Content-Type": "text/html"}, b"<html>"), "but not as a git repository"),
-    ],
-)
-async def test_what_a_server_answers_is_said_in_words(box: Gate, reply: Reply, said: str) -> None:
-    box.mint.gives = False
-    box.server.reply = lambda asked: reply
-    refused = await box.git("ls-remote", box.url)
-
-    assert refused.code == 128
-    assert "remote: " in refused.err
-    assert said in refused.err
-
-
-async def test_a_server_that_says_nothing_is_given_up(
-    tmp_path: Path, server: GitServer, mint: Mint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange, "SILENT_SECONDS", 0.5)
-    url = a_repository(server, tmp_path / "scratch")
-    mint.open_to.add(url.rpartition("/")[2].removesuffix(".git"))
-    async with gate(tmp_path, server, mint, url) as box:
-        server.behaviour = Behaviour(delay_seconds=60)
-        refused = await box.git("ls-remote", url)
-
-    assert "remote: The connection to 127.0.0.1 failed: no answer in time" in refused.err
-
-
-async def test_an_answer_that_breaks_off_breaks_off_for_git_too(box: Gate) -> None:
-    await box.cloned()
-    box.server.behaviour = Behaviour(close_after_bytes=50)
-    with box.gateway.watching(Watch(lambda message, _: None, lambda: 9.0)) as problem:
-        broken = await box.git("clone", box.url, "again")
-        why = problem(box.url)
-
-    assert broken.code != 0
-    assert why is not None
-    assert why.reason == "The connection to 127.0.0.1 failed: it broke off"
-
-
-# The door.
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "evil.example/org/name.git/info/refs?service=git-upload-pack",
-        "{host}/org/name.git",
-        "{host}/org/name.git/info/refs?service=git-upload-archive",
-        "{host}/org/%2e%2e/secret.git/info/refs?service=git-upload-pack",
-        "{host}/-/login",
-    ],
-)
-async def test_the_door_opens_to_gits_own_requests_to_the_host_only(box: Gate, path: str) -> None:
-    host = urlsplit(box.url).netloc
-    address = box.gateway._door.address + "/git/" + path.format(host=host)
-    async with httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.get(address)
-
-    assert answer.status_code == 403
-    assert "this session's git reaches" in answer.text
-    assert box.server.asked == []
-
-
-async def test_a_request_that_breaks_off_is_the_clients_trouble(box: Gate) -> None:
-    parts = urlsplit(door_of(box))
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    head = f"POST {parts.path}{box.repository}.git/git-upload-pack HTTP/1.1\r\nHost: x\r\n"
-    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\nno size\r\n".encode())
-    async with asyncio.timeout(10):
-        answer = await reader.readline()
-    writer.close()
-    await writer.wait_closed()
-
-    assert b" 400 " in answer
-    assert box.server.asked == []
-
-
-async def test_who_does_not_know_the_word_finds_nothing(box: Gate) -> None:
-    address = door_of(box).replace(box.gateway._door.word, "guess" * 6)
-    refused = await box.git("ls-remote", f"{address}{box.repository}.git")
-
-    assert "not found" in refused.err
-    assert box.server.asked == []
-
-
-async def test_the_problem_of_a_repository_is_told_to_who_watches(box: Gate) -> None:
-    box.mint.refuses = RepositoryAccessDenied("The rules give it to others")
-    with box.gateway.watching(Watch(lambda message, _: None, lambda: 9.0)) as problem:
-        await box.git("ls-remote", box.url)
-        assert problem(box.url) == box.mint.refuses
-        assert problem(f"{box.url}x") is None

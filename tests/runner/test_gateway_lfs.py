@@ -134,7 +134,7 @@ async def box(
 
 
 def door(box: Gate, call: str) -> str:
-    return f"{box.gateway._address}org/large.git/info/lfs/{call}"
+    return f"{box.door}org/large.git/info/lfs/{call}"
 
 
 async def ask(box: Gate, operation: str, call: str = "objects/batch") -> httpx.Response:

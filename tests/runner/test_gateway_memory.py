@@ -64,7 +64,7 @@ async def test_hundreds_of_megabytes_each_way_take_little_memory(
 ) -> None:
     with serving(Sink) as address:
         async with gate(tmp_path, git_server, Mint(), f"{address}/org/large.git") as box:
-            door = f"{box.gateway._address}org/large.git/{call}"
+            door = f"{box.door}org/large.git/{call}"
             # The highest it ever was begins anew (proc(5)).
             await asyncio.to_thread(Path("/proc/self/clear_refs").write_text, "5")
             before, got = memory("VmRSS"), 0

@@ -30,3 +30,12 @@ def test_a_step_is_told_what_is_for_it(
         ports.store.sets[session_id].session.counts = {}
     begin(ports, session_id, step)
     assert runner.frames()[-1]["args"][argument] == next(iter(given.values()))
+
+
+def test_the_clone_is_told_what_may_be_pushed(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    runner = prepared_up_to(ports, session_id, StepName.CLONE)
+    begin(ports, session_id, StepName.CLONE)
+
+    session = ports.store.sets[session_id].session
+    assert runner.frames()[-1]["args"]["branch"] == session.branch

@@ -1,14 +1,16 @@
 """One request to the session's host: asked again where it was too early, moved or unopened."""
 
+import asyncio
 import base64
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
 
-from aiohttp import ClientError, ClientResponse, ServerDisconnectedError
+from aiohttp import ClientError, ClientResponse, ClientTimeout, ServerDisconnectedError
 from aiohttp.helpers import is_ip_address
 from multidict import CIMultiDict
 from yarl import URL
@@ -27,7 +29,7 @@ from headstart_runner.gateway.answers import moved_to, seconds_to_wait
 from headstart_runner.gateway.calls import Call, Kind
 from headstart_runner.gateway.credentials import Credential, Credentials
 from headstart_runner.gateway.gateway import Source, Watch
-from headstart_runner.gateway.relay import forwarded, upstream
+from headstart_runner.gateway.relay import CONNECT_SECONDS, forwarded, upstream
 from headstart_runner.gateway.resolver import CheckedResolver
 from headstart_runner.terminal import plain
 from headstart_runner.wire import cut_text
@@ -47,6 +49,7 @@ _BUSY = {429, 503}
 _UNAUTHORIZED, _NOT_FOUND = 401, 404
 _UNOPENED = {_UNAUTHORIZED, 403, _NOT_FOUND}
 _MOST_MOVES = 5
+_LET_GO_SECONDS = 1.0
 _MOST_REMEMBERED = 256
 _ADDRESS_BYTES = 500
 _SAID_BYTES = 300
@@ -61,6 +64,17 @@ class Body:
 
     begun: bytes = b""
     rest: AsyncIterator[bytes] | None = None
+    on_passed: Callable[[], None] = lambda: None
+    """What is called when nothing of it is left to be sent."""
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._idle.set()
+
+    @property
+    def passing(self) -> bool:
+        """Whether some of it is still to be sent."""
+        return not self._idle.is_set()
 
     @classmethod
     async def of(cls, pieces: AsyncIterator[bytes], begun: bytes = b"") -> Self:
@@ -74,11 +88,22 @@ class Body:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield all of it, once."""
-        yield self.begun
-        self.begun = b""
-        if self.rest is not None:
-            async for piece in self.rest:
-                yield piece
+        self._idle.clear()
+        try:
+            yield self.begun
+            self.begun = b""
+            if self.rest is not None:
+                async for piece in self.rest:
+                    yield piece
+        finally:
+            self._idle.set()
+            self.on_passed()
+
+    async def let_go(self) -> None:
+        """Wait until nobody reads it any more: a server may answer before it has got it all."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_SECONDS):
+                await self._idle.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +168,12 @@ class Exchange:
                 # A large file's client goes on by itself, to an address that opens what is there.
                 return answer, credential
             said = await _said(answer, credential)
-            answer.release()
             again = request.body.rest is None
+            if again:
+                answer.release()
+            else:
+                answer.close()
+                await request.body.let_go()
             if answer.status in _MOVED:
                 moves += 1
                 self._follow(call, answer, last=moves > _MOST_MOVES or not again)
@@ -189,17 +218,21 @@ class Exchange:
         # It may close a connection that has been idle just when it is used again. A push may
         # have been done all the same, and its connection has just answered git's first question.
         for last in (False, True) if whole and call.kind is not Kind.PUSH else (True,):
+            send = partial(
+                self._client.request,
+                request.method,
+                URL(url, encoded=True),
+                headers=headers,
+                skip_auto_headers=_OF_ITS_OWN,
+                allow_redirects=False,
+            )
             try:
-                return await self._client.request(
-                    request.method,
-                    URL(url, encoded=True),
-                    headers=headers,
-                    data=(body.begun or None) if whole else body.pieces(),
-                    skip_auto_headers=_OF_ITS_OWN,
-                    allow_redirects=False,
-                )
+                if not whole:
+                    return await _send_long(send, body)
+                return await send(data=body.begun or None)
             except (ClientError, OSError) as error:
                 if last or not isinstance(error, ServerDisconnectedError):
+                    await body.let_go()
                     raise self.broken(error) from error
         raise AssertionError("the last try returns or raises")
 
@@ -264,6 +297,34 @@ class Exchange:
 def basic(credential: Credential) -> str:
     """Return a credential as HTTP Basic writes it (RFC 7617)."""
     return base64.b64encode(f"{credential.username}:{credential.password}".encode()).decode()
+
+
+async def _send_long(send: Callable[..., Awaitable[ClientResponse]], body: Body) -> ClientResponse:
+    """Send what is not short; its server may say nothing for as long as some of it still comes.
+
+    aiohttp counts the silence from the first byte of an answer, and git's servers may send that
+    before they have read anything.
+    """
+    clock = asyncio.get_running_loop().time
+    patient = ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=None)
+    async with asyncio.timeout(None) as limit:
+        body.on_passed = lambda: limit.reschedule(clock() + SILENT_SECONDS)
+        try:
+            answer = await send(data=body.pieces(), timeout=patient)
+        finally:
+            body.on_passed = lambda: None
+
+    def count() -> None:
+        protocol = answer.connection.protocol if answer.connection else None
+        if protocol is not None:
+            protocol.read_timeout = SILENT_SECONDS
+            protocol.start_timeout()
+
+    if body.passing:
+        body.on_passed = count
+    else:
+        count()
+    return answer
 
 
 def _without_ours(headers: Mapping[str, str]) -> CIMultiDict[str]:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientResponse, web
-from aiohttp.http_exceptions import PayloadEncodingError
 
 from headstart.domain.errors import (
     GitNetworkError,
@@ -93,8 +92,6 @@ class GitHandler:
                             f"this session's git reaches {self._host} only, by HTTP"
                         )
                     return await self._answer(request, call)
-            except (ClientError, ConnectionError, PayloadEncodingError):
-                return _text(400, "the request broke off")
             except (StepError, TimeoutError) as error:
                 reason = error if isinstance(error, StepError) else GitNetworkError("no time left")
                 return await self._refuse(request, call, reason)
@@ -156,20 +153,20 @@ class GitHandler:
             answer, _ = await self._ask(request, call, body)
         except NotAPush as error:
             self._note(call, RepositoryAccessDenied(str(error)))
-            return await self._refuse_push(request, push, pieces, str(error))
+            return await self._refuse_push(request, push, str(error))
         except StepError as error:
             self._note(call, error)
-            return await self._refuse_push(request, push, pieces, error.reason)
+            return await self._refuse_push(request, push, error.reason)
         async with answer:
             return await self._pass_back(request, call, answer)
 
     async def _refuse_push(
-        self, request: web.Request, push: PushReader, pieces: AsyncIterator[bytes], reason: str
+        self, request: web.Request, push: PushReader, reason: str
     ) -> web.StreamResponse:
         # Who is still sending when the answer comes may never look at it.
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                async for _ in pieces:
+                async for _ in body_of(request):
                     pass
         if not push.updates:
             return _text(403, reason)

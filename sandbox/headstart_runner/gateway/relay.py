@@ -12,7 +12,7 @@ _OF_THE_CONNECTION = {
 }  # fmt: skip
 """What is between two neighbours only (RFC 9110, 7.6.1)."""
 
-_CONNECT_SECONDS = 10
+CONNECT_SECONDS = 10
 
 
 def upstream(resolver: AbstractResolver, *, silent_seconds: float) -> ClientSession:
@@ -27,7 +27,7 @@ def upstream(resolver: AbstractResolver, *, silent_seconds: float) -> ClientSess
         auto_decompress=False,
         trust_env=False,
         timeout=ClientTimeout(
-            total=None, connect=None, sock_connect=_CONNECT_SECONDS, sock_read=silent_seconds
+            total=None, connect=None, sock_connect=CONNECT_SECONDS, sock_read=silent_seconds
         ),
     )
 

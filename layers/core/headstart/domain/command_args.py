@@ -61,7 +61,8 @@ class CloneArgs(OpenModel):
     `commit` is None in an empty repository; `notes` are sentences about what the clone is without
     (submodules, Git LFS, whole history). Unless `allow_private`, a host that resolves to a private,
     loopback, link-local or metadata address is RepositoryRefused. Without `depth` the history is
-    whole and its blobs come on demand, where the server can do that.
+    whole and its blobs come on demand, where the server can do that. Pushes may go to `branch` of
+    the repository, and to nothing else; without one to nothing at all.
 
     With `archive` the workspace is put back as it was saved and nothing is fetched from the
     repository (`adopted: "archive"`); one that can't be is RestoreFailed. With `tree` that is put
