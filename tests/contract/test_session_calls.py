@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.requests import CreateSession, SendMessage
+from headstart.domain.requests import CallbackTarget, CreateSession, SendMessage
 from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.usecases.create import create_session
+from headstart.usecases.deliver import take
 from headstart.usecases.inbox import receive
 from headstart.usecases.prepare import StepTask, finish_preparation, run_step
 from headstart.usecases.talk import initiate, send_message
@@ -294,3 +295,33 @@ def test_a_message_released_while_the_preparation_ends_is_delivered_with_its_end
     assert prompt["args"]["text"] == REQUEST.prompt
     drive.report(done=prompt["id"], agentMessageId="msg")
     assert drive.ports.store.session(drive.session_id).status is Status.RUNNING
+
+
+def test_a_receiver_costs_a_session_one_deletion_for_each_change_that_it_hears_of(
+    dynamodb: Any,
+) -> None:
+    """What is to be told goes with the events: no write more, until the queue has it."""
+    drive = Drive(dynamodb)
+    drive.create(callback_target=CallbackTarget(url="https://hooks.test/"))
+    drive.connect()
+    for step in STEPS[1:-1]:
+        drive.step(step.name)
+    turn_id = drive.deliver()
+    drive.answer(turn_id)
+    drive.save()
+    waiting = drive.ports.callback_queue.waiting
+    kinds = {"session.ready", "turn.completed"}
+    events, _ = drive.ports.store.events_after(drive.session_id, 0, 100)
+    assert waiting == [(drive.session_id, e.event_id) for e in events if e.type in kinds]
+    more = {
+        phase: sum(made.values()) - sum(A_SESSION[phase].values())
+        for phase, made in drive.calls.items()
+    }
+    assert {phase: count for phase, count in more.items() if count} == {
+        "steps end": 1,
+        "the turn ends": 1,
+    }
+    assert drive.calls["the turn ends"] == {QUERY: 1, COMMIT: 1, DELETE: 1}
+    session_id, event_id = waiting[-1]
+    take_it = partial(take, drive.ports, session_id, event_id, tries=1, receipt="r")
+    assert made_by(drive, take_it) == {GET: 1, BATCH: 1, QUERY: 1}

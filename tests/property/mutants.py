@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.adapters import layout
 from headstart.domain.life import beating, hosting, saving, sleeping, talking, turns
+from headstart.usecases import callbacks
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,13 @@ MUTANTS = (
         'source.model_copy(update={"key": f"{folder}base"})',
         "source",
         shown_by=215,
+    ),
+    Mutant(
+        "a callback is forgotten before it is in the queue",
+        callbacks.send,
+        "    ports.callback_queue.put(owner, session_id, event_ids)\n",
+        "    ports.store.forget_callbacks(session_id, event_ids[-1])\n"
+        "    ports.callback_queue.put(owner, session_id, event_ids)\n",
     ),
     Mutant(
         "rows of two moments are taken for one",

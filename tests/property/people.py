@@ -9,6 +9,7 @@ from headstart.domain.errors import DeliveryUnknown, ServiceUnavailable
 from headstart.domain.message import Message
 from headstart.domain.requests import (
     AnswerInput,
+    CallbackTarget,
     CreateSession,
     PatchSession,
     RetrySession,
@@ -17,6 +18,7 @@ from headstart.domain.requests import (
 from headstart.domain.session import Hold, Status
 from headstart.usecases import create, delete, talk
 from tests.property.faults import Crash
+from tests.property.receiver import URL
 
 if TYPE_CHECKING:
     from tests.property.world import World
@@ -48,6 +50,7 @@ class People:
             github_repo="o/n",
             setup_commands=["x"],
             auto_initiate=auto_initiate,
+            callback_target=CallbackTarget(url=URL),
         )
 
         def ask() -> None:

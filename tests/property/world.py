@@ -12,7 +12,12 @@ from enum import StrEnum
 from typing import Any
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ChangeRefused, HeadstartError, SandboxStartFailed
+from headstart.domain.errors import (
+    CallbackFailed,
+    ChangeRefused,
+    HeadstartError,
+    SandboxStartFailed,
+)
 from headstart.domain.policy import Policy
 from headstart.domain.steps import STEP_BY_NAME
 from headstart.usecases.janitor import stop_orphans, sweep
@@ -22,6 +27,7 @@ from tests.property.ecs import Ecs
 from tests.property.faults import Crash, Faults
 from tests.property.machine import Machine
 from tests.property.people import People
+from tests.property.receiver import Receiver
 from tests.property.torn import TornStore
 from tests.property.truth import Truth
 from tests.property.viewer import Viewer
@@ -88,6 +94,7 @@ class World:
         self.machine = Machine(self)
         self.ecs = Ecs(self)
         self.people = People(self)
+        self.receiver = Receiver(self)
         self.viewers: list[Viewer] = []
         self._later: list[tuple[datetime, Callable[[], None]]] = []
         self._janitor_at = self.now + _JANITOR
@@ -98,6 +105,9 @@ class World:
             sandboxes=around(self.ecs, start=SandboxStartFailed),
             objects=around(self.base.objects),
             secrets=around(self.base.secrets),
+            callback_queue=around(self.base.callback_queue),
+            receivers=around(self.base.receivers, post=CallbackFailed),
+            signing=around(self.base.signing),
             sockets=around(self.wires),
             metrics=self.base.metrics,
             clock=self.base.clock,
@@ -155,10 +165,12 @@ class World:
         for viewer in self.viewers:
             viewer.live()
         self.people.insist()
+        self.receiver.live()
         if self.now >= self._janitor_at:
             self._janitor_at = self.now + _JANITOR
             if self.loses_trees:
                 self.base.objects.delete("trees/")
+            self.receiver.janitor()
             self.invoke("janitor", lambda: stop_orphans(self.ports))
             self.invoke("janitor", lambda: sweep(self.ports))
 
@@ -204,6 +216,7 @@ class World:
                 break
         self.truth.check()
         self.truth.check_end()
+        self.receiver.check_end()
 
     def _is_busy(self) -> bool:
         working = any(box.desk.running or box.backlog or box.kill_at for box in self.ecs.boxes)
@@ -217,4 +230,5 @@ class World:
             for viewer in self.viewers
             if viewer.session_id in self.base.store.sets
         )
-        return at_rest and not watching and not self.ecs.boxes and not self.machine.running
+        told = not self.receiver.is_waited_for
+        return at_rest and told and not watching and not self.ecs.boxes and not self.machine.running
