@@ -7,7 +7,7 @@ import pytest
 
 from headstart.adapters.aws import make_client
 from headstart.adapters.rows import MAX_WRITES
-from headstart.adapters.signing import ManagedSigning
+from headstart.adapters.callback_signing import ManagedSigning
 from headstart.adapters.sqs import SqsCallbacks
 from headstart.domain.callbacks import SECRET_LIFE, DueCallbacks
 from headstart.domain.errors import Conflict, ServiceUnavailable
