@@ -16,7 +16,7 @@ from test_runner_git_servers import serving
 from headstart.domain.errors import RepositoryAccessDenied
 from headstart_local.git_server import Behaviour, GitServer, Reply
 from headstart_runner.gateway import exchange
-from headstart_runner.gateway.gateway import Watch
+from headstart_runner.gateway.gateway import Gateway, Source, Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +266,18 @@ async def test_the_problem_of_a_repository_is_told_to_who_watches(box: Gate) -> 
         await box.git("ls-remote", box.url)
         assert problem(box.url) == box.mint.refuses
         assert problem(f"{box.url}x") is None
+
+
+async def test_an_opening_that_failed_is_begun_anew(
+    box: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Gateway, source: Source) -> None:
+        raise OSError("No space left on device")
+
+    other = Source(box.url, "another", allow_private=True)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(Gateway, "_write_settings", full)
+        await box.gateway.open(other)
+    await box.gateway.open(other)
+
+    assert (await box.git("ls-remote", box.url)).code == 0
