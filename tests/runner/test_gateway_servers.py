@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from gateway_kit import Gate, Mint, a_repository, gate
-from runner_kit import BRANCH
+from runner_kit import BRANCH, eventually
 from test_runner_git_servers import serving
 
 from headstart.domain.errors import RepositoryAccessDenied
@@ -281,3 +281,14 @@ async def test_an_opening_that_failed_is_begun_anew(
     await box.gateway.open(other)
 
     assert (await box.git("ls-remote", box.url)).code == 0
+
+
+async def test_it_closes_at_once_whatever_is_under_way(box: Gate) -> None:
+    box.mint.open_to.add(box.repository)
+    box.server.behaviour = Behaviour(delay_seconds=60)
+    asking = asyncio.create_task(box.git("ls-remote", box.url))
+    await eventually(lambda: box.server.asked)
+    async with asyncio.timeout(5):
+        await box.gateway.close()
+
+    assert (await asking).code == 128

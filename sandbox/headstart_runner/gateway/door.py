@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _WORD_BYTES = 24
 _BACKLOG = 64
+_CLOSE_SECONDS = 0.2
+"""How long what is under way may still take; aiohttp takes 0 for no limit."""
 
 
 class Door:
@@ -61,7 +63,7 @@ class Door:
                 access_log=None,
                 handler_cancellation=True,
                 auto_decompress=False,
-                shutdown_timeout=0,
+                shutdown_timeout=_CLOSE_SECONDS,
             )
             self._nothing = partial(web.Response, status=404)
             await runner.setup()
