@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from gateway_kit import Gate, Mint, a_repository, gate
-from runner_kit import BRANCH
+from runner_kit import BRANCH, eventually
 from test_runner_git_servers import serving
 
 from headstart.domain.errors import RepositoryAccessDenied
 from headstart_local.git_server import Behaviour, GitServer, Reply
 from headstart_runner.gateway import exchange
-from headstart_runner.gateway.gateway import Watch
+from headstart_runner.gateway.gateway import Gateway, Source, Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +266,29 @@ async def test_the_problem_of_a_repository_is_told_to_who_watches(box: Gate) -> 
         await box.git("ls-remote", box.url)
         assert problem(box.url) == box.mint.refuses
         assert problem(f"{box.url}x") is None
+
+
+async def test_an_opening_that_failed_is_begun_anew(
+    box: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Gateway, source: Source) -> None:
+        raise OSError("No space left on device")
+
+    other = Source(box.url, "another", allow_private=True)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(Gateway, "_write_settings", full)
+        await box.gateway.open(other)
+    await box.gateway.open(other)
+
+    assert (await box.git("ls-remote", box.url)).code == 0
+
+
+async def test_it_closes_at_once_whatever_is_under_way(box: Gate) -> None:
+    box.mint.open_to.add(box.repository)
+    box.server.behaviour = Behaviour(delay_seconds=60)
+    asking = asyncio.create_task(box.git("ls-remote", box.url))
+    await eventually(lambda: box.server.asked)
+    async with asyncio.timeout(5):
+        await box.gateway.close()
+
+    assert (await asking).code == 128

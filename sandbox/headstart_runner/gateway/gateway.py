@@ -113,8 +113,9 @@ class Gateway:
             self._handler = module.GitHandler(source, self.credentials)
             served = self._door.serve("git", self._handler.handle)
             self._address = f"{served}/{self.credentials.host}/"
-            self._source = source
             await asyncio.to_thread(self._write_settings, source)
+            # Last: what did not come so far is begun anew.
+            self._source = source
 
     async def close(self) -> None:
         """Pass nothing on any more, and leave no settings behind."""
