@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from headstart.adapters.aws import make_client
-from headstart.adapters.rows import MAX_WRITES
 from headstart.adapters.callback_signing import ManagedSigning
+from headstart.adapters.rows import MAX_WRITES
 from headstart.adapters.sqs import SqsCallbacks
 from headstart.domain.callbacks import SECRET_LIFE, DueCallbacks
 from headstart.domain.errors import Conflict, ServiceUnavailable
