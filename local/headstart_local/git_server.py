@@ -1,19 +1,21 @@
 """A git server over real smart HTTP on loopback: `git http-backend` behind a small bridge.
 
-For demos and tests: it can ask for credentials, be slow and break off in the middle.
+For demos and tests: it can ask for credentials, answer as told instead, be slow and break off in
+the middle, and it notes what it was asked.
 """
 
 import base64
 import contextlib
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from io import BufferedReader
 from pathlib import Path
@@ -26,6 +28,7 @@ from headstart_local.guard import GuardedHandler
 _CHUNK = 16 * 1024
 _JOIN_SECONDS = 5.0
 _TIMEOUT_SECONDS = 300
+_OF_A_REPOSITORY = re.compile(r"/(?:info/refs|info/lfs/.*|git-upload-pack|git-receive-pack|HEAD)$")
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,45 @@ class Behaviour:
     filters: bool = True
 
 
-class GitServer:
-    """Serves the bare repositories of a folder while it is entered.
+@dataclass
+class Asked:
+    """A request: `repository` is its path without slashes around it and without `.git`.
 
-    `credentials` maps a repository's name to the users it lets in, name to password; other
-    repositories are open. `behaviour` may be set while the server runs, for what starts later.
+    `user` and `password` are what HTTP Basic brought, "" for nothing; `received` and `sent` count
+    the bytes of the bodies, and grow while they pass.
+    """
+
+    method: str
+    path: str
+    repository: str
+    write: bool
+    headers: Mapping[str, str]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    received: int = 0
+    sent: int = 0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer in the place of git's own."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+Authorize = Callable[[str, str, str, bool], bool]
+"""Whether a user with a password may use a repository, for writing or only for reading."""
+
+
+class GitServer:
+    """Serves the bare repositories of a folder, and of folders in it, while it is entered.
+
+    `authorize` says who is let in, the others get a 401; without it that is `credentials`, which
+    maps a repository's path to the users it lets in, name to password; other repositories are
+    open. `reply` may answer in git's place. `authorize`, `reply` and `behaviour` may be set while
+    the server runs, for what starts later. `asked` is all that was asked, in order.
     """
 
     def __init__(
@@ -53,11 +90,15 @@ class GitServer:
         folder: Path,
         *,
         credentials: Mapping[str, Mapping[str, str]] | None = None,
+        authorize: Authorize | None = None,
         behaviour: Behaviour | None = None,
     ) -> None:
         self.folder = folder
         self.credentials = dict(credentials or {})
+        self.authorize = authorize or self._authorize
+        self.reply: Callable[[Asked], Reply | None] = lambda asked: None
         self.behaviour = behaviour or Behaviour()
+        self.asked: list[Asked] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._backends: set[subprocess.Popen[bytes]] = set()
@@ -78,6 +119,10 @@ class GitServer:
     def url(self, name: str) -> str:
         """Return the clone URL of a repository, a folder name such as `sample.git`."""
         return f"{self.base_url}/{name}"
+
+    def _authorize(self, user: str, password: str, repository: str, write: bool) -> bool:
+        allowed = self.credentials.get(f"{repository}.git", self.credentials.get(repository))
+        return allowed is None or (user in allowed and allowed[user] == password)
 
     def __enter__(self) -> "GitServer":
         self._thread.start()
@@ -142,44 +187,63 @@ class _Handler(GuardedHandler):
         self._serve()
 
     def _serve(self) -> None:
-        user = self._user()
-        if user is None:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.close_connection = True
+        asked = self._asked()
+        self.git.asked.append(asked)
+        reply = self.git.reply(asked)
+        if reply is None and not self.git.authorize(
+            asked.user, asked.password, asked.repository, asked.write
+        ):
+            reply = Reply(401, {"WWW-Authenticate": 'Basic realm="git"'})
+        if reply is not None:
+            self._reply(reply, asked)
             return
         behaviour = self.git.behaviour
         if behaviour.delay_seconds and self.git.stopping.wait(behaviour.delay_seconds):
             return
-        with self.git.backend(self._environment(user)) as process:
+        with self.git.backend(self._environment(asked.user)) as process:
             if process.stdin is None or not isinstance(process.stdout, BufferedReader):
                 return
             with process.stdin, process.stdout:
-                feeder = threading.Thread(target=self._feed, args=(process.stdin,), daemon=True)
+                feeding = (process.stdin, asked)
+                feeder = threading.Thread(target=self._feed, args=feeding, daemon=True)
                 feeder.start()
                 try:
-                    self._answer(process.stdout, behaviour)
+                    self._answer(process.stdout, behaviour, asked)
                 except OSError:
                     self.close_connection = True
                 feeder.join(_JOIN_SECONDS)
 
-    def _user(self) -> str | None:
-        """Return who asks, "" for nobody in particular, None for who may not."""
-        repository = urlsplit(self.path).path.strip("/").partition("/")[0]
-        allowed = self.git.credentials.get(repository)
-        if allowed is None:
-            return ""
+    def _asked(self) -> Asked:
+        parts = urlsplit(self.path)
+        repository = _OF_A_REPOSITORY.sub("", unquote(parts.path)).strip("/").removesuffix(".git")
+        user, password = self._credentials()
+        write = "git-receive-pack" in (
+            parts.path.rpartition("/")[2],
+            parts.query.rpartition("=")[2],
+        )
+        return Asked(self.command, self.path, repository, write, dict(self.headers), user, password)
+
+    def _credentials(self) -> tuple[str, str]:
+        """Return who asks and how that is shown (RFC 7617), "" twice for nobody in particular."""
         scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "basic":
-            return None
+            return "", ""
         try:
             user, _, password = base64.b64decode(encoded).decode().partition(":")
         except ValueError:
-            return None
-        return user if allowed.get(user) == password else None
+            return "", ""
+        return user, password
+
+    def _reply(self, reply: Reply, asked: Asked) -> None:
+        # Whoever still sends when the connection ends never sees the answer.
+        for chunk in self._body():
+            asked.received += len(chunk)
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
 
     def _environment(self, user: str) -> dict[str, str]:
         parts = urlsplit(self.path)
@@ -209,9 +273,10 @@ class _Handler(GuardedHandler):
             environment["CONTENT_LENGTH"] = length
         return environment
 
-    def _feed(self, sink: IO[bytes]) -> None:
+    def _feed(self, sink: IO[bytes], asked: Asked) -> None:
         with contextlib.suppress(OSError, ValueError), sink:
             for chunk in self._body():
+                asked.received += len(chunk)
                 sink.write(chunk)
 
     def _body(self) -> Iterator[bytes]:
@@ -226,7 +291,7 @@ class _Handler(GuardedHandler):
             left -= len(chunk)
             yield chunk
 
-    def _answer(self, source: BufferedReader, behaviour: Behaviour) -> None:
+    def _answer(self, source: BufferedReader, behaviour: Behaviour, asked: Asked) -> None:
         status, headers = 200, []
         while line := source.readline().strip():
             name, _, value = line.decode("latin-1").partition(":")
@@ -241,21 +306,21 @@ class _Handler(GuardedHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         fetch = urlsplit(self.path).path.endswith("/git-upload-pack")
-        self._stream(source, behaviour if fetch else Behaviour())
+        self._stream(source, behaviour if fetch else Behaviour(), asked)
 
-    def _stream(self, source: BufferedReader, behaviour: Behaviour) -> None:
-        sent, started = 0, time.monotonic()
+    def _stream(self, source: BufferedReader, behaviour: Behaviour, asked: Asked) -> None:
+        started = time.monotonic()
         rate, limit = behaviour.bytes_per_second, behaviour.close_after_bytes
         # Small pieces make a slow answer flow instead of stutter.
         size = max(1, min(_CHUNK, rate // 10)) if rate else _CHUNK
         while chunk := source.read1(size):
-            if limit is not None and sent + len(chunk) > limit:
+            if limit is not None and asked.sent + len(chunk) > limit:
                 self._break_off()
                 return
             self.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             self.wfile.flush()
-            sent += len(chunk)
-            pause = max(0, sent / rate - (time.monotonic() - started)) if rate else 0
+            asked.sent += len(chunk)
+            pause = max(0, asked.sent / rate - (time.monotonic() - started)) if rate else 0
             if pause and self.git.stopping.wait(pause):
                 self._break_off()
                 return

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headstart_local import sample_repo
-from headstart_local.git_server import Behaviour, GitServer
+from headstart_local.git_server import Asked, Behaviour, GitServer, Reply
 
 PRIVATE = {"private.git": {"ada": "s3cret"}}
 
@@ -134,3 +134,42 @@ def test_stops_with_a_clone_hanging(folder: Path, tmp_path: Path) -> None:
     assert time.monotonic() - start < 2
     clone.communicate(timeout=10)
     assert clone.returncode != 0
+
+
+def test_who_is_let_in_is_decided_with_each_request_and_noted(folder: Path, tmp_path: Path) -> None:
+    let_in = [("ada", "s3cret", "sample", False)]
+
+    def authorize(user: str, password: str, repository: str, write: bool) -> bool:
+        return (user, password, repository, write) in let_in
+
+    copy = str(tmp_path / "copy")
+    with GitServer(folder, authorize=authorize) as server:
+        url = server.url("sample.git").replace("http://", "http://ada:s3cret@")
+        cloned = git("clone", "--quiet", url, copy)
+        pushed = git("-C", copy, "push", "origin", "HEAD:refs/heads/x")
+        let_in.clear()
+        expired = git("-C", copy, "fetch")
+
+    assert cloned.returncode == 0, cloned.stderr
+    assert "Authentication failed" in pushed.stderr
+    assert "Authentication failed" in expired.stderr
+    packed = next(asked for asked in server.asked if asked.method == "POST")
+    assert (packed.repository, packed.user, packed.write) == ("sample", "ada", False)
+    assert packed.received > 50
+    assert packed.sent > 200
+    assert "s3cret" not in repr(packed)
+    assert [asked.write for asked in server.asked if "receive" in asked.path] == [True] * 2
+
+
+def test_it_answers_as_told_and_sends_people_elsewhere(server: GitServer) -> None:
+    def renamed(asked: Asked) -> Reply | None:
+        if asked.repository != "old":
+            return Reply(429, {"Retry-After": "7"}) if asked.repository == "busy" else None
+        return Reply(301, {"Location": asked.path.replace("/old", "/sample")})
+
+    server.reply = renamed
+    followed = git("ls-remote", server.url("old"), "main")
+    busy = git("ls-remote", server.url("busy.git"))
+
+    assert followed.stdout.endswith("refs/heads/main\n"), followed.stderr
+    assert "429" in busy.stderr
