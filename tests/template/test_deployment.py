@@ -18,6 +18,7 @@ LAMBDA_VERSION = "AWS::Lambda::Version"
 MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
 TOO_LONG = {
+    "CommitAuthor",
     "ProviderConfig",
     "AllowedGitSources",
     "GitHubUrl",

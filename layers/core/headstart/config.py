@@ -31,6 +31,11 @@ class Settings(BaseModel):
     provider: Json[dict[str, Any]] = Field(alias="HEADSTART_PROVIDER", default_factory=dict)
     provider_secret: str = Field(alias="HEADSTART_PROVIDER_SECRET", default="")
     repository_config: bool = Field(alias="HEADSTART_REPOSITORY_CONFIG", default=False)
+    commit_author: str = Field(
+        alias="HEADSTART_COMMIT_AUTHOR",
+        default="Headstart <headstart@localhost>",
+        pattern=r"^[^<>\x00-\x1f]+ <[^<>\s]+>$",
+    )
     sandbox_dollars_per_hour: float = Field(
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
     )
@@ -63,6 +68,7 @@ class Settings(BaseModel):
             default_model=self.default_model or None,
             provider=self.provider,
             repository_config=self.repository_config,
+            commit_author=self.commit_author,
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             prepared_tree_after=timedelta(seconds=self.prepared_tree_after),

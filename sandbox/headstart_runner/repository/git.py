@@ -68,9 +68,14 @@ class Git:
         cwd: Path,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: Sink | None = None,
         stderr: Sink | None = None,
     ) -> GitResult:
-        """Run one command to its end; `stderr` sees its messages as they come."""
+        """Run one command to its end; `stderr` sees its messages as they come.
+
+        With `stdout` what it prints goes there, and is not in the result.
+        """
         out, err = bytearray(), bytearray()
 
         def messages(data: bytes) -> None:
@@ -80,7 +85,12 @@ class Git:
 
         argv = ("git", *_OPTIONS, *options, *arguments)
         async with self._launcher.running(
-            argv, cwd=cwd, env={**_ENVIRONMENT, **(env or {})}, stdout=out.extend, stderr=messages
+            argv,
+            cwd=cwd,
+            env={**_ENVIRONMENT, **(env or {})},
+            stdin=stdin,
+            stdout=stdout or out.extend,
+            stderr=messages,
         ) as tree:
             code = await tree.finished()
         return GitResult(code, out.decode(errors="replace"), err.decode(errors="replace"))

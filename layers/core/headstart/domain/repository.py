@@ -28,6 +28,18 @@ def github_url(base_url: str, repo: str) -> str:
     return f"{base_url.rstrip('/')}/{repo}.git"
 
 
+def github_api(base_url: str, git_url: str) -> str | None:
+    """Return where GitHub's REST API for a repository is, None for one of another host.
+
+    A server of one's own has it under /api/v3 (docs.github.com, "REST API endpoints", enterprise).
+    """
+    if not same_server(base_url, git_url):
+        return None
+    if urlsplit(base_url).hostname == "github.com":
+        return "https://api.github.com"
+    return f"{base_url.rstrip('/')}/api/v3"
+
+
 def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
     """Return the URL of a repository that may be cloned, scheme and host in lower case.
 
