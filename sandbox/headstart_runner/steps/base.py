@@ -13,6 +13,7 @@ from headstart.domain.model import OpenModel
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.config import Config
 from headstart_runner.conversation.courier import Courier
+from headstart_runner.gateway.credentials import Credentials
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
@@ -30,6 +31,7 @@ class Tools:
     launcher: Launcher
     supervisor: Supervisor
     courier: Courier
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Slot(StrEnum):
     PREPARATION = "preparation"
     PROMPT = "prompt"
     ARCHIVE = "archive"
+    PUBLICATION = "publication"
 
 
 StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]
