@@ -20,7 +20,7 @@ from headstart.domain.errors import (
 from headstart.domain.failure import Failure
 from headstart.domain.life import hosting
 from headstart.domain.requests import PublishSession
-from headstart.domain.sandbox import Command
+from headstart.domain.sandbox import Command, SandboxStatus
 from headstart.domain.session import Status
 from headstart.domain.work import (
     Counted,
@@ -117,12 +117,13 @@ def begin(change: Change, options: PublishOptions) -> None:
 
 
 def is_awaited(change: Change) -> bool:
-    """Say whether the work is to be published and no command is under way for it."""
-    publication = change.session.publication
+    """Say whether the work is to be published and no living sandbox has been asked to."""
+    publication, sandbox = change.session.publication, change.sandbox
     if publication is None or not publication.goes_on:
         return False
     command = change.commands.get(publication.command_id or "")
-    return command is None or command.answered
+    has_ended = sandbox is None or sandbox.status is SandboxStatus.STOPPED
+    return command is None or command.answered or has_ended
 
 
 def go_on(change: Change) -> None:
@@ -231,9 +232,12 @@ def cancel(change: Change) -> None:
         fail(change, Cancelled("The wake-up was cancelled"))
 
 
-def give_up_overdue(change: Change) -> None:
-    """Wait no longer for a publication of which nothing is heard: the session is to sleep."""
+def give_up_overdue(change: Change) -> bool:
+    """Wait no longer for a publication of which nothing is heard; False where there is none."""
     publication = change.session.publication
-    if publication and publication.goes_on and change.now - publication.since > PATIENCE:
-        minutes = PATIENCE // timedelta(minutes=1)
-        fail(change, StepTimedOut(f"Nothing was heard of it for {minutes} minutes"))
+    is_overdue = publication and change.now - publication.since > PATIENCE
+    if not (publication and publication.goes_on and is_overdue):
+        return False
+    minutes = PATIENCE // timedelta(minutes=1)
+    fail(change, StepTimedOut(f"Nothing was heard of it for {minutes} minutes"))
+    return True

@@ -155,8 +155,7 @@ def start_again(change: Change) -> None:
 
 def rest_is_over(change: Change) -> None:
     """Put an idle session to sleep; one whose queue may move delivers instead."""
-    publishing.give_up_overdue(change)
-    if not sleeping.begin_sleep(change):
+    if not publishing.give_up_overdue(change) and not sleeping.begin_sleep(change):
         postpone(change, DISPATCH_CHECK)
 
 
