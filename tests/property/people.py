@@ -11,6 +11,7 @@ from headstart.domain.requests import (
     AnswerInput,
     CreateSession,
     PatchSession,
+    PublishSession,
     RetrySession,
     SendMessage,
 )
@@ -40,7 +41,7 @@ class People:
 
     # One request each.
 
-    def open(self, *, auto_initiate: bool = True) -> None:
+    def open(self, *, auto_initiate: bool = True, auto_commit: bool = False) -> None:
         """Create a session."""
         key = f"key-{next(self._keys)}"
         request = CreateSession(
@@ -48,6 +49,7 @@ class People:
             github_repo="o/n",
             setup_commands=["x"],
             auto_initiate=auto_initiate,
+            auto_commit=auto_commit,
         )
 
         def ask() -> None:
@@ -76,6 +78,11 @@ class People:
         """Stop the turn, or the preparation."""
         self._world.truth.excuse(session_id)
         self._request(lambda: talk.interrupt(self._world.ports, _ALICE, session_id))
+
+    def publish(self, session_id: str) -> None:
+        """Have the work published."""
+        request = PublishSession()
+        self._request(lambda: talk.publish(self._world.ports, _ALICE, session_id, request))
 
     def retry(self, session_id: str) -> None:
         """Begin a new attempt."""

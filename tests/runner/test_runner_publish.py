@@ -55,6 +55,7 @@ class Desk:
             "gitUrl": self.url,
             "branch": BRANCH,
             "began": {"commit": self.began, "branch": "main"},
+            "published": self.pushed[-1] if self.pushed else None,
             "pushed": self.pushed,
             "author": "Ada Bot <bot@example.com>",
             "sessionId": SESSION_ID,
@@ -178,7 +179,8 @@ async def test_a_hook_that_rejects_is_quoted_and_once_it_lets_in_it_is_published
     assert (code, "Only on Mondays, please." in reason) == ("PushRejected", True)
     assert desk.there() is None
     (desk.bare / "hooks" / "pre-receive").unlink()
-    said = await desk.publish()
+    # What was about to be pushed is not what was there.
+    said = await desk.publish(pushed=[event["commit"] for event in desk.cloud.of("work.pushed")])
     assert said.commit == desk.there() == desk.git("rev-parse", "HEAD")
 
 
@@ -232,7 +234,7 @@ async def test_a_deleted_branch_is_made_anew_by_who_asks_again(desk: Desk) -> No
     git("update-ref", "-d", f"refs/heads/{BRANCH}", cwd=desk.bare)
     code, _ = await desk.refused()
     assert (code, desk.there()) == ("BranchGone", None)
-    said = await desk.publish(pushed=[])
+    said = await desk.publish(published=None)
     assert said.commit == desk.there()
 
 

@@ -435,3 +435,14 @@ def test_where_the_branch_began_is_told_with_each_copy(ports: MemoryPorts) -> No
     began = ports.store.session(session_id).began
     assert began
     assert (began.commit, began.branch) == (COMMIT, "main")
+
+
+def test_what_a_dead_sandbox_has_pushed_is_told_by_the_next(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ask(ports, session_id)
+    answer(runner, status="unchanged")
+    assert events(ports, session_id, "work.published")[0]["commit"] == COMMIT
+    ask(ports, session_id)
+    answer(runner, status="unchanged")
+    assert events(ports, session_id, "work.unchanged")[0]["commit"] == COMMIT
+    assert len(events(ports, session_id, "work.published")) == 1

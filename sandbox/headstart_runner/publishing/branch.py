@@ -57,7 +57,7 @@ class Branch:
             return commit
         lease = None
         if there is None:
-            if self._args.pushed:
+            if self._args.published:
                 raise BranchGone(
                     f"{self._args.branch} was deleted on the remote, with its pull request maybe: "
                     "publish again to have it made anew"

@@ -229,16 +229,18 @@ class PullRequestArgs(OpenModel):
 class PublishArgs(OpenModel):
     """Bring the work to `branch` of the remote: commit what is not committed, push, ask for it.
 
-    Answers `headstart.domain.work.Published`. `author` is `Name <mail>`; without a `message` one
-    is made of `title` and of what changed. `pushed` are the commits of this session's that the
-    branch may be at: it is forced over no other. `api` is where GitHub's REST API is, None where
-    the repository is on another host. Fails with WorkUnfinished, PushRejected, BranchMoved,
-    BranchGone, PublishFailed, and as a clone does where the remote can't be reached.
+    Answers `headstart.domain.work.Published`. `author` is `Name <mail>`; without a `message` one is
+    made of `title` and of what changed. `published` is what the branch was last seen to be at,
+    `pushed` are the commits of this session's that it may be at: it is forced over no other. `api`
+    is where GitHub's REST API is, None where the repository is on another host. Fails with
+    WorkUnfinished, PushRejected, BranchMoved, BranchGone, PublishFailed, and as a clone does where
+    the remote can't be reached.
     """
 
     git_url: str
     branch: str
     began: Beginning = Field(default_factory=Beginning)
+    published: str | None = None
     pushed: list[str] = Field(default_factory=list)
     author: str
     session_id: str

@@ -101,6 +101,7 @@ def publish_args(
         git_url=session.git_url,
         branch=session.branch,
         began=began,
+        published=publication.commit,
         pushed=publication.pushed,
         author=policy.commit_author,
         session_id=session.session_id,

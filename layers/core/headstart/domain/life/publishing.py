@@ -181,7 +181,8 @@ def answered(change: Change, command: Command, error: StepError | None) -> bool:
     session.updated_at = change.now
     if said.commit:
         publication.will_push(said.commit)
-    if said.status == "unchanged":
+    # One that died before it could tell has left the commit there.
+    if said.status == "unchanged" and not is_new:
         publication.status = PublicationStatus.UNCHANGED
         told = events.WorkUnchanged(branch=session.branch, commit=said.commit, note=said.note)
         change.emit(told)
