@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return demo(_parser().parse_args(arguments))
     args = _parser().parse_args(arguments)
     from headstart_client import commands  # noqa: PLC0415 - fast start
+    from headstart_client.terminal import Terminal  # noqa: PLC0415 - fast start
 
-    terminal = commands.Terminal(json_lines=getattr(args, "json", False))
+    terminal = Terminal(json_lines=getattr(args, "json", False))
     url = os.environ.get("HEADSTART_URL", "")
     if not _is_address(url):
         wrong = "is not an address: set it" if url else "is not set: set it"
@@ -174,6 +175,10 @@ def _parser() -> argparse.ArgumentParser:
         help="prepare only: 0 means that the session is prepared, and its prompt not sent",
     )
 
+    run.add_argument(
+        "--auto-commit", action="store_true", help="publish the work after each turn, and wait"
+    )
+
     follow = commands.add_parser("follow", help="show a session until it comes to rest")
     send = commands.add_parser("send", help="send a message and follow its turn")
     initiate = commands.add_parser("initiate", help="release what is held and follow it")
@@ -182,9 +187,22 @@ def _parser() -> argparse.ArgumentParser:
     answer = commands.add_parser("answer", help="answer what the agent asks")
     ls = commands.add_parser("ls", help="list your sessions")
     ls.add_argument("--json", action="store_true", help="print sessions as JSON lines")
+    diff = commands.add_parser("diff", help="show what a session changed")
+    diff.add_argument("--stat", action="store_true", help="file by file only")
+    publish = commands.add_parser("publish", help="commit and push a session's work")
+    publish.add_argument("--message", metavar="TEXT", help="the commit's")
+    for command in (run, publish):
+        command.add_argument(
+            "--pull-request",
+            action="store_true",
+            help="open a pull request, or update it",
+        )
+        command.add_argument("--draft", action="store_true", help="open it as a draft")
     archive = commands.add_parser("archive", help="take the saved work away")
     rm = commands.add_parser("rm", help="delete a session")
-    for command in (follow, send, initiate, retry, interrupt, answer, archive, rm):
+    for command in (
+        *(follow, send, initiate, retry, interrupt, answer, diff, publish, archive, rm),
+    ):
         command.add_argument("session_id", metavar="ID", type=_session_id)
     send.add_argument("text", metavar="TEXT")
     answer.add_argument("request_id", metavar="REQUEST", type=_request_id)
@@ -202,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     archive.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"
     )
-    for command in (run, follow, send, initiate, retry):
+    for command in (run, follow, send, initiate, retry, publish):
         command.add_argument("--json", action="store_true", help="print events as JSON lines")
     return parser
 
