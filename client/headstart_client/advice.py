@@ -15,13 +15,15 @@ from headstart_client.models import Failure
 from headstart_client.usage import senseless
 from headstart_client.view import STEP_TITLES
 
-# There is no way yet to give a session credentials for git.
-_PUBLIC = "check the address; a private repository can't be cloned yet"
+_ADDRESS = (
+    "check the address, and whether the deployment gives you this repository if it is private"
+)
 
 _NEXT = {
-    "RepositoryNotFound": _PUBLIC,
-    "NotARepository": _PUBLIC,
-    "RepositoryAccessDenied": _PUBLIC,
+    "RepositoryNotFound": _ADDRESS,
+    "NotARepository": "check the address",
+    "RepositoryAccessDenied": _ADDRESS,
+    "AppNotInstalled": "once that is done: `headstart retry {id}`",
     "RepositoryRefused": "use an address the deployment allows",
     "BranchNotFound": "name another: `headstart retry {id} --branch BRANCH`",
     "AgentStartFailed": "try again with `headstart retry {id}`, or another agent in a new session: "

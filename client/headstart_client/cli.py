@@ -29,8 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         case ["up", *rest]:
             return int(_embedded("up").main(rest))
         case ["token", *_]:
-            sub = _parser().parse_args(arguments).sub
-            return int(_embedded("tokens").main(["--sub", sub]))
+            asked = _parser().parse_args(arguments)
+            groups = [word for group in asked.group for word in ("--group", group)]
+            return int(_embedded("tokens").main(["--sub", asked.sub, *groups]))
         case ["demo", *_]:
             from headstart_client.demo import demo  # noqa: PLC0415 - fast start
 
@@ -139,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     token = commands.add_parser("token", help="print a token for an embedded cloud")
     token.add_argument("--sub", default="demo", type=_name, help="the user's name")
+    token.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        type=_name,
+        help="a group that the user joins, for the access rules; repeatable",
+    )
 
     demo = commands.add_parser(
         "demo",
@@ -151,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 
     run = commands.add_parser("run", help="create a session and follow it")
-    run.add_argument("--repo", required=True, help="public repository: URL, or org/name on GitHub")
+    run.add_argument("--repo", required=True, help="repository: URL, or org/name on GitHub")
     run.add_argument("--prompt", required=True, help="what the agent is asked")
     run.add_argument("--branch", help="branch to start from")
     run.add_argument("--agent", help="agent to use")

@@ -98,7 +98,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "`autoInitiate: false` the first message waits for `initiate`. A key goes with its "
         "session: repeated after that was deleted, the request creates another.",
         202, answers.CreatedSession, requests.CreateSession, keyed=True,
-        refusals=(e.SessionDeleting, e.QuotaExceeded),
+        refusals=(e.RepositoryForbidden, e.SessionDeleting, e.QuotaExceeded),
     ),
     Operation(
         "list_sessions", "get", "/sessions", "List sessions",

@@ -17,6 +17,7 @@ from headstart.http import (
     answer,
     body,
     document,
+    groups,
     idempotency_key,
     new_app,
     owner,
@@ -36,7 +37,9 @@ def create_session() -> Response[str]:
     event = app.current_event
     request = body(event, CreateSession)
     key = idempotency_key(event)
-    return answer(create.create_session(services(), owner(event), request, key), 202)
+    ports = services()
+    known = groups(event, ports.policy.groups_claim)
+    return answer(create.create_session(ports, owner(event), request, key, known), 202)
 
 
 @app.get("/sessions")

@@ -14,6 +14,7 @@ SERVICES = {
     "apigatewaymanagementapi": "execute-api",
     "dynamodb": "dynamodb",
     "ecs": "ecs",
+    "kms": "kms",
     "s3": "s3",
     "secretsmanager": "secretsmanager",
     "stepfunctions": "states",

@@ -44,6 +44,7 @@ class Cloud:
         *,
         parameters: Mapping[str, str] | None = None,
         offered: Mapping[str, str] | None = None,
+        keys: Mapping[str, bytes] | None = None,
         port: int = 0,
         images: Mapping[str, Sequence[str]] | None = None,
         max_workers: int = MAX_WORKERS,
@@ -53,15 +54,17 @@ class Cloud:
     ) -> None:
         """Describe a cloud.
 
-        `parameters` must be the template's, `offered` ones count where it has them; `port` 0
-        takes a free one; `images` maps container images to commands; `max_workers` is the limit for
-        functions without reserved concurrency; `on_log` gets each line of a function's log as it is
-        written; `origins` are those whose pages may call the two APIs.
+        `parameters` must be the template's, `offered` ones count where it has them; `keys` are put
+        into KMS first, and their ARNs are parameters by these names; `port` 0 takes a free one;
+        `images` maps container images to commands; `max_workers` is the limit for functions without
+        reserved concurrency; `on_log` gets each line of a function's log as it is written;
+        `origins` are those whose pages may call the two APIs.
         """
         self.outputs: dict[str, str] = {}
         self._template_path = template
         self._parameters = dict(parameters or {})
         self._offered = dict(offered or {})
+        self._keys = dict(keys or {})
         self._wanted_port = port
         self._images = images or {SANDBOX_IMAGE: [sys.executable, "-I", "-m", "headstart_runner"]}
         self._max_workers = max_workers
@@ -128,7 +131,7 @@ class Cloud:
                 stack=STACK,
                 template=self._template,
                 base=base,
-                parameters=self._parameters,
+                parameters={**self._parameters, **self._imported_keys()},
                 offered={**self._own_parameters(), **self._offered},
             )
         except BaseException:
@@ -162,6 +165,13 @@ class Cloud:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _imported_keys(self) -> dict[str, str]:
+        if not self._keys:
+            return {}
+        from headstart_local.signing_keys import import_key  # noqa: PLC0415 - slow, and seldom
+
+        return {name: import_key(self.client("kms"), key) for name, key in self._keys.items()}
 
     @property
     def _websocket_address(self) -> str:

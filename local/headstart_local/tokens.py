@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,11 +34,12 @@ class NoUserPoolError(RuntimeError):
     """The cloud's users are somebody else's, so it can't make tokens for them."""
 
 
-def issue(endpoint: str, sub: str) -> str:
+def issue(endpoint: str, sub: str, groups: Iterable[str] = ()) -> str:
     """Return an access token from the template's own user pool, good for a day.
 
     The user is made when there is none. Its `sub` is the name given, a local convenience: a real
-    pool gives every user an id of its own. Raises NoCloudError, NoUserPoolError.
+    pool gives every user an id of its own. It joins `groups`, which are made where there are none.
+    Raises NoCloudError, NoUserPoolError.
     """
     aws = session()
     try:
@@ -57,6 +59,10 @@ def issue(endpoint: str, sub: str) -> str:
         cognito.admin_set_user_password(
             UserPoolId=pool, Username=sub, Password=_PASSWORD, Permanent=True
         )
+        for group in groups:
+            with contextlib.suppress(cognito.exceptions.GroupExistsException):
+                cognito.create_group(UserPoolId=pool, GroupName=group)
+            cognito.admin_add_user_to_group(UserPoolId=pool, Username=sub, GroupName=group)
         answer = cognito.admin_initiate_auth(
             UserPoolId=pool,
             ClientId=client_id,
@@ -95,13 +101,19 @@ def endpoint_of(url: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Run `headstart token --sub NAME`; returns 1 without a cloud, 2 without an address of one."""
+    """Run `headstart token --sub NAME --group NAME`.
+
+    Returns 1 without a cloud, 2 without an address of one.
+    """
     parser = argparse.ArgumentParser(prog="headstart token", description=__doc__)
     parser.add_argument("--sub", default="demo", help="the user's name, and the token's subject")
+    parser.add_argument(
+        "--group", action="append", default=[], help="a group that the user joins, repeatable"
+    )
     arguments = parser.parse_args(argv)
     url = os.environ.get("HEADSTART_URL", f"http://127.0.0.1:{DEFAULT_PORT}")
     try:
-        token = issue(endpoint_of(url), arguments.sub)
+        token = issue(endpoint_of(url), arguments.sub, arguments.group)
     except NoUrlError as error:
         sys.stderr.write(f"headstart token: HEADSTART_URL: {error}\n")
         return 2

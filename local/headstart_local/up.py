@@ -90,6 +90,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: _Stop) -> di
         port=arguments.port,
         parameters=dict(arguments.parameter),
         offered={"AllowedGitSources": sources},
+        keys={"GitHubAppKeyArn": arguments.app_key} if arguments.app_key else {},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
     )
@@ -133,6 +134,17 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _key(text: str) -> bytes:
+    from headstart_local.signing_keys import BadKeyError, read_key  # noqa: PLC0415 - slow
+
+    try:
+        return read_key(Path(text).read_bytes())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except BadKeyError as error:
+        raise argparse.ArgumentTypeError(f"{text} {error}") from error
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**16):
         raise argparse.ArgumentTypeError(f"{text} is not a port, 0 to 65535")
@@ -172,6 +184,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         type=_parameter,
         metavar="NAME=VALUE",
         help="set a parameter of the template (repeatable)",
+    )
+    parser.add_argument(
+        "--app-key",
+        type=_key,
+        metavar="PEM",
+        help="sign as a GitHub App with its private key; needs --parameter GitHubAppId=…",
     )
     parser.add_argument("--verbose", action="store_true", help="show the functions' logs")
     parser.add_argument(

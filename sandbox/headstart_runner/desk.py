@@ -180,6 +180,7 @@ class Desk:
         self._contexts[command.id] = context
         logger.info("%s begins", command.id)
         try:
+            await self._tools.gateway.ready()
             output = await self._limited(command, context)
         except StepError as error:
             self._failed(command.id, error, context.elapsed_ms())

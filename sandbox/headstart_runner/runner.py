@@ -13,13 +13,18 @@ from headstart_runner.archives.workspace import prepare
 from headstart_runner.config import Config
 from headstart_runner.conversation.courier import Courier
 from headstart_runner.desk import Desk
+from headstart_runner.gateway.credentials import SessionCredentials
+from headstart_runner.gateway.door import Door
+from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.journal import Journal, prepare_state_dir
 from headstart_runner.log import logger
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
 from headstart_runner.steps.base import Tools
+from headstart_runner.uplink.asking import Asking
 from headstart_runner.uplink.channel import Channel, ChannelClosed
 from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.vault import Vault
 
 _SAVE_SECONDS = 100.0
 """How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
@@ -43,8 +48,14 @@ async def run(config: Config, stop: asyncio.Event) -> int:
     )
     supervisor = Supervisor(config, journal, redactor, launcher)
     courier = Courier(journal, redactor, reporter, supervisor)
-    desk = Desk(Tools(config, journal, redactor, reporter, launcher, supervisor, courier))
-    channel = Channel(config, journal, redactor, reporter, desk)
+    asking = Asking(config.session_id)
+    credentials = SessionCredentials(Vault(), asking.credential, redactor)
+    door = Door()
+    gateway = Gateway(door, credentials, journal, launcher, redactor)
+    desk = Desk(
+        Tools(config, journal, redactor, reporter, launcher, supervisor, courier, door, gateway)
+    )
+    channel = Channel(config, journal, redactor, reporter, desk, asking=asking)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())
@@ -65,6 +76,7 @@ async def run(config: Config, stop: asyncio.Event) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await launcher.kill_all()
+        await gateway.close()
         journal.close()
         os.close(lock)
 

@@ -19,6 +19,7 @@ _LATER = (
     "certifi",
     "concurrent.futures.thread",
     "encodings.cp437",
+    "encodings.idna",
     "httpcore",
     "importlib.readers",
 )

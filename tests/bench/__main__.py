@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
-`python -m tests.bench cold`, `cloud`, `clone`, `archives` or `trees` prints only those. Figures
-depend on the machine and on what else it does: docs/performance.md has some, with the date and the
-machine.
+`python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees` or `gateway` prints only those.
+Figures depend on the machine and on what else it does: docs/performance.md has some, with the date
+and the machine.
 """
 
 import argparse
@@ -11,16 +11,17 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import archives, clones, cold_starts, in_cloud, report, trees
+from tests.bench import archives, clones, cold_starts, gateway, in_cloud, report, trees
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    choices = ("all", "cold", "cloud", "clone", "archives", "trees", "first-request")
+    choices = ("all", "cold", "cloud", "clone", "archives", "trees", "gateway", "first-request")
     parser.add_argument("part", nargs="?", choices=choices, default="all")
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
+    parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
     arguments = parser.parse_args()
     if arguments.part == "first-request":
         in_cloud.first_request()
@@ -38,6 +39,8 @@ def main() -> None:
         archives.run(min(3, arguments.samples))
     if arguments.part in {"all", "trees"}:
         trees.run(min(2, arguments.samples))
+    if arguments.part in {"all", "gateway"}:
+        gateway.run(min(3, arguments.samples), arguments.megabytes)
 
 
 if __name__ == "__main__":

@@ -38,13 +38,13 @@ def test_a_failed_preparation_ends_with_its_output_and_what_to_do(cloud, capsys)
 
 
 @pytest.mark.parametrize("code", ["RepositoryAccessDenied", "RepositoryNotFound"])
-def test_a_private_repository_is_not_said_to_be_a_matter_of_access(cloud, capsys, code):
+def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
     failure = {"step": "clone", "code": code, "reason": "no", "retryable": True}
     cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
     assert cli.main(RUN) == 1
     assert capsys.readouterr().err == (
-        f"headstart: Cloning the repository failed: no ({code}); check the address; "
-        "a private repository can't be cloned yet.\n"
+        f"headstart: Cloning the repository failed: no ({code}); check the address, "
+        "and whether the deployment gives you this repository if it is private.\n"
     )
 
 

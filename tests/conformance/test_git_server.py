@@ -156,7 +156,7 @@ def test_who_is_let_in_is_decided_with_each_request_and_noted(folder: Path, tmp_
     packed = next(asked for asked in server.asked if asked.method == "POST")
     assert (packed.repository, packed.user, packed.write) == ("sample", "ada", False)
     assert packed.received > 50
-    assert packed.sent > 200
+    assert max(asked.sent for asked in server.asked) > 10_000
     assert "s3cret" not in repr(packed)
     assert [asked.write for asked in server.asked if "receive" in asked.path] == [True] * 2
 

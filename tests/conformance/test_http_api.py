@@ -45,6 +45,25 @@ def test_authorized_route_gets_path_and_claims(probe: Probe, token: str) -> None
     assert int(claims["exp"]) - int(claims["iat"]) == 24 * 60 * 60
 
 
+def test_a_list_in_a_claim_arrives_in_brackets(probe: Probe, unique: str) -> None:
+    """As AWS has it, though only examples in its documents show it."""
+
+    def claim(sub: str, *groups: str) -> str | None:
+        headers = bearer(tokens.issue(probe.cloud.endpoint, sub, groups))
+        event = httpx.get(f"{probe.cloud.http_url}/items/1", headers=headers).json()
+        found: str | None = event["requestContext"]["authorizer"]["jwt"]["claims"].get(
+            "cognito:groups"
+        )
+        return found
+
+    assert claim(unique) is None
+    assert claim(unique, f"{unique}-a") == f"[{unique}-a]"
+    both = claim(unique, f"{unique}-b", f"{unique}-a") or ""
+    assert both.startswith("[")
+    assert both.endswith("]")
+    assert set(both[1:-1].split(" ")) == {f"{unique}-a", f"{unique}-b"}
+
+
 def test_a_token_is_made_though_another_is_at_the_same_moment(
     probe: Probe, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,8 @@ from headstart.adapters.aws import make_client
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.adapters.stepfunctions import StepFunctionsMachine
-from headstart.domain.errors import IdempotencyKeyReused, QuotaExceeded
+from headstart.domain.access import AccessRule
+from headstart.domain.errors import IdempotencyKeyReused, QuotaExceeded, RepositoryForbidden
 from headstart.domain.requests import CreateSession
 from headstart.usecases.create import create_session
 from headstart.usecases.janitor import sweep
@@ -76,6 +77,20 @@ def test_success_is_one_transaction_and_one_start(cloud: Cloud) -> None:
     start = cloud.bodies[1]
     assert set(json.loads(start["input"])) == {"sessionId", "attemptNumber"}
     assert start["name"] == json.loads(start["input"])["sessionId"] + "-1"
+
+
+def test_access_rules_are_looked_at_without_a_call(cloud: Cloud) -> None:
+    cloud.policy.access_rules = [AccessRule(group="eng", repositories=["org/*"])]
+
+    def refused() -> None:
+        with pytest.raises(RepositoryForbidden):
+            create_session(cloud, "alice", REQUEST, "key-1", frozenset({"ops"}))
+
+    assert calls_of(cloud, refused) == []
+    granted = calls_of(
+        cloud, lambda: create_session(cloud, "alice", REQUEST, "key-1", frozenset({"eng"}))
+    )
+    assert granted == ["TransactWriteItems", "StartExecution"]
 
 
 def test_the_session_row_stays_under_two_kilobytes(cloud: Cloud) -> None:

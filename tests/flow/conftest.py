@@ -39,7 +39,7 @@ class Cloud:
         """Return an HTTP client that calls as that user."""
         with self.lock:
             if sub not in self.clients:
-                token = self.info["token"] if sub == "demo" else self._token(sub)
+                token = self.info["token"] if sub == "demo" else self.token(sub)
                 self.clients[sub] = httpx.Client(
                     base_url=self.info["httpUrl"],
                     headers={"Authorization": f"Bearer {token}"},
@@ -47,9 +47,11 @@ class Cloud:
                 )
             return self.clients[sub]
 
-    def _token(self, sub: str) -> str:
+    def token(self, sub: str, *groups: str) -> str:
+        """Return a token for a user, who joins these groups."""
+        joins = [word for group in groups for word in ("--group", group)]
         return subprocess.run(
-            [sys.executable, "-m", "headstart_client.cli", "token", "--sub", sub],
+            [sys.executable, "-m", "headstart_client.cli", "token", "--sub", sub, *joins],
             env={**os.environ, "HEADSTART_URL": self.info["httpUrl"]},
             check=True,
             capture_output=True,
@@ -195,11 +197,17 @@ def kill_runner(session_id: str) -> None:
 
 @pytest.fixture(scope="session")
 def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    log = tmp_path_factory.mktemp("cloud") / "log"
+    with running(tmp_path_factory.mktemp("cloud") / "log") as cloud:
+        yield cloud
+
+
+@contextlib.contextmanager
+def running(log: Path, *arguments: str) -> Iterator[Cloud]:
+    """Run an embedded cloud of its own; its log, those of its functions included, is a file."""
     command = [sys.executable, "-m", "headstart_client.cli", "up", "--json", "--verbose"]
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*"],
+            [*command, "--port", "0", "--allow-git", "http://127.0.0.1:*", *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

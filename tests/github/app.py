@@ -66,6 +66,11 @@ class Installation:
     permissions: dict[str, str] = field(default_factory=lambda: dict(WHOLE))
     suspended: bool = False
 
+    @property
+    def page(self) -> str:
+        """Where the account's owners change it."""
+        return f"/organizations/{self.account}/settings/installations/{self.id}"
+
     def sees(self, repository: Repository) -> bool:
         """Say whether a repository is among those it was installed for."""
         if repository.owner.lower() != self.account.lower():
@@ -177,10 +182,11 @@ class App:
             raise Refusal(403, _SUSPENDED)
         names = asked.get("repositories")
         own = [one for one in self._repositories if installation.sees(one)]
-        if names is not None:
-            wanted = {f"{installation.account}/{name}".lower() for name in names}
-            own = [one for one in own if one.name.lower() in wanted]
-            if len(own) != len(wanted):
+        numbers = asked.get("repository_ids")
+        if names is not None or numbers is not None:
+            wanted = {f"{installation.account}/{name}".lower() for name in names or []}
+            own = [one for one in own if one.name.lower() in wanted or one.id in (numbers or [])]
+            if len(own) != len(wanted) + len(numbers or []):
                 raise Refusal(
                     422,
                     "There is at least one repository that does not exist or is not accessible to "

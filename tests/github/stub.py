@@ -167,6 +167,7 @@ class GitHubStub:
             "account": {"login": found.account},
             "repository_selection": "all" if found.repositories is None else "selected",
             "access_tokens_url": f"{self.url}{API}/app/installations/{found.id}/access_tokens",
+            "html_url": f"{self.url}{found.page}",
             "app_id": int(self.app.app_id),
             "permissions": found.permissions,
             "suspended_at": "2026-01-01T00:00:00Z" if found.suspended else None,

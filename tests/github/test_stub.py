@@ -4,7 +4,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +56,20 @@ def token_of(http: httpx.Client, installation: int, **body: Any) -> httpx.Respon
 @pytest.mark.parametrize(
     ("signed", "status", "words"),
     [
-        (jwt(app_key()), 401, "could not be decoded"),
-        (jwt(alg="none"), 401, "could not be decoded"),
-        (jwt(iss="4712"), 404, "Integration not found"),
-        (jwt(exp=int(time.time()) - 1), 401, "'exp'"),
-        (jwt(exp=int(time.time()) + 700), 401, "too far in the future"),
-        (jwt(iat=int(time.time()) + 60), 401, "'iat'"),
-        (jwt(iat=time.time() - 60), 401, "'iat'"),
-        ("nonsense", 401, "could not be decoded"),
+        (lambda now: jwt(app_key()), 401, "could not be decoded"),
+        (lambda now: jwt(alg="none"), 401, "could not be decoded"),
+        (lambda now: jwt(iss="4712"), 404, "Integration not found"),
+        (lambda now: jwt(exp=now - 1), 401, "'exp'"),
+        (lambda now: jwt(exp=now + 700), 401, "too far in the future"),
+        (lambda now: jwt(iat=now + 60), 401, "'iat'"),
+        (lambda now: jwt(iat=now - 60.5), 401, "'iat'"),
+        (lambda now: "nonsense", 401, "could not be decoded"),
     ],
 )
-def test_who_is_not_the_app(http: httpx.Client, signed: str, status: int, words: str) -> None:
-    answer = asked(http, "GET", "/app", signed)
+def test_who_is_not_the_app(
+    http: httpx.Client, signed: Callable[[int], str], status: int, words: str
+) -> None:
+    answer = asked(http, "GET", "/app", signed(int(time.time())))
     assert (answer.status_code, words in answer.json()["message"]) == (status, True), answer.text
 
 

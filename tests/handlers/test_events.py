@@ -106,6 +106,24 @@ def test_post_sessions_with_an_invalid_body() -> None:
     assert problem["requestId"] == event("http_api-invalid")["requestContext"]["requestId"]
 
 
+@pytest.mark.parametrize(
+    ("claim", "status"), [("[guests eng]", 202), ("[guests]", 403), (None, 403)]
+)
+def test_post_sessions_asks_for_the_callers_groups(
+    monkeypatch: pytest.MonkeyPatch, claim: str | None, status: int
+) -> None:
+    rules = [{"group": "eng", "repositories": ["octocat/*"]}]
+    monkeypatch.setenv("HEADSTART_REPOSITORY_ACCESS", json.dumps(rules))
+    monkeypatch.setenv("HEADSTART_GROUPS_CLAIM", "teams")
+    asked = event("http_api")
+    if claim is not None:
+        asked["requestContext"]["authorizer"]["jwt"]["claims"]["teams"] = claim
+    answer = handler("http_api")(asked, Context())
+    assert answer["statusCode"] == status, answer["body"]
+    if status == 403:
+        assert body(answer)["code"] == "RepositoryForbidden"
+
+
 def test_get_session() -> None:
     invoke("http_api")
     found = body(invoke("http_api-get"))

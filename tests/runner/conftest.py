@@ -1,6 +1,9 @@
 """A runner against a fake cloud, with real repositories over real HTTP."""
 
 import asyncio
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import pytest
 from archive_kit import Box, box
 from fake_cloud import FakeCloud, fake_cloud
+from image_kit import Container, shared_python
 from object_store import ObjectStore
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
 from talk_kit import Posts
@@ -113,3 +117,21 @@ async def work(tmp_path: Path, store: ObjectStore) -> AsyncIterator[Box]:
         # What is newer than a tick of the clock is saved twice.
         await asyncio.sleep(2 * listing._TICK_SECONDS)
         yield made
+
+
+@pytest.fixture
+def container(cloud: FakeCloud) -> Iterator[Container]:
+    """Return the image's two users and folders, with nothing started yet."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become the image's two users, with setpriv")
+    python = shared_python()
+    if python is None:
+        pytest.skip("no Python of this version can be run by other users")
+    # Other users can't enter what pytest makes.
+    with tempfile.TemporaryDirectory(prefix="headstart-image-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        made = Container(cloud, root, python)
+        yield made
+        if made.process is not None:
+            made.kill()

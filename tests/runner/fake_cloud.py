@@ -21,6 +21,8 @@ from headstart.domain.channel import (
     Ack,
     Cancel,
     Command,
+    CredentialAnswer,
+    CredentialRequest,
     Heard,
     Heartbeat,
     Hello,
@@ -39,6 +41,11 @@ BOOTSTRAP_KEY = "bootstrap-key-0123456789abcdef"
 RESUME_KEY = "resume-key-0123456789abcdef"
 
 Json = dict[str, Any]
+
+
+def nothing_to_give(asked: CredentialRequest) -> CredentialAnswer:
+    """Answer as a deployment without a GitHub App does."""
+    return CredentialAnswer(request_id=asked.request_id)
 
 
 class FakeCloud:
@@ -65,6 +72,8 @@ class FakeCloud:
         self.leavings = 0
         self.delivering: list[list[str] | None] = []
         self.on_leaving: Callable[[int], bool] = lambda _: True
+        self.questions: list[CredentialRequest] = []
+        self.on_credential: Callable[[CredentialRequest], CredentialAnswer | None] = nothing_to_give
         self.on_report: Callable[[Report, int], bool | None] = lambda *_: True
         self._last_seq = 0
         self._connection: ServerConnection | None = None
@@ -124,6 +133,10 @@ class FakeCloud:
                         await self._send(connection, answer)
             case Report():
                 await self._report(connection, frame, message)
+            case CredentialRequest():
+                self.questions.append(frame)
+                if (answer := self.on_credential(frame)) is not None:
+                    await self._send(connection, answer)
             case Leaving():
                 self.leavings += 1
                 self.delivering.append(frame.delivering)

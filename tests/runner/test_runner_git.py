@@ -23,7 +23,7 @@ from runner_kit import (
 )
 
 from headstart_local.git_server import GitServer
-from headstart_runner.repository.addresses import is_public
+from headstart_runner.gateway.addresses import is_public
 from headstart_runner.repository.git import clone_error, complaint
 from headstart_runner.repository.progress import GitProgress
 

@@ -195,7 +195,7 @@ async def test_that_the_commit_is_there_is_told_though_the_pull_request_is_not(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> None:
     url = repositories.make("pulled", {"a": "a"})
-    await cloud.do("clone", clone_args(url))
+    await cloud.do("clone", clone_args(url, branch=BRANCH))
     await cloud.do("branch", {"branch": BRANCH})
     (sandbox.repository / "b").write_text("b")
     args = {

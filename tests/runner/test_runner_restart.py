@@ -144,7 +144,8 @@ async def test_a_step_that_may_be_repeated_is_done_again_without_being_asked(
         await eventually(lambda: processes(url))
         await runner.kill()
         await eventually(lambda: nothing_left(runner))
-    assert len(list(runner.workspace.glob(".headstart-clone-*"))) == 1
+    # With the door shut git may end, and take its folder away, before it is killed.
+    assert len(list(runner.workspace.glob(".headstart-clone-*"))) <= 1
     runner.start()
 
     assert (await cloud.result("1.clone.1"))["status"] == "completed"

@@ -3,16 +3,13 @@
 import asyncio
 import json
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_cloud import FakeCloud
 from hostile_kit import nosing, planting
-from image_kit import Container, shared_python
+from image_kit import Container
 from object_store import ObjectStore
 from runner_kit import (
     BRANCH,
@@ -31,24 +28,6 @@ from work_kit import archive_args, done, restore_args, save
 from headstart_runner.config import RIGHTS
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def container(cloud: FakeCloud) -> Iterator[Container]:
-    """Return the image's two users and folders, with nothing started yet."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can become the image's two users, with setpriv")
-    python = shared_python()
-    if python is None:
-        pytest.skip("no Python of this version can be run by other users")
-    # Other users can't enter what pytest makes.
-    with tempfile.TemporaryDirectory(prefix="headstart-image-") as folder:
-        root = Path(folder)
-        root.chmod(0o755)
-        made = Container(cloud, root, python)
-        yield made
-        if made.process is not None:
-            made.kill()
 
 
 async def test_nothing_that_the_agent_writes_is_run_by_the_runner(
@@ -194,7 +173,7 @@ async def test_the_work_is_told_and_published_with_the_agents_rights(
 ) -> None:
     url = repositories.make("users", {"a.txt": "a\n"})
     container.start()
-    cloned = await done(cloud, "clone", clone_args(url))
+    cloned = await done(cloud, "clone", clone_args(url, branch=BRANCH))
     await done(cloud, "branch", {"branch": BRANCH})
     secret = container.state / "secret"
     secret.write_text("STOLEN\n")

@@ -9,6 +9,7 @@ import pytest
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
+from headstart.domain.steps import STEP_BY_NAME, StepName
 from headstart_local.packaging import read_template
 from tests.template.test_sandbox import ROOT
 
@@ -19,8 +20,9 @@ MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
 TOO_LONG = {
     "CommitAuthor",
-    "ProviderConfig",
     "AllowedGitSources",
+    "RepositoryAccess",
+    "GroupsClaim",
     "GitHubUrl",
     "WebSocketUrl",
     "WebSocketManagementUrl",
@@ -128,6 +130,24 @@ def test_another_release_changes_the_function_itself_too() -> None:
     assert function["Environment"]["Variables"]["HEADSTART_RELEASE"] == {"Ref": "Release"}
 
 
+def test_the_longest_environment_leaves_room_for_addresses() -> None:
+    """Names and values have 4 KB together ("Lambda quotas"); what CloudFormation puts in for a
+    resource, and a list of subnets, is a hundred characters and often less."""
+    read, room = template(), 4096
+    resources = translated(read)
+    for name, made in read["Resources"].items():
+        if made["Type"] != "AWS::Serverless::Function":
+            continue
+        taken = 0
+        for key, value in resources[name]["Properties"]["Environment"]["Variables"].items():
+            parameters = [read["Parameters"][one] for one in named_in(read, value)]
+            bounded = [
+                one for one in parameters if {"MaxLength", "MaxValue", "AllowedValues"} & set(one)
+            ]
+            taken += len(key) + (sum(map(longest, bounded)) if bounded else 60)
+        assert taken <= room - 64, (name, taken)
+
+
 def test_old_versions_are_not_kept() -> None:
     [version] = versions(resources := translated(template()))
     assert resources[version]["DeletionPolicy"] == "Delete"
@@ -181,16 +201,24 @@ def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
     variables = template()["Globals"]["Function"]["Environment"]["Variables"]
     assert variables["HEADSTART_STACK"] == {"Ref": "AWS::StackName"}
     ours = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
-    assert {alarm["MetricName"] for alarm in ours} == {"ArchivesFailed", "InfrastructureFailures"}
+    assert {alarm["MetricName"] for alarm in ours} == {
+        "ArchivesFailed", "CredentialsFailed", "InfrastructureFailures",
+    }  # fmt: skip
     for alarm in ours:
         assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
 
 
-@pytest.mark.parametrize("metric", ["ArchivesFailed", "InfrastructureFailures"])
-def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str) -> None:
+CLONE_TRIES = 1 + dict(STEP_BY_NAME[StepName.CLONE].retries)["GitHubUnavailable"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "once"),
+    [("ArchivesFailed", 1), ("CredentialsFailed", CLONE_TRIES), ("InfrastructureFailures", 1)],
+)
+def test_what_fails_twice_in_an_hour_rings_and_once_does_not(metric: str, once: int) -> None:
     [alarm] = [alarm for alarm in alarms() if alarm["MetricName"] == metric]
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Sum", 3600, 1)
-    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 1)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", once)
     assert alarm["TreatMissingData"] == "notBreaching"
 
 

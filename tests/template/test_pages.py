@@ -71,11 +71,16 @@ def test_parameters_that_are_set_are_the_templates(page: Path) -> None:
     assert named <= set(TEMPLATE["Parameters"])
 
 
-def test_the_file_of_parameters_is_one() -> None:
-    [block] = re.findall(r"```yaml\n(.+?)```", DEPLOY, re.DOTALL)
-    given = yaml.safe_load(block)
-    assert set(given) <= set(TEMPLATE["Parameters"])
-    assert json.loads(given["ProviderConfig"])
+def test_the_files_of_parameters_are_what_they_say() -> None:
+    given: dict[str, object] = {}
+    for block in re.findall(r"```yaml\n(.+?)```", DEPLOY, re.DOTALL):
+        given |= yaml.safe_load(block)
+    assert {"ProviderConfig", "RepositoryAccess"} < set(given) <= set(TEMPLATE["Parameters"])
+    for name, value in given.items():
+        pattern = TEMPLATE["Parameters"][name].get("AllowedPattern", "[\\s\\S]*")
+        assert re.fullmatch(pattern, str(value)), name
+    assert json.loads(str(given["ProviderConfig"]))
+    assert json.loads(str(given["RepositoryAccess"]))
 
 
 def test_every_alarm_is_counted_and_has_its_advice() -> None:

@@ -1,9 +1,12 @@
 """What a deployment may be given, and what is refused before anything is made."""
 
+import re
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
+from headstart.domain.access import AccessRule
 from headstart_local.packaging import read_template
 from tests.bench.prices import PRICES
 from tests.template.test_sandbox import ROOT, TASK
@@ -53,6 +56,62 @@ def test_what_fargate_has_no_size_for_is_refused_before_anything_is_made(cpu: st
         )
     ]
     assert passed == list(FARGATE[cpu])
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_taken"),
+    [
+        ("[]", True),
+        ('[{"group": "*", "repositories": ["org/*"]}]', True),
+        (
+            '[{"group":"a b","repositories":["o/n","O/*"]},\n{"group":"c","repositories":["?/*"]}]',
+            True,
+        ),
+        ("", False),
+        ("{}", False),
+        ('[{"group": "a"}]', False),
+        ('[{"group": "", "repositories": ["o/n"]}]', False),
+        ('[{"group": "a", "repositories": []}]', False),
+        ('[{"group": "a", "repositories": ["o"]}]', False),
+        ('[{"group": "a", "repositories": ["o/n/x"]}]', False),
+        ('[{"group": "a", "repositories": ["o/n"]},]', False),
+        (
+            '[{"group": "a", "repositories": ["o/n"]} {"group": "b", "repositories": ["o/n"]}]',
+            False,
+        ),
+    ],
+)
+def test_access_rules_that_no_function_could_read_are_refused_before_anything_is_made(
+    rules: str, *, is_taken: bool
+) -> None:
+    pattern = TEMPLATE["Parameters"]["RepositoryAccess"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, rules)) is is_taken
+    if is_taken:
+        TypeAdapter(list[AccessRule]).validate_json(rules)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({}, set()),
+        ({"GitHubAppId": "1"}, {"AppNeedsKey"}),
+        ({"GitHubAppKeyArn": "arn"}, {"KeyNeedsApp"}),
+        ({"RepositoryAccess": "[{}]"}, {"AccessNeedsApp"}),
+        ({"GitHubAppId": "1", "GitHubAppKeyArn": "arn", "RepositoryAccess": "[{}]"}, set()),
+    ],
+)
+def test_an_app_has_a_key_and_rules_an_app(given: dict[str, str], refused: set[str]) -> None:
+    values = {"GitHubAppId": "", "GitHubAppKeyArn": "", "RepositoryAccess": "[]", **given}
+    rules = {
+        name: TEMPLATE["Rules"][name] for name in ("AppNeedsKey", "KeyNeedsApp", "AccessNeedsApp")
+    }
+    found = {
+        name
+        for name, rule in rules.items()
+        if true(rule["RuleCondition"], values)
+        and not all(true(item["Assert"], values) for item in rule["Assertions"])
+    }
+    assert found == refused
 
 
 def test_a_receipt_counts_all_that_a_container_of_the_default_size_costs() -> None:

@@ -41,6 +41,7 @@ ACTIONS = {
     "objects.listed": ["s3:ListBucket"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
+    "github.token": ["kms:Sign"],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
 }
@@ -166,15 +167,24 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def logical_id(function: str) -> str:
+    return "".join(part.capitalize() for part in function.split("_")) + "Function"
+
+
 def allowed(function: str) -> set[str]:
     """Return the actions that a function's policies allow."""
-    logical_id = "".join(part.capitalize() for part in function.split("_")) + "Function"
     actions: set[str] = set()
-    for policy in RESOURCES[logical_id]["Properties"]["Policies"]:
+    for policy in RESOURCES[logical_id(function)]["Properties"]["Policies"]:
         shared = RESOURCES.get(policy.get("Ref"), {}).get("Properties", {})
         for statement in shared.get("PolicyDocument", policy)["Statement"]:
             actions |= set(as_list(statement["Action"]))
     return actions
+
+
+def own_variables(function: str) -> set[str]:
+    """Return the variables that a function has beside everybody's."""
+    properties = RESOURCES[logical_id(function)]["Properties"]
+    return set(properties.get("Environment", {}).get("Variables", {}))
 
 
 def needed(function: str) -> set[str]:
@@ -228,6 +238,19 @@ def test_only_who_starts_agents_may_read_their_secrets() -> None:
     readers = [name for name in FUNCTIONS if "secretsmanager:GetSecretValue" in allowed(name)]
     assert readers == ["run_step", "socket"]
     assert [name for name in FUNCTIONS if "secrets.read" in reached(name)] == readers
+    # And the settings that name them, which are too large to be everybody's.
+    assert [name for name in FUNCTIONS if "HEADSTART_PROVIDER" in own_variables(name)] == readers
+
+
+def test_one_function_alone_may_sign_as_the_app_and_with_its_key_only() -> None:
+    assert [name for name in FUNCTIONS if "kms:Sign" in allowed(name)] == ["socket"]
+    [statement] = [
+        statement
+        for policy in RESOURCES["SocketFunction"]["Properties"]["Policies"]
+        for statement in policy.get("Statement", [])
+        if statement["Action"] == "kms:Sign"
+    ]
+    assert statement["Resource"]["Fn::If"][:2] == ["HasGitHubApp", {"Ref": "GitHubAppKeyArn"}]
 
 
 def test_only_who_looks_for_a_copy_may_write_one_and_one_alone_has_it_sent() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.access import AccessRule
 from headstart.domain.errors import SetupCommandFailed
 from headstart.domain.requests import CreateSession, EncryptedSecrets, PatchSession, RetrySession
 from headstart.domain.tree import ago, said_commit, tree_key
@@ -77,6 +78,15 @@ def test_what_holds_something_of_its_owner_is_its_owners(
     ports: MemoryPorts, own: dict[str, Any], *, is_shared: bool
 ) -> None:
     assert (recipe(ports, "alice", **own) == recipe(ports, "bob", **own)) is is_shared
+
+
+def test_what_others_may_not_read_is_its_owners(ports: MemoryPorts) -> None:
+    before = recipe(ports)
+    ports.policy.access_rules = [AccessRule(group="*", repositories=["org/name"])]
+    assert len({before, given := recipe(ports), recipe(ports, "bob")}) == 3
+    ports.policy.access_rules = [AccessRule(group="*", repositories=["org/name", "org/lib"])]
+    assert recipe(ports) != given
+    assert recipe(ports, githubRepo="open/x") == recipe(ports, "bob", githubRepo="open/x")
 
 
 def test_who_takes_no_part_has_no_key(ports: MemoryPorts) -> None:

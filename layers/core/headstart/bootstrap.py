@@ -14,6 +14,7 @@ from headstart.domain.model import Model
 from headstart.domain.policy import Policy
 from headstart.usecases.ports import (
     Clock,
+    GitHub,
     Machine,
     Metrics,
     Objects,
@@ -112,6 +113,19 @@ class Services:
 
         make = partial(make_client, "secretsmanager")
         return ManagedSecrets(make, self.settings.provider_secret)
+
+    @cached_property
+    def github(self) -> GitHub:
+        """What opens private repositories."""
+        from headstart.adapters.aws import make_client  # noqa: PLC0415
+        from headstart.adapters.github import GitHubApp  # noqa: PLC0415
+        from headstart.adapters.signing import KmsSigner  # noqa: PLC0415
+        from headstart.domain.repository import github_api  # noqa: PLC0415
+
+        settings = self.settings
+        api = github_api(settings.github_url, settings.github_url) or ""
+        sign = KmsSigner(cache(partial(make_client, "kms")), settings.github_app_key)
+        return GitHubApp(settings.github_app_id, api, sign)
 
     @cached_property
     def sockets(self) -> Sockets:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
+from headstart.domain.access import AccessRule
 from headstart.domain.policy import Policy
 
 
@@ -25,6 +26,12 @@ class Settings(BaseModel):
     socket_management_url: str = Field(alias="HEADSTART_SOCKET_MANAGEMENT_URL")
     github_url: str = Field(alias="HEADSTART_GITHUB_URL", default="https://github.com")
     allowed_git_sources: str = Field(alias="HEADSTART_ALLOWED_GIT_SOURCES", default="")
+    github_app_id: str = Field(alias="HEADSTART_GITHUB_APP_ID", default="")
+    github_app_key: str = Field(alias="HEADSTART_GITHUB_APP_KEY", default="")
+    repository_access: Json[list[AccessRule]] = Field(
+        alias="HEADSTART_REPOSITORY_ACCESS", default_factory=list
+    )
+    groups_claim: str = Field(alias="HEADSTART_GROUPS_CLAIM", default="cognito:groups")
     default_agent: str = Field(alias="HEADSTART_DEFAULT_AGENT", default="demo")
     default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
@@ -63,6 +70,9 @@ class Settings(BaseModel):
             stream_url=self.stream_url,
             github_url=self.github_url,
             allowed_git_sources=_list(self.allowed_git_sources),
+            github_app=bool(self.github_app_id),
+            access_rules=self.repository_access,
+            groups_claim=self.groups_claim,
             default_agent=self.default_agent,
             default_mode=self.default_mode,
             default_model=self.default_model or None,

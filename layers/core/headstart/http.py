@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from pydantic import ValidationError
 
+from headstart.domain.access import groups_of
 from headstart.domain.errors import (
     BodyTooLarge,
     HeadstartError,
@@ -108,6 +109,13 @@ def owner(event: APIGatewayProxyEventV2) -> str:
     if not subject:
         raise Unauthorized()
     return str(subject)
+
+
+def groups(event: APIGatewayProxyEventV2, claim: str) -> frozenset[str]:
+    """Return the groups that a claim of the caller's token names."""
+    authorizer = event.request_context.authorizer
+    claims = authorizer.jwt_claim if authorizer else None
+    return groups_of((claims or {}).get(claim))
 
 
 def session_id(text: str) -> str:

@@ -1,27 +1,40 @@
 """An HTTP server on loopback, under a random word, that hands each request to a handler by name."""
 
+from __future__ import annotations
+
+import asyncio
+import importlib
 import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
 
-Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
-"""Answers a request; its second argument is what follows the handler's name, query and all, as it
-was written."""
+    Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+    """Answers a request; its second argument is what follows the handler's name, query and all, as
+    it was written."""
 
 _WORD_BYTES = 24
 _BACKLOG = 64
 
 
 class Door:
-    """Open from `open` to `close`; who does not know the word finds nothing behind it."""
+    """Open from `open` to `close`; who does not know the word finds nothing behind it.
+
+    aiohttp is imported when it is first opened: that takes longer than to connect to the cloud.
+    """
 
     def __init__(self) -> None:
-        self._word = secrets.token_urlsafe(_WORD_BYTES)
+        self.word = secrets.token_urlsafe(_WORD_BYTES)
+        """Random, the same for as long as the runner lives."""
         self._handlers: dict[str, Handler] = {}
         self._runner: web.AppRunner | None = None
+        self._nothing: Callable[[], web.StreamResponse]
+        self._opening = asyncio.Lock()
         self._port = 0
 
     def serve(self, name: str, handler: Handler) -> str:
@@ -31,27 +44,42 @@ class Door:
 
     @property
     def address(self) -> str:
-        """Where the door is, its word included."""
-        return f"http://127.0.0.1:{self._port}/{self._word}"
+        """Where the door is once it is open, its word included."""
+        return f"http://127.0.0.1:{self._port}/{self.word}"
 
     async def open(self) -> None:
-        """Begin to listen, on a port that the system chooses."""
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await self._runner.setup()
-        listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-        self._port = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener).start()
+        """Begin to listen, on a port that the system chooses, unless it is open already."""
+        async with self._opening:
+            if self._runner is not None:
+                return
+            web = await asyncio.to_thread(importlib.import_module, "aiohttp.web")
+            app = web.Application()
+            app.router.add_route("*", "/{tail:.*}", self._answer)
+            # Bodies pass as they are, and a handler whose client is gone has nobody to work for.
+            runner = web.AppRunner(
+                app,
+                access_log=None,
+                handler_cancellation=True,
+                auto_decompress=False,
+                shutdown_timeout=0,
+            )
+            self._nothing = partial(web.Response, status=404)
+            await runner.setup()
+            listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+            self._port = listener.getsockname()[1]
+            await web.SockSite(runner, listener).start()
+            self._runner = runner
 
     async def close(self) -> None:
         """Stop listening; what is under way is broken off."""
         if self._runner is not None:
             await self._runner.cleanup()
+            self._runner = None
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         match = re.fullmatch(r"/([^/?]*)/([^/?]*)(/.*)?", request.raw_path, re.DOTALL)
-        if match is None or not secrets.compare_digest(match[1].encode(), self._word.encode()):
-            return web.Response(status=404)
-        handler = self._handlers.get(match[2])
-        return await handler(request, match[3] or "/") if handler else web.Response(status=404)
+        if match is not None and secrets.compare_digest(match[1].encode(), self.word.encode()):
+            handler = self._handlers.get(match[2])
+            if handler is not None:
+                return await handler(request, match[3] or "/")
+        return self._nothing()

@@ -47,12 +47,24 @@ async def body_of(request: web.Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def pass_back(request: web.Request, answer: ClientResponse) -> web.StreamResponse:
-    """Answer a request with what its server answers, as it comes."""
-    passed = web.StreamResponse(
-        status=answer.status, reason=answer.reason, headers=forwarded(answer.headers)
-    )
+async def pass_back(
+    request: web.Request,
+    answer: ClientResponse,
+    *,
+    begun: bytes = b"",
+    without: frozenset[str] = frozenset(),
+) -> web.StreamResponse:
+    """Answer a request with what its server answers, as it comes.
+
+    `begun` is what of the body was read already; the headers `without`, in lower case, are kept.
+    """
+    headers = forwarded(answer.headers)
+    for name in without:
+        headers.popall(name, None)
+    passed = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     await passed.prepare(request)
+    if begun:
+        await passed.write(begun)
     async for piece in answer.content.iter_any():
         await passed.write(piece)
     await passed.write_eof()

@@ -184,6 +184,8 @@ class Launcher:
         self._home = home
         self._user = _name_of(os.getuid() if uid is None else uid)
         self._trees: set[Tree] = set()
+        self.common: dict[str, str] = {}
+        """Variables that every command finds, unless it is given others."""
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return a command's whole environment: nothing is inherited from the runner."""
@@ -195,6 +197,7 @@ class Launcher:
             "SHELL": "/bin/bash",
             "LANG": "C.UTF-8",
             "TERM": "dumb",
+            **self.common,
             **extra,
         }
 

@@ -15,7 +15,7 @@ from headstart.domain.errors import (
     StepError,
 )
 from headstart_runner.publishing.commits import TRAILER, identity
-from headstart_runner.repository.git import Git, GitResult, clone_error, complaint
+from headstart_runner.repository.git import Git, GitResult
 from headstart_runner.repository.remote import Remote
 from headstart_runner.terminal import plain
 from headstart_runner.wire import cut_text
@@ -81,7 +81,7 @@ class Branch:
             "ls-remote", "--refs", "--", self._remote.url, self._ref, cwd=self._repository
         )
         if listed.code != 0:
-            raise _error(listed, self._remote.url)
+            raise _known(self._remote.error(listed))
         for line in listed.stdout.splitlines():
             commit, _, name = line.partition("\t")
             if name == self._ref:
@@ -110,7 +110,7 @@ class Branch:
             cwd=self._repository,
         )
         if fetched.code != 0:
-            raise _error(fetched, self._remote.url)
+            raise _known(self._remote.error(fetched))
         text = f"Go on from what was published\n\n{TRAILER}: {self._args.session_id}"
         merged = await self._git.run(
             *("merge", "--quiet", "--ff", "--no-verify", "--no-gpg-sign", "-m", text, there),
@@ -141,7 +141,7 @@ class Branch:
             *("--no-signed", *forced, "--", self._remote.url, f"{commit}:{self._ref}"),
             cwd=self._repository,
         )
-        error = push_error(pushed, self._remote.url, self._args.branch) if pushed.code else None
+        error = self._push_error(pushed) if pushed.code else None
         try:
             there = await self._look()
         except StepError as unseen:
@@ -149,6 +149,9 @@ class Branch:
         if there == commit:
             return commit
         raise error or PublishFailed("The remote took the push and does not show the commit")
+
+    def _push_error(self, pushed: GitResult) -> StepError:
+        return push_error(pushed, self._remote.error(pushed), self._args.branch)
 
     async def _push_large_files(self, commit: str) -> None:
         """Send the contents that pointers in the commits stand for, where git-lfs is used."""
@@ -158,7 +161,7 @@ class Branch:
         self._remote.watch.show("Pushing large files", None)
         pushed = await self._remote.run("lfs", "push", "origin", commit, cwd=self._repository)
         if pushed.code != 0:
-            raise push_error(pushed, self._remote.url, self._args.branch)
+            raise self._push_error(pushed)
 
     async def _knows(self, commit: str) -> bool:
         """Say whether a commit is here, without asking the remote for it."""
@@ -173,8 +176,11 @@ class Branch:
         return await self._git.run(*arguments, cwd=self._repository)
 
 
-def push_error(done: GitResult, url: str, branch: str) -> StepError:
-    """Return what a push that failed means, in the remote's own words where it has any."""
+def push_error(done: GitResult, error: StepError, branch: str) -> StepError:
+    """Return what a push that failed means, in the remote's own words where it has any.
+
+    `error` is what the connection to it says.
+    """
     refused = _REPORTED.search(done.stdout) or _REFUSED.search(plain(done.stderr))
     said = [line for line in _REMOTE.findall(plain(done.stderr)) if line]
     words = cut_text("; ".join(said), _REASON_BYTES)
@@ -185,16 +191,15 @@ def push_error(done: GitResult, url: str, branch: str) -> StepError:
             "publish again"
         )
     if refused:
-        reason = f"{words} ({why})" if words and why else words or why or "it does not say why"
+        reason = f"{words} ({why})" if words and why not in words else words or why
+        reason = reason or "it does not say why"
         return PushRejected(f"The remote refused {branch}: {reason}")
-    error = _error(done, url)
     if isinstance(error, RepositoryAccessDenied) and words:
         return RepositoryAccessDenied(f"The remote refused the push: {words}")
-    return error
+    return _known(error, words)
 
 
-def _error(done: GitResult, url: str) -> StepError:
-    error = clone_error(done.stderr, url, None)
+def _known(error: StepError, words: str = "") -> StepError:
     if isinstance(error, CloneFailed):
-        return PublishFailed(f"git could not reach {url}: {complaint(done.stderr)}")
+        return PublishFailed(words or error.reason)
     return error

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import BranchNotFound
 from headstart_runner.repository import large_files, submodules
-from headstart_runner.repository.git import Git, GitResult, checkout_error, clone_error
+from headstart_runner.repository.git import Git, GitResult, checkout_error
 from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import some
 
@@ -110,7 +110,7 @@ async def fetch_tip(remote: Remote, args: CloneArgs, repository: Path) -> str:
         # What was the default branch when the clone was made may be another one's name by now.
         fetched = await remote.run("remote", "set-head", "origin", "--auto", cwd=repository)
     if fetched.code != 0:
-        raise clone_error(fetched.stderr, args.git_url, branch)
+        raise remote.error(fetched, branch)
     tip = await _commit(git, repository, f"refs/remotes/origin/{branch or 'HEAD'}")
     if tip is None:
         raise BranchNotFound(f"{args.git_url} has no branch {branch or 'to begin with'}")
@@ -132,7 +132,7 @@ async def _clone(
     if fetched.code != 0:
         if options and _NOT_SHALLOW in fetched.stderr:
             raise _OnlyWhole
-        error = clone_error(fetched.stderr, url, branch)
+        error = remote.error(fetched, branch)
         if not isinstance(error, BranchNotFound) or await remote.branches(target.parent):
             raise error
         # Nobody can have pushed the branch to a repository that has none at all.
@@ -182,7 +182,7 @@ async def _check_out(remote: Remote, target: Path) -> None:
     if _NOT_BY_ID.search(done.stderr):
         # It leaves blobs out, and then doesn't give them by their names.
         raise _OnlyWhole
-    raise clone_error(done.stderr, remote.url, None)
+    raise remote.error(done)
 
 
 def _instead(branches: list[str], url: str, lost: str | None) -> str:

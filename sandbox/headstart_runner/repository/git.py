@@ -18,6 +18,7 @@ from headstart.domain.errors import (
     RepositoryRefused,
     StepError,
 )
+from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.processes.launcher import Launcher, Sink
 from headstart_runner.terminal import last_line, plain
 from headstart_runner.wire import cut_text
@@ -44,7 +45,6 @@ _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
 NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
-MOVED = re.compile(r"error: 30\d|unable to update url base from redirection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,11 @@ class GitResult:
 
 
 class Git:
-    """Runs git under the agent's uid."""
+    """Runs git under the agent's uid, by way of the gateway if there is one."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Launcher, gateway: Gateway | None = None) -> None:
         self._launcher = launcher
+        self.gateway = gateway
 
     async def run(
         self,
@@ -84,16 +85,21 @@ class Git:
                 stderr(data)
 
         argv = ("git", *_OPTIONS, *options, *arguments)
+        way = self.gateway.environment if self.gateway else {}
+        env = {**_ENVIRONMENT, **way, **(env or {})}
         async with self._launcher.running(
             argv,
             cwd=cwd,
-            env={**_ENVIRONMENT, **(env or {})},
+            env=env,
             stdin=stdin,
             stdout=stdout or out.extend,
             stderr=messages,
         ) as tree:
             code = await tree.finished()
-        return GitResult(code, out.decode(errors="replace"), err.decode(errors="replace"))
+        said = err.decode(errors="replace")
+        if self.gateway is not None:
+            said = self.gateway.true(said)
+        return GitResult(code, out.decode(errors="replace"), said)
 
     async def must(self, *arguments: str, cwd: Path) -> None:
         """Run a command that can't fail for a reason of its own; CloneFailed if it does."""
@@ -122,7 +128,7 @@ _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
     (r"could not read Username|Authentication failed|error: 40[13]|terminal prompts disabled",
      RepositoryAccessDenied,
      "{host} asks for credentials: {url} does not exist, or is not public"),
-    (MOVED.pattern, RepositoryNotFound,
+    (r"error: 30\d|unable to update url base from redirection", RepositoryNotFound,
      "{url} has moved: use its new address"),
     (r"transport '.*' not allowed", RepositoryRefused,
      "{url} is not an address this deployment allows"),

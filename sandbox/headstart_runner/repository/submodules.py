@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from headstart.domain.errors import DiskFull, GitNetworkError, RepositoryRefused, StepError
 from headstart.domain.repository import check_git_url, is_allowed_source
-from headstart_runner.repository.git import Git, clone_error, complaint
+from headstart_runner.repository.git import Git, complaint
 from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import shown, some
 
@@ -81,5 +81,5 @@ async def _update(remote: Remote, repository: Path, name: str, path: str) -> Rem
         cwd=repository,
     )
     if done.code != 0:
-        raise clone_error(done.stderr, url, None)
+        raise inner.error(done)
     return inner

@@ -13,7 +13,8 @@ from headstart.domain.model import OpenModel
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.config import Config
 from headstart_runner.conversation.courier import Courier
-from headstart_runner.gateway.credentials import Credentials
+from headstart_runner.gateway.door import Door
+from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
@@ -31,7 +32,8 @@ class Tools:
     launcher: Launcher
     supervisor: Supervisor
     courier: Courier
-    credentials: Credentials | None = None
+    door: Door
+    gateway: Gateway
 
 
 @dataclass(frozen=True, slots=True)

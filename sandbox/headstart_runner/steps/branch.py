@@ -18,7 +18,10 @@ _IN_THE_WAY = re.compile(r"'refs/heads/(\S+)' exists; cannot create")
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     """Create the branch at HEAD, or switch to it; in an empty repository it stays unborn."""
     context.need_work_tree()
-    git, repository = Git(context.tools.launcher), context.tools.config.repository
+    git, repository = (
+        Git(context.tools.launcher, context.tools.gateway),
+        context.tools.config.repository,
+    )
     create = ("switch", "--create", args.branch)
     result = await git.run(*create, cwd=repository)
     if "already exists" in result.stderr:

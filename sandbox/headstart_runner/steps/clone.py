@@ -10,9 +10,10 @@ from headstart.domain.command_args import CloneArgs
 from headstart.domain.errors import WorkspaceGone
 from headstart_runner.archives import export
 from headstart_runner.archives.workspace import Unusable
+from headstart_runner.gateway.gateway import Source, Watch
 from headstart_runner.repository.clone import Cloned, clone
 from headstart_runner.repository.git import Git
-from headstart_runner.repository.remote import Remote, Watch
+from headstart_runner.repository.remote import Remote
 from headstart_runner.steps import adopt, restore, setup
 from headstart_runner.steps.base import Context
 
@@ -24,6 +25,7 @@ _ARCHIVE, _TREE = "archive", "tree"
 async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     """Fill the workspace, unless it is full already: whatever is there then is newer."""
     config, journal = context.tools.config, context.tools.journal
+    await context.tools.gateway.open(Source(args.git_url, args.branch, args.allow_private))
     source = json.dumps([args.git_url, args.upstream_branch, args.depth, args.submodules])
     answer: dict[str, Any] = json.loads(journal.get(_ANSWER) or "{}")
     # Whoever wants no archive wants nothing of what one put back.
@@ -46,7 +48,7 @@ async def _archive(context: Context, args: CloneArgs) -> dict[str, Any]:
 
 async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
     remote = await Remote.at(
-        Git(context.tools.launcher),
+        Git(context.tools.launcher, context.tools.gateway),
         args.git_url,
         Watch(context.progress, context.seconds_left),
         allow_private=args.allow_private,

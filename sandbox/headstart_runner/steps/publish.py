@@ -8,12 +8,13 @@ from headstart.domain.command_args import PublishArgs
 from headstart.domain.errors import PublishFailed, StepError
 from headstart.domain.failure import Failure
 from headstart.domain.work import Published, PullRequest
+from headstart_runner.gateway.gateway import Watch
 from headstart_runner.publishing.branch import Branch
 from headstart_runner.publishing.changes import Untold, Work
 from headstart_runner.publishing.commits import Commits
 from headstart_runner.publishing.pulls import Pulls, Subject
 from headstart_runner.repository.git import Git
-from headstart_runner.repository.remote import Remote, Watch
+from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import some
 from headstart_runner.steps.base import Context
 
@@ -28,7 +29,7 @@ async def run(context: Context, args: PublishArgs) -> dict[str, Any]:
     """Publish the work; that the commit is there is true even where its pull request fails."""
     context.need_work_tree()
     tools, repository = context.tools, context.tools.config.repository
-    git = Git(tools.launcher)
+    git = Git(tools.launcher, tools.gateway)
     commits = Commits(git, repository)
     context.progress("Committing the work")
     commit = await commits.all(args)
@@ -85,7 +86,7 @@ async def _pull_request(context: Context, args: PublishArgs) -> PullRequest:
     if wanted is None or api is None:
         raise PublishFailed("No pull request was asked for")
     subject = Subject(args.git_url, args.branch, await _text(context, args))
-    return await Pulls(api, subject, context.tools.credentials).have(wanted)
+    return await Pulls(api, subject, context.tools.gateway.credentials).have(wanted)
 
 
 async def _text(context: Context, args: PublishArgs) -> str:

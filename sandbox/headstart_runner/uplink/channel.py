@@ -15,6 +15,7 @@ from headstart.domain.channel import (
     Ack,
     Cancel,
     Command,
+    CredentialAnswer,
     Heard,
     Heartbeat,
     Hello,
@@ -33,6 +34,7 @@ from headstart_runner.config import Config
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
+from headstart_runner.uplink.asking import Asking
 from headstart_runner.uplink.parts import Parts
 from headstart_runner.uplink.reporter import Reporter
 
@@ -97,12 +99,15 @@ class Channel:
         redactor: Redactor,
         reporter: Reporter,
         commands: CommandHandler,
+        *,
+        asking: Asking,
     ) -> None:
         self._config = config
         self._journal = journal
         self._redactor = redactor
         self._reporter = reporter
         self._commands = commands
+        self._asking = asking
         self._process = new_id("run")
         self._connections = 0
         self._parts = Parts()
@@ -196,6 +201,7 @@ class Channel:
             for work in (
                 self._read(socket_),
                 self._reporter.pump(send),
+                self._asking.pump(send),
                 self._beat(socket_),
                 self._announce(socket_),
                 until_frozen(),
@@ -287,6 +293,8 @@ class Channel:
                 if not self._recounted:  # else a newer count overtook the answer
                     self._watch(frame.viewers)
                 self._heard.set()
+            case CredentialAnswer():
+                self._asking.answered(frame)
             case Leave():
                 self.dismissed.set()
             case _:

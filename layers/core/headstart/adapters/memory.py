@@ -15,7 +15,13 @@ from headstart.domain.errors import (
 )
 from headstart.domain.model import Model
 from headstart.domain.policy import Policy
-from headstart.usecases.ports import ExecutionStatus, SandboxSpec, StartedSandbox, StoredObject
+from headstart.usecases.ports import (
+    ExecutionStatus,
+    RepositoryToken,
+    SandboxSpec,
+    StartedSandbox,
+    StoredObject,
+)
 
 _M = TypeVar("_M", bound=Model)
 _PAGE_BYTES = 1024 * 1024
@@ -228,6 +234,26 @@ class MemorySecrets:
 
 
 @dataclass
+class MemoryGitHub:
+    """The GitHub port: which tokens were asked for; `moved` are the new names of repositories."""
+
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+    refusal: HeadstartError | None = None
+
+    def token(self, repository: str, *, write: bool) -> RepositoryToken:
+        """Return another token each time."""
+        self.asked.append((repository, write))
+        if self.refusal:
+            raise self.refusal
+        return RepositoryToken(
+            repository=self.moved.get(repository, repository),
+            value=f"ghs_{len(self.asked)}",
+            expires_at=datetime(2026, 1, 1, 1, tzinfo=UTC),
+        )
+
+
+@dataclass
 class MemoryPorts:
     """The Ports in memory."""
 
@@ -236,6 +262,7 @@ class MemoryPorts:
     sandboxes: MemorySandboxes = field(default_factory=MemorySandboxes)
     objects: MemoryObjects = field(default_factory=MemoryObjects)
     secrets: MemorySecrets = field(default_factory=MemorySecrets)
+    github: MemoryGitHub = field(default_factory=MemoryGitHub)
     sockets: MemorySockets = field(default_factory=MemorySockets)
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
     clock: MemoryClock = field(default_factory=MemoryClock)

@@ -78,6 +78,7 @@ class CloneArgs(OpenModel):
     allow_private: bool = False
     archive: ArchiveRef | None = None
     tree: TreeRef | None = None
+    branch: str | None = None
     sealed: Sealed | None = None
 
 

@@ -47,6 +47,7 @@ def step_args(
                 allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
                 archive=archive,
                 tree=tree,
+                branch=session.branch,
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)

@@ -278,7 +278,10 @@ class SecretsUnavailable(StepError):
 
 
 class RepositoryAccessDenied(StepError):
-    """The git server wants credentials: the repository is not public, or does not exist."""
+    """The git server wants credentials: the repository is not public, or does not exist.
+
+    Or there are some, and they are not good for it: the reason says which permission is lacking.
+    """
 
     title, retryable = "Access to the repository was denied", True
 
@@ -293,7 +296,7 @@ class AppNotInstalled(StepError):
 
 
 class GitHubUnavailable(StepError):
-    """GitHub's API did not give a credential."""
+    """GitHub's API did not give a credential; the clone is tried again."""
 
     title, retryable = "GitHub is unavailable", True
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from headstart.domain.access import AccessRule
 from headstart.domain.model import Model
 
 DUE_SHARDS = 8
@@ -24,6 +25,11 @@ class Policy(Model):
     stream_url: str
     github_url: str = "https://github.com"
     allowed_git_sources: list[str] = Field(default_factory=list)
+    github_app: bool = False
+    """Whether there is an App that opens private repositories."""
+    access_rules: list[AccessRule] = Field(default_factory=list)
+    groups_claim: str = "cognito:groups"
+    """Which claim names a caller's groups."""
     default_agent: str = "demo"
     default_mode: str = "code"
     default_model: str | None = None

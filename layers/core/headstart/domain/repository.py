@@ -59,7 +59,7 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
         raise ValueError("must not have a query or fragment")
     if not parts.path.strip("/"):
         raise ValueError("must name a repository")
-    if _has_dot_segments(parts.path):
+    if has_dot_segments(parts.path):
         raise ValueError("must not have . or .. in its path")
     _refuse_page(parts, urlsplit(github))
     clean = parts._replace(netloc=parts.netloc.lower()).geturl()
@@ -101,7 +101,7 @@ def _check_host(parts: SplitResult) -> None:
         raise ValueError("must name its host in plain ASCII, an international name as xn--…")
 
 
-def _has_dot_segments(path: str) -> bool:
+def has_dot_segments(path: str) -> bool:
     """Say whether a server may leave the path's folders on its way, whatever it decodes."""
     while (decoded := unquote(path)) != path:
         path = decoded
@@ -125,7 +125,7 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
     to the beginning of the URL's path too.
     """
     parts = urlsplit(url)
-    if _has_dot_segments(parts.path):
+    if has_dot_segments(parts.path):
         return False
     for pattern in allowed_sources:
         allowed = urlsplit(pattern)
@@ -137,6 +137,27 @@ def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:
         if under and fnmatchcase(_origin(parts), f"{allowed.scheme}://{netloc}"):
             return True
     return False
+
+
+def repository_of(url: str, github: str) -> str | None:
+    """Return `org/name` of a repository at GitHub's address, None for one that is elsewhere."""
+    parts, base = urlsplit(url), urlsplit(github)
+    path, root = unquote(parts.path), base.path.rstrip("/")
+    if _origin(parts) != _origin(base) or not path.startswith(f"{root}/"):
+        return None
+    names = [name for name in path.removeprefix(root).split("/") if name]
+    if len(names) != 2:
+        return None
+    name = names[1][:-4] if names[1].lower().endswith(".git") else names[1]
+    return f"{names[0]}/{name}"
+
+
+def repository_at(host: str, path: str, github: str) -> str | None:
+    """Return a path at a host, as a runner names it, if it is a repository at GitHub's address."""
+    parts = urlsplit(github)
+    port = parts.port or _PORTS.get(parts.scheme, 0)
+    is_there = host.lower() in {parts.netloc.lower(), f"{parts.hostname}:{port}"}
+    return path if is_there and _GITHUB_REPO.fullmatch(path) else None
 
 
 def same_server(one: str, other: str) -> bool:

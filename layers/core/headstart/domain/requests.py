@@ -254,14 +254,21 @@ class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
     prompt: Prompt
-    github_repo: Annotated[str, _SOUND, Field(description="`org/name`, public.")] | None = None
+    github_repo: (
+        Annotated[
+            str,
+            _SOUND,
+            Field(description="`org/name`, public or one that the access rules give you."),
+        ]
+        | None
+    ) = None
     git_url: (
         Annotated[
             str,
             _SOUND,
             Field(
-                description="The address of a public repository, not of a page about it: https and "
-                "a public host, or a source the deployment allows."
+                description="The address of a repository, not of a page about it: https and a "
+                "public host, or a source the deployment allows."
             ),
         ]
         | None

@@ -74,7 +74,7 @@ class Sandbox(Awaited):
     `connection_number` is the process's own count of the connection that has the channel. The
     bootstrap key is kept until the runner is heard to have its resume key, so that a repeated
     RunTask has identical parameters and a lost welcome locks nobody out. `is_leaving` once it said
-    that it must stop.
+    that it must stop. `lent` counts the credentials that it asked for since `lent_since`.
     """
 
     sandbox_id: str = ""
@@ -91,6 +91,8 @@ class Sandbox(Awaited):
     stopped_reason: str | None = None
     created_at: Timestamp
     seen_at: Timestamp | None = None
+    lent: int = 0
+    lent_since: Timestamp | None = None
 
     def name(self, session_id: str) -> str:
         """Return the name that makes starting it idempotent, within ECS's 36 characters."""

@@ -54,7 +54,7 @@ STEPS: tuple[Step, ...] = (
     Step(StepName.DISK, "CheckDisk", "Checking the disk", 60, _BEAT),
     Step(
         StepName.CLONE, "CloneRepository", "Cloning the repository", 1200, _BEAT,
-        (("GitNetworkError", 3),),
+        (("GitNetworkError", 3), ("GitHubUnavailable", 3)),
     ),
     Step(StepName.BRANCH, "CheckOutBranch", "Checking out the branch", 120, _BEAT),
     Step(StepName.RESTORE, "RestoreSession", "Restoring the agent's session", 300, _BEAT),

@@ -21,11 +21,12 @@ _UNITS = (("day", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedel
 def recipe(session: Session, config: SessionConfig) -> str | None:
     """Return a hash of all that a session's workspace is made by; None where it takes no part.
 
-    Whose environment holds something of its owner's shares nothing with others.
+    Whose environment holds something of its owner's shares nothing with others, nor does who may
+    read what others may not.
     """
     if session.prepared_tree == "off":
         return None
-    is_own = bool(config.env_vars or config.encrypted_secrets)
+    is_own = bool(config.env_vars or config.encrypted_secrets or config.access)
     return _hash(
         _VERSION,
         session.git_url,
@@ -36,6 +37,8 @@ def recipe(session: Session, config: SessionConfig) -> str | None:
         sorted(config.env_vars.items()),
         config.encrypted_secrets,
         session.owner if is_own else None,
+        # Who may read less than before has no tree that was made with more.
+        *([config.access] if config.access else []),
     )
 
 

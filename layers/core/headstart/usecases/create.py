@@ -25,19 +25,26 @@ from headstart.usecases.ports import Ports
 
 
 def create_session(
-    ports: Ports, owner: str, request: CreateSession, key: str | None
+    ports: Ports,
+    owner: str,
+    request: CreateSession,
+    key: str | None,
+    groups: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Record a session and start its preparation; answers the body of 202.
 
     Makes exactly two calls: TransactWriteItems and StartExecution. When the second fails the
-    session exists all the same and the janitor starts it. Raises ValidationFailed, QuotaExceeded,
-    IdempotencyKeyReused, SessionDeleting, ServiceUnavailable.
+    session exists all the same and the janitor starts it. `groups` are the owner's, for the access
+    rules. Raises ValidationFailed, RepositoryForbidden, QuotaExceeded, IdempotencyKeyReused,
+    SessionDeleting, ServiceUnavailable.
     """
     now, policy = ports.clock(), ports.policy
     session_id = new_session_id(now)
     ports.identify(session_id)
     secret, ticket = new_ticket(policy, session_id, owner, now)
-    work = new_session(request, policy, session_id=session_id, owner=owner, now=now, key=key)
+    work = new_session(
+        request, policy, session_id=session_id, owner=owner, now=now, key=key, groups=groups
+    )
     repeated = _write(ports, work, ticket, request)
     if repeated is not None:
         return repeated

@@ -9,10 +9,10 @@ from headstart.domain import channel, intake
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import BadFrame
 from headstart.domain.ids import SESSION_ID_PATTERN
-from headstart.usecases import runner, watch
+from headstart.usecases import credential, runner, watch
 from headstart.usecases.ports import Ports
 
-_OF_THE_RUNNER = {"report", "heartbeat", "leaving"}
+_OF_THE_RUNNER = {"report", "heartbeat", "leaving", "credential"}
 _AFTER_LIMIT = 10**12
 _NO_FRAME = "not a frame of the runner's channel"
 
@@ -103,6 +103,8 @@ def _frame_of_accepted(
             runner.heartbeat(ports, session_id, connection_id, known)
         case channel.Leaving():
             runner.leaving(ports, session_id, connection_id, known)
+        case channel.CredentialRequest():
+            credential.give_credential(ports, session_id, connection_id, known)
     return True
 
 

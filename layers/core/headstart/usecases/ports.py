@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from pydantic import Field
+
 from headstart.domain.archive import StoredFile, Tree
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
@@ -254,6 +256,25 @@ class Secrets(Protocol):
         """Return variables by name; raises ServiceUnavailable, or AgentStartFailed for nonsense."""
 
 
+class RepositoryToken(Model):
+    """What opens one repository until `expires_at`; `repository` is its present name."""
+
+    repository: str
+    value: str = Field(repr=False)
+    expires_at: Timestamp
+
+
+class GitHub(Protocol):
+    """The deployment's GitHub App."""
+
+    def token(self, repository: str, *, write: bool) -> RepositoryToken:
+        """Return a new token for one repository, `org/name`: to read it, or to write to it.
+
+        Who may write may open pull requests too, where the App may.
+        Raises AppNotInstalled, RepositoryAccessDenied, GitHubUnavailable.
+        """
+
+
 class Sockets(Protocol):
     """The WebSocket API's way back."""
 
@@ -290,6 +311,8 @@ class Ports(Protocol):
     def objects(self) -> Objects: ...
     @property
     def secrets(self) -> Secrets: ...
+    @property
+    def github(self) -> GitHub: ...
     @property
     def sockets(self) -> Sockets: ...
     @property

@@ -47,7 +47,7 @@ def hang_up(ports: Ports, connection_id: str) -> None:
     ports.sockets.close(connection_id)
 
 
-def _turn_away(ports: Ports, connection_id: str) -> None:
+def turn_away(ports: Ports, connection_id: str) -> None:
     """Close what is not the session's runner; a viewer that speaks as one is only told so."""
     connection = ports.store.connection(connection_id)
     if connection and connection.role is Role.VIEWER:
@@ -67,7 +67,7 @@ def report(ports: Ports, session_id: str, connection_id: str, frame: channel.Rep
     try:
         _take(ports, session_id, connection_id, frame)
     except (NotTheRunner, SessionNotFound):
-        _turn_away(ports, connection_id)
+        turn_away(ports, connection_id)
     except ServiceUnavailable:
         raise
     except Exception as error:
@@ -97,7 +97,7 @@ def drop_report(ports: Ports, session_id: str, connection_id: str, seq: int) -> 
     try:
         hosting.require_runner(read(ports, session_id), connection_id)
     except (NotTheRunner, SessionNotFound):
-        _turn_away(ports, connection_id)
+        turn_away(ports, connection_id)
     else:
         _drop(ports, connection_id, seq, ValueError("a batch can't be read"))
 
@@ -125,4 +125,4 @@ def _or_turn_away(ports: Ports, session_id: str, connection_id: str, decide: par
     try:
         change(ports, session_id, decide)
     except (NotTheRunner, SessionNotFound):
-        _turn_away(ports, connection_id)
+        turn_away(ports, connection_id)

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from headstart.domain import events
+from headstart.domain.access import GIT_TOKEN, granted
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
@@ -12,7 +13,7 @@ from headstart.domain.life.queueing import queued_event
 from headstart.domain.life.settling import START_CHECK
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.policy import Policy
-from headstart.domain.repository import check_git_url, github_url
+from headstart.domain.repository import check_git_url, github_url, repository_of
 from headstart.domain.requests import CreateSession
 from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
 from headstart.domain.tree import recipe
@@ -26,10 +27,21 @@ def new_session(
     owner: str,
     now: datetime,
     key: str | None,
+    groups: frozenset[str] = frozenset(),
 ) -> Change:
-    """Return the change that makes a session; raises ValidationFailed."""
+    """Return the change that makes a session; raises ValidationFailed, RepositoryForbidden.
+
+    `groups` are its owner's, for the access rules.
+    """
+    git_url = _git_url(request, policy)
     config = SessionConfig.model_validate(
         request.model_dump(include=set(SessionConfig.model_fields))
+    )
+    config.access = granted(
+        policy.access_rules,
+        groups,
+        repository_of(git_url, policy.github_url),
+        own_token=GIT_TOKEN in (config.encrypted_secrets or {}).get("names", []),
     )
     session = Session(
         session_id=session_id,
@@ -38,7 +50,7 @@ def new_session(
         title=title_of(request.prompt),
         created_at=now,
         updated_at=now,
-        git_url=_git_url(request, policy),
+        git_url=git_url,
         branch=f"session/{session_id}",
         agent=request.agent or policy.default_agent,
         mode=request.mode or policy.default_mode,

@@ -1,0 +1,402 @@
+"""The gateway's rules by themselves: pushes, calls, batches of large files, credentials."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fake_cloud import FakeCloud
+from hypothesis import given
+from hypothesis import strategies as st
+from runner_kit import BRANCH, SESSION_ID, Sandbox, clone_args
+
+from headstart.domain.channel import CredentialAnswer, CredentialRequest, ErrorInfo
+from headstart.domain.errors import AppNotInstalled, GitHubUnavailable, StepError
+from headstart_runner.gateway import credentials as credentials_module
+from headstart_runner.gateway import lfs
+from headstart_runner.gateway.calls import Kind, call_of
+from headstart_runner.gateway.credentials import Credential, SessionCredentials
+from headstart_runner.gateway.pkt_lines import NotAPush, PushReader, RefUpdate, refusal, refused
+from headstart_runner.redaction import Redactor
+from headstart_runner.uplink import asking
+from headstart_runner.uplink.asking import Asking
+from headstart_runner.vault import Vault
+
+OLD, NEW, NONE = b"1" * 40, b"2" * 40, b"0" * 40
+
+
+def line(data: bytes) -> bytes:
+    return b"%04x%s" % (len(data) + 4, data)
+
+
+def read(body: bytes, cuts: list[int]) -> PushReader:
+    """Feed a body in pieces that end at these places."""
+    push, begin = PushReader(), 0
+    for cut in [*sorted(cuts), len(body)]:
+        push.feed(body[begin:cut])
+        begin = max(begin, cut)
+    return push
+
+
+refs = st.binary(min_size=1, max_size=30).filter(lambda ref: not re.search(rb"[\0\n]", ref))
+oids = st.sampled_from([OLD, NEW, NONE, b"a" * 64])
+updates = st.lists(st.builds(RefUpdate, oids, oids, refs), min_size=1, max_size=5)
+
+
+@given(
+    updates=updates,
+    capabilities=st.frozensets(
+        st.sampled_from([b"report-status", b"side-band-64k", b"atomic", b"agent=git/2"])
+    ),
+    shallow=st.booleans(),
+    pack=st.binary(max_size=50),
+    cuts=st.lists(st.integers(0, 400), max_size=8),
+)
+def test_a_push_is_read_the_same_however_it_is_cut(
+    updates: list[RefUpdate],
+    capabilities: frozenset[bytes],
+    shallow: bool,
+    pack: bytes,
+    cuts: list[int],
+) -> None:
+    said = [b"%s %s %s" % (update.old, update.new, update.ref) for update in updates]
+    said[0] += b"\0 " + b" ".join(sorted(capabilities))
+    lines = ([b"shallow " + OLD] if shallow else []) + said
+    body = b"".join(map(line, lines)) + b"0000" + pack
+    push = read(body, cuts)
+
+    assert push.done
+    assert push.updates == updates
+    assert push.capabilities == capabilities
+    assert bytes(push.taken) == body
+
+
+@given(body=st.binary(max_size=200), cuts=st.lists(st.integers(0, 200), max_size=5))
+def test_any_bytes_are_a_push_or_none_and_nothing_else(body: bytes, cuts: list[int]) -> None:
+    with suppress(NotAPush):
+        push = read(body, cuts)
+        assert push.updates == [] or push.done or body.endswith(push.taken)
+
+
+def test_an_empty_push_is_gits_question_whether_it_would_be_heard() -> None:
+    push = read(b"0000", [2])
+    assert push.done
+    assert refused(push.updates, BRANCH) is None
+
+
+def test_what_never_ends_is_not_read_for_ever() -> None:
+    command = line(b"%s %s refs/heads/x" % (OLD, NEW))
+    push = PushReader()
+    with pytest.raises(NotAPush, match="names more refs"):
+        for _ in range(10_000):
+            push.feed(command)
+    assert len(push.taken) < 65 * 1024
+
+
+@pytest.mark.parametrize(
+    "body", [b"0001", b"0004", b"00zz", line(b"push-cert\0x"), line(b"hello"), line(OLD + b" x")]
+)
+def test_what_is_no_push_is_said_so(body: bytes) -> None:
+    with pytest.raises(NotAPush):
+        read(body + b"0000", [])
+
+
+@given(ref=refs, branch=st.sampled_from([BRANCH, "main", None]), new=oids)
+def test_one_branch_only_is_written_and_never_taken_away(
+    ref: bytes, branch: str | None, new: bytes
+) -> None:
+    for name in (ref, b"refs/heads/" + (branch or "main").encode()):
+        allowed = name == f"refs/heads/{branch}".encode() and branch is not None and new != NONE
+        assert (refused([RefUpdate(OLD, new, name)], branch) is None) == allowed
+
+
+@pytest.mark.parametrize("bands", [b"", b" side-band-64k"])
+def test_a_refusal_is_a_report_that_git_understands(bands: bytes) -> None:
+    push = read(line(b"%s %s refs/heads/main\0report-status%s" % (OLD, NEW, bands)) + b"0000", [])
+    said = refusal(push, "not there")
+
+    assert b"unpack ok\n" in said
+    assert b"ng refs/heads/main not there\n" in said
+    assert said.endswith(b"0000")
+    assert (b"\x02not there\n" in said) == bool(bands)
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "kind"),
+    [
+        ("GET", "/h/o/n.git/info/refs?service=git-upload-pack", Kind.REFS),
+        ("GET", "/h/o/n.git/info/refs?service=git-receive-pack", Kind.REFS),
+        ("GET", "/h/n/info/refs", Kind.REFS),
+        ("GET", f"/h/o/n.git/objects/pack/pack-{'a' * 40}.idx", Kind.FILE),
+        ("POST", "/h/o/n.git/git-upload-pack", Kind.FETCH),
+        ("POST", "/h:8080/o/n.git/git-receive-pack", Kind.PUSH),
+        ("POST", "/h/o/n.git/info/lfs/objects/batch", Kind.BATCH),
+        ("POST", "/h/o/n.git/info/lfs/locks/verify", Kind.LOCKS),
+        ("PUT", "/h/o/n.git/info/lfs/actions/abc-_9", Kind.ACTION),
+        ("POST", "/h/o/n.git/info/refs?service=git-upload-pack", None),
+        ("GET", "/h/o/n.git/git-receive-pack", None),
+        ("GET", "/h/o/n.git/info/refs?service=git-upload-pack&x=1", None),
+        ("GET", "/h/o/../n.git/info/refs", None),
+        ("GET", "/h/o/%2e%2e/n.git/info/refs", None),
+        ("GET", "/h/o/%252e%252e/n.git/info/refs", None),
+        ("GET", "/h/info/refs", None),
+        ("POST", "/h/o/n.git/info/lfs/locks", None),
+        ("DELETE", "/h/api/v4/projects/1", None),
+    ],
+)
+def test_the_few_requests_of_git_are_told_apart(
+    method: str, address: str, kind: Kind | None
+) -> None:
+    call = call_of(method, address)
+
+    assert (call.kind if call else None) is kind
+    if call is not None:
+        assert call.repository in {"o/n", "n"}
+        assert call.write == ("receive" in address)
+
+
+@given(st.text(max_size=80))
+def test_any_address_is_a_call_or_none(text: str) -> None:
+    call = call_of("GET", f"/h/{text}")
+    assert call is None or call.host == "h"
+
+
+# Large files.
+
+BASE = "https://h/o/n.git"
+OURS = ("token-0123456789", "b3Vycw==0123456789")
+
+
+def batch(**actions: dict[str, Any]) -> bytes:
+    return json.dumps({"objects": [{"oid": "1", "size": 1, "actions": actions}]}).encode()
+
+
+def kept(actions: lfs.Actions, answer: bytes) -> dict[str, Any]:
+    said = actions.keep(answer, "o/n", BASE, OURS, lambda name: f"http://door/{name}")
+    found: dict[str, Any] = json.loads(said)["objects"][0]["actions"]
+    return found
+
+
+def test_what_opens_the_hosts_own_storage_is_kept_and_what_opens_anothers_passes() -> None:
+    actions = lfs.Actions()
+    own = {"href": "https://h/storage/1", "header": {"Authorization": "Basic secret"}}
+    other = {"href": "https://s3.example/1?X-Amz-Signature=abc", "header": {"x-amz": "1"}}
+    leaking = {"href": "https://s3.example/2", "header": {"Authorization": f"Basic {OURS[1]}"}}
+    found = kept(actions, batch(download=own, upload=other, verify=leaking))
+
+    assert found["upload"] == other
+    assert found["verify"]["header"] == {}
+    assert "header" not in found["download"]
+    name = found["download"]["href"].removeprefix("http://door/")
+    action = actions.get(name)
+    assert action is not None
+    assert (action.href, action.method, action.uploads) == (own["href"], "GET", False)
+    assert action.headers == own["header"]
+    assert "secret" not in repr(action)
+    assert actions.get("guess") is None
+
+
+def test_actions_are_forgotten_when_there_are_too_many() -> None:
+    actions = lfs.Actions()
+    names = [
+        kept(actions, batch(download={"href": f"https://h/{n}"}))["download"]["href"][12:]
+        for n in range(4010)
+    ]
+    assert actions.get(names[0]) is None
+    assert actions.get(names[-1]) is not None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"[]",
+        b"{",
+        batch(download={"href": 5}),
+        batch(download={"href": "https://h/1", "header": {"x": "y" * 9000}}),
+    ],
+)
+def test_a_batch_that_makes_no_sense_is_none(said: bytes) -> None:
+    with pytest.raises(lfs.NotABatch):
+        kept(lfs.Actions(), said)
+    with pytest.raises(lfs.NotABatch):
+        lfs.operation(b'{"operation": "delete"}')
+
+
+# Credentials.
+
+
+class Clock:
+    """The time, as the test says."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+Made = tuple[SessionCredentials, list[tuple[str, str, bool]], Clock]
+
+
+def made(answer: Callable[[Clock], Credential | None], vault: Vault | None = None) -> Made:
+    asked: list[tuple[str, str, bool]] = []
+    clock = Clock()
+
+    async def ask(host: str, repository: str, write: bool) -> Credential | None:
+        asked.append((host, repository, write))
+        await asyncio.sleep(0)
+        return answer(clock)
+
+    return SessionCredentials(vault or Vault(), ask, Redactor(), clock), asked, clock
+
+
+def for_an_hour(clock: Clock) -> Credential:
+    return Credential("x", "password-0123456789", clock.now + timedelta(hours=1))
+
+
+@pytest.mark.anyio
+async def test_a_credential_is_kept_until_shortly_before_its_end() -> None:
+    credentials, asked, clock = made(for_an_hour)
+    together = [credentials.get("h", "o/n", write=False) for _ in range(9)]
+    assert len({id(found) for found in await asyncio.gather(*together)}) == 1
+    assert len(asked) == 1
+    clock.now += timedelta(minutes=54)
+    await credentials.get("h", "o/n", write=False)
+    assert len(asked) == 1
+    clock.now += timedelta(minutes=2)
+    found = await credentials.get("h", "o/n", write=False)
+    await credentials.get("h", "o/n", write=True)
+    assert len(asked) == 3
+
+    assert found is not None
+    credentials.forget(found)
+    await credentials.get("h", "o/n", write=False)
+    assert len(asked) == 4
+    assert "password-0123456789" not in repr(found)
+    assert credentials._redactor.text("x:password-0123456789") == "x:[redacted]"
+
+
+@pytest.mark.anyio
+async def test_that_there_is_nothing_is_known_for_a_while() -> None:
+    credentials, asked, clock = made(lambda _: None)
+    for minutes, times in ((0, 1), (4, 1), (2, 2)):
+        clock.now += timedelta(minutes=minutes)
+        assert await credentials.get("h", "o/n", write=False) is None
+        assert len(asked) == times
+    credentials.forget_refusals()
+    await credentials.get("h", "o/n", write=False)
+    assert len(asked) == 3
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_remembered_for_seconds_and_one_who_gives_up_stops_nobody_else() -> None:
+    def refuse(_: Clock) -> Credential:
+        raise AppNotInstalled("not here")
+
+    credentials, asked, clock = made(refuse)
+    impatient = asyncio.create_task(credentials.get("h", "o/n", write=False))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    for seconds, times in ((0, 1), (14, 1), (2, 2)):
+        clock.now += timedelta(seconds=seconds)
+        with pytest.raises(AppNotInstalled):
+            await credentials.get("h", "o/n", write=False)
+        assert len(asked) == times
+
+
+@pytest.mark.anyio
+async def test_the_sessions_token_is_for_its_host_alone() -> None:
+    vault = Vault()
+    vault._values = {"GIT_TOKEN": "mine-0123456789"}
+    credentials, asked, _ = made(lambda _: None, vault)
+    credentials.host = "h"
+
+    assert await credentials.get("other", "o/n", write=True) is None
+    assert await credentials.get("h", "a/b", write=True) == Credential(
+        "x-access-token", "mine-0123456789"
+    )
+    assert asked == [("other", "o/n", True)]
+
+
+@pytest.mark.anyio
+async def test_no_more_repositories_are_known_than_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credentials_module, "_MOST", 2)
+    credentials, asked, _ = made(for_an_hour)
+    for name in "abca":
+        await credentials.get("h", name, write=False)
+    assert [repository for _, repository, _ in asked] == ["a", "b", "c", "a"]
+
+
+# The questions themselves, over a real connection.
+
+
+@pytest.mark.anyio
+async def test_a_question_is_asked_again_after_a_reconnect(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Any
+) -> None:
+    url = repositories.make("private", {"a": "1"})
+    name = url.rpartition("/")[2]
+    repositories.server.credentials[name] = {"ada": "password-0123456789"}
+    cloud.on_credential = lambda asked: None
+    await cloud.start("clone", clone_args(url))
+    await cloud.until(lambda: cloud.questions)
+    before = await cloud.connected()
+
+    def answer(asked: CredentialRequest) -> CredentialAnswer:
+        return CredentialAnswer(
+            request_id=asked.request_id, username="ada", password="password-0123456789"
+        )
+
+    cloud.on_credential = answer
+    await cloud.drop()
+    await cloud.connected_anew(before)
+    done = await cloud.result("1.clone.1")
+
+    assert done["status"] == "completed", done
+    first, second = cloud.questions
+    assert first == second
+    assert first.session_id == SESSION_ID
+    assert f"{first.host}/{first.repository}.git" in url
+    assert not first.write
+    assert "password-0123456789" not in cloud.everything()
+
+
+@pytest.mark.anyio
+async def test_what_the_cloud_says_fails_the_clone_by_its_name(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Any
+) -> None:
+    url = repositories.make("private", {"a": "1"})
+    repositories.server.credentials[url.rpartition("/")[2]] = {"ada": "x"}
+    error = AppNotInstalled("Install it at https://github.com/apps/headstart")
+    cloud.on_credential = lambda asked: CredentialAnswer(
+        request_id=asked.request_id, error=ErrorInfo.of(error)
+    )
+    failed = await cloud.do("clone", clone_args(url))
+
+    assert failed["error"] == {
+        "code": "AppNotInstalled",
+        "reason": error.reason,
+        "retryable": True,
+    }
+
+
+@pytest.mark.anyio
+async def test_a_cloud_that_says_nothing_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asking, "_SECONDS", 0.05)
+    monkeypatch.setattr(asking, "_MOST", 1)
+    questions = Asking(SESSION_ID)
+    first = asyncio.create_task(questions.credential("h", "o/n", False))
+    await asyncio.sleep(0)
+    with pytest.raises(GitHubUnavailable, match="Too many"):
+        await questions.credential("h", "o/n", False)
+    with pytest.raises(StepError, match="Nobody said within"):
+        await first
+    questions.answered(CredentialAnswer(request_id="late"))
