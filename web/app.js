@@ -3,6 +3,7 @@
 import { Api, HIDDEN } from "./api.js";
 import { newCard } from "./asked.js";
 import { newAttempt, newSession } from "./bodies.js";
+import { diffLines, drawWork, fileList, link } from "./changes.js";
 import { connect, connection, takeLink } from "./connection.js";
 import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
@@ -115,6 +116,7 @@ function open(id) {
   $("change").open = false;
   $("retry").reset();
   $("files").replaceChildren();
+  hideChanges();
   let scheduled = false;
   const redraw = () => {
     if (scheduled) return;
@@ -169,6 +171,7 @@ function draw({ id, view, nodes, lost }) {
   drawSteps($("summary"), $("steps"), view);
   drawFailure(view);
   drawLeftOut($("left"), view.rest.leftOut);
+  drawWork({ work: $("work"), worked: $("worked"), published: $("published"), page: $("page"), publish: $("send-work") }, view);
   drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
@@ -332,6 +335,36 @@ $("download").onclick = () => {
   attempt(async () => {
     const saved = await api.call("GET", `/sessions/${id}/archive`);
     if (current?.id === id) $("files").replaceChildren(...savedFiles(saved, id));
+  });
+};
+function hideChanges() {
+  $("work").open = false;
+  $("diff").hidden = true;
+  for (const name of ["changed", "whole", "diff"]) $(name).replaceChildren();
+}
+
+$("publish").onsubmit = (event) => {
+  event.preventDefault();
+  const { id, view } = current;
+  const body = event.target.elements.pull.checked ? { pullRequest: { draft: false } } : {};
+  attempt(async () => {
+    const session = await api.post(`/sessions/${id}/publish`, body);
+    view.work.publication = session.publication;
+    if (current?.view === view) draw(current);
+  });
+};
+$("compare").onclick = () => {
+  const { id } = current;
+  attempt(async () => {
+    const path = `/sessions/${id}`;
+    const [changes, diff] = await Promise.all([api.call("GET", `${path}/changes`), api.call("GET", `${path}/diff`)]);
+    // The bucket may let no page read it: then there is the link.
+    const text = await fetch(diff.url).then((answer) => (answer.ok ? answer.text() : null), () => null);
+    if (current?.id !== id) return;
+    $("changed").replaceChildren(...fileList(changes));
+    $("whole").replaceChildren(link("The whole diff", diff.url));
+    $("diff").hidden = text === null;
+    $("diff").replaceChildren(...(text === null ? [] : diffLines(text)));
   });
 };
 $("remove").onclick = () => {

@@ -62,6 +62,16 @@ const RECEIPT = {
     preparedTree: maybe({ age: number, saved: number }),
   },
 };
+const PULL_REQUEST = { number: count, url: words };
+const COUNTED = { files: count, additions: count, deletions: count };
+const PUBLICATION = {
+  status: words,
+  commit: words,
+  url: words,
+  pullRequest: maybe(PULL_REQUEST),
+  note: words,
+  failure: maybe(FAILURE),
+};
 const INPUT = { requestId: words, kind: words, body: mapping };
 const STATE = {
   step: words,
@@ -96,6 +106,8 @@ export const DATA = {
     activeTurn: maybe({ turnId: words }),
     pendingInputs: [INPUT],
     leftOut: many,
+    changes: maybe(COUNTED),
+    publication: maybe(PUBLICATION),
   },
   "session.preparing": { attemptNumber: count },
   preparing: {
@@ -132,6 +144,10 @@ export const DATA = {
     files: many,
   },
   "agent.delta": { partId: words, kind: maybe(words), offset: count, text: words },
+  "work.changed": COUNTED,
+  "work.published": { branch: words, commit: words, url: words, pullRequest: maybe(PULL_REQUEST), note: words },
+  "work.unchanged": { branch: words, commit: words, note: words },
+  "work.publish_failed": { code: words, reason: words, retryable: flag },
   "agent.snapshot": { parts: [{ partId: words, kind: maybe(words), text: words }] },
 };
 

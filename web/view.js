@@ -5,6 +5,7 @@ import { Part } from "./parts.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
 import { dataOf } from "./shapes.js";
+import { Work } from "./work.js";
 
 export const STEPS = {
   sandbox: "Starting the sandbox",
@@ -33,6 +34,7 @@ export class View {
   inputs = new Inputs();
   queue = new Queue();
   rest = new Rest();
+  work = new Work();
   #parts = new Map();
 
   constructor() {
@@ -54,6 +56,7 @@ export class View {
     this.inputs.apply(event);
     this.queue.apply(event, data);
     this.rest.apply(event, data);
+    this.work.apply(event, data);
     HANDLERS[event.type]?.call(this, data, event);
   }
 

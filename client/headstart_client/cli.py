@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return demo(_parser().parse_args(arguments))
     args = _parser().parse_args(arguments)
     from headstart_client import commands  # noqa: PLC0415 - fast start
+    from headstart_client.terminal import Terminal  # noqa: PLC0415 - fast start
 
-    terminal = commands.Terminal(json_lines=getattr(args, "json", False))
+    terminal = Terminal(json_lines=getattr(args, "json", False))
     url = os.environ.get("HEADSTART_URL", "")
     if not _is_address(url):
         wrong = "is not an address: set it" if url else "is not set: set it"
@@ -179,31 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--prompt", default="", help="what the agent is asked")
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
 
-    run = commands.add_parser("run", help="create a session and follow it")
-    run.add_argument("--repo", required=True, help="repository: URL, or org/name on GitHub")
-    run.add_argument("--prompt", required=True, help="what the agent is asked")
-    run.add_argument("--branch", help="branch to start from")
-    run.add_argument("--agent", help="agent to use")
-    run.add_argument("--setup", action="append", metavar="CMD", help="setup command, repeatable")
-    run.add_argument(
-        "--setup-input",
-        action="append",
-        metavar="PATH",
-        help="file that the setup's result depends on, such as a lock file; repeatable",
-    )
-    run.add_argument(
-        "--prepared-tree",
-        choices=["use", "refresh", "off"],
-        help="whether to begin with what was prepared for an earlier session (default: use)",
-    )
-    run.add_argument("--depth", type=int, metavar="N", help="commits of history (default: all)")
-    run.add_argument("--submodules", action="store_true", help="clone submodules too")
-    run.add_argument(
-        "--hold",
-        action="store_true",
-        help="prepare only: 0 means that the session is prepared, and its prompt not sent",
-    )
-
+    run = _run(commands)
     follow = commands.add_parser("follow", help="show a session until it comes to rest")
     send = commands.add_parser("send", help="send a message and follow its turn")
     initiate = commands.add_parser("initiate", help="release what is held and follow it")
@@ -212,9 +189,21 @@ def _parser() -> argparse.ArgumentParser:
     answer = commands.add_parser("answer", help="answer what the agent asks")
     ls = commands.add_parser("ls", help="list your sessions")
     ls.add_argument("--json", action="store_true", help="print sessions as JSON lines")
+    diff = commands.add_parser("diff", help="show what a session changed")
+    diff.add_argument("--stat", action="store_true", help="file by file only")
+    publish = commands.add_parser("publish", help="commit and push a session's work")
+    publish.add_argument("--message", metavar="TEXT", help="the commit's")
+    for command in (run, publish):
+        command.add_argument(
+            "--pull-request",
+            action="store_true",
+            help="open a pull request, or update it",
+        )
+        command.add_argument("--draft", action="store_true", help="open it as a draft")
     archive = commands.add_parser("archive", help="take the saved work away")
     rm = commands.add_parser("rm", help="delete a session")
-    for command in (follow, send, initiate, retry, interrupt, answer, archive, rm):
+    named = (follow, send, initiate, retry, interrupt, answer, diff, publish, archive, rm)
+    for command in named:
         command.add_argument("session_id", metavar="ID", type=_session_id)
     send.add_argument("text", metavar="TEXT")
     answer.add_argument("request_id", metavar="REQUEST", type=_request_id)
@@ -240,9 +229,40 @@ def _parser() -> argparse.ArgumentParser:
     archive.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"
     )
-    for command in (run, follow, send, initiate, retry):
+    for command in (run, follow, send, initiate, retry, publish):
         command.add_argument("--json", action="store_true", help="print events as JSON lines")
     return parser
+
+
+def _run(commands: "argparse._SubParsersAction[_Parser]") -> argparse.ArgumentParser:
+    run = commands.add_parser("run", help="create a session and follow it")
+    run.add_argument("--repo", required=True, help="repository: URL, or org/name on GitHub")
+    run.add_argument("--prompt", required=True, help="what the agent is asked")
+    run.add_argument("--branch", help="branch to start from")
+    run.add_argument("--agent", help="agent to use")
+    run.add_argument("--setup", action="append", metavar="CMD", help="setup command, repeatable")
+    run.add_argument(
+        "--setup-input",
+        action="append",
+        metavar="PATH",
+        help="file that the setup's result depends on, such as a lock file; repeatable",
+    )
+    run.add_argument(
+        "--prepared-tree",
+        choices=["use", "refresh", "off"],
+        help="whether to begin with what was prepared for an earlier session (default: use)",
+    )
+    run.add_argument("--depth", type=int, metavar="N", help="commits of history (default: all)")
+    run.add_argument("--submodules", action="store_true", help="clone submodules too")
+    run.add_argument(
+        "--hold",
+        action="store_true",
+        help="prepare only: 0 means that the session is prepared, and its prompt not sent",
+    )
+    run.add_argument(
+        "--auto-commit", action="store_true", help="publish the work after each turn, and wait"
+    )
+    return run
 
 
 if __name__ == "__main__":

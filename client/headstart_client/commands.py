@@ -4,36 +4,38 @@ import asyncio
 import json
 import re
 import sys
+import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from headstart_client import advice, archives
+from headstart_client import advice, archives, watching
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.inputs import questions
-from headstart_client.models import Stream, Warned
-from headstart_client.operations import Clone, SessionOptions
-from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen, receipt
+from headstart_client.operations import (
+    Clone,
+    PublishOptions,
+    PullRequestOptions,
+    SessionOptions,
+)
+from headstart_client.screen import receipt
+from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
 from headstart_client.usage import USAGE
-from headstart_client.view import Outcome, View
+from headstart_client.view import View
+from headstart_client.watching import watch
+from headstart_client.work import changed
 
 _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_TAIL_LINES = 20
 
 _DATED = 80
 """Columns from which a list has room for dates beside titles."""
-
-_PIPE_WIDTH = 100_000
-"""Columns of what is no terminal: who reads it breaks lines where he wants."""
 
 _ARGUMENTS = {
     "prompt": "--prompt",
@@ -46,53 +48,13 @@ _ARGUMENTS = {
     "preparedTree": "--prepared-tree",
     "clone": "--depth",
     "encryptedSecrets": "--secret",
+    "message": "--message",
+    "pullRequest": "--pull-request",
     "answers": "--choose",
 }
 """What becomes the fields of the API's requests."""
 
-Command = Callable[["Terminal", AsyncHeadstart, Namespace], Awaitable[int]]
-
-
-class Terminal:
-    """Standard output and error, and the session to name when a person presses Ctrl-C.
-
-    `lasting` is False where the cloud goes away with the command: there is no coming back then.
-    `command` is how another terminal reaches the same cloud.
-    """
-
-    command = "headstart"
-
-    def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
-        self.out = Console(highlight=False)
-        if not self.out.is_terminal:
-            self.out.width = _PIPE_WIDTH
-        self.err = Console(stderr=True, highlight=False)
-        self.json_lines = json_lines
-        self.lasting = lasting
-        self.following: str | None = None
-
-    def screen(self) -> Screen:
-        """Return the display that suits where the output goes."""
-        if self.json_lines:
-            return JsonScreen(self.out)
-        kind = LiveScreen if self.out.is_terminal else LineScreen
-        return kind(self.out, self.command)
-
-    def say(self, text: str) -> None:
-        """Write a line for people: beside the data when that is JSON."""
-        console = self.err if self.json_lines else self.out
-        console.print(Text(flat(text)), soft_wrap=True)
-
-    def warn(self, warnings: Iterable[Warned]) -> None:
-        """Write what of a request should not have been sent as it was, beside the data."""
-        for one in warnings:
-            where = ".".join(map(str, one.loc))
-            self.err.print(Text(flat(f"Warning: {where} {one.msg}"), "yellow"), soft_wrap=True)
-
-    def fail(self, sentence: str, code: int = 1) -> int:
-        """Write the one sentence about a failure and return the exit code."""
-        self.err.print(Text(f"headstart: {flat(sentence)}", "red"), soft_wrap=True)
-        return code
+Command = Callable[[Terminal, AsyncHeadstart, Namespace], Awaitable[int]]
 
 
 def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
@@ -130,46 +92,45 @@ def _arguments_of(args: Namespace) -> dict[str, str]:
 
 async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Create a session and follow it until its first turn ends (held: until it is prepared)."""
-    options: SessionOptions = {}
-    if _GITHUB_NAME.fullmatch(args.repo):
-        options["github_repo"] = args.repo
-    else:
-        options["git_url"] = args.repo
-    if args.branch is not None:
-        options["upstream_branch"] = args.branch
-    if args.agent is not None:
-        options["agent"] = args.agent
-    if args.setup:
-        options["setup_commands"] = args.setup
-    if args.setup_input:
-        options["setup_inputs"] = args.setup_input
-    if args.prepared_tree is not None:
-        options["prepared_tree"] = args.prepared_tree
-    if args.secret:
-        options["secrets"] = dict(args.secret)
-    clone: Clone = {}
-    if args.depth is not None:
-        clone["depth"] = args.depth
-    if args.submodules:
-        clone["submodules"] = True
-    if clone:
-        options["clone"] = clone
+    options = _options(args)
     began = time.monotonic()
     created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
     answer_ms = (time.monotonic() - began) * 1000
     terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
     terminal.warn(created.warnings)
-    view = View()
-    code = await _watch(terminal, client, created.session_id, view, stream=created.stream)
+    view, done = View(), watching.published if args.auto_commit and not args.hold else View.outcome
+    code = await watch(terminal, client, created.session_id, view, stream=created.stream, done=done)
     if not terminal.json_lines:
         first_word = view.answered_at - began if view.answered_at else None
         receipt(terminal.out, view, answer_ms, first_word)
     return code
 
 
+def _options(args: Namespace) -> SessionOptions:
+    named = "github_repo" if _GITHUB_NAME.fullmatch(args.repo) else "git_url"
+    clone: Clone = {}
+    if args.depth is not None:
+        clone["depth"] = args.depth
+    if args.submodules:
+        clone["submodules"] = True
+    given = {
+        named: args.repo,
+        "upstream_branch": args.branch,
+        "agent": args.agent,
+        "setup_commands": args.setup or None,
+        "setup_inputs": args.setup_input or None,
+        "prepared_tree": args.prepared_tree,
+        "secrets": dict(args.secret) if args.secret else None,
+        "clone": clone or None,
+        "auto_commit": args.auto_commit or None,
+        "pull_request": _pull_request(args),
+    }
+    return cast("SessionOptions", {k: v for k, v in given.items() if v is not None})
+
+
 async def follow(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Show a session from its beginning until it comes to rest."""
-    return await _watch(terminal, client, args.session_id, View())
+    return await watch(terminal, client, args.session_id, View())
 
 
 async def send(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
@@ -177,7 +138,7 @@ async def send(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
     before = await client.get(args.session_id)
     message = await client.send_message(args.session_id, args.text)
     view = View({message.message_id})
-    return await _watch(terminal, client, args.session_id, view, after=before.last_event_id)
+    return await watch(terminal, client, args.session_id, view, after=before.last_event_id)
 
 
 async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
@@ -188,7 +149,7 @@ async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) 
         terminal.say(f"Nothing waits in {args.session_id}, so nothing was sent")
         return 0
     view = View({message.message_id for message in before.queue})
-    return await _watch(terminal, client, args.session_id, view, after=before.last_event_id)
+    return await watch(terminal, client, args.session_id, view, after=before.last_event_id)
 
 
 async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
@@ -206,7 +167,7 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
         without_archive=args.without_archive,
     )
     terminal.warn(warnings)
-    return await _watch(terminal, client, args.session_id, View(), after=before.last_event_id)
+    return await watch(terminal, client, args.session_id, View(), after=before.last_event_id)
 
 
 async def interrupt(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
@@ -306,70 +267,50 @@ async def archive(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
     return 0
 
 
+async def diff(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Show what a session changed, as of when its work was saved last."""
+    if args.stat:
+        changes = await client.changes(args.session_id)
+        for one in changes.files:
+            lines = "binary" if one.additions is None else f"+{one.additions} -{one.deletions}"
+            name = f"{one.source} → {one.path}" if one.source else one.path
+            mode = f" ({one.mode})" if one.mode else ""
+            terminal.say(f"{one.status} {lines} {flat(name)}{mode}")
+        more = " (not all are named)" if changes.truncated else ""
+        terminal.say(changed(changes.total.model_dump()) + more)
+        return 0
+    saved = await client.diff(args.session_id)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "diff"
+        await archives.download(saved, file)
+        text = file.read_bytes()
+    if terminal.out.is_terminal:
+        terminal.out.out(plain(text.decode(errors="replace")), end="", highlight=False)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text)
+    return 0
+
+
+async def publish(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Have the work published, and show what comes of it."""
+    before = await client.get(args.session_id)
+    options: PublishOptions = {}
+    if args.message is not None:
+        options["message"] = args.message
+    if wanted := _pull_request(args):
+        options["pull_request"] = wanted
+    await client.publish(args.session_id, **options)
+    done, after = watching.only_published, before.last_event_id
+    return await watch(terminal, client, args.session_id, View(), after=after, done=done)
+
+
+def _pull_request(args: Namespace) -> PullRequestOptions | None:
+    return {"draft": args.draft} if args.pull_request or args.draft else None
+
+
 async def rm(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Delete a session, whatever it is doing."""
     await client.delete(args.session_id)
     terminal.say(f"{args.session_id} is being deleted")
     return 0
-
-
-async def _watch(
-    terminal: Terminal,
-    client: AsyncHeadstart,
-    session_id: str,
-    view: View,
-    *,
-    after: int = 0,
-    stream: Stream | None = None,
-) -> int:
-    terminal.following = session_id
-    screen = terminal.screen()
-    outcome = None
-    try:
-        async with aclosing(client.follow(session_id, after, stream=stream)) as events:
-            async for event in events:
-                view.apply(event)
-                screen.show(event, view)
-                if outcome := view.outcome():
-                    break
-    finally:
-        screen.close()
-        sys.stdout.flush()
-    terminal.following = None
-    return await _conclude(terminal, client, session_id, outcome or Outcome("deleted"))
-
-
-async def _conclude(
-    terminal: Terminal, client: AsyncHeadstart, session_id: str, outcome: Outcome
-) -> int:
-    named = session_id if terminal.lasting else None
-    match outcome:
-        case Outcome("completed"):
-            return 0
-        case Outcome("prepared"):
-            terminal.say(advice.on_held(None, session_id))
-            return 0
-        case Outcome("failed"):
-            sentence = await _why_it_failed(terminal, client, session_id, named)
-        case Outcome("turn", failure) if failure:
-            sentence = advice.on_turn(failure, named)
-        case Outcome("held", failure):
-            sentence = advice.on_held(failure, named)
-        case _:
-            sentence = "The session was deleted; start a new one with `headstart run`."
-    return terminal.fail(sentence)
-
-
-async def _why_it_failed(
-    terminal: Terminal, client: AsyncHeadstart, session_id: str, named: str | None
-) -> str:
-    # Fetched and not taken from the stream: only GET has all the output that is kept.
-    session = await client.get(session_id)
-    steps = session.attempt.steps if session.attempt else []
-    for step in steps:
-        if step.status == "failed" and step.output:
-            tail = plain(step.output).rstrip().splitlines()[-_TAIL_LINES:]
-            terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
-    if not session.failure:
-        return "The preparation failed."
-    return advice.on_preparation(session.failure, named)

@@ -20,6 +20,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from headstart_client import commands
+from headstart_client.terminal import Terminal
 from headstart_client.text import plain
 
 PROMPT = "Look around in this repository and add a short health check."
@@ -34,7 +35,7 @@ def demo(args: Namespace) -> int:
     """Start a cloud, run one session in it and stop the cloud; the exit code is the session's."""
     # A supervisor that ends the demo must not leave the cloud running.
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    terminal = commands.Terminal(lasting=False)
+    terminal = Terminal(lasting=False)
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, "-m", "headstart_client.cli", "up", "--json"]
         command += ["--port", str(args.port), *_allowed_source(args.repo)]
@@ -63,6 +64,9 @@ def demo(args: Namespace) -> int:
                 depth=None,
                 submodules=False,
                 hold=False,
+                auto_commit=False,
+                pull_request=False,
+                draft=False,
             )
             terminal.command = f"HEADSTART_URL={where['httpUrl']} headstart"
             return commands.execute(

@@ -115,6 +115,61 @@ class Archive(Model):
     missing: str | None = None
 
 
+class Counted(Model):
+    """How many files are different, and lines in those that are text."""
+
+    files: int
+    additions: int
+    deletions: int
+
+
+class ChangedFile(Model):
+    """A file that is different; lines are None in a binary one, `source` is where it was before."""
+
+    path: str
+    status: str
+    source: str | None = None
+    additions: int | None = None
+    deletions: int | None = None
+    mode: str | None = None
+
+
+class Changes(Model):
+    """What a session changed since its branch began; `truncated` where not all files are named."""
+
+    saved_at: Time
+    base: str | None = None
+    head: str | None = None
+    files: list[ChangedFile]
+    total: Counted
+    truncated: bool = False
+
+
+class Diff(SavedFile):
+    """Where the same can be had as a unified diff."""
+
+    saved_at: Time
+
+
+class PullRequest(Model):
+    """The pull request of a session's branch."""
+
+    number: int
+    url: str
+
+
+class Publication(Model):
+    """How far a session's work has come; `commit` is what the remote was last seen to have."""
+
+    status: str
+    branch: str
+    commit: str | None = None
+    url: str | None = None
+    pull_request: PullRequest | None = None
+    note: str | None = None
+    failure: Failure | None = None
+
+
 class Message(Model):
     """A prompt in the session's queue; `text` is None where the API lists only its place."""
 
@@ -182,6 +237,8 @@ class Session(Model):
     pending_inputs: list[PendingInput] = Field(default_factory=list)
     callback: Callback | None = None
     left_out: list[str] = Field(default_factory=list)
+    changes: Counted | None = None
+    publication: Publication | None = None
     queue_length: int | None = None
     pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)

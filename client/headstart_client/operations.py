@@ -17,7 +17,9 @@ from headstart_client.errors import ApiError, PreparationFailed, TransportFailed
 from headstart_client.models import (
     Archive,
     Changed,
+    Changes,
     Created,
+    Diff,
     Event,
     Message,
     Page,
@@ -87,6 +89,21 @@ class Clone(TypedDict, total=False):
     submodules: bool
 
 
+class PullRequestOptions(TypedDict, total=False):
+    """The pull request that publishing opens; it is a draft unless `draft` is False."""
+
+    title: str | None
+    base: str | None
+    draft: bool
+
+
+class PublishOptions(TypedDict, total=False):
+    """How to publish: without `pull_request` as the session was asked for, with None none."""
+
+    message: str
+    pull_request: PullRequestOptions | None
+
+
 class SessionOptions(TypedDict, total=False):
     """What a session may be created with beside its prompt; see POST /sessions."""
 
@@ -106,6 +123,7 @@ class SessionOptions(TypedDict, total=False):
     mcp_servers: dict[str, Any]
     append_system_prompt: str
     auto_commit: bool
+    pull_request: PullRequestOptions
     callback_target: dict[str, Any]
 
 
@@ -124,6 +142,7 @@ class SessionChanges(TypedDict, total=False):
     append_system_prompt: str | None
     auto_initiate: bool | None
     auto_commit: bool | None
+    pull_request: PullRequestOptions | None
     callback_target: dict[str, Any] | None
 
 
@@ -212,6 +231,25 @@ def get(session_id: str) -> Operation[Session]:
 def archive(session_id: str) -> Operation[Archive]:
     """Return where a session's saved work can be had; NotFound where nothing is saved yet."""
     return Archive.model_validate((yield from _call(Request("GET", _path(session_id, "archive")))))
+
+
+def changes(session_id: str) -> Operation[Changes]:
+    """Return what a session changed, as it was saved last; NotFound where nothing is yet."""
+    return Changes.model_validate((yield from _call(Request("GET", _path(session_id, "changes")))))
+
+
+def diff(session_id: str) -> Operation[Diff]:
+    """Return where the same can be had as a unified diff; NotFound where nothing is saved yet."""
+    return Diff.model_validate((yield from _call(Request("GET", _path(session_id, "diff")))))
+
+
+def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Session]:
+    """Have the work committed and pushed; its end is told on the stream, and by `publication`.
+
+    It wakes a sleeping session. Raises Conflict while a turn is active.
+    """
+    body = yield from _post(_path(session_id, "publish"), _camel(options))
+    return Session.model_validate(body)
 
 
 def list_page(cursor: str | None = None) -> Operation[Page[Session]]:

@@ -21,6 +21,7 @@ from headstart_client.rest import ago
 from headstart_client.shapes import data_of
 from headstart_client.text import flat, last_line, plain, visible
 from headstart_client.view import Data, Part, Step, View
+from headstart_client.work import ENDS, changed, told
 
 _MARKS = {
     "pending": ("·", "dim"),
@@ -108,12 +109,19 @@ class LineScreen:
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
                 self._line(f"connection lost ({data['reason']}); reconnecting", "yellow")
+        self._work(event.type, data)
         self._left_out(event.type, view.rest.left_out)
         self._inputs(event.type, data, view)
 
     def close(self) -> None:
         """End an unfinished line."""
         self._end_line()
+
+    def _work(self, kind: str, data: Data) -> None:
+        if kind == "work.changed":
+            self._line(changed(data), "dim")
+        elif kind in ENDS:
+            self._line(told(kind, data), "yellow" if "reason" in data else "green")
 
     def _left_out(self, kind: str, names: list[str]) -> None:
         if kind not in {"session.asleep", CAUGHT_UP} or names == self._shown_left_out:

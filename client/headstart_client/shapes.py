@@ -119,6 +119,8 @@ _RECEIPT: Shape = {
         "preparedTree": maybe({"age": number, "saved": number}),
     }
 }
+_PULL_REQUEST: Shape = {"number": count, "url": words}
+_COUNTED: Shape = {"files": count, "additions": count, "deletions": count}
 _INPUT: Shape = {"requestId": words, "kind": words, "body": mapping}
 
 PERMISSION: Shape = {"title": words, "patterns": many}
@@ -151,6 +153,17 @@ DATA: dict[str, Shape] = {
         "activeTurn": maybe({"turnId": words}),
         "pendingInputs": [_INPUT],
         "leftOut": many,
+        "changes": maybe(_COUNTED),
+        "publication": maybe(
+            {
+                "status": words,
+                "commit": words,
+                "url": words,
+                "pullRequest": maybe(_PULL_REQUEST),
+                "note": words,
+                "failure": maybe(_FAILURE),
+            }
+        ),
     },
     "session.preparing": {"attemptNumber": count},
     "preparing": {
@@ -188,6 +201,16 @@ DATA: dict[str, Shape] = {
     },
     "agent.delta": {"partId": words, "kind": maybe(words), "offset": count, "text": words},
     "agent.snapshot": {"parts": [{"partId": words, "kind": maybe(words), "text": words}]},
+    "work.changed": _COUNTED,
+    "work.published": {
+        "branch": words,
+        "commit": words,
+        "url": words,
+        "pullRequest": maybe(_PULL_REQUEST),
+        "note": words,
+    },
+    "work.unchanged": {"branch": words, "commit": words, "note": words},
+    "work.publish_failed": {"code": words, "reason": words, "retryable": flag},
     "client.reconnecting": {"reason": words},
 }
 """By type of event; of any other there is nothing to read."""

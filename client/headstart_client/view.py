@@ -12,6 +12,7 @@ from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.rest import Rest
 from headstart_client.shapes import data_of
+from headstart_client.work import Work
 
 STEP_TITLES = {
     "sandbox": "Starting the sandbox",
@@ -113,6 +114,7 @@ class View:
         self.inputs = Inputs()
         self.queue = Queue()
         self.rest = Rest()
+        self.work = Work()
         self.answered_at: float | None = None
         self._clock = clock
         self._awaited = awaited or set()
@@ -151,6 +153,7 @@ class View:
         self.inputs.apply(event)
         self.queue.apply(event, data)
         self.rest.apply(event, data)
+        self.work.apply(event, data)
         handler = _HANDLERS.get(event.type)
         if handler:
             handler(self, event, data)

@@ -4,15 +4,17 @@
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from headstart.domain.attempt import AttemptStatus
+from headstart.domain.failure import Failure
 from headstart.domain.message import MessageStatus
 from headstart.domain.model import Model
-from headstart.domain.session import CallbackStatus, Cause, Failure, Status
+from headstart.domain.session import CallbackStatus, Cause, Status
 from headstart.domain.steps import StepName, StepStatus
+from headstart.domain.work import PublicationStatus
 
 Time = Annotated[
     datetime,
@@ -133,6 +135,35 @@ class CallbackView(Model):
     )
 
 
+class Counted(Model):
+    """How many files are different, and lines in those that are text."""
+
+    files: int
+    additions: int
+    deletions: int
+
+
+class PullRequestView(Model):
+    """The pull request of the session's branch."""
+
+    number: int
+    url: str
+
+
+class PublicationView(Model):
+    """How far the session's work has come to the remote."""
+
+    status: PublicationStatus
+    branch: str
+    commit: str | None = Field(description="What the remote was last seen to have.")
+    url: str | None = Field(description="A page about the branch, where there is one.")
+    pull_request: PullRequestView | None
+    note: str | None = Field(description="What was not done, in words.")
+    failure: Failure | None = Field(
+        description="Why the work, or its pull request, is not where it should be."
+    )
+
+
 class Counts(Model):
     """How many of each were given; the values themselves are never answered."""
 
@@ -165,6 +196,10 @@ class SessionBase(Model):
         "more: the last archive's."
     )
     callback: CallbackView | None = Field(description="Null without a `callbackTarget`.")
+    changes: Counted | None = Field(
+        description="What the last `work.changed` told; null before there was one."
+    )
+    publication: PublicationView | None = Field(description="Null before any was asked for.")
     counts: Counts
 
 
@@ -223,6 +258,34 @@ class ArchiveView(Model):
         description="Files that a limit kept out: 20 at most, then how many more."
     )
     missing: str | None = Field(description="What else it is without, in words.")
+
+
+class ChangedFileView(Model):
+    """A file that is different from what it was when the branch began."""
+
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed", "copied", "retyped", "unmerged"]
+    source: str | None = Field(description="Where a renamed or copied one was.")
+    additions: int | None = Field(description="Lines; null in a binary file.")
+    deletions: int | None
+    mode: str | None = Field(description="Before and after, where that changed.")
+
+
+class ChangesView(Model):
+    """What a session changed since its branch began."""
+
+    saved_at: Time = Field(description="The moment whose work it is.")
+    base: str | None = Field(description="The commit it is compared with; null is an empty tree.")
+    head: str | None = Field(description="The work's last commit; what follows it counts as well.")
+    files: list[ChangedFileView]
+    total: Counted
+    truncated: bool = Field(description="Whether there are more files than are named.")
+
+
+class DiffView(ArchivedFile):
+    """Where a session's changes can be had as a unified diff, without its secrets."""
+
+    saved_at: Time = Field(description="The moment whose work it is.")
 
 
 class SessionPage(Model):

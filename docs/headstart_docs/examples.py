@@ -13,6 +13,7 @@ from headstart.domain.life import saving
 from headstart.domain.message import Input
 from headstart.domain.session import Status, Turn
 from headstart.domain.steps import StepName
+from headstart.domain.work import ChangedFile, Changes, Counted
 from headstart.usecases.commit import read
 from headstart.usecases.prepare import StepTask, run_step
 from headstart_docs.in_process import Answer, Api
@@ -94,6 +95,10 @@ class _Story:
         self._keep("retry", "POST", f"{one}/retry", retry)
         self._archive(session_id)
         self._keep("get_archive", "GET", f"{one}/archive")
+        self._keep("get_changes", "GET", f"{one}/changes")
+        self._keep("get_diff", "GET", f"{one}/diff")
+        wanted = {"message": "Add a health check", "pullRequest": {"draft": False}}
+        self._keep("publish", "POST", f"{one}/publish", wanted)
         asked = self._ask(session_id)
         self._keep("answer_input", "POST", f"{one}/inputs/{asked}", {"reply": "once"})
         self._keep("delete_session", "DELETE", one)
@@ -114,14 +119,25 @@ class _Story:
         self._chance.seed("archive")
         change = read(self._ports, session_id)
         folder = f"{saving.objects_of(session_id)}{ids.new_id('arc')}/"
-        base, difference = (
+        base, difference, diff = (
             "KrvI5AnHbEi3p4QWYZ3t3Y0QJ+k0lP5l4VJxGgWbp2k=",
             "h7V3n0vA8h2u1aYJq1cKrvI5AnHbEi3p4QWYZ3t3Y0Q=",
+            "k0lP5l4VJxGgWbp2kKrvI5AnHbEi3p4QWYZ3t3Y0QJ8=",
         )
+        changes = Changes(
+            base="9b2f6a527d0c4c538c5e0f3f6f6f2c119b2f6a52",
+            head="f16744f39ff07d0c4c538c5e0f3f6f6f2c119b2f",
+            files=[ChangedFile(path="src/health.py", status="added", additions=12, deletions=0)],
+            total=Counted(files=1, additions=12, deletions=0),
+        )
+        text = changes.model_dump_json(by_alias=True).encode()
+        self._ports.objects.contents[f"{folder}changes"] = text
         change.save(
             Archive(
                 base=StoredFile(key=f"{folder}base", bytes=184_320_117, sha256=base),
                 difference=StoredFile(key=f"{folder}difference", bytes=48_210, sha256=difference),
+                changes=StoredFile(key=f"{folder}changes", bytes=len(text), sha256=diff),
+                diff=StoredFile(key=f"{folder}diff", bytes=512, sha256=diff),
                 created_at=change.now,
             )
         )

@@ -122,6 +122,18 @@ OPERATIONS: tuple[Operation, ...] = (
         200, answers.ArchiveView, call=Call.READ, refusals=(e.ArchiveNotFound,),
     ),
     Operation(
+        "get_changes", "get", f"{_ONE}/changes", "Get what changed",
+        "What the session changed since its branch began, as of when its work was saved last. 1000 "
+        "files are named, `total` counts all. See \"What changed\".",
+        200, answers.ChangesView, call=Call.READ, refusals=(e.ArchiveNotFound,),
+    ),
+    Operation(
+        "get_diff", "get", f"{_ONE}/diff", "Get what changed, line by line",
+        "Where the same can be had as a unified diff, for 15 minutes; it is cut after 100 000 "
+        "lines or 8 MB, and says so in its last line.",
+        200, answers.DiffView, call=Call.READ, refusals=(e.ArchiveNotFound,),
+    ),
+    Operation(
         "wait", "get", f"{_ONE}/wait", "Wait for another status",
         "Answers the session as soon as its status is not `while`, or after `seconds` as it is.",
         200, answers.SessionView, call=Call.READ, function="wait",
@@ -179,6 +191,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "In preparation, cancels the attempt. What is queued then waits for `initiate` or the next "
         "message; in a session that `failed` by it, for `retry`.",
         202, answers.SessionView, call=Call.INTERRUPT,
+    ),
+    Operation(
+        "publish", "post", f"{_ONE}/publish", "Publish the work",
+        "Commits what is not committed, pushes it to the session's branch, and opens or updates "
+        "the pull request; wakes a sleeping session. `publication` says how far it is, and the "
+        "stream tells its end: `work.published`, `work.unchanged` or `work.publish_failed`. The "
+        "same again while it goes on is harmless, something else is refused. See \"Publishing\".",
+        202, answers.SessionView, requests.PublishSession, Call.PUBLISH,
+        refusals=(e.SessionBusy, e.QuotaExceeded),
     ),
     Operation(
         "retry", "post", f"{_ONE}/retry", "Try again after a failure",

@@ -9,6 +9,7 @@ from headstart.domain.requests import (
     AnswerInput,
     CreateSession,
     PatchSession,
+    PublishSession,
     RetrySession,
     SendMessage,
 )
@@ -61,6 +62,18 @@ def get_archive(id_: str) -> Response[str]:
     return answer(read.get_archive(services(), caller, session_id(id_)))
 
 
+@app.get("/sessions/<id_>/changes")
+def get_changes(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(read.get_changes(services(), caller, session_id(id_)))
+
+
+@app.get("/sessions/<id_>/diff")
+def get_diff(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(read.get_diff(services(), caller, session_id(id_)))
+
+
 @app.delete("/sessions/<id_>")
 def delete_session(id_: str) -> Response[str]:
     delete.delete_session(services(), owner(app.current_event), session_id(id_))
@@ -108,6 +121,13 @@ def patch_session(id_: str) -> Response[str]:
 def interrupt(id_: str) -> Response[str]:
     caller, known = owner(app.current_event), session_id(id_)
     talk.interrupt(services(), caller, known)
+    return answer(read.get_session(services(), caller, known), 202)
+
+
+@app.post("/sessions/<id_>/publish")
+def publish(id_: str) -> Response[str]:
+    event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
+    talk.publish(services(), caller, known, body(event, PublishSession))
     return answer(read.get_session(services(), caller, known), 202)
 
 

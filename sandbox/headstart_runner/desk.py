@@ -18,9 +18,16 @@ from headstart_runner.log import logger
 from headstart_runner.steps import STEP_KINDS, setup
 from headstart_runner.steps.base import Context, Slot, Tools
 
-_PROMPT = "prompt"
+_PROMPT, _ARCHIVE = "prompt", "archive"
 ARCHIVE_SECONDS = 10.0
-"""How long a prompt waits for an archive: the agent should not write while it is made."""
+"""How long a prompt waits for an archive or a commit: the agent should not write meanwhile."""
+
+PUBLICATION_SECONDS = 60.0
+"""How long an archive waits for a commit that it should have: nothing may keep the work from being
+saved."""
+
+_LEAVING_SECONDS = 10.0
+"""The same in a sandbox that must stop, which has 100 s for all."""
 
 _DELIVERY_SECONDS = 3.0
 """How long a sandbox that must stop waits for what the agent may have, before it says so."""
@@ -165,7 +172,10 @@ class Desk:
         if older:
             await asyncio.wait(older)
         if command.kind == _PROMPT:
-            await self._saved()
+            await self._idle(ARCHIVE_SECONDS, Slot.ARCHIVE, Slot.PUBLICATION)
+        elif command.kind == _ARCHIVE:
+            patience = _LEAVING_SECONDS if self._leaving else PUBLICATION_SECONDS
+            await self._idle(patience, Slot.PUBLICATION)
         context = Context(self._tools, command.id, command.timeout)
         self._contexts[command.id] = context
         logger.info("%s begins", command.id)
@@ -196,11 +206,11 @@ class Desk:
             if command.kind == _PROMPT:
                 self._tools.courier.delivered()
 
-    async def _saved(self) -> None:
-        """Wait a while for an archive that is being made."""
-        saving = [self._tasks[i] for i, slot in self._slots.items() if slot is Slot.ARCHIVE]
-        if saving:
-            await asyncio.wait(saving, timeout=ARCHIVE_SECONDS)
+    async def _idle(self, seconds: float, *busy: Slot) -> None:
+        """Wait a while for what is being done in some slots."""
+        work = [self._tasks[i] for i, slot in self._slots.items() if slot in busy]
+        if work:
+            await asyncio.wait(work, timeout=seconds)
 
     async def _limited(self, command: Command, context: Context) -> dict[str, object]:
         kind = STEP_KINDS.get(command.kind)

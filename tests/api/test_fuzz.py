@@ -54,6 +54,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "patchSession": {},
     "sendMessage": {"prompt": "And then the tests"},
     "answerInput": {"reply": "once"},
+    "publish": {},
     "retry": {"attemptNumber": 1},
 }
 

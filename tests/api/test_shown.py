@@ -1,8 +1,8 @@
 """What GET answers of a session whose sandbox says much is what is written down."""
 
 from headstart.adapters.memory import MemoryPorts
+from headstart.domain.failure import Failure
 from headstart.domain.message import Input
-from headstart.domain.session import Failure
 from headstart.domain.steps import StepName
 from headstart.usecases.commit import read
 from headstart_docs.answers import SessionView

@@ -137,12 +137,12 @@ Object.assign(globalThis, {
   WebSocket: Socket,
   requestAnimationFrame: (action) => setTimeout(action),
   setInterval() {},
-  async fetch(url, { method, body }) {
+  async fetch(url, { method = "GET", body } = {}) {
     const path = url.replace("http://api", "").replace(/\?.*/, "");
     requests.push([method, path, body ? JSON.parse(body) : null]);
     const gone = [404, { detail: "No such session", retryable: false, code: "SessionNotFound" }];
     const [status, answer] = answers.get(`${method} ${path}`) ?? gone;
-    return new Response(JSON.stringify(answer), { status });
+    return new Response(typeof answer === "string" ? answer : JSON.stringify(answer), { status });
   },
 });
 
@@ -182,6 +182,13 @@ process.stdout.write(
     summary: byId.summary.textContent,
     left: [byId.left.open, byId.left.querySelector("ul").children.map((item) => item.textContent)],
     links: (byId.files.querySelector(".choices")?.children ?? []).map((link) => [link.textContent, link.href ?? null]),
+    work: {
+      summary: byId.worked.textContent,
+      published: byId.published.textContent,
+      page: byId.page.children.map((link) => [link.textContent, link.href ?? null]),
+      files: byId.changed.children.map((item) => item.textContent),
+      diff: byId.diff.textContent,
+    },
     create: ["repo", "prompt", "branch", "setup"].map((name) => create[name].value),
   }),
   () => process.exit(0),

@@ -54,6 +54,10 @@ class FakeSession:
     pending_inputs: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     archive: dict[str, Any] | None = None
+    changes: dict[str, Any] | None = None
+    diff: dict[str, Any] | None = None
+    publication: dict[str, Any] | None = None
+    publishes: Script = ()
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
 
@@ -100,6 +104,8 @@ class FakeSession:
             "activeTurn": self.active_turn,
             "pendingInputs": self.pending_inputs,
             "leftOut": self.left_out,
+            "changes": None,
+            "publication": self.publication,
             "counts": {"envVars": 0},
         }
 
@@ -182,10 +188,15 @@ class FakeHeadstart:
                 return Reply(200, self.key)
             case ["files", name]:
                 return Reply(200, self.files[name])
-            case [_, session_id, "archive"]:
-                archive = self.sessions[session_id].archive
+            case [_, session_id, "archive" | "changes" | "diff" as what]:
+                archive = getattr(self.sessions[session_id], what)
                 nothing = problem(404, "ArchiveNotFound", "Nothing is saved")
                 return Reply(200, archive) if archive else nothing
+            case [_, session_id, "publish"]:
+                session = self.sessions[session_id]
+                for kind, data in session.publishes:
+                    self.emit(session, kind, data)
+                return Reply(202, session.view())
             case _:
                 return self._answer(request, parts)
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
 
 from headstart.adapters import aws
 from headstart.adapters.ecs import EcsConfig, EcsSandboxes
@@ -217,3 +218,15 @@ def test_objects_that_keep_coming_are_given_up(region: str) -> None:
     with pytest.raises(ServiceUnavailable, match="kept coming"):
         S3Objects(s3, "saved-work").delete("archives/ses_1/")
     assert len(s3.asked) < 99
+
+
+def test_a_small_object_is_read_whole_or_not_at_all(region: str) -> None:
+    with mock_aws():
+        s3 = aws.make_client("s3")
+        here: Any = {"LocationConstraint": "eu-west-1"}
+        s3.create_bucket(Bucket="saved-work", CreateBucketConfiguration=here)
+        s3.put_object(Bucket="saved-work", Key="archives/ses_1/changes", Body=b"12345")
+        objects = S3Objects(s3, "saved-work")
+        assert objects.read("archives/ses_1/changes", 5) == b"12345"
+        assert objects.read("archives/ses_1/changes", 4) is None
+        assert objects.read("archives/ses_1/gone", 5) is None

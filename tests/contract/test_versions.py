@@ -24,10 +24,11 @@ from headstart.domain.change import (
 )
 from headstart.domain.connections import Connection
 from headstart.domain.errors import RowUnreadable
+from headstart.domain.failure import Failure
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import RowModel
 from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
-from headstart.domain.session import Failure, Session, SessionConfig, Turn
+from headstart.domain.session import Session, SessionConfig, Turn
 from headstart.domain.steps import StepName
 from headstart.usecases.janitor import sweep
 from headstart.usecases.outbox import publish

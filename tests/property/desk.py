@@ -138,7 +138,7 @@ class Desk:
         elif self.is_leaving and kind == "prompt":
             self._fail(command_id, "SandboxLeaving")
         else:
-            slot = _STEPS if kind in _STEPS else {kind} & {"prompt", "archive"}
+            slot = _STEPS if kind in _STEPS else {kind} & {"prompt", "archive", "publish"}
             for older in [task.id for task in self.tasks.values() if task.kind in slot]:
                 self.cancel(older)
             self.tasks[command_id] = Task(command_id, kind, args, self._rounds(kind))
@@ -245,7 +245,7 @@ class Desk:
             others = [t for t in self.tasks.values() if t is not task]
             if self.turn and self.turn.message_id != task.args["messageId"]:
                 self.end_turn(interrupted=True)
-            saving = any(t.kind == "archive" for t in others)
+            saving = any(t.kind in {"archive", "publish"} for t in others)
             task.waited += 1
             if any(t.is_posting for t in others):
                 return
@@ -312,6 +312,9 @@ class Desk:
             case "upload":
                 for file in task.args["files"]:
                     self._world.base.objects.stored[_key_of(file)] = (1, file["sha256"])
+            case "publish":
+                self._finish(task.id, self._publish(task))
+                return
             case "abort":
                 self._abort(task.args["turnId"])
             case "input":
@@ -355,6 +358,14 @@ class Desk:
         self._world.saved[sha256] = self._copies[task.id]
         self._world.built_on[sha256] = self._base or ""
         return {"base": base, "difference": {"bytes": 1, "sha256": sha256}}
+
+    def _publish(self, task: Task) -> dict[str, Any]:
+        """Push a commit of the work, as a sandbox does: told first, then there, then seen."""
+        pushed, commit = self._world.pushed[self._box.session_id], f"{len(self.done):040x}"
+        hold(set(task.args["pushed"]) <= set(pushed), "what was never pushed is said to be ours")
+        self._box.tell({"event": {"type": "work.pushed", "commandId": task.id, "commit": commit}})
+        pushed.append(commit)
+        return {"status": "published", "commit": commit}
 
     def _is_lost(self, task: Task) -> bool:
         if task.kind == "archive" and self._trouble.loses_copies:

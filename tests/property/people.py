@@ -12,6 +12,7 @@ from headstart.domain.requests import (
     CallbackTarget,
     CreateSession,
     PatchSession,
+    PublishSession,
     RetrySession,
     SendMessage,
 )
@@ -42,7 +43,7 @@ class People:
 
     # One request each.
 
-    def open(self, *, auto_initiate: bool = True) -> None:
+    def open(self, *, auto_initiate: bool = True, auto_commit: bool = False) -> None:
         """Create a session."""
         key = f"key-{next(self._keys)}"
         request = CreateSession(
@@ -51,6 +52,7 @@ class People:
             setup_commands=["x"],
             auto_initiate=auto_initiate,
             callback_target=CallbackTarget(url=URL),
+            auto_commit=auto_commit,
         )
 
         def ask() -> None:
@@ -79,6 +81,11 @@ class People:
         """Stop the turn, or the preparation."""
         self._world.truth.excuse(session_id)
         self._request(lambda: talk.interrupt(self._world.ports, _ALICE, session_id))
+
+    def publish(self, session_id: str) -> None:
+        """Have the work published."""
+        request = PublishSession()
+        self._request(lambda: talk.publish(self._world.ports, _ALICE, session_id, request))
 
     def retry(self, session_id: str) -> None:
         """Begin a new attempt."""

@@ -20,6 +20,7 @@ from headstart.domain.events import Event
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.sandbox import SandboxStatus, holds_a_place
 from headstart.domain.session import Session, Status
+from headstart.domain.work import PublicationStatus
 from tests.property.desk import RUNNERS_WORD
 from tests.property.violation import hold
 
@@ -88,7 +89,8 @@ class Truth:
         log = self._store.event_log[box.session_id]
         said = {event.data["partId"] for event in log if event.type == "agent.event"}
         ended = {event.turn_id for event in log if event.type in _ENDS}
-        for event in (item["event"] for item in items if "event" in item):
+        told = [item["event"] for item in items if "turnId" in item.get("event", {})]
+        for event in told:
             if self._is_given_up(session, event["turnId"], log):
                 continue
             if event["type"] == "agent.event":
@@ -243,6 +245,7 @@ class Truth:
         if sandbox and sandbox.status is SandboxStatus.STOPPED:
             hold(session.status in _WITHOUT_SANDBOX, "a stopped sandbox serves")
         self._check_archive(session)
+        self._check_publication(session)
         self._check_trees()
         first = self._messages(session.session_id)[:1]
         if session.initiated_at and session.status is not Status.DELETING:
@@ -259,6 +262,12 @@ class Truth:
         if archive.difference:
             base = self._world.built_on[archive.difference.sha256]
             hold(base == archive.base.sha256, "a difference is kept on another base")
+
+    def _check_publication(self, session: Session) -> None:
+        publication = session.publication
+        if publication and publication.status is PublicationStatus.PUBLISHED:
+            pushed = self._world.pushed[session.session_id]
+            hold(publication.commit in pushed, "said to be published and is not")
 
     def _check_trees(self) -> None:
         for tree in self._store.trees.values():
@@ -292,6 +301,8 @@ class Truth:
             hold(session.status in _AT_REST, f"still {session.status}")
             hold(found.attempt.status is not AttemptStatus.RUNNING, "an attempt never ends")
             hold(session.active_turn is None, "a turn never ends")
+            going_on = session.publication is not None and session.publication.goes_on
+            hold(not going_on or session.status is Status.FAILED, "a publication never ends")
             if session.status is Status.FAILED:
                 hold(session.failure and session.failure.reason, "failed for no reason")
             elif session.queue_length:

@@ -79,7 +79,7 @@ def time_goes_by(world: World, minutes: int) -> None:
 
 
 @_disturbance(
-    what=("say", "interrupt", "initiate", "retry", "patch", "hold", "release", "answer"),
+    what=("say", "interrupt", "initiate", "retry", "patch", "hold", "release", "answer", "publish"),
     whose=(0, 0, 1),
 )
 def people_ask(world: World, what: str, whose: int) -> None:
@@ -98,7 +98,7 @@ def people_ask(world: World, what: str, whose: int) -> None:
 def people_open_another(world: World) -> None:
     """Have a second session beside the first."""
     if len(world.people.session_ids) < 2:
-        world.people.open()
+        world.people.open(auto_commit=True)
 
 
 @_disturbance(really=(False, False, False, True))
@@ -115,7 +115,7 @@ def a_call_goes_wrong(world: World, mishap: Mishap, function: str, calls: int) -
 
 
 @_disturbance(
-    act=("say", "interrupt", "initiate", "sandbox", "machine", "late", "dies"),
+    act=("say", "interrupt", "initiate", "publish", "sandbox", "machine", "late", "dies"),
     function=_FUNCTIONS,
     calls=_CALLS,
     # Few reads that are torn are of rows that tell.

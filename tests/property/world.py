@@ -86,6 +86,7 @@ class World:
         self.numbers = itertools.count(1)
         self.told_agent: dict[str, list[str]] = defaultdict(list)
         self.saved: dict[str, tuple[str, ...]] = {}
+        self.pushed: dict[str, list[str]] = defaultdict(list)
         self.adoptions = 0
         self.built_on: dict[str, str] = {}
         """The base of each difference, by their hashes."""

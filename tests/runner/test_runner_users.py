@@ -12,7 +12,9 @@ from hostile_kit import nosing, planting
 from image_kit import Container
 from object_store import ObjectStore
 from runner_kit import (
+    BRANCH,
     SESSION_ID,
+    Repositories,
     agent_args,
     clone_args,
     eventually,
@@ -21,7 +23,7 @@ from runner_kit import (
     prompt_args,
     setup_args,
 )
-from work_kit import done, restore_args, save
+from work_kit import archive_args, done, restore_args, save
 
 from headstart_runner.config import RIGHTS
 
@@ -164,3 +166,36 @@ async def test_it_starts_nowhere_where_the_agent_could_change_what_it_imports_or
     os.chown(container.site_packages, -1, container.agent_uid)
     container.site_packages.chmod(0o775)
     assert "a place of modules is " in said()
+
+
+async def test_the_work_is_told_and_published_with_the_agents_rights(
+    cloud: FakeCloud, container: Container, repositories: Repositories
+) -> None:
+    url = repositories.make("users", {"a.txt": "a\n"})
+    container.start()
+    cloned = await done(cloud, "clone", clone_args(url, branch=BRANCH))
+    await done(cloud, "branch", {"branch": BRANCH})
+    secret = container.state / "secret"
+    secret.write_text("STOLEN\n")
+    secret.chmod(0o600)
+    os.chown(secret, container.runner_uid, container.runner_uid)
+    hook = "id -u > mark; cat"
+    steal = f"ln -s {secret} stolen; echo '*.txt filter=nosy' > .gitattributes"
+    await done(cloud, "setup", setup_args(f"git config filter.nosy.clean '{hook}'; {steal}"))
+    (container.repository / "a.txt").write_text("b\n")
+    began = {"commit": cloned["output"]["commit"], "branch": "main"}
+    told = await done(cloud, "archive", archive_args(began=began))
+    assert told["output"]["diff"]
+    args = {
+        "gitUrl": url, "branch": BRANCH, "began": began, "author": "A <a@b.c>",
+        "sessionId": SESSION_ID, "title": "T", "allowPrivate": True,
+    }  # fmt: skip
+    published = await done(cloud, "publish", args)
+    assert published["output"]["commit"]
+    # What the repository had run was the agent's, and no link led further than its name.
+    assert (container.repository / "mark").read_text().strip() == str(container.agent_uid)
+    [diff] = (container.state / "archives").glob("*.diff")
+    assert "STOLEN" not in diff.read_text()
+    assert f"+{secret}" in diff.read_text()
+    owners = {path.lstat().st_uid for path in container.repository.rglob("*")}
+    assert owners == {container.agent_uid}

@@ -19,6 +19,7 @@ LAMBDA_VERSION = "AWS::Lambda::Version"
 MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
 NO_ROOM = {
+    "CommitAuthor",
     "Callbacks",
     "AllowedCallbackTargets",
     "AllowedGitSources",

@@ -35,6 +35,7 @@ ACTIONS = {
     "sandboxes.started": ["ecs:ListTasks", "ecs:DescribeTasks"],
     "objects.presign_put": ["s3:PutObject"],
     "objects.presign_get": ["s3:GetObject"],
+    "objects.read": ["s3:GetObject"],
     "objects.is_there": ["s3:GetObject", "s3:ListBucket"],
     "objects.copy": ["s3:GetObject", "s3:PutObject"],
     "objects.listed": ["s3:ListBucket"],

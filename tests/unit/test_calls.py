@@ -12,10 +12,17 @@ from headstart.domain.errors import (
     HeadstartError,
     InputNotFound,
     SandboxStopped,
+    SessionBusy,
     SessionNotFound,
     WrongStatus,
 )
-from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
+from headstart.domain.requests import (
+    AnswerInput,
+    PatchSession,
+    PublishSession,
+    RetrySession,
+    SendMessage,
+)
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName
 from headstart.usecases import delete, read, talk
@@ -117,6 +124,8 @@ def do(ports: MemoryPorts, call: Call, session_id: str) -> None:
             talk.answer_input(ports, "alice", session_id, "req", answer)
         case Call.INTERRUPT:
             talk.interrupt(ports, "alice", session_id)
+        case Call.PUBLISH:
+            talk.publish(ports, "alice", session_id, PublishSession())
         case Call.RETRY:
             request_ = RetrySession(attempt_number=number)
             talk.retry(ports, "alice", session_id, request_)
@@ -132,7 +141,11 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
     assert before.status is status
     effect = EFFECTS[call, status]
     error = error_of(ports, call, session_id)
-    refusals = {Effect.NOT_FOUND: SessionNotFound, Effect.CONFLICT: WrongStatus}
+    refusals = {
+        Effect.NOT_FOUND: SessionNotFound,
+        Effect.CONFLICT: WrongStatus,
+        Effect.BUSY: SessionBusy,
+    }
     if effect in refusals:
         assert type(error) is refusals[effect]
         # Read by people, who know no names of calls.
@@ -153,14 +166,18 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
     after = ports.store.session(session_id)
     expected = {
         Effect.WAKE: Status.PREPARING,
+        Effect.PUBLISH_AND_WAKE: Status.PREPARING,
         Effect.NEW_ATTEMPT: Status.PREPARING,
         Effect.CANCEL: Status.FAILED,
     }
     assert after.status is expected.get(effect, status)
     queued = effect in {Effect.QUEUE, Effect.DISPATCH, Effect.WAKE}
     assert after.message_count == before.message_count + queued
-    started = effect in {Effect.WAKE, Effect.NEW_ATTEMPT}
+    started = effect in {Effect.WAKE, Effect.PUBLISH_AND_WAKE, Effect.NEW_ATTEMPT}
     assert ((session_id, 2) in ports.machine.started) == started
+    if effect in {Effect.PUBLISH, Effect.PUBLISH_LATER, Effect.PUBLISH_AND_WAKE}:
+        assert after.publication
+        assert after.publication.goes_on
     if effect is Effect.DISPATCH:
         assert after.active_turn
     if effect is Effect.CHANGE:

@@ -10,7 +10,7 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import errors
-from headstart.domain.session import Failure
+from headstart.domain.failure import Failure
 from headstart.domain.steps import StepName
 from headstart.usecases import janitor
 from headstart.usecases.delete import delete_session

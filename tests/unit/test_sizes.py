@@ -7,9 +7,10 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.attempt import Output
+from headstart.domain.failure import Failure
 from headstart.domain.fitting import size
 from headstart.domain.message import Input
-from headstart.domain.session import Failure, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName, StepStatus
 from headstart.usecases.inbox import receive
 from headstart.usecases.read import get_session, list_sessions, stream_ticket

@@ -39,6 +39,11 @@ class Settings(BaseModel):
     provider_secret: str = Field(alias="HEADSTART_PROVIDER_SECRET", default="")
     secrets_alias: str = Field(alias="HEADSTART_SECRETS_ALIAS", default="")
     repository_config: bool = Field(alias="HEADSTART_REPOSITORY_CONFIG", default=False)
+    commit_author: str = Field(
+        alias="HEADSTART_COMMIT_AUTHOR",
+        default="Headstart <headstart@localhost>",
+        pattern=r"^[^<>\x00-\x1f]+ <[^<>\s]+>$",
+    )
     sandbox_dollars_per_hour: float = Field(
         alias="HEADSTART_SANDBOX_DOLLARS_PER_HOUR", default=0.0, ge=0
     )
@@ -80,6 +85,7 @@ class Settings(BaseModel):
             takes_secrets=bool(self.secrets_alias),
             callbacks=bool(self.callback_queue),
             allowed_callback_targets=_list(self.allowed_callback_targets),
+            commit_author=self.commit_author,
             active_sessions=self.active_sessions,
             sandbox_dollars_per_hour=self.sandbox_dollars_per_hour,
             prepared_tree_after=timedelta(seconds=self.prepared_tree_after),

@@ -28,6 +28,9 @@ from headstart_runner.journal import Journal
 FORMAT = 2
 _ABOUT, _SESSION, _GONE, _WORK = "about.json", "session.json", "gone", "difference.tar.zst"
 _FOLDER, _PARTIAL, _BASE, _DIFFERENCE = "archives", "partial-", ".base", ".difference"
+CHANGES, DIFF = ".changes", ".diff"
+"""What lies beside an archive: what the work changed, by name and line by line."""
+
 _LISTED = "base.list"
 _HELD, _LACKS = "archive.base", "archive.lacks"
 _CHUNK = 256 * 1024
@@ -127,7 +130,7 @@ class Files:
         """Return where the file of that hash is; Unusable for one that is not here."""
         with suppress(binascii.Error, ValueError):
             name = base64.b64decode(sha256, validate=True).hex()
-            for kind in (_BASE, _DIFFERENCE):
+            for kind in (_BASE, _DIFFERENCE, CHANGES, DIFF):
                 file = self.folder / f"{name}{kind}"
                 if file.is_file():
                     return file
@@ -143,6 +146,14 @@ class Files:
         made = await asyncio.to_thread(_hashed, partial)
         self._keep(partial, made, _DIFFERENCE)
         return made
+
+    async def keep_text(self, text: bytes, kind: str) -> Made:
+        """Write the newest file of CHANGES or DIFF."""
+        with self.partial() as file:
+            await asyncio.to_thread(file.write_bytes, text)
+            made = await asyncio.to_thread(_hashed, file)
+            self._keep(file, made, kind)
+            return made
 
     def _keep(self, partial: Path, made: Made, kind: str) -> None:
         """Name a file by its hash and remove its forerunners."""
@@ -164,7 +175,7 @@ class Files:
         """Note that the workspace is a new one."""
         self._journal.put(_HELD, "")
         self._journal.put(_LACKS, "")
-        for kind in (_BASE, _DIFFERENCE):
+        for kind in (_BASE, _DIFFERENCE, CHANGES, DIFF):
             for file in self.folder.glob(f"*{kind}"):
                 file.unlink(missing_ok=True)
 

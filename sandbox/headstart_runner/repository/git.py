@@ -69,9 +69,14 @@ class Git:
         cwd: Path,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: Sink | None = None,
         stderr: Sink | None = None,
     ) -> GitResult:
-        """Run one command to its end; `stderr` sees its messages as they come."""
+        """Run one command to its end; `stderr` sees its messages as they come.
+
+        With `stdout` what it prints goes there, and is not in the result.
+        """
         out, err = bytearray(), bytearray()
 
         def messages(data: bytes) -> None:
@@ -83,7 +88,12 @@ class Git:
         way = self.gateway.environment if self.gateway else {}
         env = {**_ENVIRONMENT, **way, **(env or {})}
         async with self._launcher.running(
-            argv, cwd=cwd, env=env, stdout=out.extend, stderr=messages
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=stdin,
+            stdout=stdout or out.extend,
+            stderr=messages,
         ) as tree:
             code = await tree.finished()
         said = err.decode(errors="replace")

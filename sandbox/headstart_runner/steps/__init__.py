@@ -9,6 +9,7 @@ from headstart.domain.command_args import (
     DiskArgs,
     InputArgs,
     PromptArgs,
+    PublishArgs,
     RestoreArgs,
     SetupArgs,
     UploadArgs,
@@ -22,6 +23,7 @@ from headstart_runner.steps import (
     clone,
     disk,
     prompt,
+    publish,
     restore,
     setup,
     upload,
@@ -39,5 +41,6 @@ STEP_KINDS: dict[str, StepKind] = {
     "abort": StepKind(AbortArgs, abort.run, slot=None),
     "input": StepKind(InputArgs, answer.run, slot=None),
     "archive": StepKind(ArchiveArgs, archive.run, slot=Slot.ARCHIVE),
+    "publish": StepKind(PublishArgs, publish.run, slot=Slot.PUBLICATION),
     "upload": StepKind(UploadArgs, upload.run, slot=None),
 }

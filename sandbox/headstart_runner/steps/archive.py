@@ -4,19 +4,33 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from headstart.domain.channel import WorkChanged
 from headstart.domain.command_args import ArchiveArgs
 from headstart.domain.errors import AgentStartFailed, ArchiveFailed
 from headstart_runner.agents.http import AgentSilent
 from headstart_runner.archives import export
 from headstart_runner.archives.export import Limited, NotJson, RedactedJson
-from headstart_runner.archives.files import About, Base, Files, Made, write_difference
+from headstart_runner.archives.files import (
+    CHANGES,
+    DIFF,
+    About,
+    Base,
+    Files,
+    Made,
+    write_difference,
+)
 from headstart_runner.archives.saving import Saving
 from headstart_runner.archives.workspace import Unusable
+from headstart_runner.log import logger
+from headstart_runner.publishing.changes import Untold, Work
 from headstart_runner.steps.base import Context
-from headstart_runner.wire import head
+from headstart_runner.wire import dumps, head
 
 _AGENT_SECONDS = 30.0
 """How long the agent may take to tell its session: a sandbox that must stop has 100 s for all."""
+
+_CHANGES_SECONDS = 15.0
+"""How long git may take to tell what the work changed."""
 
 _WHY_CHARACTERS = 200
 
@@ -28,6 +42,7 @@ async def run(context: Context, args: ArchiveArgs) -> dict[str, Any]:
         raise ArchiveFailed("There is no work to save: the repository is not there")
     files = Files(tools.config, tools.journal)
     files.sweep()
+    told = await _changes(context, args, files)
     try:
         saving = Saving(
             tools.config, tools.launcher, files, tools.supervisor.folders, tools.redactor.text
@@ -45,7 +60,28 @@ async def run(context: Context, args: ArchiveArgs) -> dict[str, Any]:
         "difference": difference.to_json(),
         "leftOut": saving.left_out,
         "missing": missing,
+        **told,
     }
+
+
+async def _changes(context: Context, args: ArchiveArgs, files: Files) -> dict[str, Any]:
+    """Tell what the work changed, before it is saved: nothing that fails later may cost that.
+
+    Where it can't be told there is a line in the log, and what was told before stays.
+    """
+    tools = context.tools
+    work = Work(tools.launcher, tools.redactor, tools.config.repository)
+    try:
+        async with asyncio.timeout(_CHANGES_SECONDS):
+            look = await work.look(args.began)
+        total = look.changes.total
+        tools.reporter.report(WorkChanged(command_id=context.command_id, **total.model_dump()))
+        changes = await files.keep_text(dumps(look.changes.to_json()).encode(), CHANGES)
+        diff = await files.keep_text(look.diff, DIFF)
+    except (Untold, TimeoutError, OSError) as error:
+        logger.warning("what the work changed can't be told: %s", error or "git takes too long")
+        return {"changes": None, "diff": None}
+    return {"changes": changes.to_json(), "diff": diff.to_json()}
 
 
 async def _difference(

@@ -112,6 +112,7 @@ class Slot(StrEnum):
     PREPARATION = "preparation"
     PROMPT = "prompt"
     ARCHIVE = "archive"
+    PUBLICATION = "publication"
 
 
 StepFunction = Callable[[Context, Any], Coroutine[Any, Any, dict[str, Any]]]

@@ -18,6 +18,8 @@ from headstart.domain.channel import (
     RunnerEvent,
     TurnEnded,
     TurnRetrying,
+    WorkChanged,
+    WorkPushed,
 )
 from headstart.domain.model import OpenModel
 from headstart_runner import wire
@@ -81,7 +83,14 @@ class Reporter:
         match clean:
             case Progress() | AgentDelta() | AgentSnapshot() | TurnRetrying():
                 self._spool.add_volatile(clean)
-            case Output() | AgentEvent() | InputRequested() | InputResolved():
+            case (
+                Output()
+                | AgentEvent()
+                | InputRequested()
+                | InputResolved()
+                | WorkChanged()
+                | WorkPushed()
+            ):
                 self._spool.add_event(clean)
             case TurnEnded():
                 self._spool.add_turn_end(clean)

@@ -20,6 +20,8 @@ from headstart.domain.channel import (
     Progress,
     TurnEnded,
     TurnRetrying,
+    WorkChanged,
+    WorkPushed,
 )
 from headstart_runner import wire
 from headstart_runner.journal import Entry, Journal
@@ -91,10 +93,13 @@ class Spool:
                 if not (isinstance(piece, AgentDelta) and self._extended(piece)):
                     self._append({"event": piece.to_json()})
 
-    def add_event(self, event: Output | AgentEvent | InputRequested | InputResolved) -> None:
+    def add_event(
+        self,
+        event: Output | AgentEvent | InputRequested | InputResolved | WorkChanged | WorkPushed,
+    ) -> None:
         """Queue something that must arrive."""
         entry = _fitting({"event": event.to_json()})
-        self._append(entry, self._journal.spool(entry))
+        self._append(entry, self._journal.spool(entry), urgent=isinstance(event, WorkPushed))
 
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""

@@ -124,9 +124,10 @@ class MemorySandboxes:
 
 @dataclass
 class MemoryObjects:
-    """The Objects port: what was stored, by key."""
+    """The Objects port: what was stored, by key; `contents` are those that somebody reads."""
 
     stored: dict[str, tuple[int, str]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
 
     def presign_put(self, key: str, size: int, sha256: str) -> tuple[str, dict[str, str]]:
         """Return a URL."""
@@ -135,6 +136,11 @@ class MemoryObjects:
     def presign_get(self, key: str) -> str:
         """Return a URL."""
         return f"https://objects.test/{key}"
+
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return an object."""
+        text = self.contents.get(key)
+        return text if text is not None and len(text) <= most else None
 
     def is_there(self, file: StoredFile) -> bool:
         """Say whether an object is there."""

@@ -1,5 +1,6 @@
 """Archives as objects of S3, written and read by presigned URL so that sandboxes need no key."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -48,6 +49,19 @@ class S3Objects:
             return self._client.generate_presigned_url(
                 "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=_URL_SECONDS
             )
+
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return a small object, None for one that is gone or has more than `most` bytes."""
+        with translated():
+            try:
+                found = self._client.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in _GONE:
+                    return None
+                raise
+            with closing(found["Body"]) as body:
+                text = body.read(most + 1)
+        return text if len(text) <= most else None
 
     def is_there(self, file: StoredFile) -> bool:
         """Say whether an object of that size, and of that checksum if S3 knows it, is there."""

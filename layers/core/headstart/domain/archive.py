@@ -39,11 +39,14 @@ class LeftOut(RowModel):
 class Archive(RowModel):
     """The last good copy of a workspace; `created_at` is when it was asked for.
 
-    `missing` is what it is without, in words: the agent's session.
+    `missing` is what it is without, in words: the agent's session. `changes` and `diff` lie beside
+    it: what the work is against the commit that its branch began at.
     """
 
     base: StoredFile
     difference: StoredFile | None = None
+    changes: StoredFile | None = None
+    diff: StoredFile | None = None
     left_out: LeftOut = Field(default_factory=LeftOut)
     missing: str | None = None
     created_at: Timestamp
@@ -51,7 +54,7 @@ class Archive(RowModel):
     @property
     def files(self) -> list[StoredFile]:
         """The objects that it needs."""
-        return [self.base, *([self.difference] if self.difference else [])]
+        return [file for file in (self.base, self.difference, self.changes, self.diff) if file]
 
 
 class Kept(RowModel):
@@ -92,6 +95,8 @@ class Copy(RowModel):
 
     base: StoredFile | None = None
     difference: StoredFile | None = None
+    changes: StoredFile | None = None
+    diff: StoredFile | None = None
     base_sha: str
     source: str | None = None
     tree: Tree | None = None
@@ -102,7 +107,7 @@ class Copy(RowModel):
     @property
     def files(self) -> list[StoredFile]:
         """The objects that are its own."""
-        return [file for file in (self.base, self.difference) if file]
+        return [file for file in (self.base, self.difference, self.changes, self.diff) if file]
 
     @property
     def sent(self) -> list[StoredFile]:
@@ -119,6 +124,8 @@ class Copy(RowModel):
         return Archive(
             base=base,
             difference=self.difference,
+            changes=self.changes,
+            diff=self.diff,
             left_out=self.left_out,
             missing=self.missing,
             created_at=self.asked_at,
@@ -128,12 +135,12 @@ class Copy(RowModel):
 # What a sandbox says, which may be anything.
 
 
-def said_file(said: object, key: str) -> StoredFile | None:
+def said_file(said: object, key: str, most: int = MOST_BYTES) -> StoredFile | None:
     """Return a file that a sandbox says to have made, None where that makes no sense."""
     if not isinstance(said, dict):
         return None
     size, sha256 = said.get("bytes"), said.get("sha256")
-    if type(size) is not int or not 0 <= size <= MOST_BYTES:
+    if type(size) is not int or not 0 <= size <= most:
         return None
     if not isinstance(sha256, str) or not 0 < len(sha256) <= _HASH_CHARACTERS:
         return None

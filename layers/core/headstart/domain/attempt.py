@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from headstart.domain.archive import Tree
+from headstart.domain.failure import Failure
 from headstart.domain.model import RowModel, Timestamp
-from headstart.domain.session import Cause, Failure
+from headstart.domain.session import Cause
 from headstart.domain.steps import STEPS, StepName, StepStatus
 
 

@@ -2,19 +2,20 @@
 
 from enum import StrEnum
 
-from headstart.domain.errors import HeadstartError, SessionNotFound, WrongStatus
+from headstart.domain.errors import HeadstartError, SessionBusy, SessionNotFound, WrongStatus
 from headstart.domain.session import Session, Status
 
 
 class Call(StrEnum):
     """The calls whose effect depends on the session's status."""
 
-    READ = "GET, archive, wait, stream-ticket"
+    READ = "GET, archive, changes, diff, wait, stream-ticket"
     PATCH = "PATCH"
     INITIATE = "initiate"
     MESSAGE = "messages"
     ANSWER = "inputs"
     INTERRUPT = "interrupt"
+    PUBLISH = "publish"
     RETRY = "retry"
     DELETE = "DELETE"
 
@@ -32,9 +33,13 @@ class Effect(StrEnum):
     REPLY = "answers the agent"
     CANCEL = "cancels the attempt"
     ABORT = "stops the turn"
+    PUBLISH = "publishes"
+    PUBLISH_LATER = "publishes once the session is at rest"
+    PUBLISH_AND_WAKE = "wakes and publishes"
     NOTHING = "nothing, harmlessly"
     NEW_ATTEMPT = "begins a new attempt"
     REMOVE = "removes everything"
+    BUSY = "409 SessionBusy"
     CONFLICT = "409 WrongStatus"
     NOT_FOUND = "404 SessionNotFound"
 
@@ -43,6 +48,7 @@ _DEEDS = {
     Call.INITIATE: "Releasing what is held",
     Call.ANSWER: "Answering the agent",
     Call.RETRY: "Preparing again",
+    Call.PUBLISH: "Publishing",
 }
 """What people know those calls as that can be refused."""
 
@@ -71,6 +77,10 @@ _ROWS: dict[Call, tuple[Effect, ...]] = {
         _E.CANCEL, _E.ABORT, _E.ABORT, _E.ABORT,
         _E.NOTHING, _E.NOTHING, _E.NOTHING, _E.NOT_FOUND,
     ),
+    Call.PUBLISH: (
+        _E.PUBLISH_LATER, _E.PUBLISH, _E.PUBLISH, _E.BUSY,
+        _E.PUBLISH_LATER, _E.PUBLISH_AND_WAKE, _E.CONFLICT, _E.NOT_FOUND,
+    ),
     Call.RETRY: (
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.CONFLICT,
         _E.CONFLICT, _E.CONFLICT, _E.NEW_ATTEMPT, _E.NOT_FOUND,
@@ -93,6 +103,8 @@ def effect_of(call: Call, status: Status) -> Effect:
         refusal = SessionNotFound()
     elif effect is Effect.CONFLICT:
         refusal = WrongStatus(f"{_DEEDS[call]} is not possible while the session is {status.value}")
+    elif effect is Effect.BUSY:
+        refusal = SessionBusy(f"{_DEEDS[call]} is not possible while a turn is active")
     if refusal:
         raise refusal
     return effect

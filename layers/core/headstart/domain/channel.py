@@ -153,6 +153,24 @@ class TurnEnded(OpenModel):
     interrupted: bool = False
 
 
+class WorkChanged(OpenModel):
+    """What is different from where the branch began, before a copy is made; persisted if new."""
+
+    type: Literal["work.changed"] = "work.changed"
+    command_id: str
+    files: int
+    additions: int
+    deletions: int
+
+
+class WorkPushed(OpenModel):
+    """A commit is about to be pushed, which makes it the session's own; waited for before that."""
+
+    type: Literal["work.pushed"] = "work.pushed"
+    command_id: str
+    commit: str
+
+
 RunnerEvent = Annotated[
     Progress
     | Output
@@ -162,7 +180,9 @@ RunnerEvent = Annotated[
     | TurnRetrying
     | InputRequested
     | InputResolved
-    | TurnEnded,
+    | TurnEnded
+    | WorkChanged
+    | WorkPushed,
     Field(discriminator="type"),
 ]
 

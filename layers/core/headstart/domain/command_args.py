@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from headstart.domain.model import OpenModel
+from headstart.domain.work import Beginning
 
 
 class DiskArgs(OpenModel):
@@ -184,18 +185,22 @@ class InputArgs(OpenModel):
 class ArchiveArgs(OpenModel):
     """Save the workspace, whole: a difference on top of `base`, the hash of what the cloud has.
 
-    Answers `{base, difference, leftOut, missing}`: `difference` is `{bytes, sha256}`, `sha256` in
-    base64, as S3 wants it; so is `base`, None unless one had to be made: where the cloud has none,
-    or another than this sandbox knows. Fails with ArchiveFailed. Above `max_bytes` together, what
-    git ignores is left out, and `leftOut` names it, as it does what could not be read. An agent
-    that can't tell its session, or more of it than there is room for, costs no work: the last
-    export is taken instead, if there is any, and `missing` says so in words, else it is None.
+    Answers `{base, difference, changes, diff, leftOut, missing}`: `difference` is `{bytes,
+    sha256}`, `sha256` in base64, as S3 wants it; so is `base`, None unless one had to be made:
+    where the cloud has none, or another than this sandbox knows. Fails with ArchiveFailed. Above
+    `max_bytes` together, what git ignores is left out, and `leftOut` names it, as it does what
+    could not be read. An agent that can't tell its session, or more of it than there is room for,
+    costs no work: the last export is taken instead, if there is any, and `missing` says so in
+    words, else it is None. `changes` and `diff` are files, too: what the work is against where its
+    branch `began`, None where that can't be told. It is told first, as `work.changed`: a copy may
+    fail.
     """
 
     agent: str
     session_id: str
     base: str | None = None
     max_bytes: int
+    began: Beginning = Field(default_factory=Beginning)
 
 
 class FileUpload(OpenModel):
@@ -210,3 +215,41 @@ class UploadArgs(OpenModel):
     """PUT the files in order; answers `{}`, fails with ArchiveFailed."""
 
     files: list[FileUpload]
+
+
+class PullRequestArgs(OpenModel):
+    """The pull request that is wanted; `number` is the one that this session opened before.
+
+    Without `named` its title is made up, and one that a person has changed stays.
+    """
+
+    title: str
+    named: bool = False
+    base: str | None = None
+    draft: bool = True
+    number: int | None = None
+
+
+class PublishArgs(OpenModel):
+    """Bring the work to `branch` of the remote: commit what is not committed, push, ask for it.
+
+    Answers `headstart.domain.work.Published`. `author` is `Name <mail>`; without a `message` one is
+    made of `title` and of what changed. `published` is what the branch was last seen to be at,
+    `pushed` are the commits of this session's that it may be at: it is forced over no other. `api`
+    is where GitHub's REST API is, None where the repository is on another host. Fails with
+    WorkUnfinished, PushRejected, BranchMoved, BranchGone, PublishFailed, and as a clone does where
+    the remote can't be reached.
+    """
+
+    git_url: str
+    branch: str
+    began: Beginning = Field(default_factory=Beginning)
+    published: str | None = None
+    pushed: list[str] = Field(default_factory=list)
+    author: str
+    session_id: str
+    title: str
+    message: str | None = None
+    pull_request: PullRequestArgs | None = None
+    api: str | None = None
+    allow_private: bool = False

@@ -10,6 +10,9 @@ CONTROL_TIMEOUT = 30
 SAVE_TIMEOUT = 300
 """Seconds making or sending an archive may take."""
 
+PUBLISH_TIMEOUT = 300
+"""Seconds committing, pushing and opening a pull request may take together."""
+
 _MARGIN_SECONDS = 10
 """How much sooner than the state the runner gives up, so that its own reason arrives first."""
 
@@ -28,6 +31,7 @@ class CommandKind(StrEnum):
     INPUT = "input"
     ARCHIVE = "archive"
     UPLOAD = "upload"
+    PUBLISH = "publish"
 
     def timeout(self, setup_commands: int = 1) -> int:
         """Return the seconds a command may take in the sandbox."""
@@ -36,6 +40,8 @@ class CommandKind(StrEnum):
                 return CONTROL_TIMEOUT
             case CommandKind.ARCHIVE | CommandKind.UPLOAD:
                 return SAVE_TIMEOUT
+            case CommandKind.PUBLISH:
+                return PUBLISH_TIMEOUT
             case CommandKind.PROMPT:
                 return STEP_BY_NAME[StepName.DELIVER].timeout - _MARGIN_SECONDS
         limit = STEP_BY_NAME[StepName(self)].timeout - _MARGIN_SECONDS

@@ -9,6 +9,8 @@ from headstart.domain.command_args import (
     BranchArgs,
     CloneArgs,
     DiskArgs,
+    PublishArgs,
+    PullRequestArgs,
     RestoreArgs,
     Sealed,
     SetupArgs,
@@ -16,9 +18,10 @@ from headstart.domain.command_args import (
 )
 from headstart.domain.model import OpenModel
 from headstart.domain.policy import Policy
-from headstart.domain.repository import is_allowed_source
+from headstart.domain.repository import github_api, is_allowed_source
 from headstart.domain.session import Session, SessionConfig
 from headstart.domain.steps import SETUP_COMMAND_TIMEOUT, StepName
+from headstart.domain.work import Beginning, Publication
 
 
 def step_args(
@@ -84,6 +87,36 @@ def step_args(
             )
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")
+
+
+def publish_args(
+    session: Session, publication: Publication, config: SessionConfig, policy: Policy
+) -> PublishArgs:
+    """Return the arguments of the command that publishes a session's work."""
+    options, began = publication.options, session.began or Beginning()
+    wanted = config.pull_request if options.as_configured else options.pull_request
+    opened = publication.pull_request
+    pull_request = wanted and PullRequestArgs(
+        title=wanted.title or session.title,
+        named=wanted.title is not None,
+        base=wanted.base or config.upstream_branch or began.branch,
+        draft=wanted.draft,
+        number=opened.number if opened else None,
+    )
+    return PublishArgs(
+        git_url=session.git_url,
+        branch=session.branch,
+        began=began,
+        published=publication.commit,
+        pushed=publication.pushed,
+        author=policy.commit_author,
+        session_id=session.session_id,
+        title=session.title,
+        message=options.message,
+        pull_request=pull_request,
+        api=github_api(policy.github_url, session.git_url),
+        allow_private=is_allowed_source(session.git_url, policy.allowed_git_sources),
+    )
 
 
 def base_after_ms(session: Session, attempt: Attempt, policy: Policy) -> int | None:

@@ -44,6 +44,13 @@ class SendUpload(Errand):
 
 
 @dataclass(frozen=True, slots=True)
+class SendPublish(Errand):
+    """Send the command that publishes the work; what was asked for is put in just then."""
+
+    command_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tell(Errand):
     """Send a frame that is no command to the session's runner, if it is connected."""
 

@@ -143,7 +143,7 @@ class SessionDeleting(HeadstartError):
 
 
 class SessionBusy(HeadstartError):
-    """A turn is active and the caller asked to be refused then."""
+    """A turn is active, or a publication under way, and the call can't wait for its end."""
 
     status, title, retryable = 409, "The session is busy", True
 
@@ -425,6 +425,48 @@ class ArchiveFailed(StepError):
     """The workspace could not be saved; the last good archive is kept."""
 
     title, retryable = "The work could not be saved", True
+
+
+class WorkUnfinished(StepError):
+    """A merge, a rebase or the like is in the middle: what is there is no commit to publish."""
+
+    title, retryable = "The work is in the middle of a merge or a rebase", True
+
+
+class PushRejected(StepError):
+    """The remote took the commits and refused the branch: a hook, a rule, a protected branch."""
+
+    title, retryable = "The remote refused the push", True
+
+
+class BranchMoved(StepError):
+    """The session's branch has commits on the remote that the session did not make."""
+
+    title, retryable = "Somebody else pushed to the session's branch", True
+
+
+class BranchGone(StepError):
+    """The session's branch was deleted on the remote; asked for again it is made anew."""
+
+    title, retryable = "The session's branch was deleted on the remote", True
+
+
+class PullRequestClosed(StepError):
+    """The session's pull request was closed or merged; asked for again another is opened."""
+
+    title, retryable = "The session's pull request is closed", True
+
+
+class PullRequestFailed(StepError):
+    """The commits are on the remote, and the pull request could not be opened or updated."""
+
+    title, retryable = "The pull request could not be opened", True
+
+
+class PublishFailed(StepError):
+    """The work could not be committed or pushed for a reason we have no better word for."""
+
+    title, retryable = "The work could not be published", True
 
 
 class InputGone(StepError):

@@ -5,9 +5,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from headstart.domain.failure import Failure
 from headstart.domain.model import Model, Timestamp
-from headstart.domain.session import Cause, Failure
+from headstart.domain.session import Cause
 from headstart.domain.steps import StepName, StepStatus
+from headstart.domain.work import PullRequest
 
 TEXT_LIMIT = 8 * 1024
 """Bytes of a message's text that travel in `message.queued`; the whole is in GET …/messages."""
@@ -244,6 +246,51 @@ class InputResolved(EventData):
     type = "input.resolved"
     request_id: str
     outcome: str
+
+
+class WorkChanged(EventData):
+    """What is different from where the session's branch began: `GET …/changes` names the files.
+
+    Lines of text files; told before the work is saved, each time it is another than before.
+    """
+
+    type = "work.changed"
+    files: int
+    additions: int
+    deletions: int
+
+
+class WorkPublished(EventData):
+    """The remote was asked, and its branch is at this commit.
+
+    `url` is a page about it, if there is one; `pullRequest` is `{number, url}`; `note` says what
+    was not done, in words.
+    """
+
+    type = "work.published"
+    branch: str
+    commit: str
+    url: str | None = None
+    pull_request: PullRequest | None = None
+    note: str | None = None
+
+
+class WorkUnchanged(EventData):
+    """There was nothing to publish: no commit that the remote has not; `commit` is what it has."""
+
+    type = "work.unchanged"
+    branch: str
+    commit: str | None = None
+    note: str | None = None
+
+
+class WorkPublishFailed(EventData):
+    """The work, or its pull request, is not where it should be; it is kept."""
+
+    type = "work.publish_failed"
+    code: str
+    reason: str
+    retryable: bool
 
 
 class RunnerDisconnected(EventData):

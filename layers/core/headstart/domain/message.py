@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Any
 
+from headstart.domain.failure import Failure
 from headstart.domain.model import RowModel, Timestamp
-from headstart.domain.session import Failure
 
 
 class MessageStatus(StrEnum):

@@ -54,6 +54,8 @@ class Policy(Model):
     """How much all prepared trees may have together; the oldest go."""
     image: str = ""
     """What sandboxes are started from, by any name that another image changes."""
+    commit_author: str = "Headstart <headstart@localhost>"
+    """Who has made the commits that publishing makes."""
     min_free_disk: int = 1024 * 1024 * 1024
     ticket_life: timedelta = timedelta(minutes=1)
     connection_life: timedelta = timedelta(hours=3)

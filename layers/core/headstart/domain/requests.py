@@ -13,6 +13,7 @@ from headstart.domain.repository import check_branch
 from headstart.domain.session import PreparedTree
 from headstart.domain.texts import SOUND, sound
 from headstart.domain.variables import is_reserved, names_a_repository
+from headstart.domain.work import MESSAGE_CHARACTERS
 
 BODY_BYTES = 256 * 1024
 """The most a body may be as JSON that escapes and spaces out nothing without need."""
@@ -24,6 +25,8 @@ PROMPT_BYTES = 100_000
 ENV_VARS_BYTES = 64 * 1024
 MCP_SERVERS_BYTES = 64 * 1024
 MCP_SERVERS_DEPTH = 16
+TITLE_CHARACTERS = 256
+"""The longest title of a pull request that GitHub takes."""
 
 
 def _prompt_size(text: str) -> str:
@@ -197,6 +200,32 @@ class CloneRequest(Model):
     )
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+class PullRequestRequest(Model):
+    """The pull request that publishing opens on GitHub, and later keeps up to date."""
+
+    title: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=TITLE_CHARACTERS),
+            AfterValidator(_not_blank),
+            SOUND,
+        ]
+        | None
+    ) = Field(default=None, description="The first prompt's beginning where null.")
+    base: Branch | None = Field(
+        default=None,
+        description="The branch it asks to be merged into; the one that the session began from "
+        "where null.",
+    )
+    draft: bool = True
+
+
 class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
@@ -255,7 +284,14 @@ class CreateSession(Model):
     auto_initiate: bool = Field(
         default=True, description="`false` holds the first message until `initiate`."
     )
-    auto_commit: bool = Field(default=False, description="Kept; nothing commits by itself yet.")
+    auto_commit: bool = Field(
+        default=False,
+        description="Whether the work is published after each turn that completed: committed, and "
+        "pushed to the session's branch.",
+    )
+    pull_request: PullRequestRequest | None = Field(
+        default=None, description="What publishing opens beside; null is none."
+    )
     callback_target: CallbackTarget | None = Field(
         default=None,
         description="What is called when the session is prepared, ready, failed or asleep, when a "
@@ -267,6 +303,26 @@ class CreateSession(Model):
         if (self.github_repo is None) == (self.git_url is None):
             raise ValueError("exactly one of githubRepo and gitUrl is required")
         return self
+
+
+class PublishSession(Model):
+    """POST /sessions/{id}/publish: each field may be left out."""
+
+    message: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=MESSAGE_CHARACTERS),
+            AfterValidator(_not_blank),
+            SOUND,
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The commit's; without one it is made of the session's title and what changed.",
+    )
+    pull_request: PullRequestRequest | None = Field(
+        default=None, description="Absent: as the session was asked for; null: none."
+    )
 
 
 class SendMessage(Model):
@@ -302,6 +358,7 @@ class PatchSession(Model):
     append_system_prompt: SystemPrompt | None = None
     auto_initiate: bool | None = None
     auto_commit: bool | None = None
+    pull_request: PullRequestRequest | None = None
     callback_target: CallbackTarget | None = None
 
     @model_validator(mode="after")

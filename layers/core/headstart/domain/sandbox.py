@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import Field
 
 from headstart.domain.command_kinds import CommandKind
+from headstart.domain.failure import Failure
 from headstart.domain.model import RowModel, Timestamp
-from headstart.domain.session import ACTIVE, Failure, Session, Status
+from headstart.domain.session import ACTIVE, Session, Status
 from headstart.domain.steps import StepName
 
 _EARLIER_TOKENS = 3

@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headstart.domain.archive import Kept
-from headstart.domain.errors import StepError, WrongStatus
+from headstart.domain.errors import WrongStatus
+from headstart.domain.failure import Failure
 from headstart.domain.model import RowModel, Timestamp
-from headstart.domain.naming import step_error
 from headstart.domain.steps import StepName
+from headstart.domain.work import Beginning, Counted, Publication, PullRequestOptions
 
 
 class Status(StrEnum):
@@ -51,24 +52,6 @@ class Cause(StrEnum):
     CREATED = "created"
     RETRY = "retry"
     WAKE = "wake"
-
-
-class Failure(RowModel):
-    """Why a session or message failed: `code` is an error class name, `reason` a sentence."""
-
-    step: StepName | None = None
-    code: str
-    reason: str
-    retryable: bool
-
-    @classmethod
-    def of(cls, error: StepError, step: StepName | None = None) -> "Failure":
-        """Return the failure that a step's error makes."""
-        return cls(step=step, code=error.code, reason=error.reason, retryable=error.retryable)
-
-    def error(self) -> StepError:
-        """Return the error that it was made of."""
-        return step_error(self.code, self.reason)
 
 
 class CallbackStatus(StrEnum):
@@ -141,6 +124,7 @@ class Session(RowModel):
     hash of all that its workspace is made by, None where prepared trees are not its business.
     `set_up` says that the setup commands need not run again in the workspace as it is, or is put
     back.
+    `began` is where its branch began; `changed` what was last told of its work against that.
     `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
     knows it, as it does not of one that an earlier version let wait.
     """
@@ -173,6 +157,9 @@ class Session(RowModel):
     prepared_tree: PreparedTree = "use"
     recipe: str | None = None
     set_up: bool = False
+    began: Beginning | None = None
+    changed: Counted | None = None
+    publication: Publication | None = None
     failure: Failure | None = None
     runner_seq: int = 0
     due_at: Timestamp | None = None
@@ -234,17 +221,6 @@ class CloneOptions(RowModel):
     submodules: bool = False
 
 
-class PullRequestOptions(RowModel):
-    """The pull request that publishing opens; without a title the first prompt's beginning is it.
-
-    `base` is the branch it asks to be merged into, None for the one that the session began from.
-    """
-
-    title: str | None = None
-    base: str | None = None
-    draft: bool = True
-
-
 class SessionConfig(RowModel):
     """What was asked for; it may hold the user's values, so it never leaves for logs or inputs.
 
@@ -281,6 +257,7 @@ class SessionConfig(RowModel):
             "upstreamBranch": int(self.upstream_branch is not None),
             "clone": int(self.clone != CloneOptions()),
             "appendSystemPrompt": int(self.append_system_prompt is not None),
+            "autoCommit": int(self.auto_commit),
         }
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.attempt import Attempt, Output, StepRecord
+from headstart.domain.failure import Failure
 from headstart.domain.fitting import fitting
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import format_time
-from headstart.domain.session import Failure, Session
+from headstart.domain.session import Session
 from headstart.domain.steps import StepStatus
+from headstart.domain.work import Changes
 
 SNAPSHOT_OUTPUT_CHARACTERS = 4 * 1024
 """How much of an output a snapshot carries, so that it fits one frame; GET has all that is kept."""
@@ -110,6 +112,8 @@ def _view(
         "callback": callback
         and {"status": callback.status.value, "failure": _failure_view(callback.failure, room)},
         "leftOut": session.kept.left_out if session.kept else [],
+        "changes": session.changed and session.changed.to_json(),
+        "publication": _publication_view(session, room),
         "counts": {name: session.counts[name] for name in _COUNTS if name in session.counts},
     }
 
@@ -118,6 +122,33 @@ def _failure_view(failure: Failure | None, room: _Room) -> dict[str, Any] | None
     if failure is None:
         return None
     return {**failure.to_json(), "reason": failure.reason[: room.reason]}
+
+
+def _publication_view(session: Session, room: _Room) -> dict[str, Any] | None:
+    publication = session.publication
+    if publication is None:
+        return None
+    failure, opened = publication.failure, publication.pull_request
+    return {
+        "status": publication.status.value,
+        "branch": session.branch,
+        "commit": publication.commit,
+        "url": publication.url,
+        "pullRequest": opened and {"number": opened.number, "url": opened.url},
+        "note": publication.note,
+        "failure": _failure_view(failure, room),
+    }
+
+
+def changes_view(changes: Changes, archive: Archive) -> dict[str, Any]:
+    """Return what a session changed, as of the moment that it was saved."""
+    return {"savedAt": format_time(archive.created_at), **changes.to_json()}
+
+
+def diff_view(file: StoredFile, archive: Archive, address: str) -> dict[str, Any]:
+    """Return where the unified diff can be had."""
+    saved_at = format_time(archive.created_at)
+    return {"savedAt": saved_at, "url": address, "bytes": file.bytes, "sha256": file.sha256}
 
 
 def _step_view(record: StepRecord, output: Output | None, room: _Room) -> dict[str, Any]:

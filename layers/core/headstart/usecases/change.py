@@ -120,6 +120,10 @@ def _send_upload(ports: Ports, work: Change, errand: errands.SendUpload) -> None
     outbox.send(ports, work, outbox.upload_frame(ports, work.commands[errand.command_id]))
 
 
+def _send_publish(ports: Ports, work: Change, errand: errands.SendPublish) -> None:
+    outbox.send(ports, work, outbox.publish_frame(ports, work, work.commands[errand.command_id]))
+
+
 def _tell(ports: Ports, work: Change, errand: errands.Tell) -> None:
     outbox.send(ports, work, errand.frame)
 
@@ -209,6 +213,7 @@ DOERS: dict[type[errands.Errand], Doer] = {
     errands.SendPrompt: _send_prompt,  # the same
     errands.SendOrder: _send_order,  # the same
     errands.SendUpload: _send_upload,  # the same
+    errands.SendPublish: _send_publish,  # the same
     errands.Tell: _tell,  # the next heartbeat compares what runs and who watches
     errands.AnswerTask: _answer_task,  # the batch, which is not acknowledged; the machine's retry
     errands.BeatTask: _beat_task,  # the next heartbeat

@@ -13,7 +13,7 @@ from headstart.domain.change import (
 )
 from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.commands import step_args
+from headstart.domain.commands import publish_args, step_args
 from headstart.domain.connections import Connection, Role
 from headstart.domain.errors import ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
@@ -23,6 +23,7 @@ from headstart.domain.model import OpenModel
 from headstart.domain.sandbox import Command
 from headstart.domain.session import SessionConfig, Status
 from headstart.domain.steps import StepName
+from headstart.domain.work import Beginning
 from headstart.usecases.ports import Ports
 from headstart.usecases.sealing import TOLD_SECRETS, sealed_for
 
@@ -221,6 +222,7 @@ def order_frame(work: Change, command: Command) -> channel.Command:
                 session_id=work.session.session_id,
                 base=command.args.get("base"),
                 max_bytes=MOST_BYTES,
+                began=Beginning.model_validate(command.args.get("began") or {}),
             )
             return _frame(command, args)
 
@@ -232,6 +234,16 @@ def upload_frame(ports: Ports, command: Command) -> channel.Command:
         url, headers = ports.objects.presign_put(file.key, file.bytes, file.sha256)
         files.append(command_args.FileUpload(sha256=file.sha256, url=url, headers=headers))
     return _frame(command, command_args.UploadArgs(files=files))
+
+
+def publish_frame(ports: Ports, work: Change, command: Command) -> channel.Command | None:
+    """Return the command that publishes the work, None where that is not awaited any more."""
+    session, publication = work.session, work.session.publication
+    if publication is None or publication.command_id != command.command_id:
+        return None
+    config = ports.store.named(session.session_id, [CONFIG])[CONFIG]
+    known = config if isinstance(config, SessionConfig) else SessionConfig()
+    return _frame(command, publish_args(session, publication, known, ports.policy))
 
 
 def _frame(command: Command, args: OpenModel, setup_commands: int = 1) -> channel.Command:

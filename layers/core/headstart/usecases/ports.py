@@ -244,6 +244,9 @@ class Objects(Protocol):
     def presign_get(self, key: str) -> str:
         """Return a URL that gives an object for a few minutes."""
 
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return a small object, None for one that is gone or has more than `most` bytes."""
+
     def is_there(self, file: StoredFile) -> bool:
         """Say whether an object is there whole."""
 

@@ -17,11 +17,14 @@ from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
 from headstart.domain.views import (
     archive_view,
+    changes_view,
+    diff_view,
     is_waiting,
     message_view,
     session_view,
     summary_view,
 )
+from headstart.domain.work import CHANGES_BYTES, read_changes
 from headstart.usecases.commit import read
 from headstart.usecases.ports import Ports
 
@@ -84,11 +87,43 @@ def get_archive(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
 
     Raises ArchiveNotFound where nothing is saved, SessionNotFound.
     """
+    archive = _archive(ports, owner, session_id)
+    return archive_view(archive, ports.objects.presign_get)
+
+
+def _archive(ports: Ports, owner: str, session_id: str) -> Archive:
     owned_session(ports, owner, session_id)
     archive = ports.store.named(session_id, [ARCHIVE])[ARCHIVE]
     if not isinstance(archive, Archive):
         raise ArchiveNotFound()
-    return archive_view(archive, ports.objects.presign_get)
+    return archive
+
+
+def get_changes(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
+    """Return what a session had changed when its work was saved last, file by file.
+
+    Raises ArchiveNotFound where nothing of the kind is saved, SessionNotFound.
+    """
+    archive = _archive(ports, owner, session_id)
+    text = ports.objects.read(archive.changes.key, CHANGES_BYTES) if archive.changes else None
+    changes = read_changes(text) if text is not None else None
+    if changes is None:
+        raise ArchiveNotFound(_NO_CHANGES)
+    return changes_view(changes, archive)
+
+
+def get_diff(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
+    """Return where the same can be had as a unified diff, for a quarter of an hour.
+
+    Raises as `get_changes` does.
+    """
+    archive = _archive(ports, owner, session_id)
+    if archive.diff is None:
+        raise ArchiveNotFound(_NO_CHANGES)
+    return diff_view(archive.diff, archive, ports.objects.presign_get(archive.diff.key))
+
+
+_NO_CHANGES = "What the session changed is not saved yet"
 
 
 def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:

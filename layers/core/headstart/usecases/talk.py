@@ -15,10 +15,16 @@ from headstart.domain.change import (
 )
 from headstart.domain.errors import IdempotencyKeyReused
 from headstart.domain.ids import body_hash
-from headstart.domain.life import asking, preparing, talking
+from headstart.domain.life import asking, preparing, publishing, talking
 from headstart.domain.life.settling import head_of
 from headstart.domain.message import Message
-from headstart.domain.requests import AnswerInput, PatchSession, RetrySession, SendMessage
+from headstart.domain.requests import (
+    AnswerInput,
+    PatchSession,
+    PublishSession,
+    RetrySession,
+    SendMessage,
+)
 from headstart.domain.views import message_view
 from headstart.domain.warnings import warnings_of
 from headstart.usecases.change import change, follow
@@ -75,6 +81,14 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     """
     stop = partial(preparing.interrupt, owner=owner)
     change(ports, session_id, stop, head_of)
+
+
+def publish(ports: Ports, owner: str, session_id: str, request: PublishSession) -> None:
+    """Have a session's work published; wakes a sleeping one.
+
+    Raises SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
+    """
+    change(ports, session_id, partial(publishing.ask, owner=owner, request=request))
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> list[dict[str, Any]]:

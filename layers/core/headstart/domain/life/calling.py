@@ -6,8 +6,9 @@ from headstart.domain.callbacks import CALLED_FOR, SEND_CHECK, DueCallbacks, che
 from headstart.domain.change import CONFIG, Change
 from headstart.domain.errands import SendCallbacks
 from headstart.domain.errors import CallbackGone, HeadstartError, ValidationFailed
+from headstart.domain.failure import Failure
 from headstart.domain.policy import Policy
-from headstart.domain.session import Callback, CallbackStatus, Failure, Session, SessionConfig
+from headstart.domain.session import Callback, CallbackStatus, Session, SessionConfig
 
 
 def set_target(session: Session, config: SessionConfig, policy: Policy) -> None:

@@ -15,6 +15,7 @@ from headstart.domain.errands import (
     Errand,
     SendOrder,
     SendPrompt,
+    SendPublish,
     SendStep,
     SendUpload,
     StopSandbox,
@@ -251,7 +252,12 @@ def open_commands(change: Change) -> list[Command]:
 
 
 def offer(change: Change, command: Command) -> None:
-    """Have a command sent, which its runner may have from then on."""
+    """Have a command sent, which its runner may have from then on.
+
+    What is to be published is not the half of what an agent is at: that waits for the turn's end.
+    """
+    if command.kind is CommandKind.PUBLISH and change.session.active_turn:
+        return
     if not command.offered:
         command.offered = True
         change.save(command)
@@ -265,6 +271,8 @@ def errand_of(command: Command) -> Errand:
             return SendPrompt(command.command_id)
         case CommandKind.UPLOAD:
             return SendUpload(command.command_id)
+        case CommandKind.PUBLISH:
+            return SendPublish(command.command_id)
         case CommandKind.ABORT | CommandKind.INPUT | CommandKind.ARCHIVE:
             return SendOrder(command.command_id)
         case _:

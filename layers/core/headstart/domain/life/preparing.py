@@ -28,7 +28,17 @@ from headstart.domain.errors import (
     StepTimedOut,
     WorkspaceGone,
 )
-from headstart.domain.life import hosting, queueing, saving, sleeping, talking, turns, workspace
+from headstart.domain.failure import Failure
+from headstart.domain.life import (
+    hosting,
+    publishing,
+    queueing,
+    saving,
+    sleeping,
+    talking,
+    turns,
+    workspace,
+)
 from headstart.domain.life.progress import (
     begin_step,
     end_step,
@@ -40,7 +50,7 @@ from headstart.domain.life.progress import (
 )
 from headstart.domain.requests import RetrySession
 from headstart.domain.sandbox import Command, SandboxStatus
-from headstart.domain.session import Cause, Failure, Hold, Status
+from headstart.domain.session import Cause, Hold, Status
 from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
 
 INFRASTRUCTURE = (
@@ -261,6 +271,7 @@ def cancel(change: Change) -> None:
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
     turns.lose_turn(change, error)
+    publishing.cancel(change)
     _drop_commands(change)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")

@@ -10,10 +10,12 @@ from headstart.domain.change import Change, RowKey, WorkingSet, input_key, outpu
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import AnswerTask, LookForCopy, Measure
 from headstart.domain.errors import ArchiveFailed, SandboxLeaving, StepError
+from headstart.domain.failure import Failure
 from headstart.domain.life import (
     asking,
     hosting,
     preparing,
+    publishing,
     queueing,
     saving,
     sleeping,
@@ -29,7 +31,7 @@ from headstart.domain.life.progress import (
     receipt,
 )
 from headstart.domain.sandbox import Command
-from headstart.domain.session import Failure, Status
+from headstart.domain.session import Status
 from headstart.domain.steps import StepName, StepStatus
 
 TurnEvent = (
@@ -98,6 +100,10 @@ def _take_event(change: Change, event: channel.RunnerEvent) -> None:
         case channel.Output():
             if step := _current_step(change, event.command_id):
                 _keep_output(change, step, event)
+        case channel.WorkChanged():
+            publishing.told_changes(change, event)
+        case channel.WorkPushed():
+            publishing.will_push(change, event)
         case _:
             turn = change.session.active_turn
             if turn and turn.turn_id == event.turn_id:
@@ -119,6 +125,8 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
             if turns.end_turn(
                 change, event.turn_id, event.usage, error, interrupted=event.interrupted
             ):
+                if error is None and not event.interrupted:
+                    publishing.after_turn(change)
                 saving.ask_for_copy(change)
         case channel.InputRequested():
             if asking.ask(change, event):
@@ -175,6 +183,10 @@ def _apply(
             if error or not saving.ask_for_upload(change, command):
                 sleeping.saved(change, command, error or ArchiveFailed("the copy makes no sense"))
             change.then(Measure("ArchiveTime", result.elapsed_ms, unit="milliseconds"))
+        case CommandKind.PUBLISH:
+            if publishing.answered(change, command, error):
+                _save_what_was_published(change, command)
+            change.then(Measure("PublishTime", result.elapsed_ms, unit="milliseconds"))
         case CommandKind.UPLOAD if error:
             saving.drop(change, command)
             sleeping.saved(change, command, error)
@@ -184,6 +196,16 @@ def _apply(
             asking.answer_failed(change, str(command.args["requestId"]), error)
         case _ if step := _current_step(change, command.command_id):
             _step_result(change, command, step, result, error)
+
+
+def _save_what_was_published(change: Change, command: Command) -> None:
+    """Ask for a copy that has the new commit, unless one is asked for that is made after it."""
+    session = change.session
+    copies = (c for c in change.commands.values() if c.kind is CommandKind.ARCHIVE)
+    is_asked = any(not c.answered and c.created_at >= command.created_at for c in copies)
+    rests = session.status in {Status.READY, Status.PREPARED} and not session.active_turn
+    if rests and not is_asked:
+        saving.ask_for_copy(change)
 
 
 def _step_result(

@@ -12,6 +12,7 @@ from headstart.domain.errands import (
     SendUpload,
 )
 from headstart.domain.sandbox import Command
+from headstart.domain.work import CHANGES_BYTES, DIFF_BYTES, Beginning
 
 BASE_GONE = "it builds on a base that is not kept any more"
 """Why a copy is of no use, though another one would be."""
@@ -31,7 +32,7 @@ def ask_for_copy(change: Change) -> None:
         kind=CommandKind.ARCHIVE,
         archive=name,
         attempt_number=session.attempt_number,
-        args={"base": base},
+        args={"base": base, "began": (session.began or Beginning()).to_json()},
         created_at=change.now,
     )
     change.save(command)
@@ -56,6 +57,8 @@ def ask_for_upload(change: Change, made: Command) -> bool:
         base=base,
         source=source.key if source else None,
         difference=difference,
+        changes=said_file(said.get("changes"), f"{folder}changes", CHANGES_BYTES),
+        diff=said_file(said.get("diff"), f"{folder}diff", 2 * DIFF_BYTES),
         base_sha=base_sha,
         left_out=said_left_out(said.get("leftOut")),
         missing=words(said.get("missing")),

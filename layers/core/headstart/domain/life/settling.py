@@ -8,6 +8,7 @@ from headstart.domain.life import (
     calling,
     hosting,
     preparing,
+    publishing,
     queueing,
     saving,
     sleeping,
@@ -30,6 +31,9 @@ PROGRESS_CHECK = timedelta(minutes=2)
 
 TURN_CHECK = timedelta(minutes=2)
 """How often the janitor looks whether the runner of an active turn lives."""
+
+PUBLISH_CHECK = timedelta(minutes=2)
+"""How often the janitor looks at a publication."""
 
 SLEEP_LIMIT = timedelta(minutes=11)
 """How long saving the work may take before the sandbox is stopped all the same: making a copy and
@@ -80,10 +84,12 @@ def settle(change: Change) -> None:
     """Let the session do what its state does by itself, and make it due for the rest.
 
     A queue that may move claims its head, one that may not says so; a sleeping session with a
-    message wakes; who gave a place free lets the next one in; a receiver is called for all of it.
+    message, or with work to be published, wakes; that is published before another message is
+    delivered; who gave a place free lets the next one in; a receiver is called for all of it.
     """
     session = change.session
-    if session.status is Status.ASLEEP and session.can_deliver:
+    publishing.go_on(change)
+    if session.status is Status.ASLEEP and (session.can_deliver or publishing.is_awaited(change)):
         preparing.begin_attempt(change, Cause.WAKE)
     if session.status in _IDLE and session.can_deliver and _may_claim(change):
         turns.claim(change, offered=hosting.is_reachable(change))
@@ -110,7 +116,7 @@ def _state(session: Session) -> tuple[object, ...]:
     """Return what the time until the next look depends on."""
     if session.status in _ONCE:
         return (session.status, session.attempt_number)
-    turn = session.active_turn
+    turn, publication = session.active_turn, session.publication
     return (
         session.status,
         session.attempt_number,
@@ -118,12 +124,15 @@ def _state(session: Session) -> tuple[object, ...]:
         turn and (turn.turn_id, turn.started_at),
         session.hold,
         session.queue_length,
+        publication and publication.goes_on and publication.since,
     )
 
 
 def _limit(change: Change) -> timedelta:
     session = change.session
     if session.status in _IDLE and session.active_turn is None:
+        if session.publication and session.publication.goes_on:
+            return PUBLISH_CHECK
         return DISPATCH_CHECK if session.can_deliver else IDLE_LIMIT
     if session.status is Status.FAILED and not holds_a_place(session, change.sandbox):
         return ASLEEP_CHECK
@@ -148,7 +157,7 @@ def start_again(change: Change) -> None:
 
 def rest_is_over(change: Change) -> None:
     """Put an idle session to sleep; one whose queue may move delivers instead."""
-    if not sleeping.begin_sleep(change):
+    if not publishing.give_up_overdue(change) and not sleeping.begin_sleep(change):
         postpone(change, DISPATCH_CHECK)
 
 

@@ -29,8 +29,10 @@ _MAY_LEAVE = {*_IDLE, Status.STOPPING}
 
 def begin_sleep(change: Change) -> bool:
     """Begin to put an idle session to sleep; False where it is not idle any more."""
-    session = change.session
+    session, publication = change.session, change.session.publication
     if session.status not in _IDLE or session.active_turn or session.can_deliver:
+        return False
+    if publication and publication.goes_on:
         return False
     session.move_to(Status.STOPPING, change.now)
     saving.ask_for_copy(change)

@@ -118,6 +118,7 @@ def configure(change: Change, request: PatchSession | RetrySession) -> None:
     empty, before = SessionConfig(), config.model_copy()
     for name, value in request.model_dump(include=given).items():
         setattr(config, name, getattr(empty, name) if value is None else value)
+    config = SessionConfig.model_validate(config.model_dump(warnings=False))
     check_secrets(config, change.policy)
     if config.size() > CONFIG_BYTES:
         said = f"everything that was asked for must be at most {CONFIG_BYTES} bytes together"

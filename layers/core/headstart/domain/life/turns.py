@@ -15,10 +15,11 @@ from headstart.domain.errors import (
     StepError,
     TurnLost,
 )
+from headstart.domain.failure import Failure
 from headstart.domain.life import queueing
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.sandbox import Command
-from headstart.domain.session import Failure, Hold, Session, Status, Turn
+from headstart.domain.session import Hold, Session, Status, Turn
 
 _SANDBOX_LOST = (SandboxStopped, SandboxUnresponsive, TurnLost)
 """What ends a turn through no fault of the agent's: another message may well succeed."""

@@ -12,6 +12,7 @@ from headstart.domain.life.progress import milliseconds
 from headstart.domain.sandbox import Command
 from headstart.domain.steps import StepName
 from headstart.domain.tree import MOST_BYTES, ago, folder_of, said_commit
+from headstart.domain.work import Beginning
 
 _MOST_NOTES = 5
 _PUT_BACK = "Put back as it was"
@@ -67,12 +68,15 @@ def _cloned(change: Change, output: dict[str, Any]) -> None:
     match output.get("adopted"):
         case "archive":
             attempt.adopted, attempt.tree_key = "archive", None
+            return  # its branch began long ago
         case "tree" if attempt.tree:
             attempt.adopted, attempt.likeness = "tree", words(output.get("setup"))
             session.set_up = attempt.likeness is not None
             change.then(Measure("PreparedTreesAdopted"))
         case _:
             session.set_up = False
+    branch = words(output.get("defaultBranch"))
+    session.began = Beginning(commit=attempt.commit, branch=branch)
 
 
 def _tree(change: Change, output: dict[str, Any]) -> Tree | None:

@@ -1,0 +1,55 @@
+"""Where the commands write, for people or as JSON lines."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from headstart_client.models import Warned
+from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen
+from headstart_client.text import flat
+
+_PIPE_WIDTH = 100_000
+"""Columns of what is no terminal: who reads it breaks lines where he wants."""
+
+
+class Terminal:
+    """Standard output and error, and the session to name when a person presses Ctrl-C.
+
+    `lasting` is False where the cloud goes away with the command: there is no coming back then.
+    `command` is how another terminal reaches the same cloud.
+    """
+
+    command = "headstart"
+
+    def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
+        self.out = Console(highlight=False)
+        if not self.out.is_terminal:
+            self.out.width = _PIPE_WIDTH
+        self.err = Console(stderr=True, highlight=False)
+        self.json_lines = json_lines
+        self.lasting = lasting
+        self.following: str | None = None
+
+    def screen(self) -> Screen:
+        """Return the display that suits where the output goes."""
+        if self.json_lines:
+            return JsonScreen(self.out)
+        kind = LiveScreen if self.out.is_terminal else LineScreen
+        return kind(self.out, self.command)
+
+    def say(self, text: str) -> None:
+        """Write a line for people: beside the data when that is JSON."""
+        console = self.err if self.json_lines else self.out
+        console.print(Text(flat(text)), soft_wrap=True)
+
+    def warn(self, warnings: Iterable[Warned]) -> None:
+        """Write what of a request should not have been sent as it was, beside the data."""
+        for one in warnings:
+            where = ".".join(map(str, one.loc))
+            self.err.print(Text(flat(f"Warning: {where} {one.msg}"), "yellow"), soft_wrap=True)
+
+    def fail(self, sentence: str, code: int = 1) -> int:
+        """Write the one sentence about a failure and return the exit code."""
+        self.err.print(Text(f"headstart: {flat(sentence)}", "red"), soft_wrap=True)
+        return code

@@ -1,0 +1,1 @@
+"""The work against where it began, and its way to the remote."""

@@ -1,0 +1,219 @@
+"""Pull requests by GitHub's REST API (docs.github.com, "REST API endpoints for pull requests")."""
+
+import re
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from headstart.domain.command_args import PullRequestArgs
+from headstart.domain.errors import (
+    PullRequestClosed,
+    PullRequestFailed,
+    StepError,
+)
+from headstart.domain.work import PullRequest
+from headstart_runner.gateway.credentials import Credential, Credentials
+from headstart_runner.log import logger
+from headstart_runner.wire import cut_text
+
+_TIMEOUT = httpx.Timeout(20, connect=5)
+_TRIES = 2
+_OURS = re.compile(r"<!-- headstart -->.*<!-- /headstart -->", re.DOTALL)
+_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+_SAID_BYTES = 400
+_UNAUTHORIZED = 401
+_MOVED = {301, 307, 308}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a pull request is about: a branch of a repository, and what there is to say of it."""
+
+    git_url: str
+    branch: str
+    text: str
+
+    @property
+    def host(self) -> str:
+        """The host as the repository's address has it, with its port if it names one."""
+        return urlsplit(self.git_url).netloc
+
+    @property
+    def repository(self) -> str:
+        """`org/name`."""
+        return repository_of(self.git_url)
+
+
+def repository_of(git_url: str) -> str:
+    """Return a repository's path on its host, as credentials are asked for by."""
+    return urlsplit(git_url).path.strip("/").removesuffix(".git")
+
+
+class Pulls:
+    """The pull requests of one repository; raises PullRequestFailed, PullRequestClosed."""
+
+    def __init__(self, api: str, subject: Subject, credentials: Credentials | None) -> None:
+        self._api = api.rstrip("/")
+        self._subject = subject
+        self._credentials = credentials
+        owner, _, name = subject.repository.rpartition("/")
+        self._owner = owner.rpartition("/")[2]
+        self._path = f"/repos/{quote(self._owner, safe='')}/{quote(name, safe='')}"
+
+    async def have(self, wanted: PullRequestArgs) -> PullRequest:
+        """Open the branch's pull request, or bring the one that is open up to date."""
+        async with httpx.AsyncClient(
+            timeout=_TIMEOUT, trust_env=False, verify=ssl.create_default_context()
+        ) as client:
+            found = await self._open(client)
+            if found is not None:
+                return await self._update(client, found, wanted)
+            if wanted.number is not None:
+                await self._refuse_closed(client, wanted.number)
+            return await self._create(client, wanted)
+
+    async def _open(self, client: httpx.AsyncClient) -> dict[str, Any] | None:
+        query = {"head": f"{self._owner}:{self._subject.branch}", "state": "open"}
+        listed = await self._ask(client, "GET", f"{self._path}/pulls", params=query)
+        pulls = listed if isinstance(listed, list) else []
+        return next((pull for pull in pulls if isinstance(pull, dict)), None)
+
+    async def _refuse_closed(self, client: httpx.AsyncClient, number: int) -> None:
+        pull = await self._ask(client, "GET", f"{self._path}/pulls/{number}")
+        how = "merged" if isinstance(pull, dict) and pull.get("merged") else "closed"
+        raise PullRequestClosed(
+            f"Pull request #{number} was {how}: the commits are on the branch, and publishing "
+            "again opens another"
+        )
+
+    async def _create(self, client: httpx.AsyncClient, wanted: PullRequestArgs) -> PullRequest:
+        base = wanted.base
+        if base is None:
+            repository = await self._ask(client, "GET", self._path)
+            base = repository.get("default_branch") if isinstance(repository, dict) else None
+        body = {
+            "title": wanted.title,
+            "body": _ours(self._subject.text),
+            "head": self._subject.branch,
+            "base": base,
+            "draft": wanted.draft,
+        }
+        try:
+            made = await self._ask(client, "POST", f"{self._path}/pulls", json=body)
+        except PullRequestFailed as error:
+            if not wanted.draft or "draft" not in error.reason.lower():
+                raise
+            # Some plans of GitHub's have no drafts.
+            plain = {**body, "draft": False}
+            made = await self._ask(client, "POST", f"{self._path}/pulls", json=plain)
+        return _pull_request(made)
+
+    async def _update(
+        self, client: httpx.AsyncClient, found: dict[str, Any], wanted: PullRequestArgs
+    ) -> PullRequest:
+        """Write our part of its text anew: what people wrote around it, and its title, stay."""
+        opened, body = _pull_request(found), str(found.get("body") or "")
+        changes = {}
+        text = _OURS.sub(lambda _: _ours(self._subject.text), body)
+        if text != body:
+            changes["body"] = text
+        if wanted.named and found.get("title") != wanted.title:
+            changes["title"] = wanted.title
+        if changes:
+            await self._ask(client, "PATCH", f"{self._path}/pulls/{opened.number}", json=changes)
+        return opened
+
+    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Any:
+        """Call the API, once more with another credential where that was refused."""
+        url = f"{self._api}{path}"
+        for number in range(1, _TRIES + 1):
+            credential = await self._credential()
+            answer = await self._send(client, method, url, credential, **more)
+            target = answer.headers.get("Location", "")
+            if answer.status_code in _MOVED and target.startswith(f"{self._api}/"):
+                # The repository was renamed; on the API's own host only.
+                answer = await self._send(client, method, target, credential, **more)
+            if answer.status_code == _UNAUTHORIZED and number < _TRIES and self._credentials:
+                self._credentials.forget(credential)
+                continue
+            return _judged(answer)
+        raise PullRequestFailed("GitHub took no credential")
+
+    async def _send(
+        self, client: httpx.AsyncClient, method: str, url: str, credential: Credential, **more: Any
+    ) -> httpx.Response:
+        headers = {**_HEADERS, "Authorization": f"Bearer {credential.password}"}
+        try:
+            return await client.request(method, url, headers=headers, **more)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            # Without a cause: its words may hold the request.
+            said = type(error).__name__
+            logger.info("GitHub's API did not answer: %s", said)
+            raise PullRequestFailed(f"GitHub's API did not answer ({said})") from None
+
+    async def _credential(self) -> Credential:
+        if self._credentials is None:
+            raise PullRequestFailed(_NO_CREDENTIAL)
+        try:
+            found = await self._credentials.get(
+                self._subject.host, self._subject.repository, write=True
+            )
+        except StepError as error:
+            raise PullRequestFailed(error.reason) from error
+        if found is None:
+            raise PullRequestFailed(_NO_CREDENTIAL)
+        return found
+
+
+_NO_CREDENTIAL = "There is no credential for GitHub's API: the App, or the session's GIT_TOKEN"
+
+
+def _ours(text: str) -> str:
+    return f"<!-- headstart -->\n{text}\n<!-- /headstart -->"
+
+
+def _pull_request(said: Any) -> PullRequest:
+    """Return the pull request that an answer is about."""
+    number, url = (said.get("number"), said.get("html_url")) if isinstance(said, dict) else (0, "")
+    if type(number) is not int or not str(url).startswith(("https://", "http://")):
+        raise PullRequestFailed("GitHub's answer makes no sense")
+    return PullRequest(number=number, url=str(url))
+
+
+def _judged(answer: httpx.Response) -> Any:
+    """Return what was answered; raises PullRequestFailed in GitHub's words."""
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if answer.is_success:
+        return said
+    words = _words(said) or f"status {answer.status_code}"
+    match answer.status_code:
+        case 403 | 429 if answer.headers.get("x-ratelimit-remaining") == "0":
+            raise PullRequestFailed(f"GitHub wants to be asked later: {words}")
+        case 401 | 403:
+            raise PullRequestFailed(
+                f"GitHub refused the pull request: {words}; the credential needs the permission to "
+                "write pull requests"
+            )
+        case 404:
+            raise PullRequestFailed("GitHub shows this credential no such repository")
+    raise PullRequestFailed(f"GitHub refused the pull request: {words}")
+
+
+def _words(said: Any) -> str:
+    """Return what an error of GitHub's says, its parts included."""
+    if not isinstance(said, dict):
+        return ""
+    parts = [said.get("message")]
+    for error in said.get("errors") or []:
+        if isinstance(error, dict):
+            field = " ".join(str(error[k]) for k in ("field", "code") if error.get(k))
+            parts.append(error.get("message") or field)
+        else:
+            parts.append(error)
+    return cut_text(": ".join(str(part) for part in parts if part), _SAID_BYTES)

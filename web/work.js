@@ -1,0 +1,46 @@
+// What a session changed and how far that has come, kept up to date event by event.
+
+export class Work {
+  changes = null; // {files, additions, deletions}
+  publication = null; // {status, commit, url, pullRequest, note, failure}
+  #through = 0;
+
+  // Takes in an event and what it says; of what was before the last snapshot it knows best.
+  apply({ type, eventId }, data) {
+    if (type === "session.snapshot") {
+      this.#through = data.lastEventId;
+      this.changes = data.changes;
+      this.publication = data.publication;
+    } else if ((eventId ?? Infinity) > this.#through) {
+      if (type === "work.changed") this.changes = data;
+      if (type === "work.published") this.#end("published", data);
+      if (type === "work.unchanged") this.#end("unchanged", data);
+      if (type === "work.publish_failed") this.publication = { ...this.publication, status: "failed", failure: data };
+    }
+  }
+
+  #end(status, { commit, url = "", pullRequest = null, note }) {
+    const before = this.publication;
+    this.publication = {
+      status,
+      commit: commit || (before?.commit ?? ""),
+      url: url || (before?.url ?? ""),
+      pullRequest: pullRequest ?? before?.pullRequest ?? null,
+      note,
+      failure: null,
+    };
+  }
+}
+
+export function changed({ files, additions, deletions }) {
+  return `${files === 1 ? "1 file" : `${files} files`} changed, ${additions} lines added, ${deletions} deleted`;
+}
+
+// How far it has come, in words.
+export function published({ status, commit, note, failure }) {
+  const more = note ? ` (${note})` : "";
+  if (status === "publishing") return "Publishing…";
+  if (status === "unchanged") return `There is nothing new to publish${more}.`;
+  if (status === "failed") return `Not published: ${failure?.reason ?? "no reason is known"}`;
+  return `Published at ${commit.slice(0, 12)}${more}.`;
+}
