@@ -1,13 +1,9 @@
 """Secrets, from the caller's machine to the commands and the agent, and nowhere else."""
 
 import base64
-import io
 import json
 import shlex
-import subprocess
 import time
-import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from urllib.parse import quote
 from headstart_client.client import Headstart
 from headstart_client.sealing import seal
 from tests.flow.conftest import PATIENCE, Cloud
+from tests.flow.traces import executions, logs, objects, rows
 
 TOKEN = "9f8e7d6c5b4a+39/281706"
 PEM = "-----BEGIN THING-----\nHarbourLineOne0815\nHarbourLineTwo4711\n-----END THING-----\n"
@@ -162,61 +159,6 @@ def test_another_key_takes_its_place_and_the_one_before_is_good_while_it_is_ther
 
 SOUGHT = [TOKEN, base64.b64encode(TOKEN.encode()).decode(), quote(TOKEN, safe=""),
           "HarbourLineOne0815", "HarbourLineTwo4711", FOR_GIT]  # fmt: skip
-
-
-def unpacked(data: bytes) -> Iterator[bytes]:
-    """Yield what is in a file of the bucket's, however it is packed."""
-    if data[:4] == b"\x28\xb5\x2f\xfd":
-        yield subprocess.run(["zstd", "-dc"], input=data, check=True, capture_output=True).stdout
-    elif data[:2] == b"PK":
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for name in archive.namelist():
-                yield from unpacked(archive.read(name))
-    else:
-        yield data
-
-
-def rows(cloud: Cloud) -> str:
-    table = cloud.aws("dynamodb")
-    [name] = [name for name in table.list_tables()["TableNames"] if "headstart" in name.lower()]
-    pages = table.get_paginator("scan").paginate(TableName=name)
-    return json.dumps([page["Items"] for page in pages], default=str)
-
-
-def objects(cloud: Cloud, session_id: str) -> bytes:
-    s3, found = cloud.aws("s3"), []
-    for bucket in s3.list_buckets()["Buckets"]:
-        listed = s3.list_objects_v2(Bucket=bucket["Name"], Prefix="archives/").get("Contents", [])
-        for key in (item["Key"] for item in listed if session_id in item["Key"]):
-            data = s3.get_object(Bucket=bucket["Name"], Key=key)["Body"].read()
-            found += [*unpacked(data)]
-    return b"\n".join(found)
-
-
-def executions(cloud: Cloud, session_id: str) -> str:
-    machines, found = cloud.aws("stepfunctions"), []
-    for machine in machines.list_state_machines()["stateMachines"]:
-        for one in machines.list_executions(stateMachineArn=machine["stateMachineArn"])[
-            "executions"
-        ]:
-            if session_id in one["name"]:
-                arn = one["executionArn"]
-                found += [machines.describe_execution(executionArn=arn)]
-                found += machines.get_execution_history(executionArn=arn)["events"]
-    assert found
-    return json.dumps(found, default=str)
-
-
-def logs(cloud: Cloud, session_id: str) -> str:
-    """Return the log of the session's sandbox."""
-    service, found = cloud.aws("logs"), []
-    for group in service.describe_log_groups()["logGroups"]:
-        pages = service.get_paginator("filter_log_events")
-        for page in pages.paginate(logGroupName=group["logGroupName"]):
-            found += [event["message"] for event in page["events"]]
-    told = "\n".join(found)
-    assert session_id in told
-    return told
 
 
 def test_no_value_is_in_rows_objects_executions_logs_or_frames(cloud: Cloud) -> None:

@@ -143,3 +143,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = (page.parent / path).resolve() if path else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
+
+
+def test_each_line_of_the_threat_model_has_its_test() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(\w+/\w+\.py)::(test_\w+)`", page)
+    assert len(named) > 30
+    missing = [
+        (file, test)
+        for file, test in named
+        if f"def {test}(" not in (ROOT / "tests" / file).read_text()
+    ]
+    assert missing == []
