@@ -182,7 +182,7 @@ def test_no_value_is_in_rows_objects_executions_logs_or_frames(cloud: Cloud) -> 
             shown.append(json.dumps(viewer.frames, ensure_ascii=False))
         shown += [executions(cloud, session_id), logs(cloud, session_id), rows(cloud)]
         shown.append(json.dumps([cloud.get(session_id), cloud.events(session_id)]))
-        assert "[redacted]" in shown[-1] + shown[0]
+        assert any("[redacted]" in part for part in shown)
     shown.append(cloud.log.read_text())
     assert "RunStepFunction" in shown[-1]
     assert {text for text in SOUGHT for part in shown if text in part} == set()

@@ -105,6 +105,7 @@ MUTANTS = (
         "    ports.callback_queue.put(owner, session_id, event_ids)\n",
         "    ports.store.forget_callbacks(session_id, event_ids[-1])\n"
         "    ports.callback_queue.put(owner, session_id, event_ids)\n",
+        shown_by=28,
     ),
     Mutant(
         "rows of two moments are taken for one",
