@@ -55,7 +55,7 @@ MUTANTS = (
         talking.send,
         "session.hold is Hold.PAUSED",
         "session.hold is not None",
-        shown_by=19,
+        shown_by=26,
     ),
     Mutant(
         "the next runner's batches are counted on from its predecessor's",
@@ -69,14 +69,14 @@ MUTANTS = (
         hosting.acquire,
         "sandbox.task_arn == newcomer.living and may_be_kept(change)",
         "sandbox.status is SandboxStatus.CONNECTED",
-        shown_by=39,
+        shown_by=73,
     ),
     Mutant(
         "only the last invocation of a step is answered, though another one waits",
         hosting.acquire,
         "sandbox.wait_with(token)",
         "sandbox.task_token = token",
-        shown_by=6,
+        shown_by=12,
     ),
     Mutant(
         "a turn that the sandbox has not goes on",
@@ -90,14 +90,14 @@ MUTANTS = (
         turns.lose_turn,
         "command and not command.offered",
         "False",
-        shown_by=24,
+        shown_by=72,
     ),
     Mutant(
         "an archive builds on a prepared tree that is not its session's",
         saving.ask_for_upload,
         'source.model_copy(update={"key": f"{folder}base"})',
         "source",
-        shown_by=215,
+        shown_by=239,
     ),
     Mutant(
         "a callback is forgotten before it is in the queue",
@@ -105,7 +105,7 @@ MUTANTS = (
         "    ports.callback_queue.put(owner, session_id, event_ids)\n",
         "    ports.store.forget_callbacks(session_id, event_ids[-1])\n"
         "    ports.callback_queue.put(owner, session_id, event_ids)\n",
-        shown_by=28,
+        shown_by=42,
     ),
     Mutant(
         "rows of two moments are taken for one",

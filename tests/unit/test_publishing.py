@@ -243,6 +243,28 @@ def test_one_that_was_lost_is_not_sent_again_in_a_turn(ports: MemoryPorts) -> No
     assert [f for f in runner.beat() if f.get("kind") == "publish"]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_work_of_a_turn_that_ended_meanwhile_is_published_after_it(
+    ports: MemoryPorts, refused: bool
+) -> None:
+    session_id = created(ports, autoCommit=True)
+    runner = running(ports, session_id)
+    send_message(ports, "alice", session_id, SendMessage(prompt="And then?"), None)
+    runner.report(turn_ended(ports, session_id))
+    runner.complete(last(runner, "prompt")["id"])
+    runner.report(turn_ended(ports, session_id))
+    assert len(asked_of(runner)) == 1
+    if refused:
+        runner.fail(last(runner, "publish")["id"], "PushRejected")
+    else:
+        answer(runner)
+    assert len(asked_of(runner)) == 2
+    assert state(ports, session_id).goes_on
+    answer(runner, OTHER)
+    assert len(asked_of(runner)) == 2
+    assert types(ports, session_id).count("work.published") == 2 - refused
+
+
 def test_a_turn_refuses_it_and_so_does_another_one(ports: MemoryPorts) -> None:
     session_id = created(ports)
     running(ports, session_id)

@@ -112,13 +112,15 @@ class Publication(RowModel):
 
     `commit` is what the remote was last seen to have, `pushed` what this session put there or was
     about to: only over these it may force. `command_id` is the command under way, `since` when that
-    was sent, or the publication asked for; `tries` counts the sandboxes that were asked.
+    was sent, or the publication asked for; `tries` counts the sandboxes that were asked. `again`
+    has another one follow: a turn ended meanwhile, whose work this one may be without.
     """
 
     status: PublicationStatus
     options: PublishOptions = Field(default_factory=PublishOptions)
     since: Timestamp
     tries: int = 0
+    again: bool = False
     command_id: str | None = None
     commit: str | None = None
     pushed: list[str] = Field(default_factory=list)

@@ -96,7 +96,9 @@ def after_turn(change: Change) -> None:
     session = change.session
     if not session.counts.get("autoCommit"):
         return
-    if not (session.publication and session.publication.goes_on):
+    if session.publication and session.publication.goes_on:
+        session.publication.again = True
+    else:
         begin(change, PublishOptions())
     go_on(change)
 
@@ -139,6 +141,7 @@ def go_on(change: Change) -> None:
     if not (at_rest and hosting.is_reachable(change)):
         return
     publication.tries += 1
+    publication.again = False
     publication.since = change.now
     publication.command_id = f"{change.new_id('pub')}.publish"
     command = Command(
@@ -191,6 +194,8 @@ def answered(change: Change, command: Command, error: StepError | None) -> bool:
         _tell_published(change, said.commit or "")
     if said.failure:
         fail(change, said.failure.error())
+    else:
+        _once_more(change)
     return is_new
 
 
@@ -224,6 +229,13 @@ def fail(change: Change, error: StepError) -> None:
         events.WorkPublishFailed(code=error.code, reason=error.reason, retryable=error.retryable)
     )
     change.then(Measure("PublicationsFailed", dimensions=(("Code", error.code),)))
+    _once_more(change)
+
+
+def _once_more(change: Change) -> None:
+    publication = change.session.publication
+    if publication and publication.again:
+        begin(change, PublishOptions())
 
 
 def cancel(change: Change) -> None:
