@@ -112,7 +112,7 @@ MUTANTS = (
         layout._check_moment,
         "version > session.version or versions.get(sk, version) != version",
         "False",
-        shown_by=81,
+        shown_by=1007,
     ),
 )
 """What only a sequence of events shows, the worst first."""
