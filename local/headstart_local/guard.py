@@ -46,6 +46,13 @@ def foreign_page(headers: Headers, origins: Collection[str] = ()) -> str | None:
     return "The embedded cloud answers programs and its own page, no other page of a browser."
 
 
+def is_link(headers: Headers) -> bool:
+    """Say whether a page of this machine sent its reader here; it can't read what comes."""
+    given = list(headers)
+    site, mode = _values(given, "sec-fetch-site"), _values(given, "sec-fetch-mode")
+    return (site, mode) == (["same-site"], ["navigate"])
+
+
 def _values(headers: Headers, name: str) -> list[str]:
     return [value.strip() for key, value in headers if key.lower() == name]
 

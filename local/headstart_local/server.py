@@ -9,13 +9,14 @@ from typing import Any
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from headstart_local.guard import foreign_host, foreign_page, from_browser
+from headstart_local.guard import foreign_host, foreign_page, from_browser, is_link
 
 START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 # What is deployed has its URLs below this; all else is AWS's own API, which is not for pages.
 _DEPLOYED_PATH = "/_aws/execute-api/"
 _MANAGEMENT_PATH = "/@connections/"
+_SIGNATURE = b"X-Amz-Signature="
 
 
 class PortInUseError(OSError):
@@ -92,9 +93,14 @@ class Server:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
         path = scope["path"]
-        open_to_pages = path.startswith(_DEPLOYED_PATH) and _MANAGEMENT_PATH not in path
-        origins = self._origins if open_to_pages else ()
-        if reason := foreign_host(headers, self._port) or foreign_page(headers, origins):
+        # An address that the API handed out to be fetched, of an object: nothing else is like it.
+        signed = scope.get("method") == "GET" and _SIGNATURE in scope.get("query_string", b"")
+        deployed = path.startswith(_DEPLOYED_PATH) and _MANAGEMENT_PATH not in path
+        origins = self._origins if deployed or signed else ()
+        reason = foreign_host(headers, self._port)
+        if not (signed and is_link(headers)):
+            reason = reason or foreign_page(headers, origins)
+        if reason:
             await _refuse(scope["type"], reason, send)
         else:
             await self._app(scope, receive, send if from_browser(headers) else _without_cors(send))

@@ -118,6 +118,29 @@ def test_a_page_that_is_known_may_call_what_is_deployed_and_nothing_of_aws(
         assert refused(httpx.options(url, headers=headers))
 
 
+def test_what_the_api_signed_may_be_fetched_by_its_page_and_followed_as_a_link(
+    probe: Probe,
+) -> None:
+    s3 = probe.cloud.client("s3")
+    s3.create_bucket(Bucket="signed-for-pages")
+    s3.put_object(Bucket="signed-for-pages", Key="k", Body=b"kept")
+    # The emulator takes any signature.
+    url = f"{probe.cloud.endpoint}/signed-for-pages/k?X-Amz-Signature=any"
+    fetched = httpx.get(url, headers={"origin": ORIGIN, "sec-fetch-site": "same-site"})
+    assert (fetched.content, "access-control-allow-origin" in fetched.headers) == (b"kept", True)
+    followed = {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"}
+    assert httpx.get(url, headers=followed).content == b"kept"
+    for headers in (
+        {"origin": "http://evil.example"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"},
+    ):
+        assert refused(httpx.get(url, headers=headers))
+    for call in (httpx.put, httpx.delete, httpx.options):
+        assert refused(call(url, headers={"origin": ORIGIN}))
+    assert refused(httpx.get(url.partition("?")[0], headers=followed))
+
+
 def test_answers_to_programs_are_for_no_page(probe: Probe) -> None:
     listing = f"{probe.cloud.endpoint}/?Action=ListQueues&Version=2012-11-05"
     for url in (f"{probe.cloud.http_url}/health", listing):
