@@ -33,7 +33,7 @@ _NEXT = {
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
     "RestoreFailed": "start without the saved work: `headstart retry {id} --without-archive`; "
     "download that before: `headstart archive {id}`",
-    "SecretsUnavailable": "send them again: `headstart retry {id} --secret NAME`",
+    "SecretsUnavailable": "send all of them again: `headstart retry {id} --secret NAME …`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
     "DeliveryUnknown": "prepare it again with `headstart retry {id}`, which holds the message",
     "Interrupted": "go on with `headstart send {id} TEXT`",

@@ -93,6 +93,8 @@ def _arguments_of(args: Namespace) -> dict[str, str]:
 async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Create a session and follow it until its first turn ends (held: until it is prepared)."""
     options = _options(args)
+    if options.get("pull_request") and not args.auto_commit:
+        terminal.say("The pull request comes with `headstart publish`: --auto-commit was not given")
     began = time.monotonic()
     created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
     answer_ms = (time.monotonic() - began) * 1000

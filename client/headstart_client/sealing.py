@@ -8,6 +8,9 @@ from typing import Any
 
 from headstart_client.errors import HeadstartError
 
+_LEAST_BYTES = 8
+"""The API's own limit, which only a sandbox can see to."""
+
 _NO_LIBRARY = (
     "Secrets need the package cryptography, which is not installed: pip install cryptography"
 )
@@ -16,8 +19,11 @@ _NO_LIBRARY = (
 def seal(secrets: Mapping[str, str], key: Mapping[str, Any], token: str) -> dict[str, Any]:
     """Return `encryptedSecrets` of names and values, for the user of a token alone.
 
-    `key` is what GET /encryption-key answers. Raises HeadstartError.
+    `key` is what GET /encryption-key answers. Raises HeadstartError, for a value of fewer than 8
+    bytes too: the sandbox would refuse it, which could not keep it from being shown.
     """
+    if short := [name for name, value in secrets.items() if len(value.encode()) < _LEAST_BYTES]:
+        raise HeadstartError(f"The secret {short[0]} has fewer than {_LEAST_BYTES} bytes")
     try:
         from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - optional
         from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415

@@ -176,3 +176,12 @@ def test_warnings_are_shown_beside_what_is_printed(sealing: FakeHeadstart, capsy
     out, err = capsys.readouterr()
     assert "Warning: envVars.API_TOKEN looks like a credential" in err
     assert "Warning" not in out
+
+
+def test_one_that_nobody_could_keep_from_being_shown_is_not_sent(sealing: FakeHeadstart) -> None:
+    with (
+        Headstart(sealing.url, TOKEN) as headstart,
+        pytest.raises(HeadstartError, match="The secret B has fewer than 8 bytes"),
+    ):
+        headstart.create_session("x", github_repo="o/n", secrets={"A": VALUE, "B": "1234567"})
+    assert not sealing.requests("POST", "/sessions")

@@ -120,6 +120,12 @@ def test_run_waits_for_what_it_had_published(cloud, capsys):
     assert (sent.body["autoCommit"], sent.body["pullRequest"]) == (True, {"draft": True})
 
 
+def test_who_wants_a_pull_request_is_told_what_brings_it(cloud, capsys):
+    cloud.next_session.script = good_session()
+    assert cli.main([*RUN, "--draft"]) == 0
+    assert "The pull request comes with `headstart publish`" in capsys.readouterr().out
+
+
 def test_json_lines_have_the_events_as_they_are(cloud, capsys):
     cloud.add(FakeSession(status="ready", publishes=[("work.published", PUBLISHED)]))
     assert cli.main(["publish", SESSION_ID, "--json"]) == 0

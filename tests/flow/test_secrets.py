@@ -196,4 +196,4 @@ def _saved(cloud: Cloud, session_id: str) -> None:
 
 
 def test_too_short_a_secret_is_refused_in_words(cloud: Cloud) -> None:
-    assert "A has fewer than 8 bytes" in failed(cloud, create(cloud, {"A": "short"}))["reason"]
+    assert "A has fewer than 8 bytes" in failed(cloud, create(cloud, {"A": " 1234567 "}))["reason"]

@@ -47,7 +47,7 @@ def _secret_name(name: str) -> str:
     if names_a_repository(name):
         raise ValueError("must not have git work on another repository")
     if is_settled(name):
-        raise ValueError("is no secret: set it in envVars")
+        raise ValueError(f"{name} is no secret: set it in envVars")
     return name
 
 
