@@ -297,6 +297,23 @@ def test_a_sleeping_session_wakes_and_publishes_by_itself(ports: MemoryPorts) ->
     assert state(ports, session_id).status is PublicationStatus.PUBLISHED
 
 
+def test_it_goes_before_a_message_that_wakes_the_session_too(ports: MemoryPorts) -> None:
+    session_id = asleep(ports)
+    ask(ports, session_id)
+    send_message(ports, "alice", session_id, SendMessage(prompt="And then?"), None)
+    runner = wake(ports, session_id)
+    kinds = [frame["kind"] for frame in runner.frames() if frame["type"] == "command"]
+    assert kinds[-2:] == ["publish", "prompt"]
+
+
+def test_before_a_message_it_is_said_once_more_for_its_word_may_be_lost(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports, autoCommit=True)
+    send_message(ports, "alice", session_id, SendMessage(prompt="And then?"), None)
+    said = [frame for frame in runner.frames() if frame["type"] == "command"]
+    assert [frame["kind"] for frame in said[-2:]] == ["publish", "prompt"]
+    assert len({frame["id"] for frame in said if frame["kind"] == "publish"}) == 1
+
+
 def test_a_wake_that_is_cancelled_gives_it_up(ports: MemoryPorts) -> None:
     session_id = asleep(ports)
     ask(ports, session_id)

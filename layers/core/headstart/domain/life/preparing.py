@@ -150,6 +150,7 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
         change.then(AnswerTask((token,)))
         return
     if turn is None:
+        publishing.go_first(change)
         offered = hosting.is_reachable(change)
         command: Command | None = turns.claim(change, offered=offered)
     else:

@@ -128,6 +128,20 @@ def is_awaited(change: Change) -> bool:
     return command is None or command.answered or has_ended
 
 
+def go_first(change: Change) -> None:
+    """Have what is to be published reach the runner before the message that is about to.
+
+    Once more where it was sent: the word may have been lost, and a runner that has it does nothing.
+    """
+    publication = change.session.publication
+    if publication is None or not publication.goes_on:
+        return
+    if is_awaited(change):
+        _send(change, publication)
+    elif publication.command_id:
+        change.then(SendPublish(publication.command_id))
+
+
 def go_on(change: Change) -> None:
     """Ask the runner to publish, where that is awaited and the session rests."""
     session, publication = change.session, change.session.publication
@@ -137,8 +151,12 @@ def go_on(change: Change) -> None:
         reason = f"The sandbox was lost {MOST_TRIES} times while the work was published"
         fail(change, SandboxStopped(reason))
         return
-    at_rest = session.status in _AT_REST and session.active_turn is None
-    if not (at_rest and hosting.is_reachable(change)):
+    if session.status in _AT_REST and session.active_turn is None:
+        _send(change, publication)
+
+
+def _send(change: Change, publication: Publication) -> None:
+    if not hosting.is_reachable(change):
         return
     publication.tries += 1
     publication.again = False
@@ -147,7 +165,7 @@ def go_on(change: Change) -> None:
     command = Command(
         command_id=publication.command_id,
         kind=CommandKind.PUBLISH,
-        attempt_number=session.attempt_number,
+        attempt_number=change.session.attempt_number,
         created_at=change.now,
     )
     change.save(command)

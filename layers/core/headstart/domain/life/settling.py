@@ -92,6 +92,7 @@ def settle(change: Change) -> None:
     if session.status is Status.ASLEEP and (session.can_deliver or publishing.is_awaited(change)):
         preparing.begin_attempt(change, Cause.WAKE)
     if session.status in _IDLE and session.can_deliver and _may_claim(change):
+        publishing.go_first(change)
         turns.claim(change, offered=hosting.is_reachable(change))
     if session.status not in _GIVEN_UP:
         # However the hold came to be: nobody shall wait for what nobody delivers.
