@@ -70,6 +70,30 @@ async def test_what_follows_the_providers_name_follows_its_address(
     )
 
 
+async def test_no_key_is_put_where_a_server_would_show_it_again(through: Gateway) -> None:
+    odd = {
+        "anthropic-beta": PLACEHOLDER,
+        "Origin": f"https://{PLACEHOLDER}",
+        "x-request-id": PLACEHOLDER,
+        "x-api-key": f"look at {PLACEHOLDER}",
+    }
+    async with through.ask("/stub/chat", headers=odd) as answer:
+        assert answer.status == 200
+    heard = {name.lower(): value for name, value in through.provider.asked[0][2].items()}
+    assert {name: heard[name.lower()] for name in odd} == odd
+    assert heard["authorization"] == f"Bearer {KEY}"
+    await through.refused(403, key="", headers=odd)
+    await through.refused(403, key=f"{PLACEHOLDER} and more")
+
+
+async def test_settings_may_send_a_key_in_a_header_of_their_own(through: Gateway) -> None:
+    route = Route(through.provider.base, {PLACEHOLDER: KEY}, True, frozenset({"x-team"}))
+    through.models.lead({"stub": route})
+    async with through.ask("/stub/chat", key="", headers={"X-Team": f"k={PLACEHOLDER}"}) as answer:
+        assert answer.status == 200
+    assert through.provider.asked[0][2]["X-Team"] == f"k={KEY}"
+
+
 async def test_who_does_not_know_the_placeholder_gets_no_key(through: Gateway) -> None:
     assert "placeholder" in await through.refused(403, key="sk-guessed")
     through.models.lead(

@@ -61,6 +61,13 @@ def test_a_key_may_belong_to_several_and_be_named_anywhere_in_the_settings() -> 
     ]
 
 
+def test_the_headers_in_which_settings_send_a_key_are_known() -> None:
+    own = settings(baseURL=BASE, headers={"X-Team": "t {env:K}", "X-Plain": "shown"})
+    own["my"]["models"] = {"a": {"headers": {"X-Model": "{env:K}", "X-Other": "{env:HOME}"}}}
+    one = only(args(provider=own, secrets={"K": "k"}))
+    assert one.route({"K": "k"}, {"K": "p"}).headers == {"x-team", "x-model"}
+
+
 @pytest.mark.parametrize("provider", WELL_KNOWN)
 def test_a_well_known_provider_needs_no_settings(provider: str) -> None:
     base, variables = WELL_KNOWN[provider]

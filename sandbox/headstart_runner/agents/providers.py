@@ -67,7 +67,17 @@ class Keyed:
         """Return how its requests get their keys."""
         # A line end comes easily with a secret that was read from a file, and is in no header.
         keys = {placeholders[name]: secrets[name].strip() for name in self.variables}
-        return Route(self.base, keys, self.named)
+        return Route(self.base, keys, self.named, frozenset(self._headers(self.settings)))
+
+    def _headers(self, settings: Any) -> Iterator[str]:
+        """Yield the headers in which settings send a key, at whatever depth they are."""
+        inner = settings.values() if isinstance(settings, dict) else settings
+        for value in inner if isinstance(inner, Iterable) and not isinstance(inner, str) else ():
+            yield from self._headers(value)
+        headers = settings.get("headers") if isinstance(settings, dict) else None
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if not {*self.variables}.isdisjoint(_ENV.findall(str(value))):
+                yield name.lower()
 
 
 def keyed(args: AgentArgs) -> list[Keyed]:

@@ -24,6 +24,10 @@ _MOST_AT_ONCE = 64
 _SILENT_SECONDS = 300
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 """TRACE would have a server tell what it was sent (RFC 9110, 9.3.8), the key with it."""
+_KEY_HEADERS = {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
+"""Where SDKs send a key, as all of a value or behind its scheme. A key that an agent may have put
+anywhere else is one that a server shows it again, in an error or a header of its answer."""
+
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ADDED_BY_CLIENT = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 """What aiohttp would say for an agent that doesn't."""
@@ -68,7 +72,7 @@ class Models:
             return _refusal(405, f"{request.method} is nothing that a model is asked with")
         if _leads_out(path):
             return _refusal(400, "The path has a segment that leads out of the provider's address")
-        headers = _stamped(forwarded(request.headers), route.keys)
+        headers = _stamped(forwarded(request.headers), route)
         if headers is None:
             return _refusal(403, "No header holds this provider's placeholder of this sandbox")
         if self._under_way >= _MOST_AT_ONCE:
@@ -119,15 +123,23 @@ class Models:
                 answer.close()
 
 
-def _stamped(headers: CIMultiDict[str], keys: Mapping[str, str]) -> CIMultiDict[str] | None:
+def _stamped(headers: CIMultiDict[str], route: Route) -> CIMultiDict[str] | None:
     """Return headers with keys in their placeholders' places, None where there is none."""
     stamped: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        real = value
-        for placeholder, key in keys.items():
-            real = real.replace(placeholder, key)
-        stamped.add(name, real)
+        stamped.add(name, _with_key(name.lower(), value, route))
     return None if stamped == headers else stamped
+
+
+def _with_key(name: str, value: str, route: Route) -> str:
+    """Return a header's value with the key, where it is one for keys and has nothing else."""
+    scheme, space, last = value.rpartition(" ")
+    for placeholder, key in route.keys.items():
+        if name in route.headers:
+            value = value.replace(placeholder, key)
+        elif name in _KEY_HEADERS and last == placeholder and " " not in scheme:
+            return f"{scheme}{space}{key}"
+    return value
 
 
 def _leads_out(path: str) -> bool:

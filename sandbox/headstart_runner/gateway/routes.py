@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 class Route:
     """A provider of models: its address, and the keys that are for it by their placeholders.
 
-    `named` says that the deployment itself wrote the address, which may then be a private one.
+    `named` says that the deployment itself wrote the address, which may then be a private one;
+    `headers` are those beside the usual ones in which its settings send a key, in lower case.
     """
 
     base: str
     keys: Mapping[str, str] = field(repr=False)
     named: bool
+    headers: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -3,6 +3,9 @@
 import ipaddress
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out for use on the internet (IANA, "IPv6 Global Unicast Address
+Assignments"); some ways to write IPv4 in IPv6 are elsewhere."""
 
 
 def is_public(address: str) -> bool:
@@ -18,6 +21,6 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-        if ip.teredo is not None:
+        if ip.teredo is not None or ip not in _UNICAST:
             return False
     return ip.is_global and not ip.is_multicast
