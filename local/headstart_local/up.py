@@ -98,8 +98,8 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: _Stop) -> di
     stop.check()
     _check_health(f"{cloud.http_url}/health", log)
     token = tokens.issue(cloud.endpoint, "demo")
-    kept = f"{cloud.endpoint}/{cloud.outputs['ArchiveBucket']}/"
-    stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url, kept]))
+    kept = [f"{cloud.endpoint}/{b}/" for b in [cloud.outputs.get("ArchiveBucket")] if b]
+    stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url, *kept]))
     return {
         "httpUrl": cloud.http_url,
         "wsUrl": cloud.websocket_url,
