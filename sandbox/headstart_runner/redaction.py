@@ -32,6 +32,9 @@ _COLOURED = 24
 
 _CUT = re.compile(f"(?<=[^{MARK}]){MARK}")
 _BLANKS = re.compile(r"\s+")
+_SIGNED = re.compile(r"\n[-+]")
+_SIGNED_BLANKS = re.compile(r"(?:\n[-+]|\s)+")
+"""What wraps a line in a diff, whose signs are characters of base64, too."""
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _LEFT_ALONE = ("", "/", "!*'()", "!*'();,/?:@&=+$#")
 """What is not escaped in a URL: by nobody, by Python, by encodeURIComponent, by encodeURI."""
@@ -273,9 +276,13 @@ class Redactor:
         if ANY_CONTROL.search(text):
             bare, widest = CONTROL.sub("", text), _COLOURED * self._plain.longest + 64
             views.append(_View(bare, self._plain, widest, (CONTROL, views[0])))
+        widest = 2 * self._coded.longest + 64
         for view in views:
-            dense, widest = "".join(view.text.split()), 2 * self._coded.longest + 64
+            dense = "".join(view.text.split())
             yield from (view, _View(dense, self._coded, widest, (_BLANKS, view)))
+            if _SIGNED.search(view.text):
+                dense = _SIGNED_BLANKS.sub("", view.text)
+                yield _View(dense, self._coded, widest, (_SIGNED_BLANKS, view))
 
     def _settled(self, text: str, views: list[_View]) -> int:
         """Return up to where nothing has begun that may become a secret, or a sequence."""

@@ -1,9 +1,11 @@
 """What the work changed since its branch began: told with each copy, whatever is in it."""
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
+import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,32 @@ async def test_secrets_are_in_neither(tree: Tree) -> None:
     assert "hunter2" not in look.changes.model_dump_json()
     assert b"hunter2" not in look.diff
     assert b"+password = [redacted]" in look.diff
+
+
+async def test_a_secret_in_base64_is_in_no_diff_however_it_is_wrapped(tree: Tree) -> None:
+    secret = "".join(f"lantern{number:03}" for number in range(12))
+    tree.redactor.add(secret)
+    coded = base64.encodebytes(secret.encode()).decode()
+    tree.write("plain.b64", coded)
+    tree.write("key.yaml", "data: |\n" + textwrap.indent(coded, "    "))
+    diff = (await tree.look()).diff.decode()
+    assert diff.count("[redacted]") == 2
+    # What its neighbours can change at either edge is no part of it.
+    assert not [line for line in coded.splitlines() if len(line) > 8 and line[4:-4] in diff]
+
+
+async def test_a_hunks_heading_that_git_cut_shows_no_beginning_of_a_secret(tree: Tree) -> None:
+    secret = "".join(f"lantern{number:03}" for number in range(12))
+    tree.redactor.add(secret)
+    lines = [f"API_TOKEN={secret}", *map(str, range(60))]
+    tree.write("app.env", "\n".join(lines))
+    tree.began = Beginning(commit=tree.commit(), branch="main")
+    tree.write("app.env", "\n".join([*lines[:40], "new", *lines[40:]]))
+    look = await Work(tree.launcher, tree.redactor, tree.path).look(
+        Beginning(commit=tree.began.commit, branch="nowhere")
+    )
+    assert b"@@ API_TOKEN=[redacted]" in look.diff
+    assert b"lantern" not in look.diff
 
 
 async def test_a_long_diff_is_cut_and_says_so(tree: Tree) -> None:

@@ -8,6 +8,7 @@ unchanged would look changed. Hooks, external diffs and textconv programs are no
 import asyncio
 import codecs
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -29,10 +30,13 @@ from headstart.domain.work import (
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import RedactedStream, Redactor
 from headstart_runner.repository.git import Git, GitResult, complaint
-from headstart_runner.wire import dumps, head
+from headstart_runner.wire import MARK, dumps, head
 
 _LISTED_BYTES = 64 * 1024 * 1024
 _PATH_CHARACTERS = 500
+_CUT_HEADING = re.compile(rb"(?m)^@@ [^@\n]+ @@ [^\n]{76,}$")
+"""git ends a hunk's heading after 80 bytes, in the middle of whatever stands there."""
+
 _CUT = "\n# The diff goes on; {why}.\n"
 _NO_NETWORK = ("-c", "protocol.allow=never")
 _PLAIN = (
@@ -156,6 +160,7 @@ class Work:
             lines = text.split(b"\n", DIFF_LINES)
             text = b"\n".join(lines[:DIFF_LINES]) + b"\n"
             why = f"what is over {DIFF_LINES} lines is left out"
+        text = _CUT_HEADING.sub(rb"\g<0>" + MARK.encode(), text)
         clean, decoder = RedactedStream(self._redactor), codecs.getincrementaldecoder("utf-8")
         decode = decoder("surrogateescape").decode
         pieces = [text[at : at + 65536] for at in range(0, len(text), 65536)]
