@@ -212,10 +212,12 @@ def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
         {"encryptedSecrets": seal({"GIT_TOKEN": GIT_TOKEN}, key, token)},
         {"setupCommands": [f"{NOISY}; false"]},
         {"setupCommands": [NOISY], "agent": "nobody-knows"},
+        {"setupCommands": [NOISY, 'rm -rf "$HOME"']},
     ):
         failed = hunted(private, hunt, **options)["failure"]
         failures[failed["code"]] = failed["step"]
-    assert set(failures.values()) == {"clone", "setup", "restore"}, failures
+    steps = {"clone", "restore", "setup", "agent"}
+    assert set(failures.values()) == steps, failures
 
     hunt.plant("a sandbox's first key", *_first_keys(private))
     hunt.look("the table", rows(cloud))
