@@ -91,6 +91,15 @@ async def started(cloud: FakeCloud, folder: Path, **settings: Any) -> AsyncItera
             await box.stop()
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    """Return a process's variables as its own user reads them."""
+    told = subprocess.run(
+        ["cat", f"/proc/{pid}/environ"], user=AGENT_UID, check=True, capture_output=True, text=True
+    )
+    pairs = (pair.partition("=") for pair in told.stdout.split("\0"))
+    return {name: value for name, _, value in pairs}
+
+
 def git(*arguments: str, cwd: Path) -> str:
     """Run git as Ada, under the uid of the folder's owner, and return what it prints."""
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")

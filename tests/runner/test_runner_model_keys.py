@@ -11,7 +11,7 @@ import pytest
 from fake_cloud import FakeCloud
 from hypothesis import given
 from hypothesis import strategies as st
-from runner_kit import Sandbox, agent_args, agents, eventually, prepare
+from runner_kit import Sandbox, agent_args, agents, environment_of, eventually, prepare
 
 from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
@@ -237,22 +237,19 @@ async def test_a_sandbox_without_keys_opens_no_door(tmp_path: Any) -> None:
 async def test_the_agent_s_process_has_no_key_and_a_new_placeholder_after_a_new_runner(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
-    def told() -> dict[str, str]:
-        [pid] = agents()
-        lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
     await prepare(cloud, sample)
     start = {**agent_args(CI="1"), "secrets": {"OPENAI_API_KEY": "sk-kept-3f9a6c1e"}}
     await cloud.do("agent", start, name="1.agent.2")
-    before = told()["OPENAI_API_KEY"]
+    [pid] = agents()
+    before = environment_of(pid)["OPENAI_API_KEY"]
     connection = await cloud.connected()
     await sandbox.stop()
     sandbox.start()
     await cloud.connected_anew(connection)
     await cloud.do("agent", start, name="2.agent")
     await eventually(agents)
-    environment = told()
+    [pid] = agents()
+    environment = environment_of(pid)
 
     assert before.startswith("headstart-")
     assert environment["OPENAI_API_KEY"].startswith("headstart-")

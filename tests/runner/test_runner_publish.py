@@ -401,6 +401,8 @@ async def test_the_contents_of_large_files_are_pushed_first(
 ) -> None:
     said, lfs = tmp_path / "said", tmp_path / "bin" / "git-lfs"
     lfs.parent.mkdir()
+    said.touch()
+    said.chmod(0o666)
     lfs.write_text(f"#!/bin/sh\necho \"$@\" >> '{said}'\n")
     lfs.chmod(0o755)
     url = repositories.make("large", {".gitattributes": "*.bin filter=lfs\n"})

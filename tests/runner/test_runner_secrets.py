@@ -3,10 +3,10 @@
 import json
 import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
+import zstandard
 from fake_cloud import FakeCloud, Json
 from object_store import ObjectStore
 from runner_kit import (
@@ -15,6 +15,7 @@ from runner_kit import (
     agent_args,
     agents,
     clone_args,
+    environment_of,
     prepare,
     prompt_args,
     setup_args,
@@ -48,16 +49,12 @@ def with_secrets(args: Json, **values: str) -> Json:
     return {**args, "sealed": sealed(values)}
 
 
-def environment_of(pid: int) -> dict[str, str]:
-    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
-
-
 async def test_commands_have_them_as_variables_and_nobody_is_shown_them(
     cloud: FakeCloud, cloned: Sandbox, tmp_path: Path
 ) -> None:
     out = tmp_path / "seen"
-    out.mkdir(mode=0o777)
+    out.mkdir()
+    out.chmod(0o777)
     args = setup_args(
         f"env -0 > {shlex.quote(str(out / 'env'))}",
         'echo "$NPM_TOKEN"; echo "$NPM_TOKEN" | base64; echo "$PEM_KEY" | sed "s/^/   /"; false',
@@ -124,7 +121,9 @@ async def test_what_is_handed_on_beyond_all_measure_is_cut_off(
 
 def in_archive(file: Path) -> bytes:
     """Return all that is in a tar that was compressed, as one text."""
-    return subprocess.run(["zstd", "-dc", str(file)], check=True, capture_output=True).stdout
+    with zstandard.open(file, "rb") as content:
+        text: bytes = content.read()
+    return text
 
 
 async def test_a_base_that_is_made_after_the_setup_has_none_of_them(
