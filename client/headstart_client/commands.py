@@ -269,15 +269,20 @@ async def archive(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
     return 0
 
 
+def _name(text: str) -> str:
+    """Return a file's name in one line that no other name has."""
+    return text if text.isprintable() else json.dumps(text, ensure_ascii=False)
+
+
 async def diff(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Show what a session changed, as of when its work was saved last."""
     if args.stat:
         changes = await client.changes(args.session_id)
         for one in changes.files:
             lines = "binary" if one.additions is None else f"+{one.additions} -{one.deletions}"
-            name = f"{one.source} → {one.path}" if one.source else one.path
+            name = f"{_name(one.source)} → {_name(one.path)}" if one.source else _name(one.path)
             mode = f" ({one.mode})" if one.mode else ""
-            terminal.say(f"{one.status} {lines} {flat(name)}{mode}")
+            terminal.say(f"{one.status} {lines} {name}{mode}")
         more = " (not all are named)" if changes.truncated else ""
         terminal.say(changed(changes.total.model_dump()) + more)
         return 0

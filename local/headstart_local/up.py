@@ -196,7 +196,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--template", type=Path, default=REPOSITORY / "template.yaml", help="what to deploy"
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if bool(arguments.app_key) != any(name == "GitHubAppId" for name, _ in arguments.parameter):
+        parser.error("a GitHub App needs both: --app-key PEM and --parameter GitHubAppId=…")
+    return arguments
 
 
 def _failed(error: Exception, status: int) -> int:

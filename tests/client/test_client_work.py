@@ -37,7 +37,7 @@ def test_stat_names_each_file(cloud, capsys):
     cloud.add(FakeSession(changes=CHANGES))
     assert cli.main(["diff", "--stat", SESSION_ID]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "renamed +3 -1 b.py → a.py",
+        r'renamed +3 -1 b.py → "a\u001b[2J.py"',
         "modified +0 -0 run.sh (100644 → 100755)",
         "added binary x.png",
         "3 files changed, 3 lines added, 1 deleted",

@@ -161,6 +161,7 @@ def test_folders_of_a_killed_one_go_at_the_next_start(
         (["--port", "{taken}"], "port {taken} of 127.0.0.1 is not free"),
         (["--port", "99999"], "99999 is not a port, 0 to 65535"),
         (["--parameter", "=1"], "=1 is not NAME=VALUE"),
+        (["--parameter", "GitHubAppId=1"], "a GitHub App needs both: --app-key PEM and"),
         (["--parameter", "DefaultAgent=no-agent"], "no-agent is not on PATH: `make agents`"),
     ],
     ids=lambda value: value[1] if isinstance(value, list) else "",

@@ -16,7 +16,9 @@ from test_runner_git_servers import serving
 from headstart.domain.errors import RepositoryAccessDenied
 from headstart_local.git_server import Behaviour, GitServer, Reply
 from headstart_runner.gateway import exchange
+from headstart_runner.gateway import git as gateway_git
 from headstart_runner.gateway.gateway import Gateway, Source, Watch
+from headstart_runner.repository.git import Git
 
 pytestmark = pytest.mark.anyio
 
@@ -292,3 +294,24 @@ async def test_it_closes_at_once_whatever_is_under_way(box: Gate) -> None:
         await box.gateway.close()
 
     assert (await asking).code == 128
+
+
+async def test_pushes_that_an_agent_keeps_open_hold_up_no_step(
+    box: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway_git, "_AT_ONCE", 1)
+    await box.gateway.open(Source(box.url, "another", allow_private=True))
+    door = urlsplit(box.door)
+    path = f"{door.path}{box.repository}.git/git-receive-pack"
+    _, slow = await asyncio.open_connection(door.hostname, door.port)
+    slow.write(
+        f"POST {path} HTTP/1.1\r\nHost: {door.netloc}\r\nContent-Length: 99\r\n\r\n".encode()
+    )
+    await slow.drain()
+    asking = asyncio.create_task(box.git("ls-remote", box.url))
+    steps = Git(box.launcher, box.gateway)
+    async with asyncio.timeout(20):
+        assert (await steps.run("ls-remote", box.url, cwd=box.folder)).code == 0
+    assert not asking.done()
+    slow.close()
+    assert (await asking).code == 0

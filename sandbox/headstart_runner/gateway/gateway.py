@@ -78,7 +78,7 @@ class Gateway:
         self._redactor = redactor
         self._source: Source | None = None
         self._handler: GitHandler | None = None
-        self._address = ""
+        self._address = self._steps_address = ""
         self._folder: Path | None = None
         self._opening = asyncio.Lock()
         self._loading: asyncio.Task[object] | None = None
@@ -113,6 +113,8 @@ class Gateway:
             self._handler = module.GitHandler(source, self.credentials)
             served = self._door.serve("git", self._handler.handle)
             self._address = f"{served}/{self.credentials.host}/"
+            served = self._door.serve("step", self._handler.handle_step)
+            self._steps_address = f"{served}/{self.credentials.host}/"
             await asyncio.to_thread(self._write_settings, source)
             # Last: what did not come so far is begun anew.
             self._source = source
@@ -149,7 +151,8 @@ class Gateway:
         """Return a text with the addresses of repositories as they are, not behind the door."""
         if self._source is None:
             return text
-        return text.replace(self._address, f"{_origin(self._source.url)}/")
+        true = f"{_origin(self._source.url)}/"
+        return text.replace(self._address, true).replace(self._steps_address, true)
 
     @contextmanager
     def watching(self, watch: Watch) -> Iterator[Callable[[str], StepError | None]]:
@@ -166,16 +169,19 @@ class Gateway:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="headstart-git-"))
             self._folder.chmod(0o755)
-        door = [f'[url "{self._address}"]']
-        door += [f"\tinsteadOf = {name}" for name in _names(source.url)]
-        # Whatever proxy there is for the world, the door is on this machine.
-        door += [f'[http "{self._address}"]', "\tproxy ="]
-        system = ["[include]", f"\tpath = {_SYSTEM}", "[include]", "\tpath = door"]
-        for name, lines in (("door", door), ("system", system)):
+        system = ["[include]", f"\tpath = {_SYSTEM}", *_door(self._address, source)]
+        for name, lines in (("door", _door(self._steps_address, source)), ("system", system)):
             file = self._folder / name
             file.write_text("\n".join([*lines, ""]))
             file.chmod(0o644)
         self._launcher.common["GIT_CONFIG_SYSTEM"] = str(self._folder / "system")
+
+
+def _door(address: str, source: Source) -> list[str]:
+    """Return the settings that lead git to the door."""
+    names = [f"\tinsteadOf = {name}" for name in _names(source.url)]
+    # Whatever proxy there is for the world, the door is on this machine.
+    return [f'[url "{address}"]', *names, f'[http "{address}"]', "\tproxy ="]
 
 
 def _origin(url: str) -> str:

@@ -49,7 +49,11 @@ _STATUS: tuple[tuple[type[StepError], int], ...] = (
 
 
 class GitHandler:
-    """Answers what comes for the session's host: 32 requests at once, the others wait."""
+    """Answers what comes for the session's host.
+
+    At most 32 requests at once of commands and the agent, and 32 of the runner's own steps: the
+    others wait, and an agent that keeps many open does not hold up what is published.
+    """
 
     def __init__(self, source: Source, credentials: Credentials) -> None:
         self._host = urlsplit(source.url).netloc
@@ -62,6 +66,7 @@ class GitHandler:
         self._oddities = Oddities()
         self._watch: Watch | None = None
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._room_of_steps = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
         """Break off what is under way."""
@@ -83,18 +88,26 @@ class GitHandler:
 
     async def handle(self, request: web.Request, tail: str) -> web.StreamResponse:
         """Answer a request; `tail` is its address behind the handler's own."""
-        call = call_of(request.method, tail)
         async with self._room:
-            try:
-                async with asyncio.timeout(_REQUEST_SECONDS):
-                    if call is None or call.host != self._host:
-                        raise RepositoryAccessDenied(
-                            f"this session's git reaches {self._host} only, by HTTP"
-                        )
-                    return await self._answer(request, call)
-            except (StepError, TimeoutError) as error:
-                reason = error if isinstance(error, StepError) else GitNetworkError("no time left")
-                return await self._refuse(request, call, reason)
+            return await self._handled(request, tail)
+
+    async def handle_step(self, request: web.Request, tail: str) -> web.StreamResponse:
+        """Answer a request that a step of the runner makes."""
+        async with self._room_of_steps:
+            return await self._handled(request, tail)
+
+    async def _handled(self, request: web.Request, tail: str) -> web.StreamResponse:
+        call = call_of(request.method, tail)
+        try:
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                if call is None or call.host != self._host:
+                    raise RepositoryAccessDenied(
+                        f"this session's git reaches {self._host} only, by HTTP"
+                    )
+                return await self._answer(request, call)
+        except (StepError, TimeoutError) as error:
+            reason = error if isinstance(error, StepError) else GitNetworkError("no time left")
+            return await self._refuse(request, call, reason)
 
     async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.write and call.repository != self._repository:
