@@ -31,6 +31,11 @@ _IDENTITY = {
 }
 
 
+def posting(service: str) -> dict[str, str]:
+    """Return what git says of what it posts."""
+    return {"Content-Type": f"application/x-git-{service}-pack-request"}
+
+
 @dataclass
 class Mint:
     """Gives tokens as a GitHub App does, each for one repository, and knows which are good.

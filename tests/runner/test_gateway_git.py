@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from gateway_kit import Gate, a_repository
+from gateway_kit import Gate, a_repository, posting
 from runner_kit import BRANCH
 
 from headstart.domain.errors import AppNotInstalled
@@ -182,7 +182,9 @@ async def test_a_signed_push_is_refused(box: Gate) -> None:
 async def posted(box: Gate, call: str, body: bytes, **headers: str) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
         address = f"{box.door}{box.repository}.git/{call}"
-        return await client.post(address, content=body, headers=headers)
+        return await client.post(
+            address, content=body, headers={**posting(call.split("-")[1]), **headers}
+        )
 
 
 async def test_a_push_whose_commands_cannot_be_read_is_refused(box: Gate) -> None:

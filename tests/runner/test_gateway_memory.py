@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import httpx
 import pytest
-from gateway_kit import Mint, gate
+from gateway_kit import Mint, gate, posting
 from runner_kit import BRANCH
 from test_runner_git_servers import serving
 
@@ -46,9 +46,11 @@ class Sink(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-async def body() -> AsyncIterator[bytes]:
-    command = b"%s %s refs/heads/%s\0report-status" % (b"1" * 40, b"2" * 40, BRANCH.encode())
-    yield b"%04x%s0000" % (len(command) + 4, command)
+async def body(service: str) -> AsyncIterator[bytes]:
+    line = b"%s %s refs/heads/%s\0report-status" % (b"1" * 40, b"2" * 40, BRANCH.encode())
+    if service == "upload":
+        line = b"want " + b"1" * 40
+    yield b"%04x%s0000" % (len(line) + 4, line)
     for _ in range(PIECES):
         yield PIECE
 
@@ -58,19 +60,21 @@ def memory(name: str) -> int:
     return int(status.partition(f"{name}:")[2].split()[0]) * 1024
 
 
-@pytest.mark.parametrize("call", ["git-receive-pack", "git-upload-pack"])
+@pytest.mark.parametrize("service", ["receive", "upload"])
 async def test_hundreds_of_megabytes_each_way_take_little_memory(
-    tmp_path: Path, git_server: GitServer, call: str
+    tmp_path: Path, git_server: GitServer, service: str
 ) -> None:
     with serving(Sink) as address:
         async with gate(tmp_path, git_server, Mint(), f"{address}/org/large.git") as box:
-            door = f"{box.door}org/large.git/{call}"
+            door = f"{box.door}org/large.git/git-{service}-pack"
             # The highest it ever was begins anew (proc(5)).
             await asyncio.to_thread(Path("/proc/self/clear_refs").write_text, "5")
             before, got = memory("VmRSS"), 0
             async with (
                 httpx.AsyncClient(trust_env=False, timeout=60) as client,
-                client.stream("POST", door, content=body()) as answer,
+                client.stream(
+                    "POST", door, content=body(service), headers=posting(service)
+                ) as answer,
             ):
                 async for piece in answer.aiter_raw():
                     got += len(piece)

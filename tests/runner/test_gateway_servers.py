@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from gateway_kit import Gate, Mint, a_repository, gate
+from gateway_kit import Gate, Mint, a_repository, gate, posting
 from runner_kit import BRANCH, eventually
 from test_runner_git_servers import serving
 
@@ -202,7 +202,7 @@ async def test_a_refusal_in_the_middle_of_a_push_is_a_report_to_who_still_sends(
         async with gate(tmp_path, server, mint, f"{address}/org/name.git") as box:
             door = f"{box.door}org/name.git/git-receive-pack"
             async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-                answer = await client.post(door, content=body())
+                answer = await client.post(door, content=body(), headers=posting("receive"))
 
     assert answer.status_code == 200
     assert b"ng refs/heads/" in answer.content
@@ -249,7 +249,7 @@ async def test_a_server_may_be_silent_while_a_push_comes_and_not_much_longer(
             door = f"{box.door}org/name.git/git-receive-pack"
             async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
                 with pytest.raises(httpx.RemoteProtocolError):
-                    await client.post(door, content=body())
+                    await client.post(door, content=body(), headers=posting("receive"))
 
     assert Silent.received[-1] > pieces * 1024 * 1024
 
@@ -305,7 +305,8 @@ async def test_pushes_that_an_agent_keeps_open_hold_up_no_step(
     path = f"{door.path}{box.repository}.git/git-receive-pack"
     _, slow = await asyncio.open_connection(door.hostname, door.port)
     slow.write(
-        f"POST {path} HTTP/1.1\r\nHost: {door.netloc}\r\nContent-Length: 99\r\n\r\n".encode()
+        f"POST {path} HTTP/1.1\r\nHost: {door.netloc}\r\nContent-Length: 99\r\n"
+        "Content-Type: application/x-git-receive-pack-request\r\n\r\n".encode()
     )
     await slow.drain()
     asking = asyncio.create_task(box.git("ls-remote", box.url))

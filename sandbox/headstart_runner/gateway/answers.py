@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
+from headstart.domain.repository import is_plain_path
+
 _REF = re.compile(rb"[0-9a-f]{40,64}\t\S")
 _LEAST_WAIT = 1
 
@@ -34,7 +36,11 @@ def moved_to(url: str, rest: str, location: str | None) -> str | None:
     if location is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         return None
     path = parts.path.removesuffix(f"/{asked}")
-    return None if path == parts.path else parts._replace(path=path, query="", fragment="").geturl()
+    return (
+        None
+        if path == parts.path or not is_plain_path(path)
+        else parts._replace(path=path, query="", fragment="").geturl()
+    )
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> int | None:

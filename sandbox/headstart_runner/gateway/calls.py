@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
 
-from headstart.domain.repository import has_dot_segments
+from headstart.domain.repository import is_plain_path
 
 
 class Kind(Enum):
@@ -50,9 +50,12 @@ class Call:
 
 
 def call_of(method: str, address: str) -> Call | None:
-    """Return what a request below the door's `git` is, None for what is none of git's."""
+    """Return what a request below the door's `git` is, None for what is none of git's.
+
+    That is also what another than us may read as another request.
+    """
     match = _CALL.fullmatch(address)
-    if match is None or has_dot_segments(match["path"]):
+    if match is None or not is_plain_path(match["path"]):
         return None
     kind = next((k for k in Kind if match.groupdict().get(k.name.lower())), None)
     if kind is None or (method != _METHODS.get(kind, "POST") and kind is not Kind.ACTION):
@@ -71,4 +74,6 @@ def call_of(method: str, address: str) -> Call | None:
 
 def name_of(path: str) -> str:
     """Return a repository's name by the path of its address."""
-    return unquote(path).strip("/").removesuffix(".git").rstrip("/")
+    name = unquote(path).strip("/")
+    # A `.git` of its own is another repository than the folder that it lies in.
+    return name if name.endswith("/.git") else name.removesuffix(".git")

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 from aiohttp import ClientError, ClientResponse, ClientTimeout, ServerDisconnectedError
 from aiohttp.helpers import is_ip_address
 from multidict import CIMultiDict
-from yarl import URL
 
 from headstart.domain.credentials import without_credentials
 from headstart.domain.errors import (
@@ -29,7 +28,7 @@ from headstart_runner.gateway.answers import moved_to, seconds_to_wait
 from headstart_runner.gateway.calls import Call, Kind
 from headstart_runner.gateway.credentials import Credential, Credentials
 from headstart_runner.gateway.gateway import Source, Watch
-from headstart_runner.gateway.relay import CONNECT_SECONDS, forwarded, upstream
+from headstart_runner.gateway.relay import CONNECT_SECONDS, exactly, forwarded, upstream
 from headstart_runner.gateway.resolver import CheckedResolver
 from headstart_runner.terminal import plain
 from headstart_runner.wire import cut_text
@@ -53,7 +52,14 @@ _LET_GO_SECONDS = 1.0
 _MOST_REMEMBERED = 256
 _ADDRESS_BYTES = 500
 _SAID_BYTES = 300
-_NOT_OURS = ("Authorization", "Cookie")
+_PASSED = (
+    "Accept", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Type",
+    "Git-Protocol", "Pragma", "Range", "User-Agent",
+)  # fmt: skip
+"""What git (http.c, remote-curl.c) and git-lfs say. Others may say who asks, or have a server take
+a request for another than it is (X-HTTP-Method-Override, X-Original-URL)."""
+
+_ENCODING = "Content-Encoding"
 _OF_ITS_OWN = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 """Headers that the client library would add: who asks is git."""
 
@@ -110,7 +116,8 @@ class Body:
 class Outgoing:
     """A request as its client made it; `href` is another place on the host than its call's.
 
-    `own` are the headers for that place: with an Authorization among them none is added.
+    `own` are headers that count before the client's: with an Authorization among them none is
+    added.
     """
 
     method: str
@@ -197,7 +204,7 @@ class Exchange:
     ) -> Credential | None:
         """Return another credential than the one that was refused, None where there is none."""
         if credential is None:
-            _remember(self._locked, call.repository, None)
+            remember(self._locked, call.repository, None)
             return await self._credential(call)
         if status != _UNAUTHORIZED:
             return None
@@ -208,7 +215,11 @@ class Exchange:
         self, call: Call, request: Outgoing, credential: Credential | None
     ) -> ClientResponse:
         url = request.href or f"{self._origin}{self._moved.get(call.path, call.path)}/{call.rest}"
-        headers = _without_ours(request.headers)
+        try:
+            address = exactly(url)
+        except ValueError as error:
+            raise RepositoryAccessDenied(f"what is asked of {self._host} {error}") from error
+        headers = _passed(request.headers, call.kind)
         headers.update(request.own)
         if credential is not None:
             headers["Authorization"] = f"Basic {basic(credential)}"
@@ -221,7 +232,7 @@ class Exchange:
             send = partial(
                 self._client.request,
                 request.method,
-                URL(url, encoded=True),
+                address,
                 headers=headers,
                 skip_auto_headers=_OF_ITS_OWN,
                 allow_redirects=False,
@@ -253,7 +264,7 @@ class Exchange:
         if new == url or "@" in urlsplit(new).netloc or not same_server(new, url):
             shown = cut_text(without_credentials(new), _ADDRESS_BYTES)
             raise RepositoryNotFound(f"{self.address_of(call)} has moved to {shown}")
-        _remember(self._moved, call.path, urlsplit(new).path)
+        remember(self._moved, call.path, urlsplit(new).path)
 
     async def _wait(self, answer: ClientResponse, watch: Watch) -> None:
         """Wait as long as a busy server asks to, if there is so much time."""
@@ -327,12 +338,11 @@ async def _send_long(send: Callable[..., Awaitable[ClientResponse]], body: Body)
     return answer
 
 
-def _without_ours(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Return the headers that a client may send: who it is, it is not asked."""
+def _passed(headers: Mapping[str, str], kind: Kind) -> CIMultiDict[str]:
+    """Return the headers that are passed on, the first of each name: that is what was judged."""
     sent = forwarded(headers)
-    for name in _NOT_OURS:
-        sent.popall(name, None)
-    return sent
+    names = (*_PASSED, _ENCODING) if kind is Kind.FETCH else _PASSED
+    return CIMultiDict((name, sent[name]) for name in names if name in sent)
 
 
 async def _said(answer: ClientResponse, credential: Credential | None) -> str:
@@ -347,7 +357,8 @@ async def _said(answer: ClientResponse, credential: Credential | None) -> str:
     return "" if any(secret in text for secret in ours) else cut_text(text, _SAID_BYTES)
 
 
-def _remember(known: OrderedDict[str, _T], name: str, value: _T) -> None:
+def remember(known: OrderedDict[str, _T], name: str, value: _T) -> None:
+    """Keep what is known by a name, with those of 255 others at most."""
     known[name] = value
     while len(known) > _MOST_REMEMBERED:
         known.popitem(last=False)

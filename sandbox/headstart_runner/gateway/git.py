@@ -7,7 +7,7 @@ refused in words that git shows: a text, or in git's own protocol where it reads
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -25,9 +25,15 @@ from headstart_runner.gateway import lfs
 from headstart_runner.gateway.answers import is_smart, lists_refs
 from headstart_runner.gateway.calls import Call, Kind, call_of, name_of
 from headstart_runner.gateway.credentials import Credential, Credentials
-from headstart_runner.gateway.exchange import Body, Exchange, Outgoing, basic
+from headstart_runner.gateway.exchange import Body, Exchange, Outgoing, basic, remember
 from headstart_runner.gateway.gateway import Source, Watch
-from headstart_runner.gateway.pkt_lines import NotAPush, PushReader, refusal, refused
+from headstart_runner.gateway.pkt_lines import (
+    NotAPush,
+    PushReader,
+    begins_as_fetch,
+    refusal,
+    refused,
+)
 from headstart_runner.gateway.relay import body_of, pass_back
 from headstart_runner.log import Oddities
 
@@ -42,6 +48,9 @@ _AT_ONCE = 32
 _MOST_PROBLEMS = 64
 _MOST_ASKED_BYTES = 1024 * 1024
 _NOT_PASSED_BACK = frozenset({"set-cookie", "www-authenticate"})
+_NO_OTHER: Mapping[str, str] = {}
+_REFS = "info/refs?service=git-upload-pack"
+_WANTS, _PUSHES = "application/x-git-upload-pack-request", "application/x-git-receive-pack-request"
 _UNKNOWN_TO_IT = {404, 501}
 _STATUS: tuple[tuple[type[StepError], int], ...] = (
     (RepositoryNotFound, 404), (NotARepository, 404), (GitNetworkError, 502),
@@ -62,6 +71,7 @@ class GitHandler:
         self._source = source
         self._exchange = Exchange(source, credentials)
         self._actions = lfs.Actions()
+        self._smart: OrderedDict[str, bool] = OrderedDict()
         self._problems: OrderedDict[str, StepError] = OrderedDict()
         self._oddities = Oddities()
         self._watch: Watch | None = None
@@ -112,33 +122,73 @@ class GitHandler:
     async def _answer(self, request: web.Request, call: Call) -> web.StreamResponse:
         if call.write and call.repository != self._repository:
             raise RepositoryAccessDenied(f"this session may push to {self._source.url} only")
+        if call.kind in {Kind.FILE, Kind.FETCH}:
+            await self._see(call)
         match call.kind:
+            case Kind.REFS:
+                return await self._refs(request, call)
             case Kind.PUSH:
                 return await self._push(request, call)
             case Kind.BATCH:
                 return await self._batch(request, call)
+            case Kind.LOCKS:
+                return await self._locks(request, call)
             case Kind.ACTION:
                 return await self._act(request, call)
-        body = await Body.of(body_of(request))
+        body = await self._wants(request) if call.kind is Kind.FETCH else Body()
         answer, _ = await self._ask(request, call, body)
         async with answer:
-            begun = b""
-            if call.kind is Kind.REFS and not is_smart(
-                answer.headers.get("Content-Type", ""), call.service or "upload"
-            ):
-                begun = await self._begun(answer)
-                if call.write or not lists_refs(begun):
-                    url = self._exchange.address_of(call)
-                    raise NotARepository(
-                        f"{url} answers, but not as a git repository: check the address"
-                    )
-            return await self._pass_back(request, call, answer, begun)
+            return await self._pass_back(request, call, answer)
 
     async def _ask(
-        self, request: web.Request, call: Call, body: Body
+        self, request: web.Request, call: Call, body: Body, own: Mapping[str, str] = _NO_OTHER
     ) -> tuple[ClientResponse, Credential | None]:
-        outgoing = Outgoing(request.method, request.headers, body)
+        outgoing = Outgoing(request.method, request.headers, body, own=own)
         return await self._exchange.ask(call, outgoing, self._watching())
+
+    async def _see(self, call: Call) -> None:
+        """See that a path is a repository's before more is asked of it than that.
+
+        A host has more than repositories, and other addresses of it may end like git's.
+        """
+        if call.repository == self._repository:
+            return
+        if call.repository not in self._smart:
+            refs = replace(call, kind=Kind.REFS, rest=_REFS, service="upload")
+            outgoing = Outgoing("GET", {}, Body())
+            answer, _ = await self._exchange.ask(refs, outgoing, self._watching())
+            async with answer:
+                await self._begun_as_refs(refs, answer)
+        if call.kind is not Kind.FILE and not self._smart[call.repository]:
+            raise self._no_repository(call)
+
+    async def _refs(self, request: web.Request, call: Call) -> web.StreamResponse:
+        answer, _ = await self._ask(request, call, Body())
+        async with answer:
+            begun = await self._begun_as_refs(call, answer)
+            return await self._pass_back(request, call, answer, begun)
+
+    async def _begun_as_refs(self, call: Call, answer: ClientResponse) -> bytes:
+        """Return what was read to see that an answer lists refs; NotARepository if it doesn't."""
+        begun = b""
+        smart = is_smart(answer.headers.get("Content-Type", ""), call.service or "upload")
+        if not smart:
+            begun = await self._begun(answer)
+            if call.write or not lists_refs(begun):
+                raise self._no_repository(call)
+        remember(self._smart, call.repository, smart)
+        return begun
+
+    def _no_repository(self, call: Call) -> NotARepository:
+        url = self._exchange.address_of(call)
+        return NotARepository(f"{url} answers, but not as a git repository: check the address")
+
+    async def _wants(self, request: web.Request) -> Body:
+        body = await Body.of(body_of(request))
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if request.content_type != _WANTS or not begins_as_fetch(body.begun, encoding):
+            raise RepositoryAccessDenied("this is not how git asks for objects")
+        return body
 
     def _watching(self) -> Watch:
         """Return who waits: a step, or nobody, and then there is a minute."""
@@ -152,6 +202,8 @@ class GitHandler:
         """Pass a push on once its commands are known to be the session's to give."""
         push, pieces = PushReader(), body_of(request)
         try:
+            if request.content_type != _PUSHES:
+                raise NotAPush("it does not begin as a push does")
             if request.headers.get("Content-Encoding", "identity") != "identity":
                 raise NotAPush("its commands can't be read, they are compressed")
             async for piece in pieces:
@@ -191,13 +243,10 @@ class GitHandler:
         """Have the contents of large files go the way that everything goes, where they are here."""
         asked = await _whole(body_of(request), _MOST_ASKED_BYTES)
         try:
-            write = lfs.operation(asked) == "upload"
-            if write and call.repository != self._repository:
-                raise RepositoryAccessDenied(
-                    f"this session may send files to {self._source.url} only"
-                )
-            call = replace(call, write=write)
-            answer, credential = await self._ask(request, call, Body(asked))
+            batch = lfs.batch(asked)
+            call = self._of_files(call, uploads=batch.uploads)
+            await self._see(call)
+            answer, credential = await self._ask(request, call, Body(batch.body), lfs.HEADERS)
             async with answer:
                 said = await _whole(answer.content.iter_any(), lfs.MOST_BYTES)
             kept = self._actions.keep(
@@ -206,6 +255,7 @@ class GitHandler:
                 self._exchange.address_of(call),
                 [credential.password, basic(credential)] if credential else [],
                 lambda name: self._door_of(request, name),
+                uploads=batch.uploads,
             )
         except lfs.NotABatch as error:
             raise RepositoryAccessDenied(
@@ -214,6 +264,25 @@ class GitHandler:
         except (ClientError, OSError) as error:
             raise self._exchange.broken(error) from error
         return web.Response(body=kept, headers={"Content-Type": lfs.CONTENT_TYPE})
+
+    async def _locks(self, request: web.Request, call: Call) -> web.StreamResponse:
+        """Ask for what is locked where something may be pushed; nowhere else is anything."""
+        asked = await _whole(body_of(request), _MOST_ASKED_BYTES)
+        if call.repository != self._repository:
+            return _no_locks()
+        try:
+            body = Body(lfs.locks(asked))
+        except lfs.NotABatch as error:
+            raise RepositoryAccessDenied(f"these locks make no sense: {error}") from error
+        answer, _ = await self._ask(request, call, body, lfs.HEADERS)
+        async with answer:
+            return await self._pass_back(request, call, answer)
+
+    def _of_files(self, call: Call, *, uploads: bool) -> Call:
+        """Return a call about contents of large files as what it is, a read or a write."""
+        if uploads and call.repository != self._repository:
+            raise RepositoryAccessDenied(f"this session may send files to {self._source.url} only")
+        return replace(call, write=uploads)
 
     def _door_of(self, request: web.Request, action: str) -> str:
         """Return where a client finds an action: beside the batch that it asked for."""
@@ -233,7 +302,7 @@ class GitHandler:
         body = await Body.of(body_of(request))
         own = action.headers
         outgoing = Outgoing(request.method, request.headers, body, action.href, own)
-        call = replace(call, write=action.uploads)
+        call = self._of_files(call, uploads=action.uploads)
         answer, _ = await self._exchange.ask(call, outgoing, self._watching())
         async with answer:
             return await self._pass_back(request, call, answer)
@@ -273,9 +342,7 @@ class GitHandler:
         if call.kind is Kind.LOCKS and status in _UNKNOWN_TO_IT:
             # A server without locks: said as it is, git-lfs writes that into the repository's
             # settings, by an address that is the door's.
-            return web.Response(
-                text=json.dumps({"ours": [], "theirs": []}), content_type=lfs.CONTENT_TYPE
-            )
+            return _no_locks()
         if call.kind in {Kind.BATCH, Kind.LOCKS, Kind.ACTION}:
             text = json.dumps({"message": error.reason})
             return web.Response(status=status, text=text, content_type=lfs.CONTENT_TYPE)
@@ -290,6 +357,10 @@ class GitHandler:
         self._problems[call.repository] = error
         while len(self._problems) > _MOST_PROBLEMS:
             self._problems.popitem(last=False)
+
+
+def _no_locks() -> web.Response:
+    return web.Response(text=json.dumps({"ours": [], "theirs": []}), content_type=lfs.CONTENT_TYPE)
 
 
 def _text(status: int, reason: str) -> web.Response:

@@ -12,10 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 from aiohttp import ClientError, ClientResponse, web
 from multidict import CIMultiDict
-from yarl import URL
 
 from headstart.domain.errors import StepError
-from headstart_runner.gateway.relay import body_of, forwarded, pass_back, upstream
+from headstart.domain.repository import has_dot_segments
+from headstart_runner.gateway.relay import body_of, exactly, forwarded, pass_back, upstream
 from headstart_runner.gateway.resolver import CheckedResolver
 from headstart_runner.gateway.routes import Route, Traffic
 from headstart_runner.log import Oddities, logger
@@ -24,6 +24,16 @@ _MOST_AT_ONCE = 64
 _SILENT_SECONDS = 300
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 """TRACE would have a server tell what it was sent (RFC 9110, 9.3.8), the key with it."""
+_PATH = re.compile(
+    r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%(?!7[Ff]|[01])[0-9A-Fa-f]{2})*)?(?:\?[!$-\[\]-~]*)?"
+)
+"""RFC 3986's path (3.3), without escapes of controls; and of a query, where SDKs are not as strict,
+all but spaces, quotes, `#` and backslashes. So nobody on the way ends or changes it."""
+
+_REROUTING = ("X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method",
+              "X-Method-Override")  # fmt: skip
+"""By which some servers take a request for another than it is."""
+
 _KEY_HEADERS = {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
 """Where SDKs send a key, as all of a value or behind its scheme. A key that an agent may have put
 anywhere else is one that a server shows it again, in an error or a header of its answer."""
@@ -70,9 +80,9 @@ class Models:
             return _refusal(404, "No provider of the deployment has that name")
         if request.method not in _METHODS:
             return _refusal(405, f"{request.method} is nothing that a model is asked with")
-        if _leads_out(path):
-            return _refusal(400, "The path has a segment that leads out of the provider's address")
-        headers = _stamped(forwarded(request.headers), route)
+        if not _stays(path):
+            return _refusal(400, "The path leads out of the provider's address, or may do so")
+        headers = _stamped(_asked(request.headers), route)
         if headers is None:
             return _refusal(403, "No header holds this provider's placeholder of this sandbox")
         if self._under_way >= _MOST_AT_ONCE:
@@ -97,7 +107,7 @@ class Models:
         try:
             answer = await self._clients[route.named].request(
                 request.method,
-                URL(route.base + path, encoded=True),
+                exactly(route.base + path),
                 headers=headers,
                 data=body_of(request) if request.body_exists else None,
                 allow_redirects=False,
@@ -142,12 +152,16 @@ def _with_key(name: str, value: str, route: Route) -> str:
     return value
 
 
-def _leads_out(path: str) -> bool:
-    """Return whether a path has dot segments, however often they were escaped."""
-    path = path.partition("?")[0]
-    while (plain := unquote(path)) != path:
-        path = plain
-    return any(segment in {".", ".."} for segment in path.replace("\\", "/").split("/"))
+def _stays(path: str) -> bool:
+    """Return whether a path is below its provider's address for all who read it."""
+    return bool(_PATH.fullmatch(path)) and not has_dot_segments(path.partition("?")[0])
+
+
+def _asked(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    sent = forwarded(headers)
+    for name in _REROUTING:
+        sent.popall(name, None)
+    return sent
 
 
 def _host(location: str) -> str:

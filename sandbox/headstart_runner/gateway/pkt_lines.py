@@ -5,6 +5,7 @@ sends and gets.
 """
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,12 @@ _HEX = re.compile(rb"[0-9a-fA-F]{4}")
 _COMMAND = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)\n?")
 _SHALLOW = re.compile(rb"shallow [0-9a-f]{40,64}\n?")
 _CERTIFICATE = b"push-cert"
+_OPTIONS = b"push-options"
+_FETCH = re.compile(rb"0000\Z|[0-9a-fA-F]{4}(?:command=|want )")
+_BEGINS_BYTES = 16
+_GZIP = 31
+"""What zlib calls the format of gzip, by its `wbits`."""
+
 _MOST_BYTES = 64 * 1024
 """What the commands of a push may take together: one takes 120 bytes and the name of its ref."""
 
@@ -56,6 +63,7 @@ class PushReader:
     done: bool = False
     _at: int = 0
     _first: bool = True
+    _with_options: bool = False
 
     def feed(self, data: bytes) -> None:
         """Take a piece."""
@@ -84,6 +92,9 @@ class PushReader:
 
     def _take(self, line: bytes) -> None:
         if not line:
+            if self._with_options:
+                # Hosts merge, or show to everybody, what such an option tells them to.
+                raise NotAPush("a push with options (git push -o) is not taken here")
             self.done = True
             return
         if _SHALLOW.fullmatch(line):
@@ -92,12 +103,26 @@ class PushReader:
         if with_capabilities and self._first:
             self.capabilities = frozenset(capabilities.split())
         self._first = False
+        # git takes what follows any command for capabilities (receive-pack.c).
+        self._with_options = self._with_options or _OPTIONS in capabilities
         if command.rstrip(b"\n") == _CERTIFICATE:
             raise NotAPush("a signed push is not taken here")
         match = _COMMAND.fullmatch(command)
         if match is None:
             raise NotAPush("it does not begin as a push does")
         self.updates.append(RefUpdate(match[1], match[2], match[3]))
+
+
+def begins_as_fetch(begun: bytes, encoding: str) -> bool:
+    """Return whether a body begins as git's question for objects, or for what there is of them."""
+    if encoding == "gzip":
+        try:
+            begun = zlib.decompressobj(_GZIP).decompress(begun, _BEGINS_BYTES)
+        except zlib.error:
+            return False
+    elif encoding != "identity":
+        return False
+    return bool(_FETCH.match(begun))
 
 
 def refusal(push: PushReader, reason: str) -> bytes:

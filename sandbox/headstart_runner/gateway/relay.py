@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
+from yarl import URL
 
 _OF_THE_CONNECTION = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer",
@@ -39,6 +40,16 @@ def forwarded(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in dropped
     )
+
+
+def exactly(url: str) -> URL:
+    """Return an address that is sent as it is written; ValueError for one that would be changed."""
+    made = URL(url, encoded=True)
+    _, _, below = url.partition("://")
+    host, slash, path = below.partition("/")
+    if made.raw_path_qs != (slash + path or "/") or made.raw_authority != host or "@" in host:
+        raise ValueError("is another address once it is sent")
+    return made
 
 
 async def body_of(request: web.Request) -> AsyncIterator[bytes]:

@@ -16,6 +16,13 @@ _PORTS = {"http": 80, "https": 443}
 _HEADS = "refs/heads/"
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)")
+_PLAIN_PATH = re.compile(
+    r"(?:/(?:[A-Za-z0-9._~!$&'()*+,=:@-]"
+    r"|%(?!2[35F]|3[BF]|5C|7F|[01])[0-9A-F]{2})+)+/?",
+    re.ASCII | re.IGNORECASE,
+)
+"""RFC 3986's `pchar` (3.3) but for `;`, and escapes of no control and none of `# % / ; ? \\`."""
+
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?")
 
@@ -61,6 +68,8 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
         raise ValueError("must name a repository")
     if has_dot_segments(parts.path):
         raise ValueError("must not have . or .. in its path")
+    if not is_plain_path(parts.path):
+        raise ValueError("must have a plain path: what is no letter, digit or usual sign as %XX")
     _refuse_page(parts, urlsplit(github))
     clean = parts._replace(netloc=parts.netloc.lower()).geturl()
     if is_allowed_source(clean, allowed_sources):
@@ -113,6 +122,15 @@ def has_dot_segments(path: str) -> bool:
     while (decoded := unquote(path)) != path:
         path = decoded
     return any(name.partition(";")[0] in {".", ".."} for name in re.split(r"[/\\]", path))
+
+
+def is_plain_path(path: str) -> bool:
+    """Say whether all who read a path read the same repository in it, whatever they decode."""
+    try:
+        unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return bool(_PLAIN_PATH.fullmatch(path)) and not has_dot_segments(path)
 
 
 def _refuse_page(parts: SplitResult, github: SplitResult) -> None:
