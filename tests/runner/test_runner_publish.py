@@ -414,3 +414,27 @@ async def test_the_contents_of_large_files_are_pushed_first(
         desk.write("large.bin", "pointer\n")
         published = await desk.publish()
     assert said.read_text().splitlines()[-1] == f"push origin {published.commit}"
+
+
+@pytest.mark.parametrize("key", ["insteadOf", "pushInsteadOf"])
+async def test_the_repositorys_own_settings_lead_the_push_nowhere_else(
+    desk: Desk, tmp_path: Path, key: str
+) -> None:
+    evil = tmp_path / "evil.git"
+    git("clone", "--quiet", "--bare", str(desk.bare), str(evil), cwd=tmp_path)
+    desk.git("config", f"url.{evil}.{key}", desk.url)
+    desk.git("config", "protocol.file.allow", "always")
+    desk.write("b", "b\n")
+    said = await desk.publish()
+    assert said.commit == desk.there()
+    assert git("for-each-ref", f"refs/heads/{BRANCH}", cwd=evil) == ""
+
+
+async def test_what_went_elsewhere_is_not_told_as_published(desk: Desk, tmp_path: Path) -> None:
+    evil = tmp_path / "evil.git"
+    git("clone", "--quiet", "--bare", str(desk.bare), str(evil), cwd=tmp_path)
+    desk.git("config", f"remote.{desk.url}.url", str(evil))
+    desk.git("config", "protocol.file.allow", "always")
+    desk.write("b", "b\n")
+    code, _ = await desk.refused()
+    assert (code, desk.there()) == ("PublishFailed", None)

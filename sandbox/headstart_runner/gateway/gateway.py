@@ -170,7 +170,8 @@ class Gateway:
             self._folder = Path(tempfile.mkdtemp(prefix="headstart-git-"))
             self._folder.chmod(0o755)
         system = ["[include]", f"\tpath = {_SYSTEM}", *_door(self._address, source)]
-        for name, lines in (("door", _door(self._steps_address, source)), ("system", system)):
+        door = [*_door(self._steps_address, source), *_first(self._steps_address, source)]
+        for name, lines in (("door", door), ("system", system)):
             file = self._folder / name
             file.write_text("\n".join([*lines, ""]))
             file.chmod(0o644)
@@ -182,6 +183,17 @@ def _door(address: str, source: Source) -> list[str]:
     names = [f"\tinsteadOf = {name}" for name in _names(source.url)]
     # Whatever proxy there is for the world, the door is on this machine.
     return [f'[url "{address}"]', *names, f'[http "{address}"]', "\tproxy ="]
+
+
+def _first(address: str, source: Source) -> list[str]:
+    """Return the settings by which a step finds the session's repository, whatever others say.
+
+    git takes the longest `insteadOf` that fits, and of two the one that it read first: here is all
+    of the address, before any setting of the repository's own (git-config(1), remote.c).
+    """
+    there = f"{address}{urlsplit(source.url).path.lstrip('/')}"
+    names = [f"\t{key} = {source.url}" for key in ("insteadOf", "pushInsteadOf")]
+    return [f'[url "{there}"]', *names]
 
 
 def _origin(url: str) -> str:

@@ -77,16 +77,10 @@ class Branch:
 
     async def _look(self) -> str | None:
         """Return the commit that the remote shows."""
-        listed = await self._remote.run(
-            "ls-remote", "--refs", "--", self._remote.url, self._ref, cwd=self._repository
-        )
-        if listed.code != 0:
-            raise _known(self._remote.error(listed))
-        for line in listed.stdout.splitlines():
-            commit, _, name = line.partition("\t")
-            if name == self._ref:
-                return commit
-        return None
+        try:
+            return (await self._remote.refs(self._ref)).get(self._ref)
+        except StepError as error:
+            raise _known(error) from None
 
     async def _has_own(self, commit: str) -> bool:
         """Say whether there is a commit that upstream had not when it was last heard of."""

@@ -133,12 +133,12 @@ async def _clone(
         if options and _NOT_SHALLOW in fetched.stderr:
             raise _OnlyWhole
         error = remote.error(fetched, branch)
-        if not isinstance(error, BranchNotFound) or await remote.branches(target.parent):
+        if not isinstance(error, BranchNotFound) or await remote.branches():
             raise error
         # Nobody can have pushed the branch to a repository that has none at all.
         return await _clone(remote, None, target, options)
     if await _commit(git, target, "HEAD") is None:
-        branches = await remote.branches(target.parent)
+        branches = await remote.branches()
         if not branches:
             return await _as_it_came(remote, target, options, fetched)
         instead = _instead(branches, url, await _head(git, target))

@@ -1,6 +1,8 @@
 """A repository on its server: git goes there by the gateway, or to where was looked, no further."""
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from headstart_runner.gateway.gateway import Watch
 from headstart_runner.repository.git import Git, GitResult, clone_error
 from headstart_runner.repository.progress import GitProgress
 
-_HEAD = re.compile(r"\trefs/heads/(\S+)$", re.MULTILINE)
+_REF = re.compile(r"^([0-9a-f]+)\t(\S+)$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -46,7 +48,19 @@ class Remote:
 
     async def run(self, *arguments: str, cwd: Path) -> GitResult:
         """Run a git command against the server."""
-        run = partial(self.git.run, *arguments, cwd=cwd, options=self._options(), stderr=self._show)
+        return await self._run(*arguments, cwd=cwd)
+
+    async def _run(
+        self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> GitResult:
+        run = partial(
+            self.git.run,
+            *arguments,
+            cwd=cwd,
+            env=env,
+            options=self._options(),
+            stderr=self._show,
+        )
         self._problem = None
         if self.git.gateway is None or not self._served:
             return await run()
@@ -59,12 +73,24 @@ class Remote:
         """Return why the last command failed, as the server said it or else git."""
         return self._problem or clone_error(result.stderr, self.url, branch)
 
-    async def branches(self, cwd: Path) -> list[str]:
-        """Return the branches that the server lists, maybe none."""
-        listed = await self.run("ls-remote", "--heads", "--", self.url, cwd=cwd)
+    async def refs(self, *patterns: str) -> dict[str, str]:
+        """Return the commits of the refs that the server lists, by name, maybe none.
+
+        No repository of this machine has a say in that: its settings may lead git elsewhere.
+        """
+        listed = await self._run(
+            *("ls-remote", "--refs", "--", self.url, *patterns),
+            cwd=Path("/"),
+            env={"GIT_DIR": os.devnull},
+        )
         if listed.code != 0:
             raise self.error(listed)
-        return _HEAD.findall(listed.stdout)
+        return {name: commit for commit, name in _REF.findall(listed.stdout)}
+
+    async def branches(self) -> list[str]:
+        """Return the branches that the server lists, maybe none."""
+        heads = "refs/heads/"
+        return [name.removeprefix(heads) for name in await self.refs(f"{heads}*")]
 
     def _show(self, data: bytes) -> None:
         if self._progress.feed(data):
