@@ -133,14 +133,15 @@ def _readme(where: Path, paths: list[str]) -> tuple[str, str]:
     text = _text(where / name) if name else None
     if not text:
         return "", ""
-    text = re.sub(r"(?s)<!--.*?-->|```.*?```", "", text)
-    heading = re.search(r"(?m)^#\s+(.+?)\s*#*$", text)
+    text = re.sub(r"(?s)<!--.*?(?:-->|\Z)|```.*?(?:```|\Z)", "", text)
+    heading = re.search(r"(?m)^#[ \t]+(\S.*)", text)
+    title = heading[1].rstrip("# \t") if heading else ""
     for block in re.split(r"\n\s*\n", text):
         lines = [line.strip() for line in block.splitlines() if not line.lstrip().startswith("#")]
         paragraph = " ".join(line for line in lines if line and not set(line) <= set("=-"))
-        if re.search(r"\w{3}", re.sub(r"!?\[[^]]*\]\([^)]*\)|<[^>]*>", "", paragraph)):
-            return (heading[1] if heading else ""), paragraph[:600]
-    return (heading[1] if heading else ""), ""
+        if re.search(r"\w{3}", re.sub(r"!?\[[^][]*\]\([^()]*\)|<[^<>]*>", "", paragraph)):
+            return title, paragraph[:600]
+    return title, ""
 
 
 @dataclass(slots=True)

@@ -22,8 +22,10 @@ UNFINISHED = re.compile(
 
 _TO_THE_LEFT = re.compile(r"\r|(?:\x1b\[|\x9b)[01]?G")
 """What moves to the first column of a line."""
-_LINE_END = re.compile(r"\r+(?=\n|\Z)")
-_OVERWRITTEN = re.compile(rb"[^\n]*\r")
+LINE_END = re.compile(r"(?<!\r)\r++(?=\n|\Z)")
+"""The `\\r` of a line's end, however many."""
+
+_OVERWRITTEN = re.compile(rb"(?m)^[^\n]*\r")
 _LONGEST_SEQUENCE = 256
 
 
@@ -55,7 +57,7 @@ class Screen:
         text = ("\r" if self._returned else "") + text
         # What follows says whether it begins the line again or is a part of its end.
         self._returned = not over and text.endswith("\r")
-        text = _LINE_END.sub("", text)
+        text = LINE_END.sub("", text)
         if "\r" in text:
             first, *others = text.split("\n")
             version, again = _last_version(first)

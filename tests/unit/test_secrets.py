@@ -19,10 +19,11 @@ from headstart.domain.requests import CreateSession, PatchSession, RetrySession
 from headstart.domain.secrets import secrets_of
 from headstart.domain.session import SessionConfig, Status
 from headstart.domain.warnings import warnings_of
-from headstart.usecases import sealing, talk
+from headstart.usecases import create, sealing, talk
 from headstart.usecases.change import change
 from headstart.usecases.create import create_session
 from headstart.usecases.prepare import error_of, fail_preparation
+from headstart.usecases.read import list_sessions
 from tests.envelopes import base64_of, envelope, secrets
 from tests.unit.attempts import S
 from tests.unit.helpers import begin, created, prepared_up_to, token
@@ -262,6 +263,26 @@ def test_what_looks_like_a_credential_is_answered_with_a_warning(
 def test_no_more_than_twenty_warnings_are_answered() -> None:
     request = PatchSession(env_vars={f"TOKEN_{n}_KEY": "correct-horse" for n in range(30)})
     assert len(warnings_of(request)) == 20
+
+
+def test_where_warnings_fail_nothing_is_left_behind(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> Any:
+        raise RecursionError
+
+    session_id = created(ports, autoInitiate=False)
+    before = ports.store.session(session_id)
+    monkeypatch.setattr(create, "warnings_of", broken)
+    monkeypatch.setattr(talk, "warnings_of", broken)
+    with pytest.raises(RecursionError):
+        create.create_session(ports, "bob", CreateSession.model_validate(REQUEST), None)
+    with pytest.raises(RecursionError):
+        talk.patch_session(ports, "alice", session_id, PatchSession(prompt="Another"))
+    with pytest.raises(RecursionError):
+        talk.retry(ports, "alice", session_id, RetrySession(attempt_number=1))
+    assert list_sessions(ports, "bob", None)["items"] == []
+    assert ports.store.session(session_id) == before
 
 
 def test_the_public_key_is_told_and_who_has_none_says_so(ports: MemoryPorts) -> None:

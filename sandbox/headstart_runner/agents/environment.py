@@ -6,6 +6,7 @@ from pathlib import Path
 from headstart.domain.command_args import AgentArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
+from headstart_runner.processes.kept import bounded
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
 
@@ -47,8 +48,9 @@ def folder_of(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Path
 async def _read(launcher: Launcher, repository: Path, name: str) -> bytes:
     """Read a file as the agent's user: it may be a link to what that user may not read."""
     content = bytearray()
+    keep = bounded(content, _MOST_BYTES + 1)
     command = ("head", "-c", str(_MOST_BYTES + 1), "--", name)
-    async with launcher.running(command, cwd=repository, env={}, stdout=content.extend) as tree:
+    async with launcher.running(command, cwd=repository, env={}, stdout=keep) as tree:
         code = await tree.finished()
     if code != 0 or len(content) > _MOST_BYTES:
         raise AgentStartFailed(f"The repository's {name} can't be read, and so not be left out")

@@ -22,6 +22,7 @@ from headstart_runner.config import Config
 from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
+from headstart_runner.processes.kept import Ends
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
@@ -33,6 +34,7 @@ _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.2
 _KIND_CHARACTERS = 40
+_SAID_BYTES = 64 * 1024
 _CHECK_SECONDS = 30.0
 """How often a server is asked how it is, and how long it may take to answer: it may be starved."""
 
@@ -97,19 +99,19 @@ class Supervisor:
         try:
             await asyncio.to_thread(_write, handle, document)
             self._launcher.own(file)
-            out = bytearray()
+            out = Ends(_SAID_BYTES)
             async with self._launcher.running(
                 adapter.import_command(file),
                 cwd=repository,
                 env=env,
-                stdout=out.extend,
+                stdout=out.take,
             ) as tree:
                 code = await tree.finished()
         except CommandNotStarted as error:
             raise start_error(args.agent, str(error), self._config.path) from error
         finally:
             file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
-        said = out.decode(errors="replace")
+        said = out.text()
         if not adapter.imported(args.session_id, said):
             last = (said.strip().splitlines() or [f"exit status {code}"])[-1]
             raise RestoreFailed(f"{args.agent} could not import the session: {last}")

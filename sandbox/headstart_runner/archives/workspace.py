@@ -16,6 +16,7 @@ import zstandard
 
 from headstart_runner.archives.listing import FORMAT
 from headstart_runner.config import Config
+from headstart_runner.processes.kept import bounded
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher, Sink
 
 _RESERVED = ".headstart-*"
@@ -103,7 +104,7 @@ class Workspace:
             *("find", ".", "-mindepth", "1"),
             *(*prune, "-o", "-printf", FORMAT.decode()),
         )
-        code = await self._run(command, stdout=_bounded(listed, _LIST_BYTES), stderr=said)
+        code = await self._run(command, stdout=bounded(listed, _LIST_BYTES), stderr=said)
         if len(listed) >= _LIST_BYTES:
             raise Unusable("it has too many files")
         # 1 is what could not be read, and named; anything else may have ended it in the middle.
@@ -198,7 +199,7 @@ class Workspace:
             env=_LANGUAGE,
             stdin=stdin,
             stdout=out,
-            stderr=_bounded(said, _SAID_BYTES),
+            stderr=bounded(said, _SAID_BYTES),
         ) as tree:
             try:
                 ending = asyncio.create_task(tree.finished())
@@ -219,10 +220,6 @@ class Workspace:
 def _literal(path: Path) -> str:
     """Return a path as a pattern that matches nothing else (find(1), -path)."""
     return re.sub(r"([*?\[\\])", r"\\\1", str(path))
-
-
-def _bounded(into: bytearray, most: int) -> Sink:
-    return lambda data: into.extend(data[: max(0, most - len(into))])
 
 
 def _named(said: bytes | bytearray) -> list[bytes]:

@@ -290,11 +290,11 @@ class Exchange:
             return RepositoryNotFound(
                 f"There is no repository at {url}, or the session's credential does not open it"
             )
+        quoted = f": {said}" if said else ""
         if status in _UNOPENED and credential is None:
             return RepositoryAccessDenied(
-                f"{self._host} asks for credentials: {url} does not exist, or is not public"
+                f"{self._host} asks for credentials: {url} does not exist, or is not public{quoted}"
             )
-        quoted = f": {said}" if said else ""
         if status in _UNOPENED:
             to = "write to" if call.write else "read"
             return RepositoryAccessDenied(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from headstart.domain.secrecy import SHORTEST
+from headstart_runner.processes.kept import bounded
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.variables import MOST_BYTES, Additions, refusal
 from headstart_runner.redaction import Redactor
@@ -187,11 +188,7 @@ class Shell:
     ) -> bytes | None:
         """Return what a command printed, None for one that failed or took too long."""
         out = bytearray()
-
-        def keep(data: bytes) -> None:
-            if len(out) < _MOST_OUTPUT:
-                out.extend(data)
-
+        keep = bounded(out, _MOST_OUTPUT)
         tree = await self._launcher.start(
             argv, cwd=cwd, env=env or {}, stdout=keep, stderr=lambda _: None
         )

@@ -23,8 +23,8 @@ from headstart_runner.wire import cut_text
 _REASON_BYTES = 600
 _SHORT = 12
 _LFS = ":(attr:filter=lfs)"
-_REMOTE = re.compile(r"^remote: ?(.*?)\s*$", re.MULTILINE)
-_REFUSED = re.compile(r"^! \[(remote rejected|rejected)\] .*? \((.*)\)$", re.MULTILINE)
+_REMOTE = re.compile(r"^remote: ?(.*)", re.MULTILINE)
+_REFUSED = re.compile(r"^! \[(remote rejected|rejected)\] (?>.*? \()(.*)\)$", re.MULTILINE)
 _REPORTED = re.compile(r"^!\t\S+\t\[(remote rejected|rejected)\] ?(?:\((.*)\))?", re.MULTILINE)
 _MOVED = {"non-fast-forward", "fetch first", "stale info", "needs force"}
 _LOCK = re.compile(r"cannot lock ref|failed to update ref|reference already exists")
@@ -176,7 +176,7 @@ def push_error(done: GitResult, error: StepError, branch: str) -> StepError:
     `error` is what the connection to it says.
     """
     refused = _REPORTED.search(done.stdout) or _REFUSED.search(plain(done.stderr))
-    said = [line for line in _REMOTE.findall(plain(done.stderr)) if line]
+    said = [line.strip() for line in _REMOTE.findall(plain(done.stderr)) if line.strip()]
     words = cut_text("; ".join(said), _REASON_BYTES)
     why = (refused[2] or "") if refused else ""
     if refused and (why in _MOVED or _LOCK.search(why)):

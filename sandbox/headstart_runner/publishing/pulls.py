@@ -1,6 +1,5 @@
 """Pull requests by GitHub's REST API (docs.github.com, "REST API endpoints for pull requests")."""
 
-import re
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from headstart_runner.wire import cut_text
 
 _TIMEOUT = httpx.Timeout(20, connect=5)
 _TRIES = 2
-_OURS = re.compile(r"<!-- headstart -->.*<!-- /headstart -->", re.DOTALL)
+_BEGIN, _END = "<!-- headstart -->", "<!-- /headstart -->"
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _SAID_BYTES = 400
 _UNAUTHORIZED = 401
@@ -117,7 +116,7 @@ class Pulls:
         """Write our part of its text anew: what people wrote around it, and its title, stay."""
         opened, body = _pull_request(found), str(found.get("body") or "")
         changes = {}
-        text = _OURS.sub(lambda _: _ours(self._subject.text), body)
+        text = anew(body, self._subject.text)
         if text != body:
             changes["body"] = text
         if wanted.named and found.get("title") != wanted.title:
@@ -172,7 +171,14 @@ _NO_CREDENTIAL = "There is no credential for GitHub's API: the App, or the sessi
 
 
 def _ours(text: str) -> str:
-    return f"<!-- headstart -->\n{text}\n<!-- /headstart -->"
+    return f"{_BEGIN}\n{text}\n{_END}"
+
+
+def anew(body: str, text: str) -> str:
+    """Return a body with our part of it anew, as it is where it has none."""
+    before, _, rest = body.partition(_BEGIN)
+    _, ended, after = rest.rpartition(_END)
+    return f"{before}{_ours(text)}{after}" if ended else body
 
 
 def _pull_request(said: Any) -> PullRequest:

@@ -19,6 +19,7 @@ from headstart.domain.errors import (
     StepError,
 )
 from headstart_runner.gateway.gateway import Gateway
+from headstart_runner.processes.kept import Ends, bounded
 from headstart_runner.processes.launcher import Launcher, Sink
 from headstart_runner.terminal import last_line, plain
 from headstart_runner.wire import cut_text
@@ -44,6 +45,11 @@ _OPTIONS = (
 _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
+_SAID_BYTES = 64 * 1024
+"""Bytes of the beginning and of the end of git's messages: a filter's are among them."""
+
+_PRINTED_BYTES = 64 * 1024 * 1024
+_TOO_MUCH = f"\nfatal: it printed more than {_PRINTED_BYTES // 2**20} MB\n"
 NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
 
 
@@ -75,12 +81,13 @@ class Git:
     ) -> GitResult:
         """Run one command to its end; `stderr` sees its messages as they come.
 
-        With `stdout` what it prints goes there, and is not in the result.
+        With `stdout` what it prints goes there, and is not in the result. Else a command that
+        prints more than 64 MB has failed, and of its messages there are but the first and the last.
         """
-        out, err = bytearray(), bytearray()
+        out, err = bytearray(), Ends(_SAID_BYTES)
 
         def messages(data: bytes) -> None:
-            err.extend(data[-65536:])
+            err.take(data)
             if stderr is not None:
                 stderr(data)
 
@@ -92,11 +99,14 @@ class Git:
             cwd=cwd,
             env=env,
             stdin=stdin,
-            stdout=stdout or out.extend,
+            stdout=stdout or bounded(out, _PRINTED_BYTES + 1),
             stderr=messages,
         ) as tree:
             code = await tree.finished()
-        said = err.decode(errors="replace")
+        said = err.text()
+        if len(out) > _PRINTED_BYTES:
+            code, said = code or 1, said + _TOO_MUCH
+            out.clear()
         if self.gateway is not None:
             said = self.gateway.true(said)
         return GitResult(code, out.decode(errors="replace"), said)
@@ -119,18 +129,18 @@ def complaint(stderr: str) -> str:
 _FAILURES: tuple[tuple[str, type[StepError], str], ...] = (
     (NO_SPACE.pattern, DiskFull,
      "The sandbox's disk is too small for {url}"),
-    (r"Remote branch .* not found", BranchNotFound,
+    (r"Remote branch .{1,1000} not found", BranchNotFound,
      "{url} has no branch {branch}"),
     (r"not valid: is this a git repository", NotARepository,
      "{url} answers, but not as a git repository: check the address"),
-    (r"repository '.*' not found|error: 404", RepositoryNotFound,
+    (r"repository '.{0,2000}' not found|error: 404", RepositoryNotFound,
      "There is no repository at {url}: check the address"),
     (r"could not read Username|Authentication failed|error: 40[13]|terminal prompts disabled",
      RepositoryAccessDenied,
      "{host} asks for credentials: {url} does not exist, or is not public"),
     (r"error: 30\d|unable to update url base from redirection", RepositoryNotFound,
      "{url} has moved: use its new address"),
-    (r"transport '.*' not allowed", RepositoryRefused,
+    (r"transport '[^'\n]*' not allowed", RepositoryRefused,
      "{url} is not an address this deployment allows"),
     # Before the connection's: git hangs up, and says that too.
     (r"bad line length|protocol error|does not support shallow", CloneFailed,

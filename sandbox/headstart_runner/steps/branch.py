@@ -12,7 +12,7 @@ from headstart_runner.steps.base import Context
 _ORIGIN = "refs/remotes/origin/"
 _LIKE_HEAD = "ambiguous object name"
 # A branch is a file and the path before its name a folder: `a` and `a/b` can't both be.
-_IN_THE_WAY = re.compile(r"'refs/heads/(\S+)' exists; cannot create")
+_IN_THE_WAY = re.compile(r"'refs/heads/(\S{1,1000})' exists; cannot create")
 
 
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import re
 import signal
 from typing import Any
 
@@ -22,7 +21,7 @@ from headstart_runner.processes.launcher import CommandNotStarted, Tree
 from headstart_runner.processes.output import StepOutput
 from headstart_runner.processes.shell import Shell
 from headstart_runner.steps.base import Context
-from headstart_runner.terminal import plain
+from headstart_runner.terminal import LINE_END, plain
 from headstart_runner.wire import MARK, cut_text
 
 _QUOTED_BYTES = 500
@@ -30,7 +29,6 @@ _NOT_FOUND = 127
 _SIGNALS = range(1, 65)
 _REASON_BYTES = 1000
 _DONE = "setup.done"
-_CARRIAGE_RETURN = re.compile(r"\r+(?=\n|\Z)")
 
 
 async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
@@ -236,7 +234,7 @@ def _failure(command: str, code: int, last_line: str) -> str:
 
 def _script(command: str) -> str:
     """Return what bash is given: line ends as it knows them."""
-    return _CARRIAGE_RETURN.sub("", command)
+    return LINE_END.sub("", command)
 
 
 def _name(command: str) -> str:

@@ -45,13 +45,17 @@ _PLACEHOLDER = re.compile(
 _PLACE = re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?:~|\.{0,2})(?:/[\w.@-]+)+/?")
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY")
 _KNOWN_KINDS = re.compile(
-    r"\b(?:sk|pk|rk)[-_](?=[\w-]*\d)[\w-]{16,}|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}"
+    r"\b(?:sk|pk|rk)[-_](?=[a-zA-Z_-]{0,99}+\d)[\w-]{16,}|\bgh[opsur]_\w{20,}|\bgithub_pat_\w{20,}"
     r"|\bglpat-[\w-]{16,}|\bxox[a-z]-[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bAIza[\w-]{20,}"
     r"|\bnpm_\w{20,}|\bpypi-[\w-]{20,}|\bhf_\w{16,}|\bSG\.[\w.-]{20,}"
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|(?<![\w-])(?>[\w-]*?\b(?=eyJ))([\w-]{4,}+\.[\w-]++\.[\w-]*)"
 )
+"""The whole match, or its group: a token of which a word may be the beginning."""
 _USER_INFO = user_info(then=r"([^/?#\s]*)")
-_ASSIGNMENT = re.compile(r"([A-Za-z_][\w.-]*)\"?\s*[=:]\s*[\"']?(?=([^\s;,&\"']+))")
+_SETTING = re.compile(r"(?<![\w.-])(?>[\w.-]*?(?=[A-Za-z_]))([\w.-]++)\"?\s*+[=:]\s*+[\"']?")
+_VALUE = re.compile(r"[^\s;,&\"']+")
+_MOST_WITHIN = 8
+"""How many settings are looked for in the value of one: each has the rest of it to itself."""
 _SCHEME = re.compile(r"\b(?:Basic|Bearer|Token)\s+(\S+)", re.IGNORECASE)
 _AUTHORIZATION = re.compile(
     r"\bauthorization:\s*(?:Basic|Bearer|Token)\s+([^\s\"'$`]+)", re.IGNORECASE
@@ -76,9 +80,10 @@ def secrets_of(name: str, value: str) -> Iterator[str]:
     secret = is_secret_name(name) and not _PLACE.fullmatch(value.strip())
     if secret or _PRIVATE_KEY.search(value):
         yield value
-    inner = _json(value)
+    inner = _json(value, name)
     if inner is not None:
-        yield from secrets_in(inner, name)
+        for of, text in inner:
+            yield from secrets_of(of, text)
         return
     yield from _SCHEME.findall(value) if secret else ()
     yield from _spelled_out(value)
@@ -88,12 +93,23 @@ def secrets_of(name: str, value: str) -> Iterator[str]:
 
 
 def _spelled_out(text: str) -> Iterator[str]:
-    yield from _KNOWN_KINDS.findall(text)
+    yield from (found[1] or found[0] for found in _KNOWN_KINDS.finditer(text))
     for user, password, host in _USER_INFO.findall(text):
         yield from _of_url(user, password, host)
-    for setting, part in _ASSIGNMENT.findall(text):
-        if is_secret_name(setting) and not _PLACEHOLDER.fullmatch(part) and part[:5] != "-----":
+    for part in _assigned(text):
+        if not _PLACEHOLDER.fullmatch(part) and part[:5] != "-----":
             yield part
+
+
+def _assigned(text: str) -> Iterator[str]:
+    """Yield the values of a text's settings that have a secret's name."""
+    end, within = 0, 0
+    for setting in _SETTING.finditer(text):
+        within = within + 1 if setting.end() < end else 0
+        secret = within <= _MOST_WITHIN and is_secret_name(setting[1])
+        if secret and (value := _VALUE.match(text, setting.end())):
+            end = value.end()
+            yield value[0]
 
 
 def secrets_in_command(command: str) -> Iterator[str]:
@@ -137,12 +153,12 @@ def _of_url(user: str, password: str, host: str) -> Iterator[str]:
             yield f"{user}:{password}@{host}" if password else f"{user}@{host}"
 
 
-def _json(value: str) -> Any:
-    """Return the object or array that a value is, None for anything else."""
+def _json(value: str, name: str) -> list[tuple[str, str]] | None:
+    """Return the strings, by their names, of the object or array that a value is; else None."""
     if not value.lstrip().startswith(("{", "[")):
         return None
     try:
-        return json.loads(value)
+        return [(of, text) for _, of, text in strings_in(json.loads(value), name)]
     except (ValueError, RecursionError):
         return None
 

@@ -25,12 +25,17 @@ SOUND = BeforeValidator(sound)
 Place = tuple[str | int, ...]
 """Where something is, field by field."""
 
+_DEEPEST = 100
+
 
 def strings_in(value: Any, name: str = "", place: Place = ()) -> Iterator[tuple[Place, str, str]]:
     """Yield every string of settings, however nested: where it is, by what name, and itself.
 
-    In a list the option before a string is its name.
+    In a list the option before a string is its name. Raises RecursionError for what is nested more
+    than 100 deep, which nobody means.
     """
+    if len(place) > _DEEPEST:
+        raise RecursionError
     if isinstance(value, str):
         yield place, name, value
     elif isinstance(value, dict):

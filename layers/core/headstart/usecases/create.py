@@ -43,16 +43,18 @@ def create_session(
     session_id = new_session_id(now)
     ports.identify(session_id)
     secret, ticket = new_ticket(policy, session_id, owner, now)
+    # Before anything is written: whoever gets no answer does not know the session's id.
+    warnings = warnings_of(request)
     work = new_session(
         request, policy, session_id=session_id, owner=owner, now=now, key=key, groups=groups
     )
     repeated = _write(ports, work, ticket, request)
     if repeated is not None:
-        return repeated
+        return {**repeated, "warnings": warnings}
     work.then(Measure("SessionsCreated"))
     follow(ports, work)
     ports.metrics.milliseconds("FastReturn", milliseconds(now, ports.clock()))
-    return _answer(work.session, policy, secret, ticket, request)
+    return {**_answer(work.session, policy, secret, ticket), "warnings": warnings}
 
 
 def _write(
@@ -103,17 +105,14 @@ def _repeat(
         raise SessionDeleting()
     secret, ticket = new_ticket(ports.policy, session.session_id, owner, ports.clock())
     ports.store.put_ticket(ticket)
-    return _answer(session, ports.policy, secret, ticket, request)
+    return _answer(session, ports.policy, secret, ticket)
 
 
-def _answer(
-    session: Session, policy: Policy, secret: str, ticket: Ticket, request: CreateSession
-) -> dict[str, Any]:
+def _answer(session: Session, policy: Policy, secret: str, ticket: Ticket) -> dict[str, Any]:
     return {
         "sessionId": session.session_id,
         "status": session.status.value,
         "attemptNumber": session.attempt_number,
         "createdAt": format_time(session.created_at),
         "stream": stream_view(policy, secret, ticket),
-        "warnings": warnings_of(request),
     }

@@ -69,9 +69,10 @@ def patch_session(
     What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound, and where
     `autoInitiate` wakes the session QuotaExceeded.
     """
+    warnings = warnings_of(request)
     patch = partial(talking.patch, owner=owner, request=request)
     change(ports, session_id, patch, lambda found: [CONFIG, *head_of(found)])
-    return warnings_of(request)
+    return warnings
 
 
 def interrupt(ports: Ports, owner: str, session_id: str) -> None:
@@ -96,9 +97,10 @@ def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> l
 
     Returns the warnings. Raises StaleAttempt, WrongStatus, QuotaExceeded, SessionNotFound.
     """
+    warnings = warnings_of(request)
     again = partial(preparing.retry, owner=owner, request=request)
     change(ports, session_id, again, lambda _: [CONFIG])
-    return warnings_of(request)
+    return warnings
 
 
 def answer_input(
