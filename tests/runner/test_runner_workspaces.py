@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from archive_kit import box
+from archive_kit import Box, box
 from object_store import ObjectStore
 from runner_kit import AGENT_UID, git
 from work_kit import differences, manifest_of
@@ -118,3 +118,16 @@ async def test_it_is_the_same_after_each_sleep(
         archive, _ = await third.save()
         await fourth.put_back(archive)
         assert differences(before, manifest_of(fourth.config.workspace)) == {}
+
+
+def test_a_home_that_leads_elsewhere_has_nothing_made_where_it_leads(
+    tmp_path: Path, store: ObjectStore
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "box" / "work space é").mkdir(parents=True)
+    (tmp_path / "box" / "work space é" / "home").symlink_to(elsewhere)
+
+    Box(tmp_path / "box", store)
+
+    assert list(elsewhere.iterdir()) == []

@@ -7,8 +7,8 @@ by hostile names and links the agent's user could reach as well.
 import asyncio
 import os
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -65,10 +65,31 @@ class Unusable(Exception):
 
 def make_folders(config: Config, launcher: Launcher) -> None:
     """Make the workspace and HOME, unless something of the name is there."""
-    for path in (config.workspace, config.home):
-        with suppress(FileExistsError):
-            path.mkdir(parents=True, exist_ok=True)
-            launcher.own(path)
+    with suppress(FileExistsError):
+        config.workspace.mkdir(parents=True)
+        launcher.own(config.workspace)
+    with suppress(FileExistsError):
+        config.home.mkdir()
+    with _opened(config.home) as home:
+        if home is not None and os.fstat(home).st_uid == os.geteuid():
+            launcher.own(home)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int | None]:
+    """Yield a folder in the workspace, open, and None for a link or what is no folder.
+
+    Commands put there what they like, at any time, and our rights are not for where that leads.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def prepare(config: Config, launcher: Launcher) -> None:
@@ -76,12 +97,19 @@ def prepare(config: Config, launcher: Launcher) -> None:
     make_folders(config, launcher)
     # The agent commits under this name, unless the setup commands set another. Installers such as
     # nvm's add their lines only to files that are there.
-    for name, text in ((".gitconfig", _GIT_IDENTITY), (".profile", ""), (".bashrc", "")):
-        with suppress(FileExistsError):
-            file = config.home / name
-            with file.open("x") as stream:
-                stream.write(text)
-            launcher.own(file)
+    with _opened(config.home) as home:
+        for name, text in ((".gitconfig", _GIT_IDENTITY), (".profile", ""), (".bashrc", "")):
+            if home is not None:
+                _make(home, name, text, launcher)
+
+
+def _make(folder: int, name: str, text: str, launcher: Launcher) -> None:
+    """Make a file in an open folder, unless something of the name is there."""
+    with suppress(FileExistsError):
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+            launcher.own(handle)
 
 
 class Workspace:

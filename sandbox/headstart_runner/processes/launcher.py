@@ -277,7 +277,12 @@ class Launcher:
         await asyncio.gather(*(tree.kill() for tree in self._trees))
         self._trees = set()
 
-    def own(self, path: Path) -> None:
-        """Give a path of ours to the uid of the commands."""
-        if self._uid is not None:
-            os.chown(path, self._uid, self._uid, follow_symlinks=False)
+    def own(self, place: Path | int) -> None:
+        """Give a path, or an open file, of ours to the uid of the commands.
+
+        A path must be where that uid can put nothing else in its place, as in a sticky folder.
+        """
+        if self._uid is not None and isinstance(place, int):
+            os.fchown(place, self._uid, self._uid)
+        elif self._uid is not None:
+            os.chown(place, self._uid, self._uid, follow_symlinks=False)
