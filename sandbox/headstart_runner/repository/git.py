@@ -44,6 +44,9 @@ _OPTIONS = (
 _COMPLAINT = re.compile(r"(?:error|fatal): (.+)")
 _COMPLAINTS = 3
 _REASON_BYTES = 500
+_GRACE_SECONDS = 2.0
+"""How long git may take to remove its locks when it is stopped; it does that at once (SIGTERM)."""
+
 NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
 
 
@@ -94,6 +97,7 @@ class Git:
             stdin=stdin,
             stdout=stdout or out.extend,
             stderr=messages,
+            grace=_GRACE_SECONDS,
         ) as tree:
             code = await tree.finished()
         said = err.decode(errors="replace")

@@ -14,6 +14,7 @@ from headstart_runner.publishing.changes import Untold, Work
 from headstart_runner.publishing.commits import Commits
 from headstart_runner.publishing.pulls import Pulls, Subject
 from headstart_runner.repository.git import Git
+from headstart_runner.repository.locks import remove_stale
 from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import some
 from headstart_runner.steps.base import Context
@@ -32,6 +33,7 @@ async def run(context: Context, args: PublishArgs) -> dict[str, Any]:
     git = Git(tools.launcher, tools.gateway)
     commits = Commits(git, repository)
     context.progress("Committing the work")
+    await remove_stale(tools.launcher, repository)
     commit = await commits.all(args)
     notes = _left_out(commits.left_out)
     if commit is None:
