@@ -15,6 +15,7 @@ from gateway_kit import Gate, Mint, a_repository, gate, private_server
 from image_kit import Container, shared_python
 from object_store import ObjectStore
 from publish_kit import Desk, a_desk
+from pulls_kit import GitHub, a_github
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
 from talk_kit import Posts
 
@@ -167,4 +168,10 @@ async def desk(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
 ) -> AsyncIterator[Desk]:
     async with a_desk(cloud, sandbox, repositories) as made:
+        yield made
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Iterator[GitHub]:
+    with a_github(tmp_path) as made:
         yield made

@@ -51,7 +51,8 @@ async def run(context: Context, args: PublishArgs) -> dict[str, Any]:
     elif args.pull_request is not None:
         context.progress("Asking for the pull request")
         try:
-            pull_request = await _pull_request(context, args)
+            pull_request, more = await _pull_request(context, args)
+            notes = _joined(notes, *more)
         except StepError as error:
             failure = Failure.of(error)
     known = args.pull_request.number if args.pull_request else None
@@ -83,12 +84,14 @@ def _teller(context: Context) -> Any:
     return tell
 
 
-async def _pull_request(context: Context, args: PublishArgs) -> PullRequest:
+async def _pull_request(context: Context, args: PublishArgs) -> tuple[PullRequest, list[str]]:
+    """Have the pull request; also return what is not as it was asked for."""
     wanted, api = args.pull_request, args.api
     if wanted is None or api is None:
         raise PublishFailed("No pull request was asked for")
     subject = Subject(args.git_url, args.branch, await _text(context, args))
-    return await Pulls(api, subject, context.tools.gateway.credentials).have(wanted)
+    pulls = Pulls(api, subject, context.tools.gateway.credentials)
+    return await pulls.have(wanted), pulls.notes
 
 
 async def _text(context: Context, args: PublishArgs) -> str:
