@@ -14,6 +14,8 @@ from fake_cloud import FakeCloud, fake_cloud
 from gateway_kit import Gate, Mint, a_repository, gate, private_server
 from image_kit import Container, shared_python
 from object_store import ObjectStore
+from publish_kit import Desk, a_desk
+from pulls_kit import GitHub, a_github
 from runner_kit import AGENT_UID, SAMPLE, Repositories, Sandbox, prepare, started
 from talk_kit import Posts
 
@@ -159,3 +161,17 @@ async def gated(tmp_path: Path, server: GitServer, mint: Mint) -> AsyncIterator[
     url = a_repository(server, tmp_path / "scratch")
     async with gate(tmp_path, server, mint, url) as opened:
         yield opened
+
+
+@pytest.fixture
+async def desk(
+    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories
+) -> AsyncIterator[Desk]:
+    async with a_desk(cloud, sandbox, repositories) as made:
+        yield made
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Iterator[GitHub]:
+    with a_github(tmp_path) as made:
+        yield made

@@ -3,95 +3,17 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud, Json
+from publish_kit import Desk
 from runner_kit import BRANCH, SESSION_ID, Repositories, Sandbox, clone_args, git, started
 
-from headstart.domain.work import Published
 from headstart_local.git_server import Asked, GitServer, Reply
 
 pytestmark = pytest.mark.anyio
-
-FILES = {"a.txt": "one\ntwo\nthree\n", ".gitignore": "ignored\n"}
-
-
-class Desk:
-    """A session's work tree and its remote."""
-
-    def __init__(self, cloud: FakeCloud, sandbox: Sandbox, bare: Path, url: str) -> None:
-        self.cloud, self.sandbox, self.bare, self.url = cloud, sandbox, bare, url
-        self.path = sandbox.repository
-        self.began = ""
-        self.pushed: list[str] = []
-        self._count = 0
-
-    def write(self, name: str, text: str) -> None:
-        (self.path / name).write_text(text)
-
-    def git(self, *arguments: str) -> str:
-        return git(*arguments, cwd=self.path)
-
-    def commit(self, message: str) -> str:
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", message)
-        return self.git("rev-parse", "HEAD")
-
-    def there(self, branch: str = BRANCH) -> str | None:
-        """Return the branch's commit on the remote."""
-        found = git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}", cwd=self.bare)
-        return found or None
-
-    def hook(self, name: str, script: str) -> None:
-        hook = self.bare / "hooks" / name
-        hook.write_text(f"#!/bin/sh\n{script}\n")
-        hook.chmod(0o755)
-
-    def args(self, **more: Any) -> Json:
-        return {
-            "gitUrl": self.url,
-            "branch": BRANCH,
-            "began": {"commit": self.began, "branch": "main"},
-            "published": self.pushed[-1] if self.pushed else None,
-            "pushed": self.pushed,
-            "author": "Ada Bot <bot@example.com>",
-            "sessionId": SESSION_ID,
-            "title": "Add a health check",
-            "allowPrivate": True,
-            **more,
-        }
-
-    async def result(self, **more: Any) -> Json:
-        self._count += 1
-        return await self.cloud.do("publish", self.args(**more), name=f"pub_{self._count}.publish")
-
-    async def publish(self, **more: Any) -> Published:
-        result = await self.result(**more)
-        assert result["status"] == "completed", result
-        said = Published.model_validate(result["output"])
-        self.pushed += [said.commit] if said.commit else []
-        return said
-
-    async def refused(self, **more: Any) -> tuple[str, str]:
-        result = await self.result(**more)
-        assert result["status"] == "failed", result
-        return result["error"]["code"], result["error"]["reason"]
-
-
-@pytest.fixture
-async def desk(
-    cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, git_server: GitServer
-) -> AsyncIterator[Desk]:
-    url = repositories.make("published", FILES)
-    made = Desk(cloud, sandbox, git_server.folder / url.rpartition("/")[2], url)
-    await cloud.do("clone", clone_args(url, branch=BRANCH))
-    await cloud.do("branch", {"branch": BRANCH})
-    made.began = made.git("rev-parse", "HEAD")
-    yield made
-    git_server.reply = lambda _: None
 
 
 async def test_what_is_not_committed_is_committed_pushed_and_seen_on_the_remote(desk: Desk) -> None:
@@ -243,6 +165,7 @@ def forget_the_last_commit(desk: Desk, *, keep: str) -> None:
     lost = desk.git("rev-parse", "HEAD")
     desk.git("reset", "--quiet", "--hard", "HEAD^")
     desk.git("update-ref", "-d", f"refs/remotes/origin/{BRANCH}")
+    desk.git("update-ref", "-d", f"refs/headstart/published/{lost}")
     desk.git("reflog", "expire", "--expire=all", "--all")
     desk.git("-c", "gc.pruneExpire=now", "gc", "--quiet", "--prune=now")
     with pytest.raises(subprocess.CalledProcessError):
@@ -340,13 +263,6 @@ async def test_repositories_inside_are_left_out_and_named(desk: Desk) -> None:
     assert said.note == "left out, as repositories of their own: empty, full"
     files = git("ls-tree", "--name-only", str(desk.there()), cwd=desk.bare).split()
     assert files == [".gitignore", "a.txt", "b"]
-
-
-async def test_what_can_not_be_committed_is_said_in_gits_words(desk: Desk) -> None:
-    (desk.path / ".git" / "index.lock").touch()
-    desk.write("b", "b\n")
-    code, reason = await desk.refused()
-    assert (code, "index.lock" in reason) == ("PublishFailed", True)
 
 
 async def test_the_first_commit_of_an_empty_repository(

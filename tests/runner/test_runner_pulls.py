@@ -1,85 +1,15 @@
 """Pull requests: opened, kept up to date, and what GitHub says against them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
 import pytest
 from fake_cloud import FakeCloud
+from pulls_kit import NAME, GitHub
 from runner_kit import BRANCH, SESSION_ID, Repositories, Sandbox, clone_args, git
-from tests.github import Fault, GitHubStub, Repository, app_key, pulls
+from tests.github import Fault, pulls
 
-from headstart.domain.command_args import PullRequestArgs
-from headstart.domain.errors import AppNotInstalled, PullRequestClosed, PullRequestFailed
+from headstart.domain.errors import AppNotInstalled, PullRequestClosed
 from headstart.domain.work import Published
-from headstart_runner.gateway.credentials import Credential
-from headstart_runner.publishing.pulls import Pulls, Subject
 
 pytestmark = pytest.mark.anyio
-
-NAME = "org/name"
-
-
-@dataclass
-class AppCredentials:
-    """Credentials as the gateway gives them: a token of the App's, until it is refused."""
-
-    stub: GitHubStub
-    permissions: dict[str, str] = field(
-        default_factory=lambda: {"contents": "write", "pull_requests": "write"}
-    )
-    forgotten: int = 0
-    held: Credential | None = None
-
-    async def get(self, host: str, repository: str, *, write: bool) -> Credential | None:
-        assert (host, repository, write) == (self.stub.url.partition("//")[2], NAME, True)
-        [installation] = self.stub.app.installations
-        if self.held is None:
-            asked = {"repositories": ["name"], "permissions": self.permissions}
-            value, _ = self.stub.app.give_token(installation.id, asked)
-            self.held = Credential("x-access-token", value)
-        return self.held
-
-    def forget(self, credential: Credential) -> None:
-        self.forgotten += credential is self.held
-        self.held = None
-
-
-@dataclass
-class GitHub:
-    stub: GitHubStub
-    repository: Repository
-    credentials: AppCredentials
-    bare: Path
-
-    def pulls(self, text: str = "1 file changed") -> Pulls:
-        subject = Subject(f"{self.stub.url}/{NAME}.git", BRANCH, text)
-        return Pulls(f"{self.stub.url}/api/v3", subject, self.credentials)
-
-    async def have(self, text: str = "1 file changed", **more: Any) -> Any:
-        wanted = PullRequestArgs.model_validate({"title": "Add a health check", **more})
-        return await self.pulls(text).have(wanted)
-
-    async def refused(self, **more: Any) -> str:
-        with pytest.raises(PullRequestFailed) as error:
-            await self.have(**more)
-        return error.value.reason
-
-
-@pytest.fixture
-def github(tmp_path: Path) -> Iterator[GitHub]:
-    bare = tmp_path / "name.git"
-    git("init", "--quiet", "--bare", "--initial-branch=main", str(bare), cwd=tmp_path)
-    tree = git("hash-object", "-t", "tree", "-w", "/dev/null", cwd=bare)
-    first = git("commit-tree", "-m", "First", tree, cwd=bare)
-    second = git("commit-tree", "-m", "Second", "-p", first, tree, cwd=bare)
-    git("update-ref", "refs/heads/main", first, cwd=bare)
-    git("update-ref", f"refs/heads/{BRANCH}", second, cwd=bare)
-    with GitHubStub(app_key().public_key()) as stub:
-        repository = stub.add(NAME, folder=bare)
-        stub.install("org")
-        yield GitHub(stub, repository, AppCredentials(stub), bare)
 
 
 async def test_one_is_opened_and_later_kept_up_to_date(github: GitHub) -> None:

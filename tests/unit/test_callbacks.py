@@ -196,7 +196,7 @@ def test_a_patch_names_another_receiver_none_or_one_after_it_stopped(ports: Memo
     }
 
 
-def test_what_is_given_up_shows_until_one_is_delivered_again(ports: MemoryPorts) -> None:
+def test_what_is_given_up_shows_until_it_is_brought_back_itself(ports: MemoryPorts) -> None:
     session_id, _ = turned(ports)
     (_, first), (_, second) = ports.callback_queue.waiting
     ports.receivers.answers = [503]
@@ -207,7 +207,21 @@ def test_what_is_given_up_shows_until_one_is_delivered_again(ports: MemoryPorts)
     assert f"event {first} was given up" in failure["reason"]
     assert "503" in failure["reason"]
     assert deliver.take(ports, session_id, second, tries=1, receipt="r")
+    assert callback(ports, session_id)["failure"] == failure
+    assert deliver.take(ports, session_id, first, tries=1, receipt="r")
     assert callback(ports, session_id) == {"status": "active", "failure": None}
+
+
+def test_what_an_earlier_version_gave_up_goes_with_any(ports: MemoryPorts) -> None:
+    session_id, _ = turned(ports)
+    (_, first), (_, second) = ports.callback_queue.waiting
+    ports.receivers.answers = [503]
+    deliver.take(ports, session_id, first, tries=TRIES, receipt="last")
+    row = ports.store.sets[session_id].session.callback
+    assert row
+    row.given_up = None
+    deliver.take(ports, session_id, second, tries=1, receipt="r")
+    assert callback(ports, session_id)["failure"] is None
 
 
 def test_with_a_session_go_its_callbacks(ports: MemoryPorts) -> None:

@@ -147,6 +147,13 @@ class Tree:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(b"t")
 
+    async def end(self, grace: float) -> None:
+        """Ask the command to end, which has so many seconds to tidy up, then kill what is left."""
+        if grace:
+            self.terminate()
+            await asyncio.wait([self._exit], timeout=grace)
+        await self.kill()
+
     async def kill(self) -> None:
         """Kill the command and all its descendants, and wait until none is left."""
         self.detach()
@@ -263,13 +270,17 @@ class Launcher:
         stdin: int | None = None,
         stdout: Sink = _discard,
         stderr: Sink | None = None,
+        grace: float = 0.0,
     ) -> AsyncIterator[Tree]:
-        """Start a command that is killed, with all it started, if the block is left by an error."""
+        """Start a command that is killed, with all it started, if the block is left by an error.
+
+        It is asked first where it has a `grace`, in seconds.
+        """
         tree = await self.start(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
         try:
             yield tree
         except BaseException:
-            await asyncio.shield(tree.kill())
+            await asyncio.shield(tree.end(grace))
             raise
 
     async def kill_all(self) -> None:

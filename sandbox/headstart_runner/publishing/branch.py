@@ -15,6 +15,7 @@ from headstart.domain.errors import (
     StepError,
 )
 from headstart_runner.publishing.commits import TRAILER, identity
+from headstart_runner.publishing.noted import Noted
 from headstart_runner.repository.git import Git, GitResult
 from headstart_runner.repository.remote import Remote
 from headstart_runner.terminal import plain
@@ -43,6 +44,7 @@ class Branch:
         self._repository = repository
         self._args = args
         self._tell = tell
+        self._noted = Noted(self._git, repository)
         self._ref = f"refs/heads/{args.branch}"
         self.before: str | None = None
 
@@ -53,8 +55,6 @@ class Branch:
         PushRejected, RepositoryAccessDenied, GitNetworkError, PublishFailed.
         """
         there = self.before = await self._look()
-        if there == commit:
-            return commit
         lease = None
         if there is None:
             if self._args.published:
@@ -64,16 +64,19 @@ class Branch:
                 )
             if not await self._has_own(commit):
                 return None
-        elif not await self._knows(there):
-            commit = await self._put_on_top(there, commit)
         elif not await self._is_ancestor(there, commit):
             if there not in self._args.pushed:
                 raise self._moved(there)
-            lease = there  # the agent made its own commit anew
-        if there == commit:
-            return commit
-        await self._tell(commit)
-        return await self._push(commit, lease)
+            # That the commit is in the repository proves nothing: whoever fetches has it.
+            if await self._noted.had(there):
+                lease = there  # the agent made its own commit anew
+            else:
+                commit = await self._put_on_top(there)
+        if there != commit:
+            await self._tell(commit)
+        # Before the push: a copy of the work may be made in the middle of it.
+        await self._noted.note(commit, self._args.pushed)
+        return commit if there == commit else await self._push(commit, lease)
 
     async def _look(self) -> str | None:
         """Return the commit that the remote shows."""
@@ -90,14 +93,12 @@ class Branch:
         count = await self._run("rev-list", "--count", "--max-count=1", commit, "--not", *known)
         return count.stdout.strip() != "0"
 
-    async def _put_on_top(self, there: str, commit: str) -> str:
-        """Put the work on top of what this session published and the present copy has not.
+    async def _put_on_top(self, there: str) -> str:
+        """Put the work on top of what this session published and the present copy was never at.
 
-        Such a copy is older than the commit: its sandbox ended between the two. Raises BranchMoved
-        for what the session did not make, or what can't be put together.
+        Such a copy is older than the commit: its sandbox ended between the two, or it began anew.
+        Raises BranchMoved for what can't be put together.
         """
-        if there not in self._args.pushed:
-            raise self._moved(there)
         fetched = await self._remote.run(
             *("fetch", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"),
             *("--", self._remote.url, self._ref),
@@ -164,7 +165,9 @@ class Branch:
         return found.code == 0
 
     async def _is_ancestor(self, one: str, other: str) -> bool:
-        return (await self._run("merge-base", "--is-ancestor", one, other)).code == 0
+        asked = ("merge-base", "--is-ancestor", one, other)
+        found = await self._git.run(*asked, cwd=self._repository, options=_NO_NETWORK)
+        return found.code == 0
 
     async def _run(self, *arguments: str) -> GitResult:
         return await self._git.run(*arguments, cwd=self._repository)

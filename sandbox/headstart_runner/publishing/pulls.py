@@ -24,6 +24,7 @@ _BEGIN, _END = "<!-- headstart -->", "<!-- /headstart -->"
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _SAID_BYTES = 400
 _UNAUTHORIZED = 401
+_NOT_FOUND = 404
 _MOVED = {301, 307, 308}
 
 
@@ -46,6 +47,11 @@ class Subject:
         return repository_of(self.git_url)
 
 
+def _path(repository: str) -> str:
+    owner, _, name = repository.rpartition("/")
+    return f"/repos/{quote(owner.rpartition('/')[2], safe='')}/{quote(name, safe='')}"
+
+
 def repository_of(git_url: str) -> str:
     """Return a repository's path on its host, as credentials are asked for by."""
     return urlsplit(git_url).path.strip("/").removesuffix(".git")
@@ -58,41 +64,60 @@ class Pulls:
         self._api = api.rstrip("/")
         self._subject = subject
         self._credentials = credentials
-        owner, _, name = subject.repository.rpartition("/")
-        self._owner = owner.rpartition("/")[2]
-        self._path = f"/repos/{quote(self._owner, safe='')}/{quote(name, safe='')}"
+        self._path = _path(subject.repository)
+        self.notes: list[str] = []
 
     async def have(self, wanted: PullRequestArgs) -> PullRequest:
-        """Open the branch's pull request, or bring the one that is open up to date."""
+        """Bring the session's pull request up to date, or open it; `notes` say what is not so."""
         async with httpx.AsyncClient(
             timeout=_TIMEOUT, trust_env=False, verify=ssl.create_default_context()
         ) as client:
-            found = await self._open(client)
-            if found is not None:
+            found = wanted.number and await self._known(client, wanted.number)
+            if found:
                 return await self._update(client, found, wanted)
-            if wanted.number is not None:
-                await self._refuse_closed(client, wanted.number)
-            return await self._create(client, wanted)
+            # As it is called now: another owner's name finds none.
+            repository = await self._ask(client, "GET", self._path)
+            said = repository if isinstance(repository, dict) else {}
+            name = str(said.get("full_name") or self._subject.repository)
+            self._path = _path(name)
+            base = wanted.base or str(said.get("default_branch"))
+            head = f"{name.rpartition('/')[0]}:{self._subject.branch}"
+            if found := await self._open(client, head, base):
+                return await self._update(client, found, wanted)
+            try:
+                return await self._create(client, wanted, base)
+            except PullRequestFailed as error:
+                if "already exists" not in error.reason.lower():
+                    raise
+                # Since the look, or GitHub's list was behind.
+                found = await self._open(client, head, base)
+                if found is None:
+                    raise
+                return await self._update(client, found, wanted)
 
-    async def _open(self, client: httpx.AsyncClient) -> dict[str, Any] | None:
-        query = {"head": f"{self._owner}:{self._subject.branch}", "state": "open"}
-        listed = await self._ask(client, "GET", f"{self._path}/pulls", params=query)
-        pulls = listed if isinstance(listed, list) else []
-        return next((pull for pull in pulls if isinstance(pull, dict)), None)
-
-    async def _refuse_closed(self, client: httpx.AsyncClient, number: int) -> None:
-        pull = await self._ask(client, "GET", f"{self._path}/pulls/{number}")
-        how = "merged" if isinstance(pull, dict) and pull.get("merged") else "closed"
+    async def _known(self, client: httpx.AsyncClient, number: int) -> dict[str, Any] | None:
+        """Return the one that the session has, None where there is no such any more."""
+        pull = await self._ask(client, "GET", f"{self._path}/pulls/{number}", may_lack=True)
+        if not isinstance(pull, dict):
+            return None
+        if pull.get("state") == "open":
+            return pull
+        how = "merged" if pull.get("merged") else "closed"
         raise PullRequestClosed(
             f"Pull request #{number} was {how}: the commits are on the branch, and publishing "
             "again opens another"
         )
 
-    async def _create(self, client: httpx.AsyncClient, wanted: PullRequestArgs) -> PullRequest:
-        base = wanted.base
-        if base is None:
-            repository = await self._ask(client, "GET", self._path)
-            base = repository.get("default_branch") if isinstance(repository, dict) else None
+    async def _open(self, client: httpx.AsyncClient, head: str, base: str) -> dict[str, Any] | None:
+        """Return the open one between two branches: to others the branch is people's to ask."""
+        query = {"head": head, "base": base, "state": "open"}
+        listed = await self._ask(client, "GET", f"{self._path}/pulls", params=query)
+        pulls = listed if isinstance(listed, list) else []
+        return next((pull for pull in pulls if isinstance(pull, dict)), None)
+
+    async def _create(
+        self, client: httpx.AsyncClient, wanted: PullRequestArgs, base: str
+    ) -> PullRequest:
         body = {
             "title": wanted.title,
             "body": _ours(self._subject.text),
@@ -106,6 +131,7 @@ class Pulls:
             if not wanted.draft or "draft" not in error.reason.lower():
                 raise
             # Some plans of GitHub's have no drafts.
+            self.notes.append("the pull request is no draft: the repository has none")
             plain = {**body, "draft": False}
             made = await self._ask(client, "POST", f"{self._path}/pulls", json=plain)
         return _pull_request(made)
@@ -115,6 +141,7 @@ class Pulls:
     ) -> PullRequest:
         """Write our part of its text anew: what people wrote around it, and its title, stay."""
         opened, body = _pull_request(found), str(found.get("body") or "")
+        self._compare(found, wanted)
         changes = {}
         text = anew(body, self._subject.text)
         if text != body:
@@ -125,8 +152,29 @@ class Pulls:
             await self._ask(client, "PATCH", f"{self._path}/pulls/{opened.number}", json=changes)
         return opened
 
-    async def _ask(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> Any:
-        """Call the API, once more with another credential where that was refused."""
+    def _compare(self, found: dict[str, Any], wanted: PullRequestArgs) -> None:
+        """Note what was asked for and is otherwise: that is people's to change once it is open."""
+        base = found.get("base")
+        into = base.get("ref") if isinstance(base, dict) else None
+        which = f"pull request #{found.get('number')}"
+        if wanted.base and into and into != wanted.base:
+            self.notes.append(f"{which} stays one into {cut_text(str(into), _SAID_BYTES)}")
+        if not wanted.draft and found.get("draft"):
+            self.notes.append(f"{which} stays a draft, until a person says it is ready")
+
+    async def _ask(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        *,
+        may_lack: bool = False,
+        **more: Any,
+    ) -> Any:
+        """Call the API, once more with another credential where that was refused.
+
+        None for what is not there, if that may be.
+        """
         url = f"{self._api}{path}"
         for number in range(1, _TRIES + 1):
             credential = await self._credential()
@@ -138,6 +186,8 @@ class Pulls:
             if answer.status_code == _UNAUTHORIZED and number < _TRIES and self._credentials:
                 self._credentials.forget(credential)
                 continue
+            if may_lack and answer.status_code == _NOT_FOUND:
+                return None
             return _judged(answer)
         raise PullRequestFailed("GitHub took no credential")
 

@@ -50,6 +50,10 @@ _SAID_BYTES = 64 * 1024
 
 _PRINTED_BYTES = 64 * 1024 * 1024
 _TOO_MUCH = f"\nfatal: it printed more than {_PRINTED_BYTES // 2**20} MB\n"
+
+_GRACE_SECONDS = 2.0
+"""How long git may take to remove its locks when it is stopped; it does that at once (SIGTERM)."""
+
 NO_SPACE = re.compile(r"[Nn]o space left on device|Disk quota exceeded")
 
 
@@ -101,6 +105,7 @@ class Git:
             stdin=stdin,
             stdout=stdout or bounded(out, _PRINTED_BYTES + 1),
             stderr=messages,
+            grace=_GRACE_SECONDS,
         ) as tree:
             code = await tree.finished()
         said = err.text()

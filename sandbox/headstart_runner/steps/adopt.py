@@ -11,8 +11,10 @@ from headstart_runner.archives.files import Files
 from headstart_runner.archives.putting_back import PuttingBack
 from headstart_runner.archives.workspace import Unusable
 from headstart_runner.log import logger
+from headstart_runner.publishing.noted import Noted
 from headstart_runner.repository.clone import Cloned, complete, describe, fetch_tip
 from headstart_runner.repository.git import Git
+from headstart_runner.repository.locks import remove_stale
 from headstart_runner.repository.remote import Remote
 from headstart_runner.steps.base import Context
 
@@ -38,6 +40,7 @@ async def archive(context: Context, args: CloneArgs) -> Cloned:
         raise RestoreFailed(f"The saved workspace could not be put back: {error}") from error
     if not config.repository.is_dir():
         raise RestoreFailed("The saved workspace has no repository in it")
+    await remove_stale(context.tools.launcher, config.repository)
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await describe(
@@ -73,6 +76,7 @@ async def _moved(
     repository, git = context.tools.config.repository, remote.git
     if not (repository / ".git").exists():
         raise Unusable("there is no repository in it")
+    await remove_stale(context.tools.launcher, repository)
     async with asyncio.timeout(_LOOK_SECONDS):
         # A pipe in the place of one of its files holds git up for ever. Nothing that looks at the
         # work tree: to git all of it is new here, and would be read whole.
@@ -95,7 +99,8 @@ async def _moved(
         await git.must(
             "branch", "--quiet", "--force", branch, f"refs/remotes/origin/{branch}", cwd=repository
         )
-    # Whose session it was is nobody's business.
+    # Whose session it was is nobody's business, and its notes are none of this one's.
+    await Noted(git, repository).forget()
     await git.must("reflog", "expire", "--expire=all", "--all", cwd=repository)
     notes = await complete(remote, args, repository)
     found = replace(await describe(git, repository, notes), default_branch=branch)

@@ -7,6 +7,7 @@ from typing import Any
 from headstart.domain.command_args import BranchArgs
 from headstart.domain.errors import BranchImpossible, DiskFull, InternalStepError
 from headstart_runner.repository.git import Git, complaint
+from headstart_runner.repository.locks import remove_stale
 from headstart_runner.steps.base import Context
 
 _ORIGIN = "refs/remotes/origin/"
@@ -22,6 +23,8 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
         Git(context.tools.launcher, context.tools.gateway),
         context.tools.config.repository,
     )
+    # Of a try before this one that was killed.
+    await remove_stale(context.tools.launcher, repository)
     create = ("switch", "--create", args.branch)
     result = await git.run(*create, cwd=repository)
     if "already exists" in result.stderr:

@@ -14,6 +14,7 @@ from headstart_runner.publishing.changes import Untold, Work
 from headstart_runner.publishing.commits import Commits
 from headstart_runner.publishing.pulls import Pulls, Subject
 from headstart_runner.repository.git import Git
+from headstart_runner.repository.locks import remove_stale
 from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import some
 from headstart_runner.steps.base import Context
@@ -32,6 +33,7 @@ async def run(context: Context, args: PublishArgs) -> dict[str, Any]:
     git = Git(tools.launcher, tools.gateway)
     commits = Commits(git, repository)
     context.progress("Committing the work")
+    await remove_stale(tools.launcher, repository)
     commit = await commits.all(args)
     notes = _left_out(commits.left_out)
     if commit is None:
@@ -49,7 +51,8 @@ async def run(context: Context, args: PublishArgs) -> dict[str, Any]:
     elif args.pull_request is not None:
         context.progress("Asking for the pull request")
         try:
-            pull_request = await _pull_request(context, args)
+            pull_request, more = await _pull_request(context, args)
+            notes = _joined(notes, *more)
         except StepError as error:
             failure = Failure.of(error)
     known = args.pull_request.number if args.pull_request else None
@@ -81,12 +84,14 @@ def _teller(context: Context) -> Any:
     return tell
 
 
-async def _pull_request(context: Context, args: PublishArgs) -> PullRequest:
+async def _pull_request(context: Context, args: PublishArgs) -> tuple[PullRequest, list[str]]:
+    """Have the pull request; also return what is not as it was asked for."""
     wanted, api = args.pull_request, args.api
     if wanted is None or api is None:
         raise PublishFailed("No pull request was asked for")
     subject = Subject(args.git_url, args.branch, await _text(context, args))
-    return await Pulls(api, subject, context.tools.gateway.credentials).have(wanted)
+    pulls = Pulls(api, subject, context.tools.gateway.credentials)
+    return await pulls.have(wanted), pulls.notes
 
 
 async def _text(context: Context, args: PublishArgs) -> str:

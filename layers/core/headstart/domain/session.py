@@ -62,10 +62,21 @@ class CallbackStatus(StrEnum):
 
 
 class Callback(RowModel):
-    """How a session's receiver takes its callbacks; `failure` is the last one given up."""
+    """How a session's receiver takes its callbacks; `failure` is the last one given up.
+
+    `given_up` is the event it was for.
+    """
 
     status: CallbackStatus = CallbackStatus.ACTIVE
     failure: Failure | None = None
+    given_up: int | None = None
+
+    def misses(self, event_id: int) -> bool:
+        """Whether what it shows as given up is an event's callback.
+
+        Rows of earlier versions don't say which: there it is any.
+        """
+        return self.failure is not None and self.given_up in {None, event_id}
 
 
 class Hold(StrEnum):

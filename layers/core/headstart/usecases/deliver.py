@@ -57,8 +57,8 @@ def deliver(ports: Ports, session_id: str, event_id: int, tries: int) -> timedel
     error = _call(ports, call)
     if error is None:
         ports.metrics.count("CallbacksDelivered")
-        if call.session.callback and call.session.callback.failure:
-            change(ports, session_id, calling.taken)
+        if call.session.callback and call.session.callback.misses(event_id):
+            change(ports, session_id, partial(calling.taken, event_id=event_id))
         return None
     ports.metrics.count("CallbacksFailed")
     _log.info("a callback was not taken: %s", error.reason, extra={"event_id": event_id})
@@ -66,7 +66,7 @@ def deliver(ports: Ports, session_id: str, event_id: int, tries: int) -> timedel
     if tries >= TRIES and not gone:
         error = CallbackFailed(f"The callback of event {event_id} was given up: {error.reason}")
     if gone or tries >= TRIES:
-        note = partial(calling.not_taken, target=call.target, error=error)
+        note = partial(calling.not_taken, target=call.target, event_id=event_id, error=error)
         try:
             change(ports, session_id, note, lambda _: [CONFIG])
         except SessionNotFound:

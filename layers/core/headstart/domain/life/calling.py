@@ -38,7 +38,7 @@ def call_back(change: Change) -> None:
         change.then(SendCallbacks(tuple(ids)))
 
 
-def not_taken(change: Change, target: dict[str, Any], error: HeadstartError) -> None:
+def not_taken(change: Change, target: dict[str, Any], event_id: int, error: HeadstartError) -> None:
     """Note that a callback was given up, and stop all further ones if the receiver said so.
 
     Unless the session has another receiver by now.
@@ -50,10 +50,11 @@ def not_taken(change: Change, target: dict[str, Any], error: HeadstartError) -> 
     gone = isinstance(error, CallbackGone)
     status = CallbackStatus.STOPPED if gone else callback.status
     failure = Failure(code=error.code, reason=error.reason, retryable=error.retryable)
-    change.session.callback = Callback(status=status, failure=failure)
+    change.session.callback = Callback(status=status, failure=failure, given_up=event_id)
 
 
-def taken(change: Change) -> None:
-    """Note that a callback was delivered again after one that was given up."""
-    if change.session.callback is not None:
-        change.session.callback.failure = None
+def taken(change: Change, event_id: int) -> None:
+    """Note that a callback was taken after all; one that was given up alone is not."""
+    callback = change.session.callback
+    if callback is not None and callback.misses(event_id):
+        callback.failure = callback.given_up = None

@@ -1,0 +1,123 @@
+"""A git that is killed in the middle, and what it leaves locked."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from object_store import ObjectStore
+from publish_kit import Desk
+from runner_kit import BRANCH, eventually
+from work_kit import another, save, wake
+
+pytestmark = pytest.mark.anyio
+
+
+def hold_up(desk: Desk) -> Path:
+    """Have `git add` wait in a filter, which ends when somebody writes to the pipe returned."""
+    go = desk.path.parent / "go"
+    os.mkfifo(go)
+    desk.write(".gitattributes", "big.bin filter=slow\n")
+    desk.write("big.bin", "x\n")
+    desk.git("config", "filter.slow.clean", f"read word < '{go}'; cat")
+    return go
+
+
+def gits_in(folder: Path) -> list[int]:
+    """Return the pids of gits at work in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (entry / "comm").read_text() == "git\n" and (entry / "cwd").readlink() == folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def lock(desk: Desk, name: str = "index.lock") -> Path:
+    return desk.path / ".git" / name
+
+
+async def begun(desk: Desk) -> None:
+    """Begin a publication and wait until its git holds the index."""
+    await desk.cloud.start("publish", desk.args(), name="pub_x.publish")
+    await eventually(lambda: lock(desk).exists() and gits_in(desk.path))
+
+
+async def test_what_a_killed_git_left_locked_keeps_nobody_from_publishing(desk: Desk) -> None:
+    hold_up(desk)
+    await begun(desk)
+    for pid in gits_in(desk.path):
+        os.kill(pid, signal.SIGKILL)
+    assert (await desk.cloud.result("pub_x.publish"))["status"] == "failed"
+    assert lock(desk).exists()
+    desk.git("config", "filter.slow.clean", "cat")
+    assert (await desk.publish()).commit == desk.there()
+
+
+async def test_a_git_that_is_stopped_tidies_up(desk: Desk) -> None:
+    hold_up(desk)
+    await begun(desk)
+    await desk.cloud.cancel("pub_x.publish")
+    await eventually(lambda: not gits_in(desk.path))
+    assert not lock(desk).exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["HEAD.lock", f"refs/heads/{BRANCH}.lock", "packed-refs.lock", "config.lock"]
+)
+async def test_no_other_lock_does_either(desk: Desk, name: str) -> None:
+    lock(desk, name).touch()
+    kept = lock(desk, "hooks/mine.lock")
+    kept.parent.mkdir(exist_ok=True)
+    kept.touch()
+    desk.write("b", "b\n")
+    assert (await desk.publish()).commit == desk.there()
+    assert not lock(desk, name).exists()
+    assert kept.exists()
+
+
+async def test_what_somebody_has_open_stays_and_is_said_in_gits_words(desk: Desk) -> None:
+    desk.write("b", "b\n")
+    with lock(desk).open("w"):
+        code, reason = await desk.refused()
+        assert (code, "index.lock" in reason) == ("PublishFailed", True)
+        assert lock(desk).exists()
+
+
+async def test_a_git_of_the_agents_that_waits_for_its_editor_keeps_its_lock(desk: Desk) -> None:
+    go = desk.path.parent / "go"
+    os.mkfifo(go)
+    desk.write("b", "b\n")
+    desk.git("add", "--all")
+    editor = f"f() {{ read word < '{go}'; echo Mine > \"$1\"; }}; f"
+    names = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", f"core.editor={editor}")
+    command = ["git", *names, "commit", "--all"]
+    commit = await asyncio.create_subprocess_exec(
+        *command, cwd=desk.path, user=desk.path.stat().st_uid, stderr=subprocess.DEVNULL
+    )
+    try:
+        await eventually(lock(desk).exists)
+        code, reason = await desk.refused()
+        assert (code, "index.lock" in reason) == ("PublishFailed", True)
+        await asyncio.to_thread(go.write_text, "go\n")
+        assert await asyncio.wait_for(commit.wait(), 10) == 0
+    finally:
+        if commit.returncode is None:
+            commit.kill()
+    assert (await desk.publish()).commit == desk.there() == desk.git("rev-parse", "HEAD")
+
+
+async def test_a_lock_does_not_outlive_a_sleep(
+    desk: Desk, store: ObjectStore, tmp_path: Path
+) -> None:
+    desk.write("b", "b\n")
+    lock(desk).touch()
+    saved = await save(desk.cloud, store)
+    async with another(tmp_path / "other") as (cloud, sandbox):
+        await wake(cloud, desk.url, saved)
+        assert (sandbox.repository / "b").exists()
+        assert not (sandbox.repository / ".git" / "index.lock").exists()
