@@ -100,8 +100,8 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
     answer_ms = (time.monotonic() - began) * 1000
     terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
     terminal.warn(created.warnings)
-    view, done = View(), watching.published if args.auto_commit and not args.hold else View.outcome
-    code = await watch(terminal, client, created.session_id, view, stream=created.stream, done=done)
+    view = View()
+    code = await watch(terminal, client, created.session_id, view, stream=created.stream)
     if not terminal.json_lines:
         first_word = view.answered_at - began if view.answered_at else None
         receipt(terminal.out, view, answer_ms, first_word)
