@@ -7,6 +7,7 @@ import { diffLines, drawWork, fileList, link } from "./changes.js";
 import { connect, connection, takeLink } from "./connection.js";
 import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
+import { drawFailure } from "./failure.js";
 import { follow } from "./follow.js";
 import { newest, PAGE } from "./listing.js";
 import { drawLeftOut, savedFiles } from "./saved.js";
@@ -169,25 +170,12 @@ function draw({ id, view, nodes, lost }) {
   if (link && view.session) setStatus(link, view.status);
   $("stop").hidden = !(view.turn || view.status === "preparing");
   drawSteps($("summary"), $("steps"), view);
-  drawFailure(view);
+  drawFailure($, view, id);
   drawLeftOut($("left"), view.rest.leftOut);
   drawWork({ work: $("work"), worked: $("worked"), published: $("published"), page: $("page"), publish: $("send-work") }, view);
   drawHeld(view);
   drawConversation(view, nodes);
   drawComposer(view);
-}
-
-function drawFailure(view) {
-  $("failure").hidden = !view.failure;
-  if (!view.failure) return;
-  setText($("reason"), view.failure.reason);
-  const output = view.failure.step ? view.step(view.failure.step).output.trimEnd() : "";
-  $("output").hidden = !output;
-  setText($("output"), output);
-  $("retry").hidden = !view.failure.retryable;
-  $("ways").hidden = view.failure.code !== "RestoreFailed";
-  if ($("ways").hidden) $("files").replaceChildren();
-  $("elsewhere").hidden = view.failure.code !== "BranchNotFound";
 }
 
 function drawHeld(view) {

@@ -1,5 +1,8 @@
 // What a session changed and how far that has come, kept up to date event by event.
 
+// Codes of what is raised once the commit is on the remote.
+const ONLY_PULL_REQUEST = ["PullRequestFailed", "PullRequestClosed"];
+
 export class Work {
   changes = null; // {files, additions, deletions}
   publication = null; // {status, commit, url, pullRequest, note, failure}
@@ -41,6 +44,10 @@ export function published({ status, commit, note, failure }) {
   const more = note ? ` (${note})` : "";
   if (status === "publishing") return "Publishing…";
   if (status === "unchanged") return `There is nothing new to publish${more}.`;
-  if (status === "failed") return `Not published: ${failure?.reason ?? "no reason is known"}`;
-  return `Published at ${commit.slice(0, 12)}${more}.`;
+  const at = `Published at ${commit?.slice(0, 12)}`;
+  if (status === "failed") {
+    const why = failure?.reason ?? "no reason is known";
+    return commit && ONLY_PULL_REQUEST.includes(failure?.code) ? `${at}; the pull request: ${why}` : `Not published: ${why}`;
+  }
+  return `${at}${more}.`;
 }

@@ -14,6 +14,7 @@ from headstart_client.errors import (
 from headstart_client.models import Failure
 from headstart_client.usage import senseless
 from headstart_client.view import STEP_TITLES
+from headstart_client.work import not_whole
 
 _ADDRESS = (
     "check the address, and whether the deployment gives you this repository if it is private"
@@ -63,6 +64,21 @@ def on_held(failure: Failure | None, session_id: str | None) -> str:
     elif failure:
         step += ", and so does another message"
     return _sentence("The message is held", failure, session_id, step)
+
+
+def on_publication(failure: Failure, commit: str, again: str | None) -> str:
+    """Return the sentence for work that is not, or not all, where it should be.
+
+    `commit` is what the remote has of it, `again` the command that publishes what failed once
+    more; without one the session is gone.
+    """
+    said = _stem(not_whole(failure, commit))
+    said = f"{said[:1].upper()}{said[1:]}"
+    if again is None or not failure.retryable:
+        return f"{said}."
+    if failure.code == "RepositoryAccessDenied":
+        return f"{said}; with a token that opens it: {again} --secret GIT_TOKEN"
+    return f"{said}; again: {again}"
 
 
 def on_arguments(

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from headstart_client.sealing import too_short
 from headstart_client.usage import USAGE, senseless
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
@@ -111,22 +112,28 @@ def _request_id(text: str) -> str:
 def _secret(text: str) -> tuple[str, str]:
     """Return a secret by name: its value never stands on the command line, where others see it."""
     name, given, source = text.partition("=")
-    if not given:
-        value = os.environ.get(name)
-        if value is None:
-            raise argparse.ArgumentTypeError(f"there is no variable {name} in the environment")
-        return name, value
+    value = _from_file(source) if given else os.environ.get(name)
+    if value is None:
+        raise argparse.ArgumentTypeError(f"there is no variable {name} in the environment")
+    if _UNDECODED.search(value):
+        raise argparse.ArgumentTypeError(f"the variable {name} is not valid UTF-8")
+    if why := too_short(value):
+        raise argparse.ArgumentTypeError(f"{name} {why}, so it could not be kept from being shown")
+    return name, value
+
+
+def _from_file(source: str) -> str:
     if source[:1] != "@":
         raise argparse.ArgumentTypeError(
             "must be NAME, for the variable of that name, or NAME=@FILE: others see command lines"
         )
     try:
         value = Path(source[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise argparse.ArgumentTypeError(f"{source[1:]} can't be read: {why}") from None
     # Editors end a token's one line, too.
-    return name, value.removesuffix("\n") if value.count("\n") == 1 else value
+    return value.removesuffix("\n") if value.count("\n") == 1 else value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -224,7 +231,8 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             type=_secret,
             metavar="NAME[=@FILE]",
-            help="secret, from the variable of that name or a file; repeatable",
+            help="secret, from the variable of that name or a file; repeatable: all of a "
+            "session's are given together, those of before are gone",
         )
     archive.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"

@@ -18,6 +18,7 @@ from headstart_client import advice, archives, watching
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.inputs import questions
+from headstart_client.models import Session, Warned
 from headstart_client.operations import (
     Clone,
     PublishOptions,
@@ -36,6 +37,8 @@ _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 _DATED = 80
 """Columns from which a list has room for dates beside titles."""
+
+_TOO_LARGE = 413
 
 _ARGUMENTS = {
     "prompt": "--prompt",
@@ -68,7 +71,8 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
         return asyncio.run(main())
     except ValidationFailed as error:
         if not error.errors:
-            return terminal.fail(advice.on_error(error, url))
+            too_large = error.status == _TOO_LARGE
+            return terminal.fail(advice.on_error(error, url), USAGE if too_large else 1)
         arguments = _ARGUMENTS | _arguments_of(args)
         return terminal.fail(advice.on_arguments(error.errors, arguments, args.command), USAGE)
     except HeadstartError as error:
@@ -100,8 +104,8 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
     answer_ms = (time.monotonic() - began) * 1000
     terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
     terminal.warn(created.warnings)
-    view, done = View(), watching.published if args.auto_commit and not args.hold else View.outcome
-    code = await watch(terminal, client, created.session_id, view, stream=created.stream, done=done)
+    view = View()
+    code = await watch(terminal, client, created.session_id, view, stream=created.stream)
     if not terminal.json_lines:
         first_word = view.answered_at - began if view.answered_at else None
         receipt(terminal.out, view, answer_ms, first_word)
@@ -157,6 +161,7 @@ async def initiate(terminal: Terminal, client: AsyncHeadstart, args: Namespace) 
 async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Prepare a failed session again and follow it."""
     before = await client.get(args.session_id)
+    _warn_of_lost_secrets(terminal, before, args)
     # A retry that will be refused must not change anything either.
     if args.branch is not None and before.status == "failed":
         await client.patch(args.session_id, upstream_branch=args.branch)
@@ -170,6 +175,20 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     )
     terminal.warn(warnings)
     return await watch(terminal, client, args.session_id, View(), after=before.last_event_id)
+
+
+def _warn_of_lost_secrets(terminal: Terminal, before: Session, args: Namespace) -> None:
+    """Say that secrets go which are not given again; the API tells their number only."""
+    known, given = before.counts.get("encryptedSecrets", 0), len(dict(args.secret or []))
+    if given and known > given:
+        terminal.warn(
+            [
+                Warned(
+                    loc=["--secret"],
+                    msg=f"replaces all {known} of before; {given} of them at most stay",
+                )
+            ]
+        )
 
 
 async def interrupt(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:

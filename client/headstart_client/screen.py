@@ -109,7 +109,7 @@ class LineScreen:
                 self._line("the sandbox's connection dropped; waiting for it", "yellow")
             case str(kind) if kind == RECONNECTING:
                 self._line(f"connection lost ({data['reason']}); reconnecting", "yellow")
-        self._work(event.type, data)
+        self._work(event.type, data, view)
         self._left_out(event.type, view.rest.left_out)
         self._inputs(event.type, data, view)
 
@@ -117,11 +117,11 @@ class LineScreen:
         """End an unfinished line."""
         self._end_line()
 
-    def _work(self, kind: str, data: Data) -> None:
+    def _work(self, kind: str, data: Data, view: View) -> None:
         if kind == "work.changed":
             self._line(changed(data), "dim")
         elif kind in ENDS:
-            self._line(told(kind, data), "yellow" if "reason" in data else "green")
+            self._line(told(kind, data, view.work), "yellow" if "reason" in data else "green")
 
     def _left_out(self, kind: str, names: list[str]) -> None:
         if kind not in {"session.asleep", CAUGHT_UP} or names == self._shown_left_out:

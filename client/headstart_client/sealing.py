@@ -16,14 +16,21 @@ _NO_LIBRARY = (
 )
 
 
+def too_short(value: str) -> str | None:
+    """Return why a value is none that could be kept from being shown, None where it can."""
+    short = len(value.encode()) < _LEAST_BYTES
+    return f"has fewer than {_LEAST_BYTES} bytes" if short else None
+
+
 def seal(secrets: Mapping[str, str], key: Mapping[str, Any], token: str) -> dict[str, Any]:
     """Return `encryptedSecrets` of names and values, for the user of a token alone.
 
     `key` is what GET /encryption-key answers. Raises HeadstartError, for a value of fewer than 8
     bytes too: the sandbox would refuse it, which could not keep it from being shown.
     """
-    if short := [name for name, value in secrets.items() if len(value.encode()) < _LEAST_BYTES]:
-        raise HeadstartError(f"The secret {short[0]} has fewer than {_LEAST_BYTES} bytes")
+    for name, value in secrets.items():
+        if why := too_short(value):
+            raise HeadstartError(f"The secret {name} {why}")
     try:
         from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - optional
         from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415

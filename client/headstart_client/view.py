@@ -105,6 +105,7 @@ class View:
         self, awaited: set[str] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.session_id = ""
+        self.last_event_id = 0
         self.status = "preparing"
         self.attempt_number = 0
         self.steps = {name: Step(name, title) for name, title in STEP_TITLES.items()}
@@ -149,6 +150,7 @@ class View:
     def apply(self, event: Event) -> None:
         """Take in one event of `follow`; types it does not know change nothing."""
         self.session_id = event.session_id or self.session_id
+        self.last_event_id = max(self.last_event_id, event.event_id or 0)
         data = data_of(event)
         self.inputs.apply(event)
         self.queue.apply(event, data)

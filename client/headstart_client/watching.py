@@ -10,7 +10,7 @@ from headstart_client import advice
 from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Stream
 from headstart_client.terminal import Terminal
-from headstart_client.text import flat, plain
+from headstart_client.text import plain
 from headstart_client.view import Outcome, View
 
 _TAIL_LINES = 20
@@ -28,31 +28,49 @@ async def watch(
 ) -> int:
     """Show a session until `done` says how it ended; return the exit code."""
     terminal.following = session_id
+    view.last_event_id = after
     screen = terminal.screen()
-    outcome = None
+    outcome, rest = None, _Rest(client, session_id)
     try:
         async with aclosing(client.follow(session_id, after, stream=stream)) as events:
             async for event in events:
                 view.apply(event)
                 screen.show(event, view)
-                if outcome := done(view):
+                outcome = done(view)
+                if outcome and (outcome.kind != "completed" or await rest.reached(view)):
                     break
     finally:
         screen.close()
         sys.stdout.flush()
     terminal.following = None
-    if view.work.ended and done is not View.outcome and outcome == Outcome("completed"):
-        return await _published(terminal, client, session_id)
+    if outcome == Outcome("completed") and (failure := view.work.failure):
+        again = f"{terminal.command} publish {session_id}" if terminal.lasting else None
+        return terminal.fail(advice.on_publication(failure, view.work.commit, again))
     return await _conclude(terminal, client, session_id, outcome or Outcome("deleted"))
 
 
-async def _published(terminal: Terminal, client: AsyncHeadstart, session_id: str) -> int:
-    """Tell whether all was published that was asked for: a pull request may fail on its own."""
-    publication = (await client.get(session_id)).publication
-    if publication and publication.failure:
-        again = f"; again: {terminal.command} publish {session_id}"
-        return terminal.fail(flat(publication.failure.reason) + (again if terminal.lasting else ""))
-    return 0
+class _Rest:
+    """When nothing is published any more: no event tells that a publication begins."""
+
+    def __init__(self, client: AsyncHeadstart, session_id: str) -> None:
+        self._client, self._session_id = client, session_id
+        self._look_at = 0
+        self._quiet_at = -1
+
+    async def reached(self, view: View) -> bool:
+        """Say whether no publication goes on, and the view has all events until it ended."""
+        seen = view.last_event_id
+        if seen == self._quiet_at:
+            return True
+        if seen < self._look_at:
+            return False
+        session = await self._client.get(self._session_id)
+        publication, last = session.publication, session.last_event_id
+        if publication and publication.status == "publishing":
+            self._look_at = last + 1
+            return False
+        self._look_at = self._quiet_at = last
+        return seen >= last
 
 
 async def _conclude(
@@ -89,13 +107,6 @@ async def _why_it_failed(
     if not session.failure:
         return "The preparation failed."
     return advice.on_preparation(session.failure, named)
-
-
-def published(view: View) -> Outcome | None:
-    """Return how it ended: after a turn that completed, once its work was published or was not."""
-    found = view.outcome()
-    goes_on = view.status != "asleep" and view.work.ended is None
-    return None if found == Outcome("completed") and goes_on else found
 
 
 def only_published(view: View) -> Outcome | None:

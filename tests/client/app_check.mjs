@@ -176,6 +176,7 @@ process.stdout.write(
     shown,
     requests,
     notice: byId.notice.textContent,
+    sealed: byId.sealed.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
     hint: byId.text.placeholder,
     confirmed,

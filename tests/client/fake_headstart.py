@@ -57,6 +57,7 @@ class FakeSession:
     changes: dict[str, Any] | None = None
     diff: dict[str, Any] | None = None
     publication: dict[str, Any] | None = None
+    counts: dict[str, int] = field(default_factory=lambda: {"envVars": 0})
     publishes: Script = ()
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
@@ -106,7 +107,7 @@ class FakeSession:
             "leftOut": self.left_out,
             "changes": None,
             "publication": self.publication,
-            "counts": {"envVars": 0},
+            "counts": self.counts,
         }
 
 

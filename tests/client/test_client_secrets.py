@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fake_headstart as fake
 import pytest
 from cli_kit import FAILURE, RUN
 from cryptography.hazmat.primitives import hashes, serialization
@@ -147,9 +148,31 @@ def test_a_retry_takes_them_too(sealing: FakeHeadstart, monkeypatch: pytest.Monk
     assert opened(body_of(sealing, "POST", "/retry")["encryptedSecrets"]) == {"NPM_TOKEN": VALUE}
 
 
+@pytest.mark.parametrize(("known", "warned"), [(1, False), (2, False), (3, True)])
+def test_a_retry_says_that_secrets_go_which_are_not_given_again(
+    sealing: FakeHeadstart, monkeypatch: pytest.MonkeyPatch, capsys: Any, known: int, warned: bool
+) -> None:
+    session = FakeSession(status="failed", failure=FAILURE, counts={"encryptedSecrets": known})
+    sealing.add(session).script = good_session()
+    monkeypatch.setenv("NPM_TOKEN", VALUE)
+    monkeypatch.setenv("OTHER_TOKEN", VALUE)
+    cli.main(["retry", SESSION_ID, "--secret", "NPM_TOKEN", "--secret", "OTHER_TOKEN"])
+    said = "Warning: --secret replaces all 3 of before" in capsys.readouterr().err
+    assert said is warned
+
+
+def test_what_is_too_large_is_wrong_usage(sealing: FakeHeadstart, capsys: Any) -> None:
+    sealing.canned.append(fake.problem(413, "BodyTooLarge", "The body is over 256 KB"))
+    assert cli.main([*RUN]) == 2
+    assert "over 256 KB" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ("SHORT", "SHORT has fewer than 8 bytes"),
+        ("ODD_BYTES", "ODD_BYTES is not valid UTF-8"),
+        ("A=@/a\0b", "can't be read"),
         ("NOT_SET_ANYWHERE", "no variable NOT_SET_ANYWHERE"),
         (f"A={VALUE}", "others see command lines"),
         ("A=@/not/there", "/not/there can't be read"),
@@ -157,9 +180,11 @@ def test_a_retry_takes_them_too(sealing: FakeHeadstart, monkeypatch: pytest.Monk
     ],
 )
 def test_what_can_not_be_had_is_wrong_usage_and_is_not_repeated(
-    sealing: FakeHeadstart, given: str, said: str, capsys: Any
+    sealing: FakeHeadstart, monkeypatch: pytest.MonkeyPatch, given: str, said: str, capsys: Any
 ) -> None:
     os.environ.pop("NOT_SET_ANYWHERE", None)
+    monkeypatch.setenv("SHORT", "1234567")
+    monkeypatch.setenv("ODD_BYTES", "lantern of the \udcff quay")
     with pytest.raises(SystemExit) as ended:
         cli.main([*RUN, "--secret", given])
     assert ended.value.code == 2

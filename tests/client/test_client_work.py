@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
+from typing import Any
 
 import fake_headstart as fake
 import pytest
 from cli_kit import RUN
 from fake_headstart import NOW, SESSION_ID, FakeSession
-from session_scripts import good_session
+from session_scripts import good_session, good_turn
 
 from headstart_client import Conflict, Headstart, NotFound, cli
 
@@ -30,6 +32,7 @@ CHANGES = {
     "truncated": False,
 }  # fmt: skip
 PUBLISHED = {"branch": "session/x", "commit": "c" * 40, "url": None, "pullRequest": None}
+AGAIN = f"headstart publish {SESSION_ID}"
 REFUSED = {"code": "PushRejected", "reason": "The remote refused it: no", "retryable": True}
 
 
@@ -85,19 +88,41 @@ def test_publish_shows_what_came_of_it(cloud, capsys):
 
 
 @pytest.mark.parametrize(
-    "events",
+    ("failure", "said"),
     [
-        [("work.publish_failed", REFUSED)],
-        [("work.published", PUBLISHED), ("work.publish_failed", REFUSED)],
+        (REFUSED, "Not published: The remote refused it: no; again: {again}"),
+        (
+            {**REFUSED, "code": "RepositoryAccessDenied"},
+            "Not published: The remote refused it: no; with a token that opens it: {again} "
+            "--secret GIT_TOKEN",
+        ),
+        ({**REFUSED, "retryable": False}, "Not published: The remote refused it: no."),
     ],
 )
-def test_publish_fails_where_not_all_was_published(cloud, capsys, events):
-    failure = {"step": None, **REFUSED}
-    publication = {"status": "failed", "branch": "session/x", "failure": failure}
-    cloud.add(FakeSession(status="ready", publishes=events, publication=publication))
+def test_publish_fails_where_nothing_was_published(cloud, capsys, failure, said):
+    cloud.add(FakeSession(status="ready", publishes=[("work.publish_failed", failure)]))
     assert cli.main(["publish", SESSION_ID]) == 1
-    err = capsys.readouterr().err
-    assert err == (f"headstart: The remote refused it: no; again: headstart publish {SESSION_ID}\n")
+    out, err = capsys.readouterr()
+    assert err == f"headstart: {said.format(again=AGAIN)}\n"
+    assert out == "not published: The remote refused it: no\n"
+
+
+@pytest.mark.parametrize("before", ["work.published", "work.unchanged"])
+@pytest.mark.parametrize("code", ["PullRequestFailed", "PullRequestClosed"])
+def test_of_a_pull_request_that_failed_alone_it_is_said_that_the_work_is_published(
+    cloud, capsys, before, code
+):
+    failure = {"code": code, "reason": "GitHub refused it.", "retryable": True}
+    cloud.add(
+        FakeSession(
+            status="ready", publishes=[(before, PUBLISHED), ("work.publish_failed", failure)]
+        )
+    )
+    assert cli.main(["publish", SESSION_ID, "--pull-request"]) == 1
+    out, err = capsys.readouterr()
+    said = "ublished at cccccccccccc; the pull request: GitHub refused it"
+    assert err == f"headstart: P{said}; again: {AGAIN}\n"
+    assert out.splitlines()[1] == f"p{said}."
 
 
 def test_nothing_new_is_no_failure(cloud, capsys):
@@ -106,16 +131,78 @@ def test_nothing_new_is_no_failure(cloud, capsys):
     assert capsys.readouterr().out == "nothing new to publish\n"
 
 
-def test_run_waits_for_what_it_had_published(cloud, capsys):
-    cloud.next_session.script = [
-        *good_session(),
-        ("work.changed", {"files": 1, "additions": 2, "deletions": 0}),
-        ("work.published", PUBLISHED),
-    ]
+CHANGED = ("work.changed", {"files": 1, "additions": 2, "deletions": 0})
+
+
+class Publishing(FakeSession):
+    """One that is published once somebody has asked how it stands after its turn."""
+
+    ends: tuple[Any, ...] = ()
+    told_to: Any = None
+    looks = 0
+
+    def view(self) -> dict[str, Any]:
+        shown = super().view()
+        if self.status != "ready" or self.script:
+            return shown
+        self.looks += 1
+        if self.ends:
+            # The next looks know of it before anybody has told the viewer.
+            shown["publication"] = {"status": "publishing", "branch": "session/x"}
+            ends, self.ends = self.ends, ()
+            threading.Thread(target=lambda: [self.told_to.emit(self, *end) for end in ends]).start()
+        return shown
+
+
+def publishing(cloud, *ends: tuple[str, dict[str, Any]], **fields: Any) -> Publishing:
+    session = cloud.next_session = cloud.add(Publishing(**fields))
+    session.told_to, session.ends = cloud, ends
+    session.script = [*good_session(), CHANGED]
+    return session
+
+
+COMMANDS = [
+    [*RUN, "--auto-commit"],
+    ["follow", SESSION_ID],
+    ["retry", SESSION_ID],
+    ["send", SESSION_ID, "x"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_follows_a_session_waits_for_what_is_published_after_its_turn(
+    cloud, capsys, command, more
+):
+    publishing(cloud, ("work.published", PUBLISHED))
+    if command[0] == "send":
+        cloud.sessions[SESSION_ID].script = [*good_turn("turn_2", "msg_2"), CHANGED]
+    assert cli.main([*command, *more]) == 0
+    told = capsys.readouterr().out
+    assert ("work.published" if more else "published: session/x at cccccccccccc\n") in told
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_it_fails_where_that_failed(cloud, capsys, command):
+    publishing(cloud, ("work.publish_failed", REFUSED))
+    if command[0] == "send":
+        cloud.sessions[SESSION_ID].script = [*good_turn("turn_2", "msg_2"), CHANGED]
+    assert cli.main([*command, "--json"]) == 1
+    assert f"again: {AGAIN}" in capsys.readouterr().err
+
+
+def test_a_turn_is_no_failure_for_what_was_published_badly_before_it(cloud):
+    session = cloud.add(FakeSession(status="ready"))
+    cloud.emit(session, "work.publish_failed", REFUSED)
+    session.publication = {"status": "failed", "branch": "x", "failure": {"step": None, **REFUSED}}
+    session.script = good_turn("turn_2", "msg_2")
+    assert cli.main(["send", SESSION_ID, "x"]) == 0
+    assert cli.main(["follow", SESSION_ID]) == 1
+
+
+def test_run_asks_for_what_is_published(cloud):
+    publishing(cloud, ("work.published", PUBLISHED))
     assert cli.main([*RUN, "--auto-commit", "--pull-request", "--draft"]) == 0
-    out = capsys.readouterr().out
-    assert "1 file changed, 2 lines added, 0 deleted\n" in out
-    assert "published: session/x at cccccccccccc\n" in out
     [sent] = cloud.requests("POST", "/sessions")
     assert (sent.body["autoCommit"], sent.body["pullRequest"]) == (True, {"draft": True})
 

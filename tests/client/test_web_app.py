@@ -1,5 +1,6 @@
 """The whole page in node, on a document of its own: what is shown, and what is asked of the API."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,21 @@ def test_a_branch_that_is_not_there_can_be_another(app, code, branch, changed):
     assert sent[-1] == ["POST", f"{path}/retry", {"attemptNumber": 1}]
 
 
+def test_who_lacks_secrets_is_told_what_sends_them(app):
+    page = app(*OPEN, snapshot(failed(code="SecretsUnavailable")))
+    assert {"retry", "sealed"} <= set(page["shown"])
+    assert f"headstart retry {SESSION_ID} --secret NAME" in page["sealed"]
+    assert "sealed" not in app(*OPEN, snapshot(failed(code="CloneFailed")))["shown"]
+
+
+def test_a_repository_need_not_be_public():
+    label = re.search(
+        r"<label>(Repository.*)\n.*name=\"repo\"", (web_page.WEB / "index.html").read_text()
+    )
+    assert label
+    assert "opens to you" in label[1]
+
+
 ARCHIVE = {
     "savedAt": NOW,
     "base": {"url": "https://s3/base?x=1", "bytes": 184_320_117, "sha256": "x"},
@@ -232,6 +248,23 @@ def test_publishing_shows_how_far_it_is_and_why_not(app):
     assert page["work"]["published"] == "Publishing…"
     refused = {"code": "PushRejected", "reason": "Not on Fridays", "retryable": True}
     page = app(*asked, happened(2, "work.publish_failed", refused))
+    assert page["work"]["published"] == "Not published: Not on Fridays"
+    alone = {**refused, "code": "PullRequestFailed", "reason": "GitHub refused it"}
+    page = app(*asked, happened(2, "work.publish_failed", alone))
+    assert page["work"]["published"] == "Not published: GitHub refused it"
+    there = {"branch": "b", "commit": "c" * 40}
+    page = app(
+        *asked,
+        happened(2, "work.published", there),
+        happened(3, "work.publish_failed", alone),
+    )
+    said = "Published at cccccccccccc; the pull request: GitHub refused it"
+    assert page["work"]["published"] == said
+    page = app(
+        *asked,
+        happened(2, "work.published", there),
+        happened(3, "work.publish_failed", refused),
+    )
     assert page["work"]["published"] == "Not published: Not on Fridays"
     published = {
         "branch": "b",

@@ -23,6 +23,13 @@ def pem_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 def test_an_imported_key_signs_as_itself(probe: Probe, tmp_path: Path) -> None:
     kms, key = probe.cloud.client("kms"), app_key()
     arn = import_key(kms, key, tmp_path)
+    # What is in clear on the way was nobody else's to read, and is gone.
+    modes = dict(reversed(line.split()) for line in (tmp_path / "modes").read_text().splitlines())
+    assert {"app.der", "aes.bin", "."} <= set(modes)
+    assert set(modes.values()) == {"600", "700"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "material.bin", "modes", "parameters", "token.bin",
+    }  # fmt: skip
     told = kms.describe_key(KeyId=arn)["KeyMetadata"]
     assert (told["Origin"], told["KeyUsage"], told["KeySpec"], told["KeyState"]) == (
         "EXTERNAL", "SIGN_VERIFY", "RSA_2048", "Enabled",

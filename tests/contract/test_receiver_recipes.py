@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -57,6 +58,14 @@ def called(port: int, secrets: list[bytes], age: timedelta = timedelta(), more: 
     return receivers.post("alice", f"http://127.0.0.1:{port}/hook", headers, body + more)
 
 
+def broken_off(port: int) -> None:
+    """Begin a call and reset the connection in the middle of its body."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as caller:
+        caller.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        # Closed while it lingers for no time, a socket sends a reset: socket(7).
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_a_receiver_of_the_page_takes_ours_and_nobody_elses(language: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -67,6 +76,8 @@ def test_a_receiver_of_the_page_takes_ours_and_nobody_elses(language: str, tmp_p
     if runner is None:
         pytest.skip("node is not on PATH")
     with running([runner, str(program)], port) as process:
+        for _ in range(5):
+            broken_off(port)
         assert called(port, [SECRET]) == 204
         assert called(port, [b"x" * 24, SECRET]) == 204
         assert called(port, [b"x" * 24]) == 401

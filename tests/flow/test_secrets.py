@@ -2,16 +2,21 @@
 
 import base64
 import json
+import re
 import shlex
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+
 from headstart_client.client import Headstart
 from headstart_client.sealing import seal
 from tests.flow.conftest import PATIENCE, Cloud
+from tests.flow.test_callbacks import typed
 from tests.flow.traces import executions, logs, objects, rows
 
 TOKEN = "9f8e7d6c5b4a+39/281706"
@@ -128,7 +133,7 @@ def test_sixty_four_kilobytes_of_secrets_arrive_whole(cloud: Cloud, tmp_path: Pa
 def test_another_key_takes_its_place_and_the_one_before_is_good_while_it_is_there(
     cloud: Cloud,
 ) -> None:
-    """The commands of docs/deploy.md; the emulator checks no rights."""
+    """The steps of docs/deploy.md; the emulator checks no rights."""
     kms = cloud.aws("kms")
     [alias] = [
         one for one in kms.list_aliases()["Aliases"] if one["AliasName"].endswith("/secrets")
@@ -153,6 +158,46 @@ def test_another_key_takes_its_place_and_the_one_before_is_good_while_it_is_ther
     finally:
         kms.enable_key(KeyId=before["keyId"])
         kms.update_alias(AliasName=alias["AliasName"], TargetKeyId=before["keyId"])
+
+
+_PRINTED = r"```sh\n(.*?)```"
+PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("aws"), reason="the AWS CLI is not on PATH")
+def test_keys_are_rotated_and_taken_away_as_the_page_says(cloud: Cloud) -> None:
+    printed = [
+        code.replace("/headstart-dev/", "/other/") for code in re.findall(_PRINTED, PAGE, re.S)
+    ]
+    rotate, remove = (one for one in printed if one.startswith(("ALIAS=", "# after sam delete")))
+    kms = cloud.aws("kms")
+    first = kms.create_key(KeySpec="RSA_4096", KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/other/secrets", TargetKeyId=first)
+    assert "\nsleep 300" in rotate
+
+    def known() -> dict[str, str]:
+        return {
+            one["AliasName"]: one["TargetKeyId"]
+            for one in kms.list_aliases()["Aliases"]
+            if one["AliasName"].startswith("alias/other/")
+        }
+
+    # Twice on one day, some minutes apart.
+    for minute in ("1201", "1202"):
+        clock = f"date() {{ command date -d '2026-11-26 {minute}' \"$@\"; }}; sleep() {{ :; }}\n"
+        typed(cloud, clock + rotate)
+    aliases = known()
+    assert len(aliases) == 5
+    assert aliases["alias/other/secrets"] == aliases["alias/other/secrets-2026-11-26T1202"]
+    assert aliases["alias/other/secrets-2026-11-26T1201-old"] == first
+
+    # The stack takes its alias and its first key along.
+    kms.delete_alias(AliasName="alias/other/secrets")
+    kms.schedule_key_deletion(KeyId=first)
+    typed(cloud, remove)
+    assert known() == {}
+    for key in set(aliases.values()):
+        assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
 
 
 # Where a value could be.

@@ -240,6 +240,19 @@ async def test_an_archived_repository_is_no_place_to_push_to(
     assert (await desk.refused())[0] == "RepositoryAccessDenied"
 
 
+@pytest.mark.parametrize("words", [b"", b"Ask the owner."])
+async def test_without_a_credential_it_is_said_that_nothing_opens_it_for_writing(
+    desk: Desk, git_server: GitServer, words: bytes
+) -> None:
+    answering(git_server, 401, words)
+    desk.write("b", "b\n")
+    code, reason = (await desk.refused())[:2]
+    assert code == "RepositoryAccessDenied"
+    assert "for writing: the access rules don't give this session the App, and it brought" in reason
+    assert words.decode() in reason
+    assert "does not exist" not in reason
+
+
 async def test_an_expired_credential_is_told_as_one(desk: Desk, git_server: GitServer) -> None:
     answering(git_server, 401)
     desk.write("b", "b\n")

@@ -291,6 +291,11 @@ class Exchange:
                 f"There is no repository at {url}, or the session's credential does not open it"
             )
         quoted = f": {said}" if said else ""
+        if status in _UNOPENED and credential is None and call.write:
+            return RepositoryAccessDenied(
+                f"nothing opens {url} for writing: the access rules don't give this session the "
+                f"App, and it brought no GIT_TOKEN{quoted}"
+            )
         if status in _UNOPENED and credential is None:
             return RepositoryAccessDenied(
                 f"{self._host} asks for credentials: {url} does not exist, or is not public{quoted}"
