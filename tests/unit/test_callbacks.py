@@ -280,3 +280,43 @@ def test_a_receiver_that_hangs_has_a_minute(ports: MemoryPorts) -> None:
     assert all(
         48 <= delay.total_seconds() <= 72 for delay in ports.callback_queue.put_offs.values()
     )
+
+
+def test_without_a_secret_to_sign_with_a_call_is_put_off_and_its_end_is_told(
+    ports: MemoryPorts,
+) -> None:
+    session_id, _ = turned(ports)
+    ports.signing.down = ServiceUnavailable(
+        "the callbacks' secret can't sign: the secret is 7 bytes"
+    )
+    [_, (_, event_id)] = ports.callback_queue.waiting
+    for tries, seconds in ((1, 5), (4, 600), (TRIES - 1, 28800)):
+        with pytest.raises(ServiceUnavailable):
+            deliver.take(ports, session_id, event_id, tries=tries, receipt="r")
+        delay = ports.callback_queue.put_offs["r"].total_seconds()
+        assert 0.8 * seconds <= delay <= 1.2 * seconds
+    assert callback(ports, session_id)["failure"] is None
+
+    with pytest.raises(ServiceUnavailable):
+        deliver.take(ports, session_id, event_id, tries=TRIES, receipt="r")
+    failure = callback(ports, session_id)["failure"]
+    assert failure["code"] == "CallbackFailed"
+    assert failure["reason"] == (
+        f"The callback of event {event_id} was given up: The deployment's secret can't sign"
+    )
+    ports.signing.down = None
+    assert deliver.take(ports, session_id, event_id, tries=1, receipt="r")
+    assert callback(ports, session_id)["failure"] is None
+
+
+def test_a_table_that_is_away_puts_a_call_off_too(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> Any:
+        raise ServiceUnavailable("GetItem")
+
+    session_id, _ = turned(ports)
+    monkeypatch.setattr(ports.store, "session", away)
+    with pytest.raises(ServiceUnavailable):
+        deliver.take(ports, session_id, 1, tries=2, receipt="r")
+    assert 24 <= ports.callback_queue.put_offs["r"].total_seconds() <= 36
