@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headstart.domain.requests import CreateSession, PatchSession, RetrySession
+from headstart.domain.requests import CreateSession, PatchSession, RetrySession, SendMessage
 from headstart.domain.secrecy import SHORTEST, has_secret, looks_secret, secrets_in_command
 from headstart.domain.texts import Place, strings_in
 
@@ -12,7 +12,9 @@ _PROSE = ("prompt", "append_system_prompt")
 _SAID = "looks like a credential, and is kept as it is: send it in encryptedSecrets"
 
 
-def warnings_of(request: CreateSession | PatchSession | RetrySession) -> list[dict[str, Any]]:
+def warnings_of(
+    request: CreateSession | PatchSession | RetrySession | SendMessage,
+) -> list[dict[str, Any]]:
     """Return where something looks like a credential that is no secret here: 20 places at most.
 
     The same request has the same ones; nothing of a value is in them.
