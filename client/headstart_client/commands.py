@@ -307,6 +307,8 @@ async def publish(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
         options["message"] = args.message
     if wanted := _pull_request(args):
         options["pull_request"] = wanted
+    if args.secret:
+        options["secrets"] = dict(args.secret)
     await client.publish(args.session_id, **options)
     done, after = watching.only_published, before.last_event_id
     return await watch(terminal, client, args.session_id, View(), after=after, done=done)

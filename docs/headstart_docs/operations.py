@@ -200,8 +200,9 @@ OPERATIONS: tuple[Operation, ...] = (
         "the pull request; wakes a sleeping session. `publication` says how far it is, and the "
         "stream tells its end: `work.published`, `work.unchanged` or `work.publish_failed`. The "
         "same again while it goes on is harmless, something else is refused. The body may be "
-        "left out, too. See \"Publishing\".",
-        202, answers.SessionView, requests.PublishSession, Call.PUBLISH, body_required=False,
+        "left out, too. Other `encryptedSecrets` have a session that is at rest sleep "
+        "and wake first, with them. See \"Publishing\".",
+        202, answers.ChangedSession, requests.PublishSession, Call.PUBLISH, body_required=False,
         refusals=(e.SessionBusy, e.QuotaExceeded),
     ),
     Operation(

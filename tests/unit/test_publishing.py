@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ArchiveNotFound, RestoreFailed, SessionBusy
+from headstart.domain.errors import (
+    ArchiveNotFound,
+    RestoreFailed,
+    SessionBusy,
+    SessionNotFound,
+    ValidationFailed,
+)
 from headstart.domain.life.publishing import MOST_TRIES, PATIENCE
 from headstart.domain.requests import PatchSession, PublishSession, SendMessage
 from headstart.domain.session import Status
@@ -17,6 +23,7 @@ from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.read import get_changes, get_diff, get_session, list_sessions
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import interrupt, patch_session, publish, send_message
+from tests.envelopes import secrets
 from tests.unit.archives import archive_of, key_of, last, make, put, save
 from tests.unit.helpers import (
     Runner,
@@ -567,3 +574,54 @@ def test_before_the_first_copy_is_there_it_is_said_that_it_is_being_made(
     runner.fail(last(runner, "archive")["id"], "ArchiveFailed")
     with pytest.raises(ArchiveNotFound, match="No archive yet"):
         get_changes(ports, "alice", session_id)
+
+
+# With other secrets.
+
+
+def test_a_token_that_expired_is_renewed_by_a_wake_that_publishes(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports, encryptedSecrets=secrets("GIT_TOKEN"))
+    save(ports, runner)
+    change(ports, session_id, lambda c: setattr(c.session, "set_up", True))
+    ask(ports, session_id, pullRequest=DRAFT)
+    runner.fail(last(runner, "publish")["id"], "RepositoryAccessDenied", "Bad credentials")
+    renewed = secrets("GIT_TOKEN", iv="AgICAgICAgICAgIC")
+    ask(ports, session_id, encryptedSecrets=renewed)
+    ask(ports, session_id, encryptedSecrets=renewed)
+    assert len(asked_of(runner)) == 1
+    save(ports, runner)
+    assert ports.store.session(session_id).status is Status.PREPARING
+    runner = wake(ports, session_id)
+    assert last(runner, "clone")["args"]["sealed"]["iv"] == "AgICAgICAgICAgIC"
+    assert last(runner, "publish")["args"]["pullRequest"]["title"] == "Mine"
+    assert ports.store.session(session_id).set_up
+    answer(runner)
+    assert state(ports, session_id).status is PublicationStatus.PUBLISHED
+
+
+def test_a_sleeping_session_wakes_with_the_other_secrets(ports: MemoryPorts) -> None:
+    session_id = asleep(ports)
+    ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    runner = wake(ports, session_id)
+    assert last(runner, "clone")["args"]["sealed"]["names"] == ["GIT_TOKEN"]
+    assert last(runner, "publish")["args"]["pullRequest"] is None
+
+
+def test_other_secrets_are_checked_as_at_the_beginning(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ports.policy = ports.policy.model_copy(update={"takes_secrets": False})
+    with pytest.raises(ValidationFailed):
+        ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    with pytest.raises(SessionNotFound):
+        request = PublishSession.model_validate({"encryptedSecrets": secrets("GIT_TOKEN")})
+        publish(ports, "bob", session_id, request)
+    assert ports.store.session(session_id).status is Status.READY
+    assert not asked_of(runner)
+
+
+def test_secrets_are_not_passed_over_while_work_is_published(ports: MemoryPorts) -> None:
+    session_id, _ = idle(ports, encryptedSecrets=secrets("GIT_TOKEN"))
+    ask(ports, session_id)
+    ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    with pytest.raises(SessionBusy):
+        ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN", "OTHER"))

@@ -3,13 +3,19 @@
 from typing import Any
 
 from headstart.domain.envelope import names_a_secret
-from headstart.domain.requests import CreateSession, PatchSession, RetrySession, SendMessage
+from headstart.domain.requests import (
+    CreateSession,
+    PatchSession,
+    PublishSession,
+    RetrySession,
+    SendMessage,
+)
 from headstart.domain.secrecy import SHORTEST, has_secret, looks_secret, secrets_in_command
 from headstart.domain.texts import Place, strings_in
 
 _MOST = 20
 _SETTINGS = ("env_vars", "mcp_servers", "callback_target")
-_PROSE = ("prompt", "append_system_prompt")
+_PROSE = ("prompt", "append_system_prompt", "message")
 _SAID = "looks like a credential, and is kept as it is: send it in encryptedSecrets"
 _CALLBACK_SAID = (
     "looks like a credential, and is kept as it is: a receiver needs none, the signature says who "
@@ -19,7 +25,7 @@ _COMMAND_SAID = "{secret:NAME} stays as it is in a command: a secret is the vari
 
 
 def warnings_of(
-    request: CreateSession | PatchSession | RetrySession | SendMessage,
+    request: CreateSession | PatchSession | PublishSession | RetrySession | SendMessage,
 ) -> list[dict[str, Any]]:
     """Return where a credential is in the open, or a secret is not filled in: 20 places at most.
 
@@ -41,6 +47,6 @@ def warnings_of(
     for name in _PROSE:
         if has_secret(given.get(name) or ""):
             places.append((fields[name],))
-    found = [(place, _CALLBACK_SAID if place[0] == "callbackTarget" else _SAID) for place in places]
-    found += [(place, _COMMAND_SAID) for place in unfilled]
-    return [{"loc": [*place], "msg": said} for place, said in found[:_MOST]]
+    told = [(place, _CALLBACK_SAID if place[0] == "callbackTarget" else _SAID) for place in places]
+    told += [(place, _COMMAND_SAID) for place in unfilled]
+    return [{"loc": [*place], "msg": said} for place, said in told[:_MOST]]

@@ -86,12 +86,17 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     change(ports, session_id, stop, head_of)
 
 
-def publish(ports: Ports, owner: str, session_id: str, request: PublishSession) -> None:
-    """Have a session's work published; wakes a sleeping one.
+def publish(
+    ports: Ports, owner: str, session_id: str, request: PublishSession
+) -> list[dict[str, Any]]:
+    """Have a session's work published; wakes a sleeping one. Returns the warnings.
 
-    Raises SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
+    Raises ValidationFailed, SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
     """
-    change(ports, session_id, partial(publishing.ask, owner=owner, request=request))
+    names = [CONFIG] if "encrypted_secrets" in request.model_fields_set else []
+    ask = partial(publishing.ask, owner=owner, request=request)
+    change(ports, session_id, ask, lambda _: names)
+    return warnings_of(request)
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> list[dict[str, Any]]:

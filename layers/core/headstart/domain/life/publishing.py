@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from headstart.domain import channel, events
 from headstart.domain.calls import Call, require
-from headstart.domain.change import Change, NoPlace
+from headstart.domain.change import CONFIG, Change, NoPlace
 from headstart.domain.command_kinds import PUBLISH_TIMEOUT, CommandKind
 from headstart.domain.errands import Measure, SendPublish
 from headstart.domain.errors import (
@@ -17,10 +17,10 @@ from headstart.domain.errors import (
     StepTimedOut,
 )
 from headstart.domain.failure import Failure
-from headstart.domain.life import hosting
+from headstart.domain.life import hosting, sleeping, talking
 from headstart.domain.requests import PublishSession
 from headstart.domain.sandbox import Command, SandboxStatus
-from headstart.domain.session import Status
+from headstart.domain.session import SessionConfig, Status
 from headstart.domain.work import (
     Counted,
     Publication,
@@ -68,9 +68,11 @@ def ask(change: Change, *, owner: str, request: PublishSession) -> None:
         raise SessionBusy("Publishing is not possible while a message is delivered")
     publication = session.publication
     options = _options(request, publication.options if publication else PublishOptions())
+    if publication and publication.goes_on and publication.options != options:
+        raise SessionBusy("Another publication is under way")
+    if "encrypted_secrets" in request.model_fields_set:
+        _take_secrets(change, request)
     if publication and publication.goes_on:
-        if publication.options != options:
-            raise SessionBusy("Another publication is under way")
         return
     begin(change, options)
     if publication and publication.failure and session.publication:
@@ -81,6 +83,27 @@ def ask(change: Change, *, owner: str, request: PublishSession) -> None:
             case PullRequestClosed.__name__:
                 session.publication.pull_request = None
     change.no_place = NoPlace.ASK
+
+
+def _take_secrets(change: Change, request: PublishSession) -> None:
+    """Have other secrets from now on: a sandbox that has the old ones is left for another.
+
+    A preparation brings them, and it alone: to open them is the right of who sends its commands.
+    """
+    session, set_up = change.session, change.session.set_up
+    config = change.get(CONFIG, SessionConfig)
+    before = config.encrypted_secrets if config else None
+    talking.configure(change, request, {"encrypted_secrets"})
+    # Who renews a token has not asked for the commands to be run again.
+    session.set_up = set_up
+    config = change.get(CONFIG, SessionConfig)
+    is_same = before == (config.encrypted_secrets if config else None)
+    if is_same or session.status not in _AT_REST:
+        return
+    if not hosting.is_reachable(change) or not sleeping.begin_sleep(change):
+        raise SessionBusy(
+            "New secrets are not taken while a message is delivered or work is published"
+        )
 
 
 def _options(request: PublishSession, open_ones: PublishOptions) -> PublishOptions:
