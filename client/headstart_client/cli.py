@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     retry.add_argument(
         "--without-archive", action="store_true", help="begin anew, without the saved work"
     )
-    for command in (run, retry):
+    for command in (run, retry, publish):
         command.add_argument(
             "--secret",
             action="append",

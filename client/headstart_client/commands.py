@@ -326,7 +326,11 @@ async def publish(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
         options["message"] = args.message
     if wanted := _pull_request(args):
         options["pull_request"] = wanted
-    await client.publish(args.session_id, **options)
+    if args.secret:
+        _warn_of_lost_secrets(terminal, before, args)
+        options["secrets"] = dict(args.secret)
+    published = await client.publish(args.session_id, **options)
+    terminal.warn(published.warnings)
     done, after = watching.only_published, before.last_event_id
     return await watch(terminal, client, args.session_id, View(), after=after, done=done)
 

@@ -179,6 +179,7 @@ class Message(Model):
     delivered_at: Time | None = None
     text: str | None = None
     failure: Failure | None = None
+    warnings: list[Warned] = Field(default_factory=list)
 
 
 class Turn(Model):

@@ -102,6 +102,8 @@ class PublishOptions(TypedDict, total=False):
 
     message: str
     pull_request: PullRequestOptions | None
+    secrets: dict[str, str] | None
+    encrypted_secrets: dict[str, Any] | None
 
 
 class SessionOptions(TypedDict, total=False):
@@ -246,9 +248,11 @@ def diff(session_id: str) -> Operation[Diff]:
 def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Session]:
     """Have the work committed and pushed; its end is told on the stream, and by `publication`.
 
-    It wakes a sleeping session. Raises Conflict while a turn is active.
+    It wakes a sleeping session. `secrets` take the place of all it has: for a token that expired.
+    Raises Conflict while a turn is active.
     """
-    body = yield from _post(_path(session_id, "publish"), _camel(options))
+    sealed = yield from _sealed(options)
+    body = yield from _post(_path(session_id, "publish"), _camel(sealed))
     return Session.model_validate(body)
 
 

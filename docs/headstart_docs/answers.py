@@ -306,6 +306,12 @@ class MessageView(Model):
     failure: Failure | None
 
 
+class SentMessage(MessageView):
+    """A message that has its place in the queue."""
+
+    warnings: Warnings
+
+
 class MessagePage(Model):
     """Messages, oldest first."""
 

@@ -74,7 +74,10 @@ def _operation(operation: Operation, example: Example | None) -> Json:
         content: Json = {"schema": _ref(operation.request.__name__)}
         if example:
             content["example"] = example.body
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+        found["requestBody"] = {
+            "required": operation.body_required,
+            "content": {"application/json": content},
+        }
     return found
 
 

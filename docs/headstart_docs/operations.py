@@ -40,6 +40,7 @@ class Operation:
     call: Call | None = None
     query: tuple[Query, ...] = ()
     keyed: bool = False
+    body_required: bool = True
     is_open: bool = False
     function: str = "http_api"
     refusals: tuple[Error, ...] = ()
@@ -124,7 +125,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "get_changes", "get", f"{_ONE}/changes", "Get what changed",
         "What the session changed since its branch began, as of when its work was saved last. 1000 "
-        "files are named, `total` counts all. See \"What changed\".",
+        "files are named, `total` counts all. Until that was for the first time, 404. See \"What "
+        "changed\".",
         200, answers.ChangesView, call=Call.READ, refusals=(e.ArchiveNotFound,),
     ),
     Operation(
@@ -175,7 +177,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "send_message", "post", f"{_ONE}/messages", "Send a message",
         "Takes the last place in the queue, and wakes a sleeping session. `ifBusy: \"reject\"` "
         "asks for 409 while a turn is active.",
-        202, answers.MessageView, requests.SendMessage, Call.MESSAGE, keyed=True,
+        202, answers.SentMessage, requests.SendMessage, Call.MESSAGE, keyed=True,
         refusals=(e.SessionBusy, e.QueueFull, e.QuotaExceeded),
     ),
     Operation(
@@ -197,8 +199,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "Commits what is not committed, pushes it to the session's branch, and opens or updates "
         "the pull request; wakes a sleeping session. `publication` says how far it is, and the "
         "stream tells its end: `work.published`, `work.unchanged` or `work.publish_failed`. The "
-        "same again while it goes on is harmless, something else is refused. See \"Publishing\".",
-        202, answers.SessionView, requests.PublishSession, Call.PUBLISH,
+        "same again while it goes on is harmless, something else is refused. The body may be "
+        "left out, too. Other `encryptedSecrets` have a session that is at rest sleep "
+        "and wake first, with them. See \"Publishing\".",
+        202, answers.ChangedSession, requests.PublishSession, Call.PUBLISH, body_required=False,
         refusals=(e.SessionBusy, e.QuotaExceeded),
     ),
     Operation(

@@ -127,8 +127,9 @@ def interrupt(id_: str) -> Response[str]:
 @app.post("/sessions/<id_>/publish")
 def publish(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    talk.publish(services(), caller, known, body(event, PublishSession))
-    return answer(read.get_session(services(), caller, known), 202)
+    request = body(event, PublishSession, may_lack=True)
+    warnings = talk.publish(services(), caller, known, request)
+    return answer({**read.get_session(services(), caller, known), "warnings": warnings}, 202)
 
 
 @app.post("/sessions/<id_>/retry")

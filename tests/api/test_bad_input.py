@@ -416,3 +416,11 @@ def test_a_service_under_us_is_down(api: Api, ports: MemoryPorts, session_id: st
 
 def test_a_path_that_is_not_there(api: Api) -> None:
     assert api.call("GET", "/nothing").json == {"message": "Not Found"}
+
+
+@pytest.mark.parametrize("text", [b"", b"{}"])
+def test_publishing_needs_no_body_and_all_else_does(api: Api, session_id: str, text: bytes) -> None:
+    path = f"/sessions/{session_id}"
+    assert api.call("POST", f"{path}/publish", text).status == 202
+    assert api.call("PATCH", path, text).status == (200 if text else 400)
+    problem(api.call("POST", f"{path}/publish", b"null"), 400, "MalformedBody")

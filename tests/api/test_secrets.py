@@ -9,7 +9,7 @@ from headstart.adapters.memory import MemoryPorts
 from headstart.domain.errors import ServiceUnavailable
 from headstart.domain.life import preparing
 from headstart.usecases.change import change
-from headstart_docs.answers import ChangedSession, EncryptionKey
+from headstart_docs.answers import ChangedSession, EncryptionKey, SentMessage
 from headstart_docs.in_process import Api
 from tests.api.test_bad_input import VALID, problem
 from tests.envelopes import secrets
@@ -72,3 +72,14 @@ def test_a_repeat_answers_the_same_warnings(api: Api) -> None:
     assert first.json["sessionId"] == again.json["sessionId"]
     assert first.json["warnings"] == again.json["warnings"] != []
     assert json.dumps(first.json["warnings"]).count("prompt") == 1
+
+
+def test_a_later_message_warns_too_and_a_list_of_them_does_not(api: Api) -> None:
+    created = api.call("POST", "/sessions", VALID).json["sessionId"]
+    path, key = f"/sessions/{created}/messages", {"Idempotency-Key": "one"}
+    said = [api.call("POST", path, {"prompt": f"Use {TOKEN}"}, headers=key) for _ in range(2)]
+    for answer in said:
+        assert [warning["loc"] for warning in answer.json["warnings"]] == [["prompt"]]
+        SentMessage.model_validate_json(answer.text)
+    assert "warnings" not in api.call("GET", path).text
+    assert api.call("POST", path, {"prompt": "And then?"}).json["warnings"] == []

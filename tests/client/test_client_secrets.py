@@ -210,3 +210,12 @@ def test_one_that_nobody_could_keep_from_being_shown_is_not_sent(sealing: FakeHe
     ):
         headstart.create_session("x", github_repo="o/n", secrets={"A": VALUE, "B": "1234567"})
     assert not sealing.requests("POST", "/sessions")
+
+
+def test_publishing_takes_them_too(sealing: FakeHeadstart, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"branch": "session/x", "commit": "c" * 40}
+    sealing.add(FakeSession(status="ready", publishes=[("work.published", told)]))
+    monkeypatch.setenv("GIT_TOKEN", VALUE)
+    cli.main(["publish", SESSION_ID, "--secret", "GIT_TOKEN"])
+    body = body_of(sealing, "POST", "/publish")
+    assert opened(body["encryptedSecrets"]) == {"GIT_TOKEN": VALUE}

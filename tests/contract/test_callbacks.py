@@ -9,7 +9,7 @@ from headstart.adapters.aws import make_client
 from headstart.adapters.callback_signing import ManagedSigning
 from headstart.adapters.rows import MAX_WRITES
 from headstart.adapters.sqs import SqsCallbacks
-from headstart.domain.callbacks import SECRET_LIFE, DueCallbacks
+from headstart.domain.callbacks import SECRET_LIFE, DueCallbacks, read_secret
 from headstart.domain.errors import Conflict, ServiceUnavailable
 from headstart.domain.policy import DUE_SHARDS
 from headstart.usecases.ports import Store
@@ -151,3 +151,45 @@ def test_a_secret_that_can_not_sign_is_told_without_its_words(aws: None) -> None
     assert "hunter2" not in refused.value.reason
     with pytest.raises(ServiceUnavailable):
         ManagedSigning(lambda: client, "nowhere").secrets(datetime.now(UTC))
+
+
+def test_one_before_that_can_not_sign_keeps_no_good_one_from_it(
+    aws: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client("secretsmanager")
+    client.create_secret(Name="callbacks", SecretString="hunter2-hunter2-hunter2")
+    signing, now = ManagedSigning(lambda: client, "callbacks"), datetime.now(UTC)
+    with pytest.raises(ServiceUnavailable):
+        signing.secrets(now)
+    client.put_secret_value(SecretId="callbacks", SecretString=SECRET)
+    assert signing.secrets(now) == [read_secret(SECRET)]
+    assert "is left out" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_one_of_bytes_is_left_out_and_refused_like_any_other(aws: None) -> None:
+    client = make_client("secretsmanager")
+    client.create_secret(Name="callbacks", SecretBinary=b"no text")
+    signing, now = ManagedSigning(lambda: client, "callbacks"), datetime.now(UTC)
+    with pytest.raises(ServiceUnavailable):
+        signing.secrets(now)
+    client.put_secret_value(SecretId="callbacks", SecretString=SECRET)
+    assert signing.secrets(now) == [read_secret(SECRET)]
+
+
+def test_a_secret_that_signed_goes_on_while_the_next_can_not(
+    aws: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, clock = make_client("secretsmanager"), Clock()
+    client.create_secret(Name="callbacks", SecretString=SECRET)
+    signing, now = ManagedSigning(lambda: client, "callbacks", clock), datetime.now(UTC)
+    good = signing.secrets(now)
+    client.put_secret_value(SecretId="callbacks", SecretString="hunter2")
+    clock.now += 301
+    assert signing.secrets(now) == good
+    assert "can't sign" in caplog.text
+    # Not asked for at each call, and found soon after it was repaired.
+    client.put_secret_value(SecretId="callbacks", SecretString="B" * 44)
+    assert signing.secrets(now) == good
+    clock.now += 31
+    assert signing.secrets(now) == [read_secret("B" * 44)]

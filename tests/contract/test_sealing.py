@@ -114,3 +114,60 @@ def test_what_no_repetition_changes_is_the_secrets_fault(kms: Any, code: str) ->
 def test_what_may_pass_is_the_services(kms: Any, error: Exception) -> None:
     with pytest.raises(ServiceUnavailable):
         failing(kms, error).unwrap("0a-1", b"wrapped")
+
+
+def refused(kms: Any, *codes: str | None, alias: str = ALIAS) -> tuple[int, list[bytes]]:
+    """Return how often a key of the deployment's failed, and what KMS was asked."""
+    failures: list[int] = []
+    asked: list[bytes] = []
+
+    def answer(params: dict[str, Any], **_: Any) -> Any:
+        asked.append(params["body"])
+        if code := codes[len(asked) - 1]:
+            raise ClientError({"Error": {"Code": code}}, "Decrypt")
+        return type("Http", (), {"status_code": 200}), {"Plaintext": b"k" * 32}
+
+    kms.meta.events.register_first("before-call.kms.Decrypt", answer)
+    sealing = KmsSealing(lambda: kms, alias, on_key_failure=lambda: failures.append(1))
+    with pytest.raises(SecretsUnavailable):
+        sealing.unwrap("0a-1", b"wrapped")
+    return len(failures), asked
+
+
+@pytest.mark.parametrize("code", ["DisabledException", "KMSInvalidStateException"])
+def test_only_a_key_of_ours_has_a_state_and_it_rings(kms: Any, code: str) -> None:
+    assert refused(kms, code)[0] == 1
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "NotFoundException"])
+@pytest.mark.parametrize(
+    ("of_our_own", "rings"),
+    [
+        ("AccessDeniedException", 1),
+        ("NotFoundException", 1),
+        ("DisabledException", 1),
+        ("KMSInvalidStateException", 1),
+        ("InvalidCiphertextException", 0),
+        ("ThrottlingException", 0),
+        (None, 0),
+    ],
+)
+def test_of_any_other_our_own_key_is_asked_whether_it_can_be_used(
+    kms: Any, code: str, of_our_own: str | None, rings: int
+) -> None:
+    count, asked = refused(kms, code, of_our_own)
+    assert count == rings
+    assert b'"KeyId": "0a-1"' in asked[0]
+    assert ALIAS.encode() in asked[1]
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidCiphertextException", "InvalidKeyUsageException", "ValidationException"]
+)
+def test_a_wrong_envelope_rings_nothing(kms: Any, code: str) -> None:
+    count, asked = refused(kms, code)
+    assert (count, len(asked)) == (0, 1)
+
+
+def test_without_an_alias_no_key_is_ours(kms: Any) -> None:
+    assert refused(kms, "AccessDeniedException", alias="")[0] == 0

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.adapters.secrets import ManagedSecrets
@@ -24,6 +25,8 @@ class Manager:
 
     def get_secret_value(self, **request: str) -> dict[str, Any]:
         self.asked.append(request["SecretId"])
+        if not self.text:
+            raise EndpointConnectionError(endpoint_url="https://secretsmanager")
         return {"SecretString": self.text}
 
 
@@ -93,9 +96,25 @@ def test_without_a_secret_nobody_is_asked() -> None:
     assert manager.asked == []
 
 
-@pytest.mark.parametrize("text", ["", KEY, json.dumps([KEY]), json.dumps({"PROVIDER_KEY": 1})])
+@pytest.mark.parametrize("text", [" ", KEY, json.dumps([KEY]), json.dumps({"PROVIDER_KEY": 1})])
 def test_a_secret_that_is_not_variables_fails_without_being_quoted(text: str) -> None:
     with pytest.raises(AgentStartFailed) as caught:
         secrets_of(Manager(text)).read()
 
     assert KEY not in caught.value.reason
+
+
+def test_what_was_read_serves_on_while_nothing_can_be_read_and_nonsense_does_not_pass() -> None:
+    manager, clock = Manager(json.dumps({"PROVIDER_KEY": KEY})), Clock()
+    secrets = secrets_of(manager, clock=clock)
+    secrets.read()
+    clock.now += 301
+    manager.text = ""
+    assert secrets.read() == {"PROVIDER_KEY": KEY}
+    clock.now += 31
+    manager.text = "nonsense"
+    with pytest.raises(AgentStartFailed):
+        secrets.read()
+    # Who repairs it waits for nothing.
+    manager.text = json.dumps({"PROVIDER_KEY": "another"})
+    assert secrets.read() == {"PROVIDER_KEY": "another"}

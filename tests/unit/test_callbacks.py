@@ -20,14 +20,14 @@ from headstart.domain.errors import (
     ValidationFailed,
 )
 from headstart.domain.events import EVENT_TYPES
-from headstart.domain.requests import PatchSession
+from headstart.domain.requests import PatchSession, PublishSession
 from headstart.domain.session import CallbackStatus
 from headstart.domain.steps import StepName
 from headstart.usecases import callbacks, deliver, janitor
 from headstart.usecases.delete import delete_session
 from headstart.usecases.read import get_session
-from headstart.usecases.talk import interrupt, patch_session
-from tests.unit.archives import save
+from headstart.usecases.talk import interrupt, patch_session, publish
+from tests.unit.archives import last, save
 from tests.unit.helpers import Runner, begin_sleep, created, prepared_up_to, running, turn_ended
 
 URL = "https://hooks.test/here"
@@ -58,10 +58,8 @@ def callback(ports: MemoryPorts, session_id: str) -> Any:
     return get_session(ports, "alice", session_id)["callback"]
 
 
-def test_every_type_is_an_event_there_is_or_one_that_publishing_brings() -> None:
-    missing = CALLED_FOR - EVENT_TYPES.keys()
-    assert missing <= {"work.published", "work.publish_failed"}
-    assert all(EVENT_TYPES[kind].persisted for kind in CALLED_FOR & EVENT_TYPES.keys())
+def test_every_type_is_an_event_there_is() -> None:
+    assert all(EVENT_TYPES[kind].persisted for kind in CALLED_FOR)
 
 
 def test_a_session_is_told_from_ready_to_asleep(ports: MemoryPorts) -> None:
@@ -90,6 +88,24 @@ def test_a_failure_is_told_with_its_code_and_reason(ports: MemoryPorts) -> None:
     [body] = called(ports)
     assert body["type"] == "session.failed"
     assert body["data"]["failure"]["code"] == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"status": "published", "commit": "c" * 40}, "work.published"),
+        ({"status": "unchanged"}, "work.unchanged"),
+        ({"status": "nonsense"}, "work.publish_failed"),
+    ],
+)
+def test_every_end_of_publishing_is_told(
+    ports: MemoryPorts, answer: dict[str, Any], told: str
+) -> None:
+    session_id, runner = turned(ports)
+    publish(ports, "alice", session_id, PublishSession())
+    runner.complete(last(runner, "publish")["id"], **answer)
+    drain(ports)
+    assert called(ports)[-1]["type"] == told
 
 
 def test_a_session_without_a_receiver_leaves_nothing(ports: MemoryPorts) -> None:
@@ -294,3 +310,43 @@ def test_a_receiver_that_hangs_has_a_minute(ports: MemoryPorts) -> None:
     assert all(
         48 <= delay.total_seconds() <= 72 for delay in ports.callback_queue.put_offs.values()
     )
+
+
+def test_without_a_secret_to_sign_with_a_call_is_put_off_and_its_end_is_told(
+    ports: MemoryPorts,
+) -> None:
+    session_id, _ = turned(ports)
+    ports.signing.down = ServiceUnavailable(
+        "the callbacks' secret can't sign: the secret is 7 bytes"
+    )
+    [_, (_, event_id)] = ports.callback_queue.waiting
+    for tries, seconds in ((1, 5), (4, 600), (TRIES - 1, 28800)):
+        with pytest.raises(ServiceUnavailable):
+            deliver.take(ports, session_id, event_id, tries=tries, receipt="r")
+        delay = ports.callback_queue.put_offs["r"].total_seconds()
+        assert 0.8 * seconds <= delay <= 1.2 * seconds
+    assert callback(ports, session_id)["failure"] is None
+
+    with pytest.raises(ServiceUnavailable):
+        deliver.take(ports, session_id, event_id, tries=TRIES, receipt="r")
+    failure = callback(ports, session_id)["failure"]
+    assert failure["code"] == "CallbackFailed"
+    assert failure["reason"] == (
+        f"The callback of event {event_id} was given up: The deployment's secret can't sign"
+    )
+    ports.signing.down = None
+    assert deliver.take(ports, session_id, event_id, tries=1, receipt="r")
+    assert callback(ports, session_id)["failure"] is None
+
+
+def test_a_table_that_is_away_puts_a_call_off_too(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> Any:
+        raise ServiceUnavailable("GetItem")
+
+    session_id, _ = turned(ports)
+    monkeypatch.setattr(ports.store, "session", away)
+    with pytest.raises(ServiceUnavailable):
+        deliver.take(ports, session_id, 1, tries=2, receipt="r")
+    assert 24 <= ports.callback_queue.put_offs["r"].total_seconds() <= 36

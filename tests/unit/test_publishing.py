@@ -5,17 +5,25 @@ from typing import Any
 import pytest
 
 from headstart.adapters.memory import MemoryPorts
-from headstart.domain.errors import ArchiveNotFound, SessionBusy
+from headstart.domain.errors import (
+    ArchiveNotFound,
+    RestoreFailed,
+    SessionBusy,
+    SessionNotFound,
+    ValidationFailed,
+)
 from headstart.domain.life.publishing import MOST_TRIES, PATIENCE
 from headstart.domain.requests import PatchSession, PublishSession, SendMessage
 from headstart.domain.session import Status
 from headstart.domain.steps import STEPS, StepName
 from headstart.domain.work import Publication, PublicationStatus
+from headstart.usecases.change import change
 from headstart.usecases.janitor import sweep
-from headstart.usecases.prepare import finish_preparation
+from headstart.usecases.prepare import fail_preparation, finish_preparation
 from headstart.usecases.read import get_changes, get_diff, get_session, list_sessions
 from headstart.usecases.sandbox import sandbox_stopped
 from headstart.usecases.talk import interrupt, patch_session, publish, send_message
+from tests.envelopes import secrets
 from tests.unit.archives import archive_of, key_of, last, make, put, save
 from tests.unit.helpers import (
     Runner,
@@ -485,3 +493,135 @@ def test_what_a_dead_sandbox_has_pushed_is_told_by_the_next(ports: MemoryPorts) 
     answer(runner, status="unchanged")
     assert events(ports, session_id, "work.unchanged")[0]["commit"] == COMMIT
     assert len(events(ports, session_id, "work.published")) == 1
+
+
+# After one that failed.
+
+DRAFT = {"title": "Mine", "base": None, "draft": False}
+
+
+@pytest.mark.parametrize("how", ["all", "pull request"])
+def test_an_empty_one_does_again_what_failed(ports: MemoryPorts, how: str) -> None:
+    session_id, runner = idle(ports)
+    ask(ports, session_id, message="Add it", pullRequest=DRAFT)
+    failure = {"code": "PullRequestFailed", "reason": "no", "retryable": True}
+    if how == "all":
+        runner.fail(last(runner, "publish")["id"], "PushRejected")
+    else:
+        answer(runner, failure=failure)
+    first = last(runner, "publish")["args"]
+    ask(ports, session_id)
+    again = last(runner, "publish")["args"]
+    assert len(asked_of(runner)) == 2
+    assert (again["message"], again["pullRequest"]) == (first["message"], first["pullRequest"])
+    # The same again, whose answer was lost, is that one.
+    ask(ports, session_id)
+    assert len(asked_of(runner)) == 2
+    answer(runner, OTHER, pullRequest={"number": 3, "url": "https://x/3"})
+    ask(ports, session_id)
+    done = last(runner, "publish")["args"]
+    assert (done["message"], done["pullRequest"]) == (None, None)
+
+
+def test_after_one_that_failed_what_is_given_counts(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ask(ports, session_id, message="Add it", pullRequest=DRAFT)
+    runner.fail(last(runner, "publish")["id"], "PullRequestFailed")
+    ask(ports, session_id, message="Then this", pullRequest=None)
+    args = last(runner, "publish")["args"]
+    assert (args["message"], args["pullRequest"]) == ("Then this", None)
+
+
+def test_a_turn_opens_the_pull_request_that_failed_under_a_message_of_its_own(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner = idle(ports, autoCommit=True)
+    answer(runner)
+    ask(ports, session_id, message="Add it", pullRequest=DRAFT)
+    runner.fail(last(runner, "publish")["id"], "PullRequestFailed")
+    send_message(ports, "alice", session_id, SendMessage(prompt="And then?"), None)
+    runner.complete(last(runner, "prompt")["id"])
+    runner.report(turn_ended(ports, session_id))
+    args = last(runner, "publish")["args"]
+    assert (args["message"], args["pullRequest"]["title"]) == (None, "Mine")
+
+
+@pytest.mark.parametrize("turn_ended_meanwhile", [False, True])
+def test_a_wake_that_fails_ends_what_it_was_for(
+    ports: MemoryPorts, turn_ended_meanwhile: bool
+) -> None:
+    session_id = asleep(ports)
+    ask(ports, session_id, pullRequest=DRAFT)
+    if turn_ended_meanwhile:
+        change(ports, session_id, lambda c: setattr(c.session.publication, "again", True))
+    begin(ports, session_id, StepName.SANDBOX, 2)
+    fail_preparation(ports, session_id, 2, RestoreFailed("The archive is broken"))
+    assert ports.store.session(session_id).status is Status.FAILED
+    view = get_session(ports, "alice", session_id)["publication"]
+    assert (view["status"], view["failure"]["code"]) == ("failed", "RestoreFailed")
+    assert view["failure"]["reason"] == "The archive is broken"
+    [told] = events(ports, session_id, "work.publish_failed")
+    assert told["reason"] == "The archive is broken"
+
+
+def test_before_the_first_copy_is_there_it_is_said_that_it_is_being_made(
+    ports: MemoryPorts,
+) -> None:
+    session_id, runner = idle(ports)
+    changed(runner, 1)
+    with pytest.raises(ArchiveNotFound, match="being saved for the first time"):
+        get_changes(ports, "alice", session_id)
+    runner.fail(last(runner, "archive")["id"], "ArchiveFailed")
+    with pytest.raises(ArchiveNotFound, match="No archive yet"):
+        get_changes(ports, "alice", session_id)
+
+
+# With other secrets.
+
+
+def test_a_token_that_expired_is_renewed_by_a_wake_that_publishes(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports, encryptedSecrets=secrets("GIT_TOKEN"))
+    save(ports, runner)
+    change(ports, session_id, lambda c: setattr(c.session, "set_up", True))
+    ask(ports, session_id, pullRequest=DRAFT)
+    runner.fail(last(runner, "publish")["id"], "RepositoryAccessDenied", "Bad credentials")
+    renewed = secrets("GIT_TOKEN", iv="AgICAgICAgICAgIC")
+    ask(ports, session_id, encryptedSecrets=renewed)
+    ask(ports, session_id, encryptedSecrets=renewed)
+    assert len(asked_of(runner)) == 1
+    save(ports, runner)
+    assert ports.store.session(session_id).status is Status.PREPARING
+    runner = wake(ports, session_id)
+    assert last(runner, "clone")["args"]["sealed"]["iv"] == "AgICAgICAgICAgIC"
+    assert last(runner, "publish")["args"]["pullRequest"]["title"] == "Mine"
+    assert ports.store.session(session_id).set_up
+    answer(runner)
+    assert state(ports, session_id).status is PublicationStatus.PUBLISHED
+
+
+def test_a_sleeping_session_wakes_with_the_other_secrets(ports: MemoryPorts) -> None:
+    session_id = asleep(ports)
+    ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    runner = wake(ports, session_id)
+    assert last(runner, "clone")["args"]["sealed"]["names"] == ["GIT_TOKEN"]
+    assert last(runner, "publish")["args"]["pullRequest"] is None
+
+
+def test_other_secrets_are_checked_as_at_the_beginning(ports: MemoryPorts) -> None:
+    session_id, runner = idle(ports)
+    ports.policy = ports.policy.model_copy(update={"takes_secrets": False})
+    with pytest.raises(ValidationFailed):
+        ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    with pytest.raises(SessionNotFound):
+        request = PublishSession.model_validate({"encryptedSecrets": secrets("GIT_TOKEN")})
+        publish(ports, "bob", session_id, request)
+    assert ports.store.session(session_id).status is Status.READY
+    assert not asked_of(runner)
+
+
+def test_secrets_are_not_passed_over_while_work_is_published(ports: MemoryPorts) -> None:
+    session_id, _ = idle(ports, encryptedSecrets=secrets("GIT_TOKEN"))
+    ask(ports, session_id)
+    ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN"))
+    with pytest.raises(SessionBusy):
+        ask(ports, session_id, encryptedSecrets=secrets("GIT_TOKEN", "OTHER"))

@@ -211,6 +211,43 @@ def test_settings_are_filled_in_everywhere_and_are_otherwise_as_they_were() -> N
             filled(f"{{secret:{name}}}", {"GIT_TOKEN": "x"}.get)
 
 
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [
+        (
+            {"callbackTarget": {"url": "https://x.test", "headers": {"A": "Bearer {secret:A}"}}},
+            ["callbackTarget", "headers", "A"],
+        ),
+        ({"envVars": {"T": "{secret:A}"}}, ["envVars", "T"]),
+    ],
+)
+def test_where_no_secret_is_filled_in_none_can_be_named(
+    ports: MemoryPorts, settings: dict[str, Any], place: list[Any]
+) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        created(ports, **settings, encryptedSecrets=secrets("A"))
+    assert [error["loc"] for error in refused.value.errors] == [place]
+    session_id = created(ports, autoInitiate=False, encryptedSecrets=secrets("A"))
+    with pytest.raises(ValidationFailed):
+        talk.patch_session(ports, "alice", session_id, PatchSession.model_validate(settings))
+
+
+def test_a_warning_leads_to_where_the_secret_can_go() -> None:
+    headers = {"Authorization": "Bearer correct-horse"}
+    given = {
+        "callbackTarget": {"url": "https://x.test", "headers": headers},
+        "setupCommands": ["curl -H 'X: {secret:A}'"],
+    }
+    said = warnings_of(PatchSession.model_validate(given))
+    assert [warning["loc"] for warning in said] == [
+        ["callbackTarget", "headers", "Authorization"],
+        ["setupCommands", 0],
+    ]
+    assert "the signature says who calls" in said[0]["msg"]
+    assert "encryptedSecrets" not in said[0]["msg"]
+    assert "$NAME" in said[1]["msg"]
+
+
 # Warnings.
 
 REQUEST = {"prompt": "Add a health check", "githubRepo": "org/name"}

@@ -137,7 +137,11 @@ class Services:
         from headstart.adapters.aws import make_client  # noqa: PLC0415
         from headstart.adapters.kms import KmsSealing  # noqa: PLC0415
 
-        return KmsSealing(cache(partial(make_client, "kms")), self.settings.secrets_alias)
+        return KmsSealing(
+            cache(partial(make_client, "kms")),
+            self.settings.secrets_alias,
+            on_key_failure=lambda: self.metrics.count("SecretsKeyFailures"),
+        )
 
     @cached_property
     def callback_queue(self) -> CallbackQueue:

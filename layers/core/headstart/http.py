@@ -150,8 +150,11 @@ def whole_number(
     return int(text)
 
 
-def body(event: APIGatewayProxyEventV2, model: type[_M]) -> _M:
-    """Return the request in the body; raises BodyTooLarge, MalformedBody, ValidationFailed."""
+def body(event: APIGatewayProxyEventV2, model: type[_M], *, may_lack: bool = False) -> _M:
+    """Return the request in the body, one that `may_lack` as if it were {}.
+
+    Raises BodyTooLarge, MalformedBody, ValidationFailed.
+    """
     try:
         text = event.decoded_body or ""
     except ValueError as error:
@@ -161,7 +164,9 @@ def body(event: APIGatewayProxyEventV2, model: type[_M]) -> _M:
         raise BodyTooLarge(_TOO_LARGE)
     try:
         found = json.loads(
-            text or "null", parse_constant=_refuse_constant, object_pairs_hook=_unambiguous
+            text or ("{}" if may_lack else "null"),
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unambiguous,
         )
         if size > BODY_BYTES:
             size = _bytes(json.dumps(found, ensure_ascii=False, separators=(",", ":")))

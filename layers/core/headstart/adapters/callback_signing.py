@@ -1,18 +1,25 @@
 """The secret that signs callbacks, in AWS Secrets Manager: the present one and the one before."""
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from headstart.adapters.aws import translated
+from headstart.adapters.kept import Kept
 from headstart.domain.callbacks import SECRET_LIFE, read_secret
 from headstart.domain.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-_KEPT_SECONDS = 300.0
+_log = logging.getLogger(__name__)
+
+
+class _Known(NamedTuple):
+    secrets: list[bytes]
+    since: datetime
 
 
 class ManagedSigning:
@@ -29,33 +36,31 @@ class ManagedSigning:
     ) -> None:
         self._make_client = make_client
         self._secret_id = secret_id
-        self._monotonic = monotonic
-        self._kept: list[bytes] = []
-        self._since: datetime | None = None
-        self._good_until = 0.0
+        self._kept = Kept(self._read, monotonic)
 
     def secrets(self, now: datetime) -> list[bytes]:
         """Return what to sign with, the newest first; raises ServiceUnavailable."""
-        if self._monotonic() >= self._good_until:
-            self._read()
-            self._good_until = self._monotonic() + _KEPT_SECONDS
-        rotated = self._since is not None and now - self._since < SECRET_LIFE
-        return self._kept if rotated else self._kept[:1]
+        secrets, since = self._kept.get()
+        return secrets if now - since < SECRET_LIFE else secrets[:1]
 
-    def _read(self) -> None:
+    def _read(self) -> _Known:
         client = self._make_client()
         with translated():
             current = client.get_secret_value(SecretId=self._secret_id)
-            texts = [current["SecretString"]]
             try:
-                before = client.get_secret_value(
+                answer = client.get_secret_value(
                     SecretId=self._secret_id, VersionStage="AWSPREVIOUS"
                 )
-                texts.append(before["SecretString"])
+                before = answer.get("SecretString", "")
             except client.exceptions.ResourceNotFoundException:
-                pass  # it was never changed
+                before = None  # it was never changed
         try:
-            self._kept = [read_secret(text) for text in texts]
+            secrets = [read_secret(current.get("SecretString", ""))]
         except ValueError as error:
             raise ServiceUnavailable(f"the callbacks' secret can't sign: {error}") from error
-        self._since = current["CreatedDate"]
+        try:
+            secrets += [] if before is None else [read_secret(before)]
+        except ValueError as error:
+            # Nobody can have verified by it: a good one was put in its place.
+            _log.warning("the callbacks' secret before the present one is left out: %s", error)
+        return _Known(secrets, current["CreatedDate"])

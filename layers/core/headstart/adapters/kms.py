@@ -26,17 +26,30 @@ _REFUSALS = {
 """What no repetition changes ("Decrypt", AWS KMS API reference, Errors)."""
 
 
+_STATES = {"DisabledException", "KMSInvalidStateException"}
+"""What KMS says of no key but one that this role may use, which is one of the deployment's."""
+
+_OF_ANY_KEY = {"AccessDeniedException", "NotFoundException"}
+"""What it says of a key that a caller made up, too."""
+
+
 class KmsSealing:
-    """The Sealing port; without an alias there is no key. The public half is kept for 5 minutes."""
+    """The Sealing port; without an alias there is no key. The public half is kept for 5 minutes.
+
+    `on_key_failure` is called where a key of the deployment's own can't be used.
+    """
 
     def __init__(
         self,
         make_client: "Callable[[], KMSClient]",
         alias: str,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        on_key_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._make_client = make_client
         self._alias = alias
+        self._on_key_failure = on_key_failure
         self._monotonic = monotonic
         self._kept: PublicKey | None = None
         self._good_until = 0.0
@@ -57,13 +70,27 @@ class KmsSealing:
         """Have KMS decrypt a key, with whichever of the keys that this role may use."""
         with translated():
             try:
-                answer = self._make_client().decrypt(
-                    KeyId=key_id,
-                    CiphertextBlob=wrapped,
-                    EncryptionAlgorithm="RSAES_OAEP_SHA_256",
-                )
+                return self._decrypt(key_id, wrapped)
             except ClientError as error:
                 if why := _REFUSALS.get(error_code(error)):
+                    if self._is_ours(error_code(error), wrapped):
+                        self._on_key_failure()
                     raise SecretsUnavailable(f"The secrets can't be opened: {why}") from error
                 raise
+
+    def _decrypt(self, key_id: str, wrapped: bytes) -> bytes:
+        answer = self._make_client().decrypt(
+            KeyId=key_id, CiphertextBlob=wrapped, EncryptionAlgorithm="RSAES_OAEP_SHA_256"
+        )
         return answer["Plaintext"]
+
+    def _is_ours(self, code: str, wrapped: bytes) -> bool:
+        """Say whether a refusal is a key's of the deployment's, not one that a caller made up."""
+        if code in _STATES or code not in _OF_ANY_KEY or not self._alias:
+            return code in _STATES
+        try:
+            # What it would open was encrypted with another key, which is all the same here.
+            self._decrypt(self._alias, wrapped)
+        except ClientError as error:
+            return error_code(error) in _STATES | _OF_ANY_KEY
+        return False

@@ -197,9 +197,12 @@ class MemorySigning:
     """The Signing port: secrets that a test knows."""
 
     known: list[bytes] = field(default_factory=lambda: [b"s" * 24])
+    down: HeadstartError | None = None
 
     def secrets(self, now: datetime) -> list[bytes]:
         """Return the secrets."""
+        if self.down:
+            raise self.down
         return self.known
 
 

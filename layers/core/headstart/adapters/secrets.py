@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headstart.adapters.aws import translated
+from headstart.adapters.kept import Kept
 from headstart.domain.errors import AgentStartFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-
-_KEPT_SECONDS = 300.0
 
 
 class ManagedSecrets:
@@ -25,18 +24,16 @@ class ManagedSecrets:
     ) -> None:
         self._make_client = make_client
         self._secret_id = secret_id
-        self._monotonic = monotonic
-        self._kept: dict[str, str] = {}
-        self._good_until = 0.0
+        self._kept = Kept(self._read, monotonic)
 
     def read(self) -> dict[str, str]:
         """Return the variables; AgentStartFailed when the secret holds something else."""
-        if self._secret_id and self._monotonic() >= self._good_until:
-            with translated():
-                answer = self._make_client().get_secret_value(SecretId=self._secret_id)
-            self._kept = _variables(answer.get("SecretString", ""))
-            self._good_until = self._monotonic() + _KEPT_SECONDS
-        return self._kept
+        return self._kept.get() if self._secret_id else {}
+
+    def _read(self) -> dict[str, str]:
+        with translated():
+            answer = self._make_client().get_secret_value(SecretId=self._secret_id)
+        return _variables(answer.get("SecretString", ""))
 
 
 def _variables(text: str) -> dict[str, str]:

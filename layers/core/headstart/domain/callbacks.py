@@ -29,6 +29,7 @@ CALLED_FOR = frozenset(
         "turn.failed",
         "input.requested",
         "work.published",
+        "work.unchanged",
         "work.publish_failed",
     }
 )

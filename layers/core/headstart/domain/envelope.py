@@ -142,6 +142,28 @@ def check_named(settings: Mapping[str, Any], names: list[str]) -> None:
         raise ValidationFailed(errors[:20])
 
 
+def names_a_secret(text: str) -> bool:
+    """Say whether a text names a secret, whether there is such a one or not."""
+    return _NAMED.search(text) is not None
+
+
+def check_unnamed(settings: Mapping[str, Any]) -> None:
+    """Refuse settings, by field, that name a secret where none is put in; ValidationFailed."""
+    errors: list[dict[str, object]] = [
+        {"loc": [*place], "msg": _NOT_HERE}
+        for place, _, text in strings_in(dict(settings))
+        if names_a_secret(text)
+    ]
+    if errors:
+        raise ValidationFailed(errors[:20])
+
+
+_NOT_HERE = (
+    "must not name a secret: {secret:NAME} is filled in nowhere but in mcpServers and "
+    "appendSystemPrompt"
+)
+
+
 def _why_not(name: str) -> str:
     if is_for_git(name):
         return "must not name a secret that is for git alone"

@@ -323,6 +323,10 @@ class PublishSession(Model):
     pull_request: PullRequestRequest | None = Field(
         default=None, description="Absent: as the session was asked for; null: none."
     )
+    encrypted_secrets: EncryptedSecrets | None = Field(
+        default=None,
+        description="Absent: as they are; else instead of all there are, for good: null is none.",
+    )
 
 
 class SendMessage(Model):

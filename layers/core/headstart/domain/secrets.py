@@ -2,14 +2,17 @@
 
 from pydantic import ValidationError
 
-from headstart.domain.envelope import EncryptedSecrets, check_named
+from headstart.domain.envelope import EncryptedSecrets, check_named, check_unnamed
 from headstart.domain.errors import SecretsUnavailable, ValidationFailed
 from headstart.domain.policy import Policy
 from headstart.domain.session import SessionConfig
 
 
 def check_secrets(config: SessionConfig, policy: Policy) -> None:
-    """Refuse secrets that nothing here opens, and settings that name others; ValidationFailed."""
+    """Refuse secrets that nothing here opens, and settings that name others, or can't.
+
+    Raises ValidationFailed.
+    """
     if config.encrypted_secrets and not policy.takes_secrets:
         said = "this deployment has no key for secrets"
         raise ValidationFailed([{"loc": ["encryptedSecrets"], "msg": said}])
@@ -19,6 +22,7 @@ def check_secrets(config: SessionConfig, policy: Policy) -> None:
         "appendSystemPrompt": config.append_system_prompt,
     }
     check_named(settings, names)
+    check_unnamed({"envVars": config.env_vars, "callbackTarget": config.callback_target})
 
 
 def secrets_of(config: SessionConfig) -> EncryptedSecrets | None:

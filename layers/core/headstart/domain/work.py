@@ -111,9 +111,10 @@ class Publication(RowModel):
     """How far a session's work has come to the remote.
 
     `commit` is what the remote was last seen to have, `pushed` what this session put there or was
-    about to: only over these it may force. `command_id` is the command under way, `since` when that
-    was sent, or the publication asked for; `tries` counts the sandboxes that were asked. `again`
-    has another one follow: a turn ended meanwhile, whose work this one may be without.
+    about to: only over these it may force. `options` stay until what they ask for is done.
+    `command_id` is the command under way, `since` when that was sent, or the publication asked for;
+    `tries` counts the sandboxes that were asked. `again` has another one follow: a turn ended
+    meanwhile, whose work this one may be without.
     """
 
     status: PublicationStatus

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from headstart.domain.errors import (
     CallbackGone,
     CallbackTimedOut,
     HeadstartError,
+    ServiceUnavailable,
     SessionNotFound,
 )
 from headstart.domain.events import Event
@@ -23,6 +25,9 @@ from headstart.usecases.change import change
 from headstart.usecases.ports import Ports
 
 _log = logging.getLogger(__name__)
+
+_CAN_NOT_SIGN = "The deployment's secret can't sign"
+"""What a session's owner is told of it: the rest is the operator's, and in the log."""
 
 
 class Call(NamedTuple):
@@ -36,9 +41,14 @@ class Call(NamedTuple):
 def take(ports: Ports, session_id: str, event_id: int, *, tries: int, receipt: str) -> bool:
     """Deliver what the queue gave for the n-th time; False where it stays there for another try.
 
-    After the last one the queue itself moves it to the dead letters.
+    After the last one the queue itself moves it to the dead letters. Raises ServiceUnavailable, for
+    an operator to see, with the message put off like any other that was not taken.
     """
-    again = deliver(ports, session_id, event_id, tries)
+    try:
+        again = deliver(ports, session_id, event_id, tries)
+    except ServiceUnavailable:
+        ports.callback_queue.put_off(receipt, _next_try(tries))
+        raise
     if again is not None:
         ports.callback_queue.put_off(receipt, again)
     return again is None
@@ -54,7 +64,12 @@ def deliver(ports: Ports, session_id: str, event_id: int, tries: int) -> timedel
     call = _wanted(ports, session_id, event_id)
     if call is None:
         return None
-    error = _call(ports, call)
+    try:
+        error = _call(ports, call)
+    except ServiceUnavailable:
+        if tries >= TRIES:
+            _note(ports, call, _given_up(call, _CAN_NOT_SIGN))
+        raise
     if error is None:
         ports.metrics.count("CallbacksDelivered")
         if call.session.callback and call.session.callback.misses(event_id):
@@ -63,17 +78,28 @@ def deliver(ports: Ports, session_id: str, event_id: int, tries: int) -> timedel
     ports.metrics.count("CallbacksFailed")
     _log.info("a callback was not taken: %s", error.reason, extra={"event_id": event_id})
     gone, hung = isinstance(error, CallbackGone), isinstance(error, CallbackTimedOut)
-    if tries >= TRIES and not gone:
-        error = CallbackFailed(f"The callback of event {event_id} was given up: {error.reason}")
-    if gone or tries >= TRIES:
-        note = partial(calling.not_taken, target=call.target, event_id=event_id, error=error)
-        try:
-            change(ports, session_id, note, lambda _: [CONFIG])
-        except SessionNotFound:
-            return None
     if gone:
+        _note(ports, call, error)
         return None
+    if tries >= TRIES:
+        _note(ports, call, _given_up(call, error.reason))
+    return _next_try(tries, hung=hung)
+
+
+def _next_try(tries: int, *, hung: bool = False) -> timedelta:
     return next_try(tries, random.random(), hung=hung)  # noqa: S311  jitter is no secret
+
+
+def _given_up(call: Call, why: str) -> CallbackFailed:
+    return CallbackFailed(f"The callback of event {call.event.event_id} was given up: {why}")
+
+
+def _note(ports: Ports, call: Call, error: HeadstartError) -> None:
+    """Have the session say why a callback did not arrive, unless it is gone."""
+    event_id = call.event.event_id or 0
+    note = partial(calling.not_taken, target=call.target, event_id=event_id, error=error)
+    with suppress(SessionNotFound):
+        change(ports, call.session.session_id, note, lambda _: [CONFIG])
 
 
 def _wanted(ports: Ports, session_id: str, event_id: int) -> Call | None:
@@ -94,7 +120,10 @@ def _wanted(ports: Ports, session_id: str, event_id: int) -> Call | None:
 
 
 def _call(ports: Ports, call: Call) -> HeadstartError | None:
-    """Call a receiver once; returns why it did not take the callback, None when it did."""
+    """Call a receiver once; returns why it did not take the callback, None when it did.
+
+    Raises ServiceUnavailable where there is nothing to sign with.
+    """
     now, body = ports.clock(), payload(call.event)
     name = callback_id(call.session.session_id, call.event.event_id or 0)
     try:

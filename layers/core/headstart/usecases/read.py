@@ -92,10 +92,11 @@ def get_archive(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
 
 
 def _archive(ports: Ports, owner: str, session_id: str) -> Archive:
-    owned_session(ports, owner, session_id)
+    session = owned_session(ports, owner, session_id)
     archive = ports.store.named(session_id, [ARCHIVE])[ARCHIVE]
     if not isinstance(archive, Archive):
-        raise ArchiveNotFound()
+        # `work.changed` is told before there is a copy: that may fail.
+        raise ArchiveNotFound(_BEING_SAVED if session.saving else "")
     return archive
 
 
@@ -123,6 +124,7 @@ def get_diff(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
     return diff_view(archive.diff, archive, ports.objects.presign_get(archive.diff.key))
 
 
+_BEING_SAVED = "The work is being saved for the first time: ask again in a moment"
 _NO_CHANGES = "What the session changed is not saved yet"
 
 

@@ -35,7 +35,9 @@ from headstart.usecases.ports import Ports
 def send_message(
     ports: Ports, owner: str, session_id: str, request: SendMessage, key: str | None
 ) -> dict[str, Any]:
-    """Queue a message and deliver it as soon as it can be; wakes a sleeping session.
+    """Queue a message and deliver it as soon as it can be; returns it, with the warnings.
+
+    It wakes a sleeping session.
 
     Raises SessionBusy (only when asked to), QueueFull, QuotaExceeded (a wake over the quota),
     IdempotencyKeyReused, SessionNotFound.
@@ -44,7 +46,8 @@ def send_message(
     names = [used_key(owner, key)] if key else []
     work, queued = commit(ports, session_id, send, lambda _: names)
     follow(ports, work)
-    return queued or message_view(_message_of(ports, work, names[0]))
+    sent = queued or message_view(_message_of(ports, work, names[0]))
+    return {**sent, "warnings": warnings_of(request)}
 
 
 def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:
@@ -84,12 +87,17 @@ def interrupt(ports: Ports, owner: str, session_id: str) -> None:
     change(ports, session_id, stop, head_of)
 
 
-def publish(ports: Ports, owner: str, session_id: str, request: PublishSession) -> None:
-    """Have a session's work published; wakes a sleeping one.
+def publish(
+    ports: Ports, owner: str, session_id: str, request: PublishSession
+) -> list[dict[str, Any]]:
+    """Have a session's work published; wakes a sleeping one. Returns the warnings.
 
-    Raises SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
+    Raises ValidationFailed, SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
     """
-    change(ports, session_id, partial(publishing.ask, owner=owner, request=request))
+    names = [CONFIG] if "encrypted_secrets" in request.model_fields_set else []
+    ask = partial(publishing.ask, owner=owner, request=request)
+    change(ports, session_id, ask, lambda _: names)
+    return warnings_of(request)
 
 
 def retry(ports: Ports, owner: str, session_id: str, request: RetrySession) -> list[dict[str, Any]]:

@@ -215,6 +215,7 @@ def fail(change: Change, attempt_number: int, error: StepError) -> Failure | Non
     public = _in_words_of_ecs(change, error)
     error = _in_words_of_step(record, public)
     turns.lose_turn(change, error)
+    publishing.give_up(change, error)
     _drop_commands(change)
     end_step(change, record.step, StepStatus.FAILED, error.reason)
     attempt.status = AttemptStatus.FAILED
@@ -272,7 +273,7 @@ def cancel(change: Change) -> None:
     change.then(StopAttempt(attempt.number, "the preparation was cancelled"))
     error = Cancelled("The preparation was cancelled")
     turns.lose_turn(change, error)
-    publishing.cancel(change)
+    publishing.give_up(change, Cancelled("The wake-up was cancelled"))
     _drop_commands(change)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
     end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")

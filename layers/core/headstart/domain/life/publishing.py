@@ -4,12 +4,11 @@ from datetime import timedelta
 
 from headstart.domain import channel, events
 from headstart.domain.calls import Call, require
-from headstart.domain.change import Change, NoPlace
+from headstart.domain.change import CONFIG, Change, NoPlace
 from headstart.domain.command_kinds import PUBLISH_TIMEOUT, CommandKind
 from headstart.domain.errands import Measure, SendPublish
 from headstart.domain.errors import (
     BranchGone,
-    Cancelled,
     PublishFailed,
     PullRequestClosed,
     SandboxStopped,
@@ -18,10 +17,10 @@ from headstart.domain.errors import (
     StepTimedOut,
 )
 from headstart.domain.failure import Failure
-from headstart.domain.life import hosting
+from headstart.domain.life import hosting, sleeping, talking
 from headstart.domain.requests import PublishSession
 from headstart.domain.sandbox import Command, SandboxStatus
-from headstart.domain.session import Status
+from headstart.domain.session import SessionConfig, Status
 from headstart.domain.work import (
     Counted,
     Publication,
@@ -60,22 +59,20 @@ def _counted(number: int) -> int:
 def ask(change: Change, *, owner: str, request: PublishSession) -> None:
     """Have the work published as soon as the session rests; the same again is harmless.
 
+    What the request leaves out is as in the one that is not done, because it failed or goes on.
     Raises SessionBusy while a turn is active, or another publication is under way.
     """
     session = change.session
     require(session, owner, Call.PUBLISH)
     if session.active_turn and session.status in _AT_REST:
         raise SessionBusy("Publishing is not possible while a message is delivered")
-    wanted, given = request.pull_request, "pull_request" in request.model_fields_set
-    options = PublishOptions(
-        message=request.message,
-        as_configured=not given,
-        pull_request=PullRequestOptions.model_validate(wanted.model_dump()) if wanted else None,
-    )
     publication = session.publication
+    options = _options(request, publication.options if publication else PublishOptions())
+    if publication and publication.goes_on and publication.options != options:
+        raise SessionBusy("Another publication is under way")
+    if "encrypted_secrets" in request.model_fields_set:
+        _take_secrets(change, request)
     if publication and publication.goes_on:
-        if publication.options != options:
-            raise SessionBusy("Another publication is under way")
         return
     begin(change, options)
     if publication and publication.failure and session.publication:
@@ -86,6 +83,39 @@ def ask(change: Change, *, owner: str, request: PublishSession) -> None:
             case PullRequestClosed.__name__:
                 session.publication.pull_request = None
     change.no_place = NoPlace.ASK
+
+
+def _take_secrets(change: Change, request: PublishSession) -> None:
+    """Have other secrets from now on: a sandbox that has the old ones is left for another.
+
+    A preparation brings them, and it alone: to open them is the right of who sends its commands.
+    """
+    session, set_up = change.session, change.session.set_up
+    config = change.get(CONFIG, SessionConfig)
+    before = config.encrypted_secrets if config else None
+    talking.configure(change, request, {"encrypted_secrets"})
+    # Who renews a token has not asked for the commands to be run again.
+    session.set_up = set_up
+    config = change.get(CONFIG, SessionConfig)
+    is_same = before == (config.encrypted_secrets if config else None)
+    if is_same or session.status not in _AT_REST:
+        return
+    if not hosting.is_reachable(change) or not sleeping.begin_sleep(change):
+        raise SessionBusy(
+            "New secrets are not taken while a message is delivered or work is published"
+        )
+
+
+def _options(request: PublishSession, open_ones: PublishOptions) -> PublishOptions:
+    message = request.message or open_ones.message
+    if "pull_request" not in request.model_fields_set:
+        return open_ones.model_copy(update={"message": message})
+    wanted = request.pull_request
+    return PublishOptions(
+        message=message,
+        as_configured=False,
+        pull_request=PullRequestOptions.model_validate(wanted.model_dump()) if wanted else None,
+    )
 
 
 def after_turn(change: Change) -> None:
@@ -99,8 +129,16 @@ def after_turn(change: Change) -> None:
     if session.publication and session.publication.goes_on:
         session.publication.again = True
     else:
-        begin(change, PublishOptions())
+        _begin_anew(change)
     go_on(change)
+
+
+def _begin_anew(change: Change) -> None:
+    """Publish what a turn brought, with the pull request that an earlier one failed to open."""
+    before = change.session.publication
+    # Its message was for what there was then.
+    options = before.options.model_copy(update={"message": None}) if before else PublishOptions()
+    begin(change, options)
 
 
 def begin(change: Change, options: PublishOptions) -> None:
@@ -193,7 +231,6 @@ def answered(change: Change, command: Command, error: StepError | None) -> bool:
         return False
     is_new = said.commit is not None and said.commit != publication.commit
     publication.command_id = None
-    publication.options = PublishOptions()
     publication.failure = None
     publication.commit = said.commit or publication.commit
     publication.url = said.url or publication.url
@@ -213,6 +250,7 @@ def answered(change: Change, command: Command, error: StepError | None) -> bool:
     if said.failure:
         fail(change, said.failure.error())
     else:
+        publication.options = PublishOptions()
         _once_more(change)
     return is_new
 
@@ -241,7 +279,6 @@ def fail(change: Change, error: StepError) -> None:
     publication.status = PublicationStatus.FAILED
     publication.failure = Failure.of(error)
     publication.command_id = None
-    publication.options = PublishOptions()
     change.session.updated_at = change.now
     change.emit(
         events.WorkPublishFailed(code=error.code, reason=error.reason, retryable=error.retryable)
@@ -253,14 +290,15 @@ def fail(change: Change, error: StepError) -> None:
 def _once_more(change: Change) -> None:
     publication = change.session.publication
     if publication and publication.again:
-        begin(change, PublishOptions())
+        _begin_anew(change)
 
 
-def cancel(change: Change) -> None:
-    """Give up what was asked for, together with the wake-up that it was to have."""
+def give_up(change: Change, error: StepError) -> None:
+    """Give up what was asked for, together with the preparation that it was to have."""
     publication = change.session.publication
     if publication and publication.goes_on:
-        fail(change, Cancelled("The wake-up was cancelled"))
+        publication.again = False
+        fail(change, error)
 
 
 def give_up_overdue(change: Change) -> bool:

@@ -1,5 +1,6 @@
 """What people ask of a session: a message, to go on, to change, to stop."""
 
+from collections.abc import Collection
 from typing import Any
 
 from headstart.domain.calls import Call, Effect, require
@@ -17,7 +18,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.life import calling, queueing
 from headstart.domain.message import Message, MessageStatus
-from headstart.domain.requests import PatchSession, RetrySession, SendMessage
+from headstart.domain.requests import PatchSession, PublishSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
 from headstart.domain.secrets import check_secrets
 from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
@@ -106,12 +107,16 @@ _SET_UP_BY = ("setup_commands", "env_vars", "encrypted_secrets")
 """What the result of the setup rests on."""
 
 
-def configure(change: Change, request: PatchSession | RetrySession) -> None:
-    """Take over the given fields of what was asked for; null or empty clears one.
+def configure(
+    change: Change,
+    request: PatchSession | RetrySession | PublishSession,
+    fields: Collection[str] = frozenset(SessionConfig.model_fields),
+) -> None:
+    """Take over the given ones of these fields of what was asked for; null or empty clears one.
 
     Raises ValidationFailed where all together is too much: it comes in several calls.
     """
-    given = request.model_fields_set & set(SessionConfig.model_fields)
+    given = request.model_fields_set.intersection(fields)
     if not given:
         return
     config = change.get(CONFIG, SessionConfig) or SessionConfig()
