@@ -74,12 +74,13 @@ async def run(config: Config, stop: asyncio.Event, make_sure: Callable[[], None]
         channel.commands = lobby.hand_over(shop.desk, reporter.viewers)
         over = {serving, dismissed}
         await asyncio.wait({*over, stopping, sure}, return_when=asyncio.FIRST_COMPLETED)
+        if not sure.done() or sure.exception() is None:
+            await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if config.repository.exists():
+                await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await shop.close()
         if sure.done():
             sure.result()
-        await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if config.repository.exists():
-            await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        await shop.close()
         return await _flush(serving, reporter)
     finally:
         for task in tasks:
