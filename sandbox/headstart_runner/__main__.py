@@ -7,13 +7,14 @@ import asyncio
 import ctypes
 import os
 import sys
+from typing import NoReturn
 
 from pydantic import ValidationError
 
 from headstart_runner.config import Config
 from headstart_runner.processes.nanny import adopt_orphans, kill_descendants
 from headstart_runner.runner import main
-from headstart_runner.trust import import_the_rest, mistrusted
+from headstart_runner.trust import Mistrusted, import_the_rest, leave_out, mistrusted
 
 _EXIT_CONFIG = 78
 _PR_SET_DUMPABLE = 4
@@ -25,23 +26,39 @@ def _protect() -> None:
 
 
 def _configure() -> Config:
-    """Return the configuration; exit when it makes no sense or can't be trusted."""
+    """Return the configuration; exit when it makes no sense."""
     try:
-        config = Config.take(os.environ)
-        problems = mistrusted(config.agent_uid, config.state_dir, os.environ)
+        return Config.take(os.environ)
     except ValidationError as invalid:
-        problems = [f"{item['loc'][0]}: {item['msg']}" for item in invalid.errors()]
-    if problems:
-        sys.stderr.write(f"headstart_runner: {'; '.join(problems)}\n")
-        sys.exit(_EXIT_CONFIG)
-    return config
+        _give_up("; ".join(f"{item['loc'][0]}: {item['msg']}" for item in invalid.errors()))
+
+
+def _look(config: Config) -> None:
+    """Raise Mistrusted where what we stand on, as far as it is imported, can't be trusted."""
+    if problems := mistrusted(config.agent_uid, config.state_dir, os.environ):
+        raise Mistrusted("; ".join(problems))
+
+
+def _give_up(why: object) -> NoReturn:
+    sys.stderr.write(f"headstart_runner: {why}\n")
+    sys.exit(_EXIT_CONFIG)
 
 
 if __name__ == "__main__":
     _protect()
     adopt_orphans()
-    import_the_rest()
     configuration = _configure()
-    status = asyncio.run(main(configuration))
+
+    def make_sure() -> None:
+        import_the_rest()
+        _look(configuration)
+
+    leave_out()
+    try:
+        _look(configuration)
+        status = asyncio.run(main(configuration, make_sure))
+    except Mistrusted as problems:
+        kill_descendants()
+        _give_up(problems)
     kill_descendants()
     sys.exit(status)

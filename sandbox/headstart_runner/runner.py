@@ -1,30 +1,30 @@
-"""The runner put together: one process, from the first connection to its exit status."""
+"""The runner put together: one process, from the first connection to its exit status.
+
+What speaks with the cloud is imported first and connects; what does the work is imported beside
+that, and looked at before anything is started.
+"""
 
 import asyncio
 import fcntl
 import os
 import signal
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headstart_runner import log
-from headstart_runner.agents.supervisor import Supervisor
-from headstart_runner.archives.workspace import prepare
 from headstart_runner.config import Config
-from headstart_runner.conversation.courier import Courier
-from headstart_runner.desk import Desk
-from headstart_runner.gateway.credentials import SessionCredentials
-from headstart_runner.gateway.door import Door
-from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.journal import Journal, prepare_state_dir
+from headstart_runner.lobby import Lobby
 from headstart_runner.log import logger
-from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
-from headstart_runner.steps.base import Tools
 from headstart_runner.uplink.asking import Asking
 from headstart_runner.uplink.channel import Channel, ChannelClosed
 from headstart_runner.uplink.reporter import Reporter
-from headstart_runner.vault import Vault
+
+if TYPE_CHECKING:
+    from headstart_runner.desk import Desk
+    from headstart_runner.workshop import Workshop
 
 _SAVE_SECONDS = 100.0
 """How long the cloud has to save the work. The agent's end takes 3 s more and the last reports 4 s:
@@ -33,58 +33,67 @@ ECS kills a container 120 s after its SIGTERM (StopTimeout of the task definitio
 _FLUSH_SECONDS = 4.0
 
 
-async def run(config: Config, stop: asyncio.Event) -> int:
-    """Serve the session until `stop` is set (0) or the channel is closed for good (its status)."""
+def _nothing() -> None:
+    pass
+
+
+def _imported() -> "type[Workshop]":
+    from headstart_runner.workshop import Workshop  # noqa: PLC0415  (a third of a second, see run)
+
+    return Workshop
+
+
+async def run(config: Config, stop: asyncio.Event, make_sure: Callable[[], None] = _nothing) -> int:
+    """Serve the session until `stop` is set (0) or the channel is closed for good (its status).
+
+    No process is started before `make_sure`, which runs on a thread of its own, has returned; what
+    it raises ends the runner.
+    """
     redactor = Redactor()
     redactor.add(config.key.get_secret_value())
     log.configure(redactor, config.session_id)
     prepare_state_dir(config.state_dir)
     lock = _lock(config.state_dir)
     journal = Journal(config.state_dir)
-    launcher = Launcher(uid=config.agent_uid, home=config.home, path=config.path)
-    _prepare_workspace(config, launcher)
     reporter = Reporter(
         journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
     )
-    vault, door = Vault(), Door()
-    supervisor = Supervisor(config, journal, redactor, launcher, vault=vault, door=door)
-    courier = Courier(journal, redactor, reporter, supervisor)
-    asking = Asking(config.session_id)
-    credentials = SessionCredentials(vault, asking.credential, redactor)
-    gateway = Gateway(door, credentials, journal, launcher, redactor)
-    tools = Tools(
-        config, journal, redactor, reporter, launcher, supervisor, courier, door, gateway, vault
-    )
-    desk = Desk(tools)
-    channel = Channel(config, journal, redactor, reporter, desk, asking=asking)
+    asking, lobby = Asking(config.session_id), Lobby(journal)
+    channel = Channel(config, journal, redactor, reporter, lobby, asking=asking)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())
-    saving = asyncio.create_task(_ask_to_save(stop, desk, reporter, channel))
+    tasks = [dismissed, stopping, serving]
+    shop: Workshop | None = None
     try:
-        tools.recall()
-        desk.recover()
+        make = await asyncio.to_thread(_imported)
+        shop = make(config, journal, redactor, reporter, asking)
+        sure = asyncio.create_task(shop.open_when(make_sure))
+        saving = asyncio.create_task(_ask_to_save(stop, shop.desk, reporter, channel))
+        tasks += [sure, saving]
+        channel.commands = lobby.hand_over(shop.desk, reporter.viewers)
         over = {serving, dismissed}
-        await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if config.repository.exists():
-            await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        await desk.stop()
-        await supervisor.stop()
-        await launcher.kill_all()
+        await asyncio.wait({*over, stopping, sure}, return_when=asyncio.FIRST_COMPLETED)
+        if not sure.done() or sure.exception() is None:
+            await asyncio.wait({*over, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if config.repository.exists():
+                await asyncio.wait(over, timeout=_SAVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await shop.close()
+        if sure.done():
+            sure.result()
         return await _flush(serving, reporter)
     finally:
-        tasks = (saving, dismissed, stopping, serving)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await launcher.kill_all()
-        await gateway.close()
+        if shop is not None:
+            await shop.tidy_up()
         journal.close()
         os.close(lock)
 
 
 async def _ask_to_save(
-    stop: asyncio.Event, desk: Desk, reporter: Reporter, channel: Channel
+    stop: asyncio.Event, desk: "Desk", reporter: Reporter, channel: Channel
 ) -> None:
     await stop.wait()
     await desk.settle()
@@ -118,17 +127,10 @@ def _lock(state_dir: Path) -> int:
     return handle
 
 
-def _prepare_workspace(config: Config, launcher: Launcher) -> None:
-    if config.agent_uid is not None:
-        # A volume may come without the mode of the image's folder, and we share this one.
-        Path(tempfile.gettempdir()).chmod(0o1777)
-    prepare(config, launcher)
-
-
-async def main(config: Config) -> int:
+async def main(config: Config, make_sure: Callable[[], None]) -> int:
     """Run until SIGTERM or SIGINT, or until the channel is closed for good."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return await run(config, stop)
+    return await run(config, stop, make_sure)

@@ -2,7 +2,8 @@
 
 The runner has rights that the agent lacks. So what it imports, reads and starts as itself must be
 out of the agent's reach: the file, each folder above it, each link on the way. That is looked at
-once, before anything of the session runs. Access control lists are not looked at.
+twice: at the start, which shows a wrong place of modules before more is imported from there, and
+once all is imported, before any process is started. Access control lists are not looked at.
 """
 
 import glob
@@ -15,6 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _LATER = (
+    "headstart_runner.workshop",
+    "headstart_runner.gateway.git",
+    "headstart_runner.gateway.models",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.constant_time",
+    "cryptography.hazmat.primitives.hmac",
+    "cryptography.hazmat.primitives.padding",
     "anyio._backends._asyncio",
     "certifi",
     "concurrent.futures.thread",
@@ -23,7 +31,11 @@ _LATER = (
     "httpcore",
     "importlib.readers",
 )
-"""What libraries import when they are first used, which is after commands have run."""
+"""What we, and then libraries, import when it is first used, which is after commands have run."""
+
+_WITHOUT = ("h2", "httpx._main")
+"""What httpcore and httpx import where it is installed, a tenth of a second for nothing: HTTP/2,
+and a command line with colours."""
 
 _NEVER = ("sniffio",)
 """What httpcore looks for again and again and does without."""
@@ -32,6 +44,16 @@ _FOR_COMMANDS = {"HEADSTART_WORKSPACE", "PATH", "TEMP", "TMP", "TMPDIR"}
 """Variables that name places of the agent on purpose: the runner looks nothing up there."""
 
 _MOST_LINKS = 40
+
+
+class Mistrusted(Exception):
+    """The runner stands on what the agent may change; the words say on what."""
+
+
+def leave_out() -> None:
+    """Have libraries do without what they would import and we don't use."""
+    for name in _WITHOUT:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # so that it is not looked for
 
 
 def import_the_rest() -> None:

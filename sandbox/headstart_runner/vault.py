@@ -82,7 +82,7 @@ def _opened(sealed: Sealed) -> dict[str, str]:
 
 
 def _decrypted(sealed: Sealed) -> bytes:
-    # Later than at import: most sessions have none, and this takes a tenth of a second.
+    # trust.py imports it beside the first step: the channel and the workshop need not wait for it.
     from cryptography.exceptions import InvalidSignature, InvalidTag  # noqa: PLC0415
 
     try:

@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
-`python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
-prints only those. Figures depend on the machine and on what else it does: docs/performance.md has
-some, with the date and the machine.
+`python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway`, `gateway-models` or
+`steps` prints only those. Figures depend on the machine and on what else it does:
+docs/performance.md has some, with the date and the machine.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from tests.bench import (
     gateway_models,
     in_cloud,
     report,
+    steps,
     trees,
 )
 
@@ -26,11 +27,12 @@ from tests.bench import (
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parts = ("cold", "cloud", "clone", "archives", "trees", "gateway", "gateway-models")
+    parts = ("cold", "cloud", "clone", "archives", "trees", "gateway", "gateway-models", "steps")
     parser.add_argument("part", nargs="?", choices=("all", *parts, "first-request"), default="all")
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
+    parser.add_argument("--old", type=Path, help="a work tree to compare steps with, by turns")
     arguments = parser.parse_args()
     if arguments.part == "first-request":
         in_cloud.first_request()
@@ -52,6 +54,8 @@ def main() -> None:
         gateway.run(min(3, arguments.samples), arguments.megabytes)
     if arguments.part in {"all", "gateway-models"}:
         gateway_models.run(arguments.samples)
+    if arguments.part in {"all", "steps"}:
+        steps.run(arguments.samples, arguments.old and arguments.old.resolve())
 
 
 if __name__ == "__main__":

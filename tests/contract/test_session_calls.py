@@ -278,6 +278,20 @@ def test_a_runner_that_does_not_name_its_session_costs_one_read_more(dynamodb: A
     assert made_by(drive, say) == {GET: 1, QUERY: 1, COMMIT: 1}
 
 
+def test_a_held_message_is_read_when_it_may_move_and_not_at_each_step(dynamodb: Any) -> None:
+    drive = Drive(dynamodb)
+    drive.create(auto_initiate=False)
+    drive.connect()
+    for step in STEPS[1:-1]:
+        drive.step(step.name)
+    for phase in ("sandbox", "hello"):
+        assert drive.calls[phase] == A_SESSION[phase]
+    # One step is told what was asked for.
+    assert drive.calls["steps begin"] == {QUERY: 6, BATCH: 1, COMMIT: 6}
+    assert drive.calls["steps end"] == {QUERY: 6, COMMIT: 6}
+    assert made_by(drive, lambda: drive.task(StepName.DELIVER)) == {QUERY: 1, BATCH: 1, COMMIT: 1}
+
+
 def test_a_message_released_while_the_preparation_ends_is_delivered_with_its_end(
     dynamodb: Any,
 ) -> None:

@@ -5,11 +5,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headstart.domain.errors import StepError
 from headstart_runner.redaction import Redactor
-from headstart_runner.vault import Vault
+
+if TYPE_CHECKING:
+    from headstart_runner.vault import Vault
 
 TOKEN, USERNAME = "GIT_TOKEN", "GIT_USERNAME"
 _ANY_USER = "x-access-token"
@@ -67,7 +69,7 @@ class SessionCredentials:
 
     def __init__(
         self,
-        vault: Vault,
+        vault: "Vault",
         ask: Ask,
         redactor: Redactor,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),

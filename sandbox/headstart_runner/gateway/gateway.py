@@ -81,17 +81,12 @@ class Gateway:
         self._address = self._steps_address = ""
         self._folder: Path | None = None
         self._opening = asyncio.Lock()
-        self._loading: asyncio.Task[object] | None = None
 
     async def ready(self) -> None:
-        """Open it if an earlier runner had; else begin to load its code, beside the first step."""
+        """Open it if an earlier runner had."""
         said = self._journal.get(_SOURCE)
         if said and self._handler is None:
             await self.open(Source(**json.loads(said)))
-        elif self._loading is None:
-            self._loading = asyncio.create_task(
-                asyncio.to_thread(importlib.import_module, _HANDLER)
-            )
 
     async def open(self, source: Source) -> None:
         """Have git find a repository's host behind the door; what was refused is asked for anew.
@@ -121,8 +116,6 @@ class Gateway:
 
     async def close(self) -> None:
         """Pass nothing on any more, and leave no settings behind."""
-        if self._loading is not None:
-            await asyncio.gather(self._loading, return_exceptions=True)
         await self._close_handler()
         await self._door.close()
         if self._folder is not None:

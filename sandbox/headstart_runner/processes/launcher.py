@@ -185,7 +185,9 @@ def _name_of(uid: int) -> str:
 class Launcher:
     """Starts commands, and remembers those with anything left alive."""
 
-    def __init__(self, *, uid: int | None, home: Path, path: str) -> None:
+    def __init__(
+        self, *, uid: int | None, home: Path, path: str, allowed: asyncio.Event | None = None
+    ) -> None:
         self._uid = uid
         self._path = path
         self._home = home
@@ -193,6 +195,7 @@ class Launcher:
         self._trees: set[Tree] = set()
         self.common: dict[str, str] = {}
         """Variables that every command finds, unless it is given others."""
+        self._allowed = allowed
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return a command's whole environment: nothing is inherited from the runner."""
@@ -220,8 +223,11 @@ class Launcher:
     ) -> Tree:
         """Start a command; without `stderr` both streams go to `stdout`, in their order.
 
-        It reads from the open file `stdin`, if there is one, and else nothing.
+        It reads from the open file `stdin`, if there is one, and else nothing. Waits until commands
+        are allowed at all, for as long as the caller does.
         """
+        if self._allowed is not None:
+            await self._allowed.wait()
         pipes = [_Pipe(stdout)] + ([_Pipe(stderr)] if stderr else [])
         tree = Tree(pipes)
         ours, theirs = socket.socketpair()

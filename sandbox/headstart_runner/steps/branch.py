@@ -1,5 +1,6 @@
 """Puts the session's branch in place."""
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,11 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
         if _IN_THE_WAY.search(result.stderr):
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
-    commit = await git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository)
-    return {
-        "branch": args.branch,
-        "commit": commit.stdout.strip() or None,
-        "notes": await _notes(git, repository, args.branch),
-    }
+    commit, notes = await asyncio.gather(
+        git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository),
+        _notes(git, repository, args.branch),
+    )
+    return {"branch": args.branch, "commit": commit.stdout.strip() or None, "notes": notes}
 
 
 async def _notes(git: Git, repository: Path, branch: str) -> list[str]:

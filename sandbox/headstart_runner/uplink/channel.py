@@ -106,7 +106,8 @@ class Channel:
         self._journal = journal
         self._redactor = redactor
         self._reporter = reporter
-        self._commands = commands
+        self.commands = commands
+        """Who is asked from now on; another may take over at any time."""
         self._asking = asking
         self._process = new_id("run")
         self._connections = 0
@@ -232,8 +233,8 @@ class Channel:
             due = loop.time() + self._config.heartbeat_seconds
             beat = Heartbeat(
                 session_id=self._config.session_id,
-                running=self._commands.running(),
-                turn=self._commands.turn(),
+                running=self.commands.running(),
+                turn=self.commands.turn(),
                 last_seq=self._journal.last_seq,
                 backlog=self._reporter.backlog,
                 viewers=self._reporter.viewers,
@@ -258,14 +259,12 @@ class Channel:
             await self._begun.wait()
             self._begun.clear()
             await awake_sleep(_EARLY_SECONDS)
-            if not set(self._commands.running()) <= set(beat.running):
+            if not set(self.commands.running()) <= set(beat.running):
                 return
 
     async def _announce(self, socket_: ClientConnection) -> None:
         await self._leaving.wait()
-        leaving = Leaving(
-            session_id=self._config.session_id, delivering=self._commands.delivering()
-        )
+        leaving = Leaving(session_id=self._config.session_id, delivering=self.commands.delivering())
         await socket_.send(wire.dumps(leaving.to_json()))
         await asyncio.Event().wait()  # the connection goes on
 
@@ -282,10 +281,10 @@ class Channel:
             case Ack():
                 self._reporter.acknowledge(frame)
             case Command():
-                self._commands.start(frame)
+                self.commands.start(frame)
                 self._begun.set()
             case Cancel():
-                self._commands.cancel(frame.id)
+                self.commands.cancel(frame.id)
             case Viewers():
                 self._recounted = True
                 self._watch(frame.count)
@@ -312,7 +311,7 @@ class Channel:
 
     def _watch(self, count: int) -> None:
         before, self._reporter.viewers = self._reporter.viewers, count
-        self._commands.viewers_changed(before, count)
+        self.commands.viewers_changed(before, count)
 
 
 def parse(message: str | bytes) -> OpenModel | None:

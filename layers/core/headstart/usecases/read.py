@@ -30,7 +30,10 @@ from headstart.usecases.ports import Ports
 
 PAGE_LIMIT = 100
 WAIT_LIMIT_SECONDS = 25
-_WAIT_POLL_SECONDS = 0.5
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+_LATE_BY_AT_MOST = 0.1
+"""What part of the time that was waited already an answer may come late: so short waits end soon,
+and 25 s take no more reads than one each half second would."""
 
 
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
@@ -191,9 +194,11 @@ def wait_while(
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Return the session once its status is another than `status`, or after `seconds`."""
-    end = ports.clock() + timedelta(seconds=min(seconds, WAIT_LIMIT_SECONDS))
+    began = ports.clock()
+    end = began + timedelta(seconds=min(seconds, WAIT_LIMIT_SECONDS))
     session = owned_session(ports, owner, session_id)
-    while session.status.value == status and ports.clock() < end:
-        sleep(_WAIT_POLL_SECONDS)
+    while session.status.value == status and (now := ports.clock()) < end:
+        pause = (now - began).total_seconds() * _LATE_BY_AT_MOST
+        sleep(min(max(pause, _SHORTEST_PAUSE), _LONGEST_PAUSE))
         session = owned_session(ports, owner, session_id)
     return view_of(ports, read(ports, session_id, _shown))

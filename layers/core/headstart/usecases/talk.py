@@ -61,7 +61,7 @@ def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:
 
 def initiate(ports: Ports, owner: str, session_id: str) -> None:
     """Release the held queue; twice is harmless. Raises WrongStatus, SessionNotFound."""
-    change(ports, session_id, partial(talking.initiate, owner=owner))
+    change(ports, session_id, partial(talking.initiate, owner=owner), head_of)
 
 
 def patch_session(

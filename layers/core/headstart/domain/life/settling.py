@@ -15,7 +15,7 @@ from headstart.domain.life import (
     turns,
 )
 from headstart.domain.sandbox import SandboxStatus, holds_a_place
-from headstart.domain.session import Cause, Session, Status
+from headstart.domain.session import Cause, Hold, Session, Status
 
 START_CHECK = timedelta(seconds=30)
 """When the janitor first looks whether a recorded attempt was started."""
@@ -73,10 +73,11 @@ def head_of(found: WorkingSet) -> list[RowKey]:
 def beside_all(found: WorkingSet) -> list[RowKey]:
     """Name what every change is given beside the working set: the head of a queue that may move.
 
-    In a preparation without a turn or a hold nothing has to do with it but what names it itself.
+    In a preparation without a turn, held from its beginning or not at all, nothing has to do with
+    it but what names it itself.
     """
     session = found.session
-    rests = session.active_turn is None and session.hold is None
+    rests = session.active_turn is None and session.hold in {None, Hold.INITIATE}
     return [] if session.status is Status.PREPARING and rests else head_of(found)
 
 
