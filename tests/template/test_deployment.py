@@ -205,7 +205,7 @@ def test_our_own_metrics_are_told_apart_by_their_stack() -> None:
     assert variables["HEADSTART_STACK"] == {"Ref": "AWS::StackName"}
     ours = [alarm for alarm in alarms() if alarm["Namespace"] == "Headstart"]
     assert {alarm["MetricName"] for alarm in ours} == {
-        "ArchivesFailed", "CredentialsFailed", "InfrastructureFailures",
+        "ArchivesFailed", "CredentialsFailed", "InfrastructureFailures", "SecretsKeyFailures",
     }  # fmt: skip
     for alarm in ours:
         assert {"Name": "Stack", "Value": {"Ref": "AWS::StackName"}} in alarm["Dimensions"]
