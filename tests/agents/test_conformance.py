@@ -138,9 +138,9 @@ async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(
     cloud: FakeCloud, tmp_path: Path, sample: str
 ) -> None:
     async with started(cloud, tmp_path, path="/usr/bin:/bin"):
-        await cloud.do("clone", clone_args(sample))
-        restore = {"agent": "kilo", "sessionId": SESSION_ID, "title": ""}
-        result = await cloud.do("restore", restore)
+        agent = {"agent": "kilo", "sessionId": SESSION_ID, "mode": "code"}
+        await cloud.do("clone", clone_args(sample, agent=agent))
+        result = await cloud.do("agent", agent)
 
     assert result["error"]["code"] == "AgentStartFailed"
     assert "This sandbox has no kilo" in result["error"]["reason"]
@@ -165,7 +165,7 @@ def _port(server: int) -> int:
 
 def _server(box: AgentBox) -> int:
     """Return the process id of the agent's server in this sandbox, of Kilo's two the first."""
-    workspace = str(box.sandbox.config.workspace)
+    workspace = str(box.sandbox.config.workspace.parent)
     servers = [
         pid
         for pid in processes("serve --hostname 127.0.0.1")
