@@ -112,8 +112,11 @@ async def test_the_server_wants_its_password_and_leaves_with_the_runner(
 
 
 async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
-    prepared: AgentBox,
+    prepared: AgentBox, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # What got ready beside the clone is what was taken: nothing that agents do by themselves at
+    # their start looks as if somebody else had changed their settings.
+    assert "is replaced" not in caplog.text
     first = _server(prepared)
     await prepared.succeed("agent", prepared.agent_args(), "1.agent.2")
     assert _server(prepared) == first

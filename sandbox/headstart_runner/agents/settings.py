@@ -16,6 +16,8 @@ from headstart_runner.agents.environment import folder_of
 _MOST = 2000
 """How many files are looked at: more than that is taken for something that changes all the time."""
 
+Seen = tuple[str, int, int, int]
+
 _ITS_OWN = {
     ".gitignore",
     "bun.lock",
@@ -35,7 +37,7 @@ def look(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> tuple[obj
     looked at is an untrusted user's, and none of it is read.
     """
     found = [*islice(chain.from_iterable(map(_below, _places(adapter, env, home))), _MOST)]
-    return tuple(found) if len(found) < _MOST else (object(),)
+    return tuple(filter(None, found)) if len(found) < _MOST else (object(),)
 
 
 def _places(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Iterator[Path]:
@@ -54,7 +56,7 @@ def _places(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Iterat
                     yield base / place
 
 
-def _below(top: Path) -> Iterator[tuple[str, int, int, int]]:
+def _below(top: Path) -> Iterator[Seen | None]:
     """Yield what is there looks like from outside, links followed: such folders are often links."""
     yield _seen(top)
     for folder, folders, files in os.walk(top, followlinks=True):
@@ -64,12 +66,12 @@ def _below(top: Path) -> Iterator[tuple[str, int, int, int]]:
             yield _seen(Path(folder) / name)
 
 
-def _seen(file: Path) -> tuple[str, int, int, int]:
+def _seen(file: Path) -> Seen | None:
+    """Return what a file looks like, None for a folder: agents make those that they look for."""
     try:
         status = file.stat()
     except (OSError, ValueError):
-        return (str(file), 0, 0, 0)
+        return None
     if stat.S_ISDIR(status.st_mode):
-        # Its time changes with what agents put there themselves.
-        return (str(file), 1, 0, 0)
+        return None
     return (str(file), status.st_ino, status.st_mtime_ns, status.st_size)
