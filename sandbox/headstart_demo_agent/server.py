@@ -7,7 +7,6 @@ import json
 import re
 from contextlib import suppress
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from headstart_demo_agent import VERSION
@@ -30,12 +29,10 @@ class _Problem(Exception):
 class Server:
     """Answers requests; the work itself is the Worker's."""
 
-    def __init__(
-        self, store: Store, *, directory: Path, password: str, answer_seconds: float
-    ) -> None:
+    def __init__(self, store: Store, *, password: str, answer_seconds: float) -> None:
         self._store = store
         self._bus = Bus()
-        self._worker = Worker(store, self._bus, directory=directory, seconds=answer_seconds)
+        self._worker = Worker(store, self._bus, seconds=answer_seconds)
         coded = base64.b64encode(f"{_USER}:{password}".encode()).decode()
         self._authorization = f"Basic {coded}" if password else None
         self._connections: set[asyncio.Task[None]] = set()
@@ -90,6 +87,8 @@ class Server:
             return {"healthy": True, "version": VERSION}
         if (method, path) == ("GET", "/session/status"):
             return {session_id: {"type": "busy"} for session_id in self._worker.busy()}
+        if (method, path) == ("POST", "/api/session"):
+            return {"data": self._store.create_session(*_new_session(body))}
         if asked := _REQUEST_PATH.fullmatch(path):
             return self._asked(method, asked, body)
         return self._about_session(method, path, body)
@@ -105,6 +104,9 @@ class Server:
         match (method, call):
             case ("GET", None):
                 return session
+            case ("PATCH", None):
+                self._store.save_session({**session, "title": str(_json(body).get("title"))})
+                return self._store.session(session_id)
             case ("GET", "/message"):
                 return self._store.messages(session_id)
             case ("POST", "/prompt_async"):
@@ -148,6 +150,15 @@ def _json(body: bytes) -> Json:
     except (ValueError, TypeError) as error:
         raise _Problem(HTTPStatus.BAD_REQUEST, f"not an object: {error}") from error
     return given
+
+
+def _new_session(body: bytes) -> tuple[str, str]:
+    """Return the id of a session that is to be there, and where it works."""
+    try:
+        given = _json(body)
+        return str(given["id"]), str(given["location"]["directory"])
+    except (KeyError, TypeError) as error:
+        raise _Problem(HTTPStatus.BAD_REQUEST, f"not a session: {error}") from error
 
 
 def _prompt(body: bytes) -> tuple[str, str]:

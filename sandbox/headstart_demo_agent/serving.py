@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 from headstart_demo_agent.server import Server
 from headstart_demo_agent.store import Store
@@ -20,7 +19,6 @@ def serve(host: str, port: int) -> None:
 async def _serve(host: str, port: int) -> None:
     server = Server(
         Store(),
-        directory=Path(os.getcwd()),  # noqa: PTH109  (the working directory as it was given)
         password=os.environ.pop("DEMO_AGENT_SERVER_PASSWORD", ""),
         answer_seconds=float(os.environ.get("DEMO_AGENT_SECONDS", _DEFAULT_SECONDS)),
     )

@@ -53,6 +53,24 @@ class Store:
         found: Json | None = json.loads(row[0]) if row else None
         return found
 
+    def directory(self, session_id: str) -> Path:
+        """Return where a session works."""
+        return Path((self.session(session_id) or {}).get("directory", "."))
+
+    def create_session(self, session_id: str, directory: str) -> Json:
+        """Return a session under an id, a new one where there is none."""
+        found = self.session(session_id)
+        if found is None:
+            now = now_ms()
+            found = {
+                "id": session_id,
+                "directory": directory,
+                "title": "New session",
+                "time": {"created": now, "updated": now},
+            }
+            self.save_session(found)
+        return found
+
     def save_session(self, info: Json) -> None:
         """Write a session."""
         self._db.execute(

@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from headstart_demo_agent import answer, asking, survey
@@ -50,10 +49,9 @@ class Bus:
 class Worker:
     """One task a session; prompts that come meanwhile wait for it."""
 
-    def __init__(self, store: Store, bus: Bus, *, directory: Path, seconds: float) -> None:
+    def __init__(self, store: Store, bus: Bus, *, seconds: float) -> None:
         self._store = store
         self._bus = bus
-        self._directory = directory
         self._seconds = seconds
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.questions = asking.Questions()
@@ -153,7 +151,7 @@ class Worker:
         """Read the repository with a few visible tools, then write about it."""
         self._save(self._new_part(session_id, message_id, "step-start"))
         heard = await self._ask(session_id, text)
-        where = self._directory
+        where = self._store.directory(session_id)
 
         async def tool(name: str, title: str, given: Json, work: Callable[[], Any]) -> Any:
             return await self._tool(session_id, message_id, (name, title, given), work)

@@ -44,6 +44,7 @@ class AgentBox:
             "agent": self.agent,
             "sessionId": SESSION_ID,
             "mode": "code",
+            "title": "Lighthouse",
             "env": {"DEMO_AGENT_SECONDS": "0.2"},
         }
         if self.agent != "demo":
@@ -60,7 +61,7 @@ class AgentBox:
         """Do what an attempt does before the first delivery."""
         agent = self.agent_args(**more)
         for kind, args in (
-            ("clone", clone_args(git_url)),
+            ("clone", clone_args(git_url, agent=agent)),
             ("restore", self.restore_args(agent)),
             ("agent", agent),
         ):
@@ -117,7 +118,7 @@ class AgentBox:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.sandbox.config.home),
-            **adapter.environment(restore, self.sandbox.repository, {}, ""),
+            **adapter.environment(restore, "", {}, ""),
         }
         done = subprocess.run(
             [*program[: program.index("serve")], "export", SESSION_ID],

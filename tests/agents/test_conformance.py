@@ -112,8 +112,11 @@ async def test_the_server_wants_its_password_and_leaves_with_the_runner(
 
 
 async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
-    prepared: AgentBox,
+    prepared: AgentBox, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # What got ready beside the clone is what was taken: nothing that agents do by themselves at
+    # their start looks as if somebody else had changed their settings.
+    assert "is replaced" not in caplog.text
     first = _server(prepared)
     await prepared.succeed("agent", prepared.agent_args(), "1.agent.2")
     assert _server(prepared) == first
@@ -138,9 +141,9 @@ async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(
     cloud: FakeCloud, tmp_path: Path, sample: str
 ) -> None:
     async with started(cloud, tmp_path, path="/usr/bin:/bin"):
-        await cloud.do("clone", clone_args(sample))
-        restore = {"agent": "kilo", "sessionId": SESSION_ID, "title": ""}
-        result = await cloud.do("restore", restore)
+        agent = {"agent": "kilo", "sessionId": SESSION_ID, "mode": "code"}
+        await cloud.do("clone", clone_args(sample, agent=agent))
+        result = await cloud.do("agent", agent)
 
     assert result["error"]["code"] == "AgentStartFailed"
     assert "This sandbox has no kilo" in result["error"]["reason"]
@@ -165,7 +168,7 @@ def _port(server: int) -> int:
 
 def _server(box: AgentBox) -> int:
     """Return the process id of the agent's server in this sandbox, of Kilo's two the first."""
-    workspace = str(box.sandbox.config.workspace)
+    workspace = str(box.sandbox.config.workspace.parent)
     servers = [
         pid
         for pid in processes("serve --hostname 127.0.0.1")

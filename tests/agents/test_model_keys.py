@@ -141,7 +141,7 @@ async def test_whatever_runs_as_the_agents_user_finds_the_placeholder_only(
         result = await cloud.result(await cloud.start(kind, args, name=name), PATIENCE)
         assert result["status"] == "completed", result
 
-    await succeed("clone", clone_args(url))
+    await succeed("clone", clone_args(url, agent=start))
     await succeed("setup", setup_args(called("daemon")))
     await succeed("restore", restore)
     await succeed("agent", start)

@@ -20,7 +20,11 @@ def store() -> Iterator[ObjectStore]:
 
 
 async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
-    prepared: AgentBox, sample: str, store: ObjectStore, tmp_path: Path
+    prepared: AgentBox,
+    sample: str,
+    store: ObjectStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (prepared.sandbox.repository / "notes.txt").write_text("lit")
     await prepared.prompt(1, "Where is the lamp?")
@@ -29,14 +33,17 @@ async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
 
     async with another(tmp_path / "second") as (cloud, sandbox):
         woken = AgentBox(prepared.agent, cloud, sandbox, prepared.model)
-        await woken.succeed("clone", clone_args(sample, archive=saved))
+        args = woken.agent_args()
+        await woken.succeed("clone", clone_args(sample, archive=saved, agent=args))
         restore = {"agent": woken.agent, "sessionId": SESSION_ID, "title": ""}
         await woken.succeed("restore", restore)
-        await woken.succeed("agent", woken.agent_args())
+        await woken.succeed("agent", args)
         ended = await woken.prompt(2, "And the horn?")
 
         assert ended["error"] is None
         assert "Where is the lamp?" in woken.said(2)
+        # What was imported beside the server that got ready meanwhile is what it knows.
+        assert "is replaced" not in caplog.text
         assert (sandbox.repository / "notes.txt").read_text() == "lit"
         asked = [m for m in woken.export()["messages"] if m["info"]["role"] == "user"]
         assert len(asked) == 2

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.log import Oddities
@@ -20,7 +21,7 @@ class AgentStub:
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            path = head.split(" ", 2)[1]
+            path = head.split(" ", 2)[1].partition("?")[0]
             self.asked.append(path)
             answer = self.answers.get(path, (404, b"no such path"))
             status, body = answer if isinstance(answer, tuple) else (200, answer)
@@ -36,7 +37,8 @@ async def agent_stub(
     """Serve these answers, and hand out the client of the server."""
     stub = AgentStub(answers)
     server = await asyncio.start_server(stub.connected, "127.0.0.1", 0)
-    client = AgentClient(server.sockets[0].getsockname()[1], "agent", "secret", stub.oddities)
+    port = server.sockets[0].getsockname()[1]
+    client = AgentClient(port, "agent", "secret", stub.oddities, Path("/repo"))
     try:
         yield client, stub
     finally:

@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,7 +124,7 @@ async def test_a_silent_server_is_told_of_in_words(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(http, "_CALL_SECONDS", 0.05)
     # The kernel takes the connection, as it does for a process that is stopped.
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = AgentClient(silent.getsockname()[1], "agent", "secret", Oddities())
+        client = AgentClient(silent.getsockname()[1], "agent", "secret", Oddities(), Path("/repo"))
         with pytest.raises(AgentSilent, match="no answer in time"):
             await client.export("s", bytearray().extend)
         await client.close()
@@ -132,7 +133,7 @@ async def test_a_silent_server_is_told_of_in_words(monkeypatch: pytest.MonkeyPat
 async def test_a_server_that_is_not_there_was_certainly_not_reached() -> None:
     async with agent_stub({}) as (client, _):
         pass
-    client = AgentClient(1, "agent", "secret", Oddities())
+    client = AgentClient(1, "agent", "secret", Oddities(), Path("/repo"))
     with pytest.raises(AgentUnreachable):
         await client.prompt("s", {})
     await client.close()

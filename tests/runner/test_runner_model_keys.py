@@ -188,7 +188,7 @@ async def test_the_agent_is_told_placeholders_and_the_door(
     keys = ModelKeys(door)
     given = args(provider=provider, secrets={"K": "sk-kept", "LEFT": "l"}, env={"K": "my own"})
     told = await keys.kept_from(given)
-    environment = OpencodeAgent().environment(told, tmp_path, {}, "")
+    environment = OpencodeAgent().environment(told, str(tmp_path), {}, "")
     again = await keys.kept_from(given.model_copy(update={"secrets": {"K": "sk-rotated"}}))
     await keys.close()
     await door.close()
@@ -213,7 +213,7 @@ async def test_without_settings_every_provider_may_still_be_used(tmp_path: Any) 
     keys = ModelKeys(door)
     secrets = {"ANTHROPIC_API_KEY": "sk-kept"}
     told = await keys.kept_from(args(secrets=secrets, env={"GROQ_API_KEY": "mine"}))
-    environment = OpencodeAgent().environment(told, tmp_path, {}, "")
+    environment = OpencodeAgent().environment(told, str(tmp_path), {}, "")
     await keys.close()
     await door.close()
 

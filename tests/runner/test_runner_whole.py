@@ -48,7 +48,7 @@ async def test_a_session_is_prepared_and_its_prompt_answered(
     commit = cloned["output"]["commit"]
     assert branched["output"] == {"branch": BRANCH, "commit": commit, "notes": []}
     restore = {"agent": "demo", "sessionId": SESSION_ID, "title": "Health"}
-    assert (await cloud.do("restore", restore))["output"]["imported"] is True
+    assert (await cloud.do("restore", restore))["output"]["imported"] is False
     setup = await cloud.do("setup", setup_args("echo $CI > out.txt", CI="1"))
     assert [(c["command"], c["exitCode"]) for c in setup["output"]["commands"]] == [
         ("echo $CI > out.txt", 0)
@@ -149,6 +149,9 @@ async def test_an_agent_whose_program_is_not_here_is_a_failure_in_words(
 ) -> None:
     async with started(cloud, tmp_path, path="/nonexistent") as box:
         box.make_repository()
+        await cloud.connected()
+        saved = {"info": {"id": SESSION_ID}, "messages": []}
+        (box.config.state_dir / "session.json").write_text(json.dumps(saved))
         failed = await cloud.do(kind, {**agent_args(), "agent": "opencode", "title": ""})
 
     assert failed["error"] == {

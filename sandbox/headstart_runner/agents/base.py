@@ -31,6 +31,12 @@ class AgentAdapter(Protocol):
     """The folder below XDG_DATA_HOME where it keeps its sessions: these travel as its export."""
     always_obeyed: tuple[str, ...]
     """Configuration of a repository that no switch of the program turns off."""
+    creates: bool
+    """Whether its server makes a session under an id of ours: else it is imported, an empty one."""
+    settings: tuple[str, ...]
+    """What the server reads once, in words that Settings in settings.py knows."""
+    warm: str | None
+    """A path whose answer has the server load what its first message would; None for none."""
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return what the agent's own `import` reads to know an empty session."""
@@ -42,19 +48,23 @@ class AgentAdapter(Protocol):
         """Return whether the import's output says that it worked: exit codes can't be trusted."""
 
     def serve_command(self, port: int) -> list[str]:
-        """Return the command that serves the HTTP API on 127.0.0.1; run in the repository."""
+        """Return the command that serves the HTTP API on 127.0.0.1; run outside of repositories."""
+
+    def instructions(self, repository: Path) -> Path:
+        """Return what tells agents about a repository in plain words; it need not be there."""
 
     def environment(
         self,
         args: ServerArgs | RestoreArgs,
-        repository: Path,
+        instructions: str,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
         """Return the variables the program needs, for an import or for the server.
 
-        `obeyed` are the `always_obeyed` that there are and that must do nothing; AgentStartFailed
-        where that can't be had.
+        `instructions` is the path of the repository's, or `{file:PATH}` of a file that will name it
+        when a repository is opened. `obeyed` are the `always_obeyed` that there are and that must
+        do nothing; AgentStartFailed where that can't be had.
         """
 
     def mode(self, mode: str) -> str | None:

@@ -23,11 +23,11 @@ class DemoAgent(HttpAgent):
     def environment(
         self,
         args: ServerArgs | RestoreArgs,
-        repository: Path,
+        instructions: str,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
         """Add where our own package is, for an interpreter without our environment."""
         source = Path(headstart_runner.__file__).parent.parent
-        variables = super().environment(args, repository, obeyed, password)
+        variables = super().environment(args, instructions, obeyed, password)
         return {**variables, "PYTHONPATH": str(source)}

@@ -26,8 +26,10 @@ async def environment_of(
     repository: Path,
     args: ServerArgs | RestoreArgs,
     password: str = "",
+    *,
+    instructions: str | None = None,
 ) -> dict[str, str]:
-    """Return the variables of a program that is about to be started in a repository.
+    """Return the variables of a program that works in a repository, as far as it is there.
 
     AgentStartFailed for a repository whose configuration can neither be obeyed nor ignored.
     """
@@ -36,7 +38,8 @@ async def environment_of(
         for name in adapter.always_obeyed:
             if (repository / name).exists():
                 obeyed[name] = await _read(launcher, repository, name)
-    return adapter.environment(args, repository, obeyed, password)
+    told = instructions or str(adapter.instructions(repository))
+    return adapter.environment(args, told, obeyed, password)
 
 
 def folder_of(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Path:

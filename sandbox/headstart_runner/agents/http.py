@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -36,9 +36,12 @@ class HttpAgent:
     user: str
     program: ClassVar[tuple[str, ...]]
     prefix: ClassVar[str]
-    data: str
     """What the agent's environment variables begin with."""
+    data: str
     always_obeyed: tuple[str, ...] = ()
+    creates: bool = True
+    settings: tuple[str, ...] = ()
+    warm: str | None = None
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return an empty session in the format of `export`."""
@@ -68,10 +71,14 @@ class HttpAgent:
         """Return `serve` on the loopback interface; port 0 would not mean any free port."""
         return [*self.program, "serve", "--hostname", "127.0.0.1", "--port", str(port)]
 
+    def instructions(self, repository: Path) -> Path:
+        """Return the file that most agents look for."""
+        return repository / "AGENTS.md"
+
     def environment(
         self,
         args: ServerArgs | RestoreArgs,
-        repository: Path,
+        instructions: str,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
@@ -116,10 +123,13 @@ class AgentUnreachable(AgentSilent):
 
 
 class AgentClient:
-    """Calls one running server, whose answers may be anything."""
+    """Calls one running server about one directory; its answers may be anything."""
 
-    def __init__(self, port: int, user: str, password: str, oddities: Oddities) -> None:
+    def __init__(
+        self, port: int, user: str, password: str, oddities: Oddities, directory: Path
+    ) -> None:
         self._oddities = oddities
+        self._directory = str(directory)
         self._http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}",
             auth=(user, password),
@@ -132,12 +142,13 @@ class AgentClient:
         await self._http.aclose()
 
     def _stream(
-        self, method: str, path: str, **options: Any
+        self, method: str, path: str, directory: str | None = None, **options: Any
     ) -> AbstractAsyncContextManager[httpx.Response]:
         if self._http.is_closed:
             # Its server died after we were given out; httpx has but a RuntimeError for that.
             raise httpx.ConnectError("its server is gone")
-        return self._http.stream(method, path, **options)
+        params = {"directory": directory or self._directory}
+        return self._http.stream(method, path, params=params, **options)
 
     async def health(self, seconds: float = _HEALTH_SECONDS) -> str | None:
         """Return the version of a healthy server, None for one that is not (yet)."""
@@ -146,6 +157,19 @@ class AgentClient:
         except AgentSilent:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None
+
+    async def warm(self, path: str, directory: Path) -> None:
+        """Have an answer about another directory made, whatever it is."""
+        with suppress(AgentRefused, AgentSilent):
+            await self._call("GET", path, directory=str(directory))
+
+    async def create(self, session_id: str, title: str) -> None:
+        """Have the server make a session, or find it made; raise AgentRefused or AgentSilent."""
+        location = {"directory": self._directory}
+        await self._post("/api/session", {"id": session_id, "location": location})
+        if title:
+            # With one of its own making it would ask a model for a better one.
+            await self._post(f"/session/{session_id}", {"title": title}, method="PATCH")
 
     async def knows(self, session_id: str) -> None:
         """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
@@ -275,8 +299,8 @@ class AgentClient:
         except said.Unreadable as error:
             raise AgentSilent(str(error)) from error
 
-    async def _post(self, path: str, body: dict[str, Any] | None) -> None:
-        status, answer = await self._call("POST", path, body)
+    async def _post(self, path: str, body: dict[str, Any] | None, method: str = "POST") -> None:
+        status, answer = await self._call(method, path, body)
         if 400 <= status < 500:
             raise _refused(status, answer)
         if status >= 300:
@@ -290,13 +314,14 @@ class AgentClient:
         *,
         seconds: float = _CALL_SECONDS,
         most: int = _SHOWN_CHARACTERS,
+        directory: str | None = None,
     ) -> tuple[int, bytes]:
         """Return the status and what of the answer is wanted, a little more where there is more."""
         read = bytearray()
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._stream(method, path, json=body) as answer,
+                self._stream(method, path, directory, json=body) as answer,
             ):
                 async for piece in answer.aiter_bytes():
                     read += piece

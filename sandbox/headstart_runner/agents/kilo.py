@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
@@ -20,19 +19,27 @@ class KiloAgent(OpencodeAgent):
     prefix = "KILO"
     data = "kilo"
     modes: ClassVar[dict[str, str]] = {}
+    settings = (
+        "config:kilo",
+        "home:.kilo",
+        "home:.kilocode",
+        "data:auth.json",
+        "named:KILO_CONFIG",
+        "named:KILO_CONFIG_DIR",
+    )
     own_config = ("DISABLE_PROJECT_CONFIG", "DISABLE_SKILL_SHELL")
     always_obeyed = (".kilocode/mcp.json", ".kilo/mcp.json")
 
     def environment(
         self,
         args: ServerArgs | RestoreArgs,
-        repository: Path,
+        instructions: str,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
         """Add what keeps Kilo from telling its makers about the session."""
         return {
-            **super().environment(args, repository, obeyed, password),
+            **super().environment(args, instructions, obeyed, password),
             "KILO_DISABLE_CODEBASE_INDEXING": "1",
             "KILO_DISABLE_PRESENCE": "1",
             "KILO_DISABLE_SESSION_INGEST": "1",
@@ -40,10 +47,10 @@ class KiloAgent(OpencodeAgent):
         }
 
     def configuration(
-        self, args: ServerArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
+        self, args: ServerArgs | RestoreArgs, instructions: str, obeyed: Mapping[str, bytes]
     ) -> dict[str, Any]:
         """Add that the MCP servers of the repository's older format don't run."""
-        settings = super().configuration(args, repository, obeyed)
+        settings = super().configuration(args, instructions, obeyed)
         theirs = {server for name in obeyed for server in _servers(name, obeyed[name])}
         ours = settings.get("mcp", {})
         if both := theirs & set(ours):

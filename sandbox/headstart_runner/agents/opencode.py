@@ -17,7 +17,7 @@ _QUIET = (
     "DISABLE_SHARE",
 )
 _INSTRUCTIONS = ("AGENTS.md", "CLAUDE.md", "CONTEXT.md")
-"""Where a repository tells agents in plain words: the first there is counts, as without us."""
+"""Where a repository tells agents in plain words."""
 
 
 class OpencodeAgent(HttpAgent):
@@ -30,34 +30,46 @@ class OpencodeAgent(HttpAgent):
     data = "opencode"
     modes: ClassVar[dict[str, str]] = {"code": "build"}
     """What our modes are called here; others go through as they are."""
+    settings: tuple[str, ...] = (
+        "config:opencode",
+        "home:.opencode",
+        "data:auth.json",
+        "named:OPENCODE_CONFIG",
+        "named:OPENCODE_CONFIG_DIR",
+    )
+    warm: str | None = "/agent"
     own_config: ClassVar[tuple[str, ...]] = ("DISABLE_PROJECT_CONFIG",)
     """What keeps the program from obeying configuration that comes with the repository."""
+
+    def instructions(self, repository: Path) -> Path:
+        """Return the first there is, as without us."""
+        files = [repository / name for name in _INSTRUCTIONS]
+        return next((file for file in files if file.exists()), files[0])
 
     def environment(
         self,
         args: ServerArgs | RestoreArgs,
-        repository: Path,
+        instructions: str,
         obeyed: Mapping[str, bytes],
         password: str,
     ) -> dict[str, str]:
         """Add the configuration, which stands above the repository's own files."""
         switches = _QUIET if args.repository_config else (*_QUIET, *self.own_config)
-        content = json.dumps(self.configuration(args, repository, obeyed))
+        content = json.dumps(self.configuration(args, instructions, obeyed))
         return {
-            **super().environment(args, repository, obeyed, password),
+            **super().environment(args, instructions, obeyed, password),
             **{f"{self.prefix}_{name}": "1" for name in switches},
             f"{self.prefix}_CONFIG_CONTENT": content,
         }
 
     def configuration(
-        self, args: ServerArgs | RestoreArgs, repository: Path, obeyed: Mapping[str, bytes]
+        self, args: ServerArgs | RestoreArgs, instructions: str, obeyed: Mapping[str, bytes]
     ) -> dict[str, Any]:
         """Return the settings of the program."""
         settings: dict[str, Any] = {"autoupdate": False, "share": "disabled"}
         if not args.repository_config:
             # The switch would silence this, too. By its whole path: it knows no other without.
-            found = [name for name in _INSTRUCTIONS if (repository / name).exists()]
-            settings["instructions"] = [str(repository / name) for name in found[:1]]
+            settings["instructions"] = [instructions]
         if isinstance(args, RestoreArgs):
             return settings
         if args.model:

@@ -5,13 +5,16 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.environment import environment_of
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
+from headstart_runner.agents.settings import look
 from headstart_runner.config import Config
 from headstart_runner.log import Oddities
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
@@ -20,6 +23,8 @@ from headstart_runner.redaction import Redactor
 
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 3.0
+_INSTRUCTIONS = "instructions"
+"""A file with the path of what the repository tells agents: read when a repository is opened."""
 
 
 class AgentServer:
@@ -34,51 +39,92 @@ class AgentServer:
         self._port = _free_port()
         self.output = StepOutput(redactor, asyncio.get_running_loop().time)
         self.oddities = Oddities()
-        self.client = AgentClient(self._port, adapter.user, password, self.oddities)
+        self.client = AgentClient(
+            self._port, adapter.user, password, self.oddities, config.repository
+        )
+        self._folder: Path | None = None
+        self._given: object = None
         self.stopping = False
         self._given_up: str | None = None
 
-    async def start(self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]) -> str:
-        """Start the process and return its version once it is healthy; else AgentStartFailed.
+    async def start(
+        self,
+        launcher: Launcher,
+        args: ServerArgs,
+        variables: dict[str, str],
+        *,
+        warm: bool = False,
+    ) -> None:
+        """Start the process and return once it is healthy; else AgentStartFailed.
 
-        `variables` are what the setup commands left. Waits without a limit of its own: a step has
-        one.
+        `variables` are what the setup commands left. The repository need not be there. A `warm`
+        server has also loaded what its first message would wait for. Waits without a limit of its
+        own: a step has one.
         """
 
         def keep(data: bytes) -> None:
             self.output.feed(data, watched=False)
 
-        repository = self._config.repository
-        # The program is the session's own, whatever a command put on PATH under its name.
-        self._path = launcher.environment(args.env)["PATH"]
-        program, *rest = self._adapter.serve_command(self._port)
-        grown = args.model_copy(update={"env": {**args.env, **variables}})
-        env = await environment_of(self._adapter, launcher, repository, grown, self._password)
-        self._tree = await launcher.start(
-            (_absolute(program, self._path), *rest),
-            cwd=repository,
-            env=env,
-            stdout=keep,
-        )
+        self._folder = _folder(self._adapter.instructions(self._config.repository))
+        argv, env = await self._command(launcher, args, variables)
+        self._given = (argv, env, await self._look(env))
+        self._tree = await launcher.start(argv, cwd=self._folder, env=env, stdout=keep)
         try:
             while (version := await self.client.health()) is None:
                 if not self._tree.alive:
                     raise await self.not_started()
                 await asyncio.sleep(_POLL_SECONDS)
-            await self._open(args)
+            # Above the folder there may be configuration of anybody's.
+            if warm and self._adapter.warm and not args.repository_config:
+                await self.client.warm(self._adapter.warm, self._folder)
         except BaseException:
             await asyncio.shield(self.stop())
             raise
-        return version
+        self.version = version
 
-    async def _open(self, args: ServerArgs) -> None:
-        """Have the server open the session in its mode; AgentStartFailed when it can't.
+    async def is_as_if_started_now(
+        self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]
+    ) -> bool:
+        """Say whether it runs, and was given all that it would be given now."""
+        argv, env = await self._command(launcher, args, variables)
+        return self.alive and self._given == (argv, env, await self._look(env))
 
-        opencode takes a message in an unknown mode with 204 and then says only in an event that
-        it is lost.
+    async def _command(
+        self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        # The program is the session's own, whatever a command put on PATH under its name.
+        self._path = launcher.environment(args.env)["PATH"]
+        program, *rest = self._adapter.serve_command(self._port)
+        grown = args.model_copy(update={"env": {**args.env, **variables}})
+        env = await environment_of(
+            self._adapter,
+            launcher,
+            self._config.repository,
+            grown,
+            self._password,
+            instructions=f"{{file:{self._instructions}}}",
+        )
+        return (_absolute(program, self._path), *rest), env
+
+    async def _look(self, env: dict[str, str]) -> object:
+        return await asyncio.to_thread(look, self._adapter, env, self._config.home)
+
+    @property
+    def _instructions(self) -> Path:
+        assert self._folder is not None  # noqa: S101  (made before anything is started)
+        return self._folder / _INSTRUCTIONS
+
+    async def open(self, args: ServerArgs, *, new: bool) -> None:
+        """Have the server open the session, a new one make it; AgentStartFailed when it can't.
+
+        Its mode is looked for, too: opencode takes a message in an unknown one with 204 and then
+        says only in an event that it is lost.
         """
         agent, mode = self._adapter.name, self._adapter.mode(args.mode)
+        _write(self._instructions, self._adapter.instructions(self._config.repository))
         try:
+            if new:
+                await self.client.create(args.session_id, args.title)
             await self.client.knows(args.session_id)
             modes = await self.client.modes() if mode else []
         except (AgentRefused, AgentSilent) as error:
@@ -131,6 +177,21 @@ class AgentServer:
                 await self._tree.wait()
         await self._tree.kill()
         await self.client.close()
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+
+def _folder(instructions: Path) -> Path:
+    """Make what a server is started in: a folder in which nobody else can write anything."""
+    folder = Path(tempfile.mkdtemp(prefix="headstart-agent-"))
+    folder.chmod(0o755)
+    _write(folder / _INSTRUCTIONS, instructions)
+    return folder
+
+
+def _write(file: Path, instructions: Path) -> None:
+    file.write_text(f"{instructions}\n", encoding="utf-8")
+    file.chmod(0o644)
 
 
 def _absolute(program: str, path: str) -> str:

@@ -5,13 +5,14 @@ import json
 import os
 import tempfile
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
-from headstart.domain.errors import AgentStartFailed, RestoreFailed
+from headstart.domain.errors import AgentStartFailed, RestoreFailed, StepError
 from headstart_runner.agents import find_agent, start_error
-from headstart_runner.agents.base import AgentAdapter
+from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.environment import environment_of, folder_of, know_secrets
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.model_keys import ModelKeys
@@ -33,6 +34,9 @@ _RESTARTS = 3
 _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.2
+_EARLY_SECONDS = 90.0
+"""How long a server may take to get ready beside the clone: in the agent's step it has as long."""
+
 _KIND_CHARACTERS = 40
 _SAID_BYTES = 64 * 1024
 _CHECK_SECONDS = 30.0
@@ -41,6 +45,8 @@ _CHECK_SECONDS = 30.0
 _UNANSWERED_CHECKS = 10
 _AGENT, _FOLDERS = "agent", "agent.folders"
 _MOST_FOLDERS = 8
+
+Show = Callable[[str], None]
 
 
 class AgentListener(Protocol):
@@ -79,6 +85,7 @@ class Supervisor:
         self._variables: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
+        self._early: asyncio.Task[AgentServer | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._recovery: asyncio.Task[None] | None = None
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
@@ -116,13 +123,45 @@ class Supervisor:
             last = (said.strip().splitlines() or [f"exit status {code}"])[-1]
             raise RestoreFailed(f"{args.agent} could not import the session: {last}")
 
-    async def start(self, args: AgentArgs) -> str:
-        """Return the version of the server once it is healthy.
+    def get_ready(self, args: AgentArgs | None) -> None:
+        """Have a server get ready in the background, unless there is one; `start` takes it over.
+
+        What is wrong with it is logged, and told by `start`, which then tries again.
+        """
+        failed = self._early is not None and self._early.done() and self._early.result() is None
+        if args is not None and self._server is None and (self._early is None or failed):
+            self._early = asyncio.create_task(self._get_ready(args))
+
+    async def _get_ready(self, args: AgentArgs) -> AgentServer | None:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(_EARLY_SECONDS):
+                args = self._with_secrets(args)
+                know_secrets(self._redactor, args)
+                told = await self._keys.kept_from(args)
+                variables = await self._left_by_setup(args)
+                adapter = self._adapter(args.agent)
+                self._know_folder(adapter, args.env)
+                server = AgentServer(adapter, self._config, self._redactor)
+                await server.start(self._launcher, told, variables, warm=True)
+        except Exception as error:
+            why = error.reason if isinstance(error, StepError) else repr(error)
+            logger.warning("the agent did not get ready beside the clone: %s", why)
+            return None
+        took = (asyncio.get_running_loop().time() - began) * 1000
+        logger.info("%s got ready after %d ms", args.agent, took)
+        return server
+
+    async def start(self, args: AgentArgs, show: Show, *, new: bool) -> str:
+        """Return the version of the server once it has opened the session, a `new` one made it.
 
         One that runs already with the same arguments, and after the same setup, stays; with others
         it is replaced.
         """
         await self._end_recovery()
+        if self._early is not None and not self._early.done():
+            show(f"Waiting for {args.agent}, which is getting ready")
+            await asyncio.wait({self._early})
         async with self._lock:
             # As it came: what is written down holds no secret's value.
             wanted = json.dumps(args.to_json())
@@ -136,12 +175,45 @@ class Supervisor:
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             self._know_folder(self._adapter(args.agent), args.env)
-            return await self._start(args)
+            return await self._begin(args, show, new=new)
+
+    async def _begin(self, args: AgentArgs, show: Show, *, new: bool) -> str:
+        """Take the server that got ready, if it is as one that is started now; else start one."""
+        server = self._early.result() if self._early is not None else None
+        if server is not None:
+            told = await self._keys.kept_from(args)
+            if await server.is_as_if_started_now(self._launcher, told, self._variables):
+                show(f"Opening the session in {args.agent}")
+                try:
+                    version = await self._open(server, told, new=new)
+                    self._early = None
+                except AgentStartFailed as error:
+                    logger.warning("the agent that got ready is replaced: %s", error.reason)
+                else:
+                    return version
+            else:
+                logger.info("the agent that got ready is replaced: what it read is not what it was")
+        await self._stop_early()
+        show(f"Starting {args.agent}")
+        return await self._start(args, new=new)
+
+    async def _stop_early(self) -> None:
+        early, self._early = self._early, None
+        if early is None:
+            return
+        early.cancel()
+        [server] = await asyncio.gather(early, return_exceptions=True)
+        if isinstance(server, AgentServer):
+            await server.stop()
 
     @property
     def folders(self) -> list[Path]:
         """Where agents keep their sessions in this sandbox."""
         return [Path(folder) for folder in self._journal.remembered(_FOLDERS)]
+
+    def creates(self, agent: str) -> bool:
+        """Return whether an agent's server makes new sessions; AgentStartFailed for no agent."""
+        return self._adapter(agent).creates
 
     def _know_folder(self, adapter: AgentAdapter, env: dict[str, str]) -> None:
         folder = str(folder_of(adapter, env, self._config.home))
@@ -196,6 +268,7 @@ class Supervisor:
         """Stop the server for good."""
         await self._end_recovery()
         async with self._lock:
+            await self._stop_early()
             await self._stop()
             await self._keys.close()
 
@@ -212,10 +285,19 @@ class Supervisor:
         if server is not None:
             await server.stop()
 
-    async def _start(self, args: AgentArgs) -> str:
+    async def _start(self, args: AgentArgs, *, new: bool = False) -> str:
         told = await self._keys.kept_from(args)
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor)
-        version = await server.start(self._launcher, told, self._variables)
+        await server.start(self._launcher, told, self._variables)
+        return await self._open(server, told, new=new)
+
+    async def _open(self, server: AgentServer, told: ServerArgs, *, new: bool) -> str:
+        """Have a server open the session and listen to it from then on; else it is stopped."""
+        try:
+            await server.open(told, new=new)
+        except BaseException:
+            await asyncio.shield(server.stop())
+            raise
         self._server = server
         listening = asyncio.Event()
         self._tasks = [asyncio.create_task(self._listen(server, listening))]
@@ -235,7 +317,7 @@ class Supervisor:
             died.cancel()
         self._tasks.append(asyncio.create_task(self._watch(server)))
         self._tasks.append(asyncio.create_task(self._check(server)))
-        return version
+        return server.version
 
     async def _restart(self) -> None:
         args = self._with_secrets(self._started())
@@ -244,6 +326,7 @@ class Supervisor:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
         self._restarts.append(now)
         know_secrets(self._redactor, args)
+        await self._stop_early()
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
                 self._variables = await self._left_by_setup(args)

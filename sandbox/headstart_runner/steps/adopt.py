@@ -60,6 +60,7 @@ async def tree(
     """
     try:
         await putting_back(context).base(ref)
+        context.tools.supervisor.get_ready(args.agent)
         async with asyncio.timeout(_MOVE_SECONDS):
             return await _moved(context, args, ref, remote)
     except TimeoutError:

@@ -6,6 +6,7 @@ from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed, WorkspaceGone
 from headstart_runner.agents.environment import know_secrets
 from headstart_runner.agents.http import SessionUnknown
+from headstart_runner.steps import restore
 from headstart_runner.steps.base import Context
 
 
@@ -17,15 +18,17 @@ async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
     context.need_work_tree()
     context.tools.open_vault(args.sealed)
     know_secrets(context.tools.redactor, args)
-    context.progress(f"Starting {args.agent}")
+    journal = context.tools.journal
+    new = not restore.given(journal, args.env)
     try:
-        version = await context.tools.supervisor.start(args)
+        version = await context.tools.supervisor.start(args, context.progress, new=new)
     except AgentStartFailed as error:
-        if not isinstance(error.__cause__, SessionUnknown):
+        if new or not isinstance(error.__cause__, SessionUnknown):
             raise
-        # The import is not repeated in this sandbox, and what else went with it nobody knows.
+        # It is not made again in this sandbox, and what else went with it nobody knows.
         raise WorkspaceGone(
             f"{args.agent} no longer has the session, a setup command may have removed it from "
             "HOME: a retry begins with a new sandbox"
         ) from error
+    restore.note_given(journal, args.env)
     return {"agent": args.agent, "version": version}

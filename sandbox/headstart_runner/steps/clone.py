@@ -32,6 +32,7 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     # Whoever wants no archive wants nothing of what one put back.
     wanted = args.archive is not None or answer.get("adopted") != _ARCHIVE
     if wanted and journal.get(_SOURCE) == source and config.repository.is_dir():
+        context.tools.supervisor.get_ready(args.agent)
         return {**answer, "cached": True}
     journal.put(_SOURCE, "")
     setup.forget(journal)
@@ -44,7 +45,9 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
 
 
 async def _archive(context: Context, args: CloneArgs) -> dict[str, Any]:
-    return _answer(await adopt.archive(context, args), adopted=_ARCHIVE)
+    adopted = await adopt.archive(context, args)
+    context.tools.supervisor.get_ready(args.agent)
+    return _answer(adopted, adopted=_ARCHIVE)
 
 
 async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
@@ -62,10 +65,13 @@ async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
             return {**_answer(tree, adopted=_TREE), **more}
         except Unusable as error:
             notes.append(f"The prepared tree could not be used: {error}")
+            await context.tools.supervisor.stop()
     try:
         await adopt.putting_back(context).clear()
     except Unusable as error:
         raise WorkspaceGone(f"{error}: a retry begins with a new sandbox") from error
+    # From here on nothing but commands of the session changes HOME.
+    context.tools.supervisor.get_ready(args.agent)
     workspace, repository = context.tools.config.workspace, context.tools.config.repository
     temporary = workspace / f"{_TEMPORARY}{os.urandom(4).hex()}"
     try:

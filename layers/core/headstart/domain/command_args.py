@@ -56,6 +56,31 @@ class Sealed(OpenModel):
     subject: str
 
 
+class AgentArgs(OpenModel):
+    """Answers `{agent, version}` once the agent's server is healthy and knows the session.
+
+    A server that already runs with the same arguments stays; with others it is started anew.
+    A new session is made under its id, with the `title`.
+    `provider` is the agent's own settings of model providers, by provider; `secrets` are variables,
+    the keys of those providers: the runner keeps them, redacted from everything the agent says,
+    and gives it placeholders. Unless `repository_config`, the agent obeys no configuration that
+    comes with the repository.
+    """
+
+    agent: str
+    session_id: str
+    mode: str
+    title: str = ""
+    model: str | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    mcp_servers: dict[str, Any] = Field(default_factory=dict)
+    append_system_prompt: str | None = None
+    provider: dict[str, Any] = Field(default_factory=dict)
+    secrets: dict[str, str] = Field(default_factory=dict)
+    repository_config: bool = False
+    sealed: Sealed | None = None
+
+
 class CloneArgs(OpenModel):
     """Answers `{commit, defaultBranch, bytes, empty, notes, adopted, setup, fetched}`.
 
@@ -71,6 +96,9 @@ class CloneArgs(OpenModel):
     setup commands need not run again ("same commit", "same package-lock.json"), else it is None;
     `fetched` is how many commits came. A tree that can't be used is no failure: the repository is
     cloned, `adopted` is None and a note says why.
+
+    `agent` gets ready meanwhile, with the secrets that this command brings (it has none `sealed` of
+    its own). Nothing of that is this step's: the agent's step tells what is wrong with it.
     """
 
     git_url: str
@@ -82,6 +110,7 @@ class CloneArgs(OpenModel):
     tree: TreeRef | None = None
     branch: str | None = None
     sealed: Sealed | None = None
+    agent: AgentArgs | None = None
 
 
 class BranchArgs(OpenModel):
@@ -94,10 +123,11 @@ class BranchArgs(OpenModel):
 
 
 class RestoreArgs(OpenModel):
-    """Answers `{imported: true, missing}` once the agent's database knows the session id.
+    """Answers `{imported, missing}` once the agent's database has what there is of the session.
 
     Where the clone step put an archive back, the export in it is what is imported; without one the
-    session begins anew, and `missing` are the archive's words about that. `env` and
+    session begins anew, and `missing` are the archive's words about that. `imported` is false where
+    the agent's own server is to make the new session, once it is started. `env` and
     `repository_config` are those of AgentArgs: the import must find the database that the server
     will use, and obey no more than it does.
     """
@@ -124,29 +154,6 @@ class SetupArgs(OpenModel):
     command_timeout: int
     cause: str = "created"
     base_after_ms: int | None = None
-    sealed: Sealed | None = None
-
-
-class AgentArgs(OpenModel):
-    """Answers `{agent, version}` once the agent's server is healthy and knows the session.
-
-    A server that already runs with the same arguments stays; with others it is started anew.
-    `provider` is the agent's own settings of model providers, by provider; `secrets` are variables,
-    the keys of those providers: the runner keeps them, redacted from everything the agent says,
-    and gives it placeholders. Unless `repository_config`, the agent obeys no configuration that
-    comes with the repository.
-    """
-
-    agent: str
-    session_id: str
-    mode: str
-    model: str | None = None
-    env: dict[str, str] = Field(default_factory=dict)
-    mcp_servers: dict[str, Any] = Field(default_factory=dict)
-    append_system_prompt: str | None = None
-    provider: dict[str, Any] = Field(default_factory=dict)
-    secrets: dict[str, str] = Field(default_factory=dict)
-    repository_config: bool = False
     sealed: Sealed | None = None
 
 

@@ -36,7 +36,10 @@ def step_args(
     secrets: dict[str, str] | None = None,
     sealed: Sealed | None = None,
 ) -> OpenModel:
-    """Return the arguments of a step's command; only steps done by the runner have some."""
+    """Return the arguments of a step's command; only steps done by the runner have some.
+
+    A clone without the providers' `secrets` has no agent get ready beside it.
+    """
     match step:
         case StepName.DISK:
             return DiskArgs(min_free_bytes=policy.min_free_disk)
@@ -51,6 +54,7 @@ def step_args(
                 tree=tree,
                 branch=session.branch,
                 sealed=sealed,
+                agent=None if secrets is None else _agent_args(session, config, policy, secrets),
             )
         case StepName.BRANCH:
             return BranchArgs(branch=session.branch)
@@ -72,21 +76,32 @@ def step_args(
                 sealed=sealed,
             )
         case StepName.AGENT:
-            return AgentArgs(
-                agent=session.agent,
-                session_id=session.session_id,
-                mode=session.mode,
-                model=session.model,
-                env=config.env_vars,
-                mcp_servers=config.mcp_servers,
-                append_system_prompt=config.append_system_prompt,
-                provider=policy.provider,
-                secrets=secrets or {},
-                repository_config=policy.repository_config,
-                sealed=sealed,
-            )
+            return _agent_args(session, config, policy, secrets or {}, sealed)
         case StepName.SANDBOX | StepName.DELIVER:
             raise ValueError(f"{step} is not a command")
+
+
+def _agent_args(
+    session: Session,
+    config: SessionConfig,
+    policy: Policy,
+    secrets: dict[str, str],
+    sealed: Sealed | None = None,
+) -> AgentArgs:
+    return AgentArgs(
+        agent=session.agent,
+        session_id=session.session_id,
+        mode=session.mode,
+        title=session.title,
+        model=session.model,
+        env=config.env_vars,
+        mcp_servers=config.mcp_servers,
+        append_system_prompt=config.append_system_prompt,
+        provider=policy.provider,
+        secrets=secrets,
+        repository_config=policy.repository_config,
+        sealed=sealed,
+    )
 
 
 def publish_args(

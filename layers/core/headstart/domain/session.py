@@ -113,11 +113,12 @@ class Turn(RowModel):
         return command_id.startswith(f"{self.message_id}.prompt.")  # a row of before
 
 
+_AGENT = ["envVars", "mcpServers", "appendSystemPrompt", "encryptedSecrets"]
 _TOLD = {
-    StepName.CLONE: ["upstreamBranch", "clone", "setupInputs", "encryptedSecrets"],
+    StepName.CLONE: ["upstreamBranch", "clone", "setupInputs", *_AGENT],
     StepName.RESTORE: ["envVars"],
     StepName.SETUP: ["setupCommands"],
-    StepName.AGENT: ["envVars", "mcpServers", "appendSystemPrompt", "encryptedSecrets"],
+    StepName.AGENT: _AGENT,
 }
 """What of the config, by its counts, the steps' arguments hold."""
 

@@ -15,7 +15,7 @@ from headstart.domain.channel import BATCH_BYTES, encode
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.commands import publish_args, step_args
 from headstart.domain.connections import Connection, Role
-from headstart.domain.errors import ConnectionGone, ServiceUnavailable
+from headstart.domain.errors import AgentStartFailed, ConnectionGone, ServiceUnavailable
 from headstart.domain.events import Event
 from headstart.domain.fitting import dumps, fitting
 from headstart.domain.message import Message
@@ -147,10 +147,23 @@ def step_frame(ports: Ports, work: Change, command: Command) -> channel.Command 
         ports.policy,
         archive=_archive_ref(ports, archive) if isinstance(archive, Archive) else None,
         tree=_tree_ref(ports, tree, config) if tree else None,
-        secrets=ports.secrets.read() if step is StepName.AGENT else None,
+        secrets=_provider_secrets(ports, step),
         sealed=sealed_for(ports, session.owner, config) if step in TOLD_SECRETS else None,
     )
     return _frame(command, args, session.counts.get("setupCommands", 1))
+
+
+def _provider_secrets(ports: Ports, step: StepName) -> dict[str, str] | None:
+    if step is StepName.AGENT:
+        return ports.secrets.read()
+    if step is not StepName.CLONE:
+        return None
+    try:
+        return ports.secrets.read()
+    except (AgentStartFailed, ServiceUnavailable):
+        # The clone can do without: the agent's own step asks again, and tells what is wrong.
+        _log.warning("the agent does not get ready beside the clone", exc_info=True)
+        return None
 
 
 def _archive_ref(ports: Ports, archive: Archive) -> command_args.ArchiveRef:

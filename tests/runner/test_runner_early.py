@@ -1,0 +1,302 @@
+"""The agent's program gets ready beside the clone, and the agent's step takes it over."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_cloud import FakeCloud, Json
+from runner_kit import (
+    SESSION_ID,
+    Sandbox,
+    agent_args,
+    agents,
+    clone_args,
+    ended,
+    eventually,
+    prompt_args,
+    setup_args,
+)
+
+from headstart_runner.agents import AGENTS, supervisor
+from headstart_runner.agents.demo import DemoAgent
+from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.server import AgentServer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let servers be started in folders that are not among other tests'."""
+    folder = tmp_path / "tmp"
+    folder.mkdir(mode=0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+
+async def begin(cloud: FakeCloud, url: str, name: str = "1.clone", **env: str) -> Json:
+    """Clone with an agent that gets ready meanwhile."""
+    return await cloud.do("clone", clone_args(url, agent=agent_args(**env)), name=name)
+
+
+async def ready() -> int:
+    """Wait for the one server, and return its process id."""
+    await eventually(lambda: len(agents()) == 1)
+    [pid] = agents()
+    return pid
+
+
+async def start(cloud: FakeCloud, name: str = "1.agent", **env: str) -> Json:
+    return await cloud.do("agent", {**agent_args(**env), "title": "Health"}, name=name)
+
+
+async def answered(cloud: FakeCloud) -> bool:
+    """Deliver a message, and say whether its turn ended well."""
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    return (await cloud.turn_ended("trn_1"))["error"] is None
+
+
+def folders() -> list[Path]:
+    """Return the folders that servers were started in."""
+    return list(Path(tempfile.gettempdir()).glob("headstart-agent-*"))
+
+
+async def test_the_server_that_got_ready_is_the_one_that_answers(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    cloned = await begin(cloud, sample)
+    early = await ready()
+    restored = await cloud.do("restore", {**agent_args(), "title": "Health"})
+    done = await start(cloud)
+
+    assert [cloned["status"], done["status"]] == ["completed", "completed"]
+    assert restored["output"] == {"imported": False, "missing": None}
+    assert agents() == [early]
+    assert await answered(cloud)
+    # The repository is what was read, and not where it was started.
+    text = [e["data"]["text"] for e in cloud.of("agent.event") if e["data"]["kind"] == "text"]
+    assert "src/app.py" in "".join(text)
+
+
+async def test_the_session_has_our_id_and_title(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await begin(cloud, sample)
+    await start(cloud)
+
+    [info] = _sessions(sandbox.config.home)
+    assert f'"{SESSION_ID}"' in info
+    assert '"title": "Health"' in info
+    assert str(sandbox.repository).rpartition("/")[2] in info
+
+
+def _sessions(home: Path) -> list[str]:
+    with sqlite3.connect(home / ".local/share/demo-agent/demo-agent.db") as database:
+        found = [row[0] for row in database.execute("SELECT info FROM session")]
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        ("true", True),
+        ("echo lamp > notes.txt", True),
+        ('echo LAMP=lit >> "$HEADSTART_ENV"', False),
+        ("echo export HORN=loud >> ~/.bashrc", False),
+        ("mkdir -p ~/.config/demo && echo 1 > ~/.config/demo/settings", False),
+    ],
+)
+async def test_what_the_setup_leaves_replaces_the_server_and_nothing_else_does(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    monkeypatch: pytest.MonkeyPatch,
+    left: tuple[str, bool],
+) -> None:
+    command, stays = left
+    monkeypatch.setattr(DemoAgent, "settings", ("config:demo",))
+    await begin(cloud, sample)
+    early = await ready()
+    await cloud.do("setup", setup_args(command))
+    done = await start(cloud)
+
+    assert done["status"] == "completed"
+    assert (agents() == [early]) is stays
+    assert len(agents()) == 1
+    assert await answered(cloud)
+
+
+async def test_other_arguments_in_the_agents_step_replace_it(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await begin(cloud, sample)
+    early = await ready()
+    await start(cloud, OTHER="1")
+
+    assert len(agents()) == 1
+    assert agents() != [early]
+    await eventually(lambda: ended(early))
+    assert len(folders()) == 1
+
+
+async def test_one_that_died_beside_the_setup_is_started_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await begin(cloud, sample)
+    early = await ready()
+    os.kill(early, signal.SIGKILL)
+    await eventually(lambda: ended(early))
+    done = await start(cloud)
+
+    assert done["status"] == "completed"
+    assert await answered(cloud)
+
+
+async def test_one_that_can_not_open_the_session_is_started_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = AgentClient.create, []
+
+    async def create(self: AgentClient, *args: Any) -> None:
+        tries.append(agents())
+        await real(self, *args)
+        if len(tries) == 1:
+            os.kill(tries[0][0], signal.SIGKILL)
+            await eventually(lambda: ended(tries[0][0]))
+
+    monkeypatch.setattr(AgentClient, "create", create)
+    await begin(cloud, sample)
+    done = await start(cloud)
+
+    assert done["status"] == "completed"
+    assert len(tries) == 2
+    assert await answered(cloud)
+
+
+async def test_why_it_did_not_get_ready_is_the_agents_step_to_tell(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloned = await begin(cloud, sample, DEMO_AGENT_SECONDS="x")
+    await eventually(lambda: "did not get ready beside the clone" in caplog.text)
+    failed = await start(cloud, DEMO_AGENT_SECONDS="x")
+    done = await start(cloud, "2.agent")
+
+    assert cloned["status"] == "completed"
+    assert failed["error"]["code"] == "AgentStartFailed"
+    assert "could not convert string to float" in failed["error"]["reason"]
+    assert done["status"] == "completed"
+
+
+async def test_it_has_a_limit(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    never = asyncio.Event()
+    real = AgentClient.health
+
+    async def health(self: AgentClient, seconds: float = 1.0) -> str | None:
+        if not never.is_set():
+            await never.wait()
+        return await real(self, seconds)
+
+    monkeypatch.setattr(AgentClient, "health", health)
+    monkeypatch.setattr(supervisor, "_EARLY_SECONDS", 0.5)
+    await begin(cloud, sample)
+    await eventually(lambda: "did not get ready beside the clone" in caplog.text)
+    assert not agents()
+    never.set()
+    assert (await start(cloud))["status"] == "completed"
+
+
+async def test_a_clone_that_fails_and_is_tried_again_has_one_server(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    failed = await begin(cloud, f"{sample}-nothing")
+    again = await begin(cloud, sample, "2.clone")
+    kept = await begin(cloud, sample, "3.clone")
+    done = await start(cloud)
+
+    assert failed["status"] == "failed"
+    assert again["status"] == done["status"] == "completed"
+    assert kept["output"]["cached"] is True
+    assert len(agents()) == len(folders()) == 1
+
+
+async def test_the_step_says_that_it_waits_and_what_is_left(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may, real = asyncio.Event(), AgentServer.start
+
+    async def slow(self: AgentServer, *args: Any, **more: Any) -> None:
+        await may.wait()
+        await real(self, *args, **more)
+
+    monkeypatch.setattr(AgentServer, "start", slow)
+    await begin(cloud, sample)
+    waiting = asyncio.create_task(start(cloud))
+    await cloud.until(lambda: "Waiting for demo, which is getting ready" in _messages(cloud))
+    may.set()
+    assert (await waiting)["status"] == "completed"
+    assert "Opening the session in demo" in _messages(cloud)
+    assert "Starting demo" not in _messages(cloud)
+
+
+def _messages(cloud: FakeCloud) -> list[str]:
+    return [event["message"] for event in cloud.of("progress") if "message" in event]
+
+
+async def test_nothing_is_left_of_one_that_nobody_took(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await begin(cloud, sample)
+    early = await ready()
+    await sandbox.stop()
+
+    await eventually(lambda: ended(early))
+    assert folders() == []
+
+
+async def test_an_agent_without_the_call_has_its_session_imported(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AGENTS["demo"], "creates", False)
+    await begin(cloud, sample)
+    early = await ready()
+    restored = await cloud.do("restore", {**agent_args(), "title": "Health"})
+    done = await start(cloud)
+
+    assert restored["output"]["imported"] is True
+    assert done["status"] == "completed"
+    assert agents() == [early]
+    assert await answered(cloud)
+
+
+async def test_a_session_that_was_made_once_is_not_made_again(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str
+) -> None:
+    await begin(cloud, sample)
+    await start(cloud)
+    [pid] = agents()
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: ended(pid))
+    for file in (sandbox.config.home / ".local/share/demo-agent").iterdir():
+        file.unlink()
+    gone = await start(cloud, "2.agent", OTHER="1", DEMO_AGENT_SECONDS="0.05")
+
+    # Other variables may mean another database, which is given the session.
+    assert gone["status"] == "completed"
+    for file in (sandbox.config.home / ".local/share/demo-agent").iterdir():
+        file.unlink()
+    [pid] = agents()
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: ended(pid))
+    gone = await cloud.do("agent", {**agent_args(OTHER="1"), "mode": "ask"}, name="3.agent")
+    assert gone["error"]["code"] == "WorkspaceGone"
