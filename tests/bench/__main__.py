@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
-prints only those. Figures depend on the machine and on what else it does: docs/performance.md has
-some, with the date and the machine.
+prints only those; `soak` is only for those who name it. Figures depend on the machine and on what
+else it does: docs/performance.md has some, with the date and the machine.
 """
 
 import argparse
@@ -19,18 +19,27 @@ from tests.bench import (
     gateway_models,
     in_cloud,
     report,
+    soak,
     trees,
 )
+
+LONG = ("soak",)
+"""What `all` leaves out."""
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parts = ("cold", "cloud", "clone", "archives", "trees", "gateway", "gateway-models")
-    parser.add_argument("part", nargs="?", choices=("all", *parts, "first-request"), default="all")
+    parser.add_argument(
+        "part", nargs="?", choices=("all", *parts, *LONG, "first-request"), default="all"
+    )
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
+    parser.add_argument("--hours", type=float, default=1.0, help="of soak; 0.05 are three minutes")
+    parser.add_argument("--rate", type=float, default=6.0, help="sessions a minute of soak")
+    parser.add_argument("--seed", type=int, help="of what soak draws by lot; printed")
     arguments = parser.parse_args()
     if arguments.part == "first-request":
         in_cloud.first_request()
@@ -52,6 +61,8 @@ def main() -> None:
         gateway.run(min(3, arguments.samples), arguments.megabytes)
     if arguments.part in {"all", "gateway-models"}:
         gateway_models.run(arguments.samples)
+    if arguments.part == "soak":
+        soak.run(arguments.hours, arguments.rate, arguments.seed)
 
 
 if __name__ == "__main__":
