@@ -48,6 +48,7 @@ class Emulator:
     apigateway: Any
     cloudformation: Any
     cloudformation_callers: tuple[Any, ...]
+    cloudwatch_logs: Any
     cognito: Any
     container_reaper: Any
     ecs: Any
@@ -96,6 +97,7 @@ def load(port: int) -> Emulator:
             module(f"services.cloudformation.{name}")
             for name in ("engine", "handlers", "changesets")
         ),
+        cloudwatch_logs=module("services.cloudwatch_logs"),
         cognito=module("services.cognito"),
         container_reaper=module("core.container_reaper"),
         ecs=module("services.ecs"),
