@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
-prints only those; `soak` is only for those who name it. Figures depend on the machine and on what
-else it does: docs/performance.md has some, with the date and the machine.
+prints only those; `load` and `soak` are only for who names them. Figures depend on the machine and
+on what else it does: docs/performance.md has some, with the date and the machine.
 """
 
 import argparse
@@ -18,12 +18,13 @@ from tests.bench import (
     gateway,
     gateway_models,
     in_cloud,
+    load,
     report,
     soak,
     trees,
 )
 
-LONG = ("soak",)
+LONG = ("load", "soak")
 """What `all` leaves out."""
 
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
+    parser.add_argument("--sessions", type=int, default=200, help="of load")
     parser.add_argument("--hours", type=float, default=1.0, help="of soak; 0.05 are three minutes")
     parser.add_argument("--rate", type=float, default=6.0, help="sessions a minute of soak")
     parser.add_argument("--seed", type=int, help="of what soak draws by lot; printed")
@@ -44,8 +46,8 @@ def main() -> None:
     if arguments.part == "first-request":
         in_cloud.first_request()
         return
-    load = Path("/proc/loadavg").read_text().split()[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load}"
+    busy = Path("/proc/loadavg").read_text().split()[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {busy}"
     report.show(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}")
     if arguments.part in {"all", "cold"}:
         cold_starts.run(arguments.samples)
@@ -61,6 +63,8 @@ def main() -> None:
         gateway.run(min(3, arguments.samples), arguments.megabytes)
     if arguments.part in {"all", "gateway-models"}:
         gateway_models.run(arguments.samples)
+    if arguments.part == "load":
+        load.run(arguments.sessions)
     if arguments.part == "soak":
         soak.run(arguments.hours, arguments.rate, arguments.seed)
 
