@@ -32,6 +32,9 @@ _SETTINGS = {
     "SFTP_ENABLED": "0",
     "PERSIST_STATE": "0",
     "LAMBDA_EXECUTOR": "local",
+    # Invocations wait in line for a worker of ours; else those that this machine's memory would not
+    # hold are refused, though they don't run yet.
+    "LAMBDA_ACCOUNT_CONCURRENCY": "0",
     "LOG_LEVEL": "WARNING",
 }
 

@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
-prints only those; `load` and `soak` are only for who names them. Figures depend on the machine and
-on what else it does: docs/performance.md has some, with the date and the machine.
+prints only those; `load`, `streaming` and `soak` are for who names them. Figures depend on the
+machine and on what else it does: docs/performance.md has some, with the date and the machine.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from tests.bench import (
     load,
     report,
     soak,
+    streaming,
     trees,
 )
 
-LONG = ("load", "soak")
+LONG = ("load", "soak", "streaming")
 """What `all` leaves out."""
 
 
@@ -39,6 +40,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
     parser.add_argument("--sessions", type=int, default=200, help="of load")
+    parser.add_argument("--viewers", type=int, default=50, help="of streaming, 50 at most")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of streaming")
     parser.add_argument("--hours", type=float, default=1.0, help="of soak; 0.05 are three minutes")
     parser.add_argument("--rate", type=float, default=6.0, help="sessions a minute of soak")
     parser.add_argument("--seed", type=int, help="of what soak draws by lot; printed")
@@ -65,6 +68,8 @@ def main() -> None:
         gateway_models.run(arguments.samples)
     if arguments.part == "load":
         load.run(arguments.sessions)
+    if arguments.part == "streaming":
+        streaming.run(arguments.viewers, arguments.seconds)
     if arguments.part == "soak":
         soak.run(arguments.hours, arguments.rate, arguments.seed)
 
