@@ -67,7 +67,9 @@ class _Viewer:
 
     async def until(self, last: int, end: float) -> None:
         """Return when an event has been applied, or when it is too late."""
-        while not (self.applied and self.applied[-1] >= last) and time.monotonic() < end:
+        while time.monotonic() < end:
+            if self.applied and self.applied[-1] >= last:
+                return
             await asyncio.sleep(0.2)
 
     async def _subscribe(self, seconds: float) -> None:
