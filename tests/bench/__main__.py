@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway` or `gateway-models`
-prints only those; `load`, `streaming` and `soak` are for who names them. Figures depend on the
-machine and on what else it does: docs/performance.md has some, with the date and the machine.
+prints only those; `load`, `streaming`, `history` and `soak` are for who names them. Figures depend
+on the machine and on what else it does: docs/performance.md has some, with date and machine.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from tests.bench import (
     cold_starts,
     gateway,
     gateway_models,
+    history,
     in_cloud,
     load,
     report,
@@ -25,7 +26,7 @@ from tests.bench import (
     trees,
 )
 
-LONG = ("load", "soak", "streaming")
+LONG = ("load", "streaming", "history", "soak")
 """What `all` leaves out."""
 
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=200, help="of load")
     parser.add_argument("--viewers", type=int, default=50, help="of streaming, 50 at most")
     parser.add_argument("--seconds", type=float, default=300.0, help="of streaming")
+    parser.add_argument("--events", type=int, default=50_000, help="of history")
     parser.add_argument("--hours", type=float, default=1.0, help="of soak; 0.05 are three minutes")
     parser.add_argument("--rate", type=float, default=6.0, help="sessions a minute of soak")
     parser.add_argument("--seed", type=int, help="of what soak draws by lot; printed")
@@ -70,6 +72,8 @@ def main() -> None:
         load.run(arguments.sessions)
     if arguments.part == "streaming":
         streaming.run(arguments.viewers, arguments.seconds)
+    if arguments.part == "history":
+        history.run(arguments.events)
     if arguments.part == "soak":
         soak.run(arguments.hours, arguments.rate, arguments.seed)
 

@@ -147,7 +147,8 @@ class _Load:
         ends: Counter[tuple[str, str]] = Counter()
         for session in last.values():
             tries = session.attempt.number if session.attempt else 0
-            why = f"{session.failure.code}: {session.failure.reason}" if session.failure else ""
+            failed = session.failure
+            why = f"{failed.step}: {failed.code}" if failed else ""
             ends[f"{session.status}, attempt {tries}", why] += 1
         report.table(
             "How they stand", ("", "why", "sessions"), [(*end, n) for end, n in ends.items()]
