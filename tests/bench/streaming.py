@@ -1,4 +1,4 @@
-"""`make bench BENCH=streaming`: one session, an agent that writes without a pause, many viewers."""
+"""`make bench BENCH=streaming`: an agent that writes without a pause, and many viewers."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from headstart_client import AsyncHeadstart
 from headstart_client.models import Event
-from headstart_client.reducer import Reducer
+from headstart_client.reducer import CAUGHT_UP, Reducer
 from tests.bench import report
 from tests.bench.prices import PRICES
 from tests.flow.conftest import Cloud, running
@@ -49,6 +49,7 @@ class _Viewer:
     charged: int = 0
     size: int = 0
     again: int = 0
+    live: bool = False
     _asking: asyncio.Task[None] | None = None
 
     async def watch(self) -> None:
@@ -82,7 +83,9 @@ class _Viewer:
         if event.event_id is not None:
             self.applied.append(event.event_id)
         kind = "deltas" if event.type == "agent.delta" else "persisted"
-        if event.timestamp and (event.event_id is not None or kind == "deltas"):
+        self.live = self.live or event.type == CAUGHT_UP
+        # What is replayed is old, and not late.
+        if self.live and event.timestamp and (event.event_id is not None or kind == "deltas"):
             self.late[kind].append((now - event.timestamp.timestamp()) * 1000)
 
 
