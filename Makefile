@@ -105,10 +105,11 @@ imports: $(SETUP)
 template: $(SETUP)
 	$(BIN)/cfn-lint --append-rules tests/template/rules --template template.yaml
 
-# Figures, never failures: docs/performance.md says what they mean. BENCH="cold --samples 3" or BENCH=clone for less.
+# Figures, never failures: docs/performance.md says what they mean. BENCH="cold --samples 3" or BENCH=clone for less;
+# BENCH=soak HOURS=0.05 SEED=1 for what takes long.
 .PHONY: bench
 bench: $(SETUP)
-	$(BIN)/python -m tests.bench $(BENCH)
+	$(BIN)/python -m tests.bench $(BENCH) $(HOURS:%=--hours %) $(SEED:%=--seed %)
 
 # The same of the agents that `make agents` has installed.
 .PHONY: bench-agents

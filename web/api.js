@@ -23,7 +23,7 @@ export class ApiError extends Error {
     super(problem.detail ?? problem.message ?? problem.title ?? `The API answered ${status}`);
     this.status = status;
     this.code = problem.code ?? "";
-    this.retryable = problem.retryable ?? [0, 429, 502, 503, 504].includes(status);
+    this.retryable = problem.retryable ?? [0, 429, 500, 502, 503, 504].includes(status);
     this.retryAfter = retryAfter;
   }
 }
@@ -46,7 +46,7 @@ export class Api {
       try {
         return await this.#send(method, path, headers, body);
       } catch (error) {
-        const lost = error.status === 0 || error.status === 502 || error.status === 504;
+        const lost = [0, 500, 502, 504].includes(error.status);
         const again = error.retryable && !FULL.includes(error.code) && !(once && lost);
         if (!again || error.retryAfter > RETRY_AFTER_LIMIT || failures === TRIES) throw error;
         await sleep(error.retryAfter || backoff(failures));

@@ -74,7 +74,12 @@ class PreparationFailed(HeadstartError):
         self.reason = reason
 
 
-_TRANSIENT = frozenset({429, 502, 503, 504})
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""Statuses of answers that don't say whether they are `retryable`: API Gateway's own.
+
+Its 500 is a function that died at the request ("Troubleshooting HTTP API Lambda integrations").
+"""
+
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: ValidationFailed,
     401: Unauthorized,

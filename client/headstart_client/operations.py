@@ -172,7 +172,8 @@ def _reply(request: Request) -> Operation[Reply]:
                 return reply
             failure = api_error(reply.status, reply.body, reply.retry_after)
             again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
-            again = again or (failure.status in {502, 504} and request.repeatable)
+            lost = failure.retryable and failure.status in {500, 502, 504}
+            again = again or (lost and request.repeatable)
             pause = failure.retry_after or backoff(failures + 1)
         failures += 1
         if not again or failures == TRIES or pause > RETRY_AFTER_LIMIT:

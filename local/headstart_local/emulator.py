@@ -32,6 +32,9 @@ _SETTINGS = {
     "SFTP_ENABLED": "0",
     "PERSIST_STATE": "0",
     "LAMBDA_EXECUTOR": "local",
+    # Invocations wait in line for a worker of ours; else those that this machine's memory would not
+    # hold are refused, though they don't run yet.
+    "LAMBDA_ACCOUNT_CONCURRENCY": "0",
     "LOG_LEVEL": "WARNING",
 }
 
@@ -48,6 +51,7 @@ class Emulator:
     apigateway: Any
     cloudformation: Any
     cloudformation_callers: tuple[Any, ...]
+    cloudwatch_logs: Any
     cognito: Any
     container_reaper: Any
     ecs: Any
@@ -96,6 +100,7 @@ def load(port: int) -> Emulator:
             module(f"services.cloudformation.{name}")
             for name in ("engine", "handlers", "changesets")
         ),
+        cloudwatch_logs=module("services.cloudwatch_logs"),
         cognito=module("services.cognito"),
         container_reaper=module("core.container_reaper"),
         ecs=module("services.ecs"),

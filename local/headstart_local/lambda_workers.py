@@ -215,7 +215,10 @@ class WorkerPools:
         with pool.slots:
             with self._lock:
                 worker = pool.idle.pop() if pool.idle else None
-            if worker is None or not worker.alive:
+            if worker is not None and not worker.alive:
+                self._discard(worker)
+                worker = None
+            if worker is None:
                 worker = self._started(spec)
                 if failure := worker.initialise():
                     self._discard(worker)

@@ -1,8 +1,8 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway`, `gateway-models` or
-`steps` prints only those. Figures depend on the machine and on what else it does:
-docs/performance.md has some, with the date and the machine.
+`steps` prints only those; `load`, `streaming`, `history` and `soak` are for who names them. Figures
+depend on the machine and on what else it does: docs/performance.md has some, with date and machine.
 """
 
 import argparse
@@ -17,28 +17,44 @@ from tests.bench import (
     cold_starts,
     gateway,
     gateway_models,
+    history,
     in_cloud,
+    load,
     report,
+    soak,
     steps,
+    streaming,
     trees,
 )
+
+LONG = ("load", "streaming", "history", "soak")
+"""What `all` leaves out."""
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parts = ("cold", "cloud", "clone", "archives", "trees", "gateway", "gateway-models", "steps")
-    parser.add_argument("part", nargs="?", choices=("all", *parts, "first-request"), default="all")
+    parser.add_argument(
+        "part", nargs="?", choices=("all", *parts, *LONG, "first-request"), default="all"
+    )
     parser.add_argument("--requests", type=int, default=200, help="warm requests")
     parser.add_argument("--samples", type=int, default=9, help="of everything else")
     parser.add_argument("--megabytes", type=int, default=256, help="through the gateway")
     parser.add_argument("--old", type=Path, help="a work tree to compare steps with, by turns")
+    parser.add_argument("--sessions", type=int, default=200, help="of load")
+    parser.add_argument("--viewers", type=int, default=50, help="of streaming, 50 at most")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of streaming")
+    parser.add_argument("--events", type=int, default=50_000, help="of history")
+    parser.add_argument("--hours", type=float, default=1.0, help="of soak; 0.05 are three minutes")
+    parser.add_argument("--rate", type=float, default=6.0, help="sessions a minute of soak")
+    parser.add_argument("--seed", type=int, help="of what soak draws by lot; printed")
     arguments = parser.parse_args()
     if arguments.part == "first-request":
         in_cloud.first_request()
         return
-    load = Path("/proc/loadavg").read_text().split()[0]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {load}"
+    busy = Path("/proc/loadavg").read_text().split()[0]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, load {busy}"
     report.show(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}")
     if arguments.part in {"all", "cold"}:
         cold_starts.run(arguments.samples)
@@ -56,6 +72,14 @@ def main() -> None:
         gateway_models.run(arguments.samples)
     if arguments.part in {"all", "steps"}:
         steps.run(arguments.samples, arguments.old and arguments.old.resolve())
+    if arguments.part == "load":
+        load.run(arguments.sessions)
+    if arguments.part == "streaming":
+        streaming.run(arguments.viewers, arguments.seconds)
+    if arguments.part == "history":
+        history.run(arguments.events)
+    if arguments.part == "soak":
+        soak.run(arguments.hours, arguments.rate, arguments.seed)
 
 
 if __name__ == "__main__":

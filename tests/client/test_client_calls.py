@@ -187,7 +187,8 @@ def test_the_async_client_has_the_same_calls(cloud):
         (problem(413, "BodyTooLarge", "no"), ValidationFailed, "BodyTooLarge"),
         (problem(422, "IdempotencyKeyReused", "no"), ValidationFailed, "IdempotencyKeyReused"),
         (Reply(403, {"message": "Forbidden"}), ApiError, "ApiError"),
-        (Reply(500, ["not", "an", "object"]), ApiError, "ApiError"),
+        (Reply(403, ["not", "an", "object"]), ApiError, "ApiError"),
+        (problem(500, "HeadstartError", "no"), ApiError, "HeadstartError"),
     ],
 )
 def test_a_refusal_becomes_its_class_at_once(client, cloud, pauses, *, reply, kind, code):
@@ -212,10 +213,11 @@ def test_validation_errors_keep_their_fields(client, cloud):
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_key(client, cloud, pauses):
-    cloud.canned.extend([Reply(0), problem(503, "ServiceUnavailable", "later")])
+    died = Reply(500, {"message": "Internal Server Error"})
+    cloud.canned.extend([Reply(0), problem(503, "ServiceUnavailable", "later"), died])
     created = client.create_session("Say hello", github_repo="a/b")
     keys = {seen.headers["idempotency-key"] for seen in cloud.seen}
-    assert (len(cloud.seen), len(keys), len(pauses)) == (3, 1, 2)
+    assert (len(cloud.seen), len(keys), len(pauses)) == (4, 1, 3)
     assert created.session_id == SESSION_ID
     client.create_session("Say hello", github_repo="a/b")
     assert cloud.seen[-1].headers["idempotency-key"] not in keys
@@ -258,11 +260,13 @@ def test_what_the_api_calls_final_is_not_repeated(client, cloud):
     assert len(cloud.seen) == 1
 
 
-@pytest.mark.parametrize("reply", [Reply(0), Reply(504, {"message": "timed out"})])
+@pytest.mark.parametrize(
+    "reply", [Reply(0), Reply(500, {"message": "died"}), Reply(504, {"message": "timed out"})]
+)
 def test_an_interrupt_that_may_have_worked_is_not_repeated(client, cloud, reply):
     cloud.add(FakeSession())
     cloud.canned.append(reply)
-    with pytest.raises((TransportFailed, Unavailable)):
+    with pytest.raises((TransportFailed, ApiError)):
         client.interrupt(SESSION_ID)
     assert len(cloud.seen) == 1
 

@@ -1,7 +1,11 @@
 """Lambda: what a function gets, and what its callers see of it."""
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +32,26 @@ def test_exit_of_the_process_is_reported(probe: Probe) -> None:
     assert failed
     assert answer["errorType"] == "Runtime.ExitError"
     assert probe.invoke()[1] is False
+
+
+def test_workers_that_were_killed_while_idle_leave_no_pipes(probe: Probe) -> None:
+    def pipes() -> int:
+        found = 0
+        for fd in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # the folder itself, while it was read
+                found += str(fd.readlink()).startswith("pipe:")
+        return found
+
+    probe.invoke()
+    before = pipes()
+    for _ in range(5):
+        pid = probe.invoke()[0]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        # Dead, and not yet waited for by those whose child it is.
+        eventually(lambda pid=pid: ") Z " in Path(f"/proc/{pid}/stat").read_text() or None)
+    assert probe.invoke()[1] is False
+    # Each of the five had three; how many of the pool are alive at a moment is not so sure.
+    assert pipes() < before + 5
 
 
 @pytest.mark.proves("lambda_.function_workers")

@@ -34,6 +34,7 @@ class Cloud:
     log: Path
     clients: dict[str, httpx.Client] = field(default_factory=dict)
     created: list[tuple[str, str]] = field(default_factory=list)
+    looks: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def client(self, sub: str = "demo") -> httpx.Client:
@@ -70,15 +71,19 @@ class Cloud:
         return created
 
     def aws(self, service: str, endpoint: str | None = None) -> Any:
-        """Return a client that looks into the cloud."""
+        """Return a client that looks into the cloud, the same one each time."""
         parts = urlsplit(self.info["httpUrl"])
-        return boto3.client(
-            service,
-            endpoint_url=endpoint or f"{parts.scheme}://{parts.netloc}",
-            region_name="us-east-1",
-            aws_access_key_id="000000000000",
-            aws_secret_access_key="test",
-        )
+        url = endpoint or f"{parts.scheme}://{parts.netloc}"
+        with self.lock:
+            if (service, url) not in self.looks:
+                self.looks[service, url] = boto3.client(
+                    service,
+                    endpoint_url=url,
+                    region_name="us-east-1",
+                    aws_access_key_id="000000000000",
+                    aws_secret_access_key="test",
+                )
+            return self.looks[service, url]
 
     def delete_created(self) -> None:
         """Delete what was created, so that quotas and processes are free for the next test."""

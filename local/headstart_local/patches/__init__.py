@@ -11,6 +11,7 @@ from headstart_local.patches import (
     frames,
     host,
     lambda_,
+    memory,
     queues,
     websocket,
 )
@@ -54,6 +55,7 @@ PATCHES: tuple[Patch, ...] = (
     queues.fair,
     queues.mapped_concurrency,
     queues.move_tasks,
+    memory.newest_kept,
 )
 
 

@@ -31,6 +31,12 @@ _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
 _REFUSED = "ConditionalCheckFailed"
 
+_FIRST_BATCHES = 16
+"""Batches of events that are read at first: a page of 200 events of an agent at work, or nearly."""
+
+_PAGE_BYTES = 1_000_000
+"""What a page of events may come to, about as much as one Query gives."""
+
 
 class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners):
     """The Store port on one table."""
@@ -215,22 +221,33 @@ class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners):
         return page, len(answer["Items"]) > limit or "LastEvaluatedKey" in answer
 
     def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
-        """Return one page, at most 1 MB; the first batch is trimmed to what was asked."""
-        answer = self._table.page(
-            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
-            ExpressionAttributeValues={
-                ":pk": {"S": rows.session_pk(session_id)},
-                ":first": {"S": rows.events_sk(after + 1)},
-                ":last": {"S": "EVENTS#~"},
-            },
-            ConsistentRead=True,
-            Limit=limit + 1,
-        )
-        batches = answer["Items"]
+        """Return one page, about 1 MB at most; the first batch is trimmed to what was asked.
+
+        How many batches that takes is not known: some are read, and more only where those had few
+        events, since DynamoDB charges for what is read and not for what is used of it.
+        """
         page: list[Event] = []
-        while batches and len(page) < limit:
-            page += [e for e in rows.decode_events(batches.pop(0)) if (e.event_id or 0) > after]
-        return page, bool(batches or answer.get("LastEvaluatedKey"))
+        size, asked = 0, min(limit + 1, _FIRST_BATCHES)
+        while True:
+            answer = self._table.page(
+                KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+                ExpressionAttributeValues={
+                    ":pk": {"S": rows.session_pk(session_id)},
+                    ":first": {"S": rows.events_sk(after + 1)},
+                    ":last": {"S": "EVENTS#~"},
+                },
+                ConsistentRead=True,
+                Limit=asked,
+            )
+            batches = answer["Items"]
+            while batches and len(page) < limit:
+                batch = batches.pop(0)
+                size += len(batch["data"]["S"])
+                page += [e for e in rows.decode_events(batch) if (e.event_id or 0) > after]
+            more = bool(batches or answer.get("LastEvaluatedKey"))
+            if not more or len(page) >= limit or size >= _PAGE_BYTES:
+                return page, more
+            after, asked = page[-1].event_id or 0, 2 * asked
 
     # Tickets and connections.
 

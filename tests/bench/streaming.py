@@ -1,0 +1,164 @@
+"""`make bench BENCH=streaming`: an agent that writes without a pause, and many viewers."""
+
+import asyncio
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from headstart_client import AsyncHeadstart
+from headstart_client.models import Event
+from headstart_client.reducer import CAUGHT_UP, Reducer
+from tests.bench import report
+from tests.bench.prices import PRICES
+from tests.flow.conftest import Cloud, running
+
+QUEUED = 3
+"""Messages in line: the next turn begins as soon as a copy is made of the one before."""
+
+ANSWER_SECONDS = 3.0
+"""Of the demo agent for its 240 deltas: 80 a second, as fast models write."""
+
+CATCH_UP_SECONDS = 60.0
+MESSAGE_BYTES = 32 * 1024
+"""What API Gateway charges as one message."""
+
+
+def run(viewers: int, seconds: float) -> None:
+    """Print what the viewers got, how late, and what API Gateway takes for it."""
+    with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
+        log = Path(folder) / "log"
+        with running(log) as cloud:
+            asyncio.run(_stream(cloud, viewers, seconds))
+
+
+@dataclass
+class _Viewer:
+    """One socket, read as a client reads it, and when what came."""
+
+    socket: ClientConnection
+    reducer: Reducer = field(default_factory=lambda: Reducer(0))
+    applied: list[int] = field(default_factory=list)
+    late: dict[str, list[float]] = field(default_factory=lambda: {"persisted": [], "deltas": []})
+    frames: int = 0
+    charged: int = 0
+    size: int = 0
+    again: int = 0
+    live: bool = False
+    _asking: asyncio.Task[None] | None = None
+
+    async def watch(self) -> None:
+        await self._subscribe(0)
+        async for text in self.socket:
+            now = time.time()
+            self.frames += 1
+            self.size += len(text)
+            self.charged += math.ceil(len(text) / MESSAGE_BYTES)
+            frame = json.loads(text)
+            events, seconds = self.reducer.feed(frame)
+            for event in events:
+                self._note(event, now)
+            if seconds is not None and (self._asking is None or self._asking.done()):
+                self._asking = asyncio.create_task(self._subscribe(seconds))
+
+    async def until(self, last: int, end: float) -> None:
+        """Return when an event has been applied, or when it is too late."""
+        while time.monotonic() < end:
+            if self.applied and self.applied[-1] >= last:
+                return
+            await asyncio.sleep(0.2)
+
+    async def _subscribe(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.reducer.incomplete or seconds == 0:
+            self.again += 1
+            await self.socket.send(json.dumps(self.reducer.subscribe()))
+
+    def _note(self, event: Event, now: float) -> None:
+        if event.event_id is not None:
+            self.applied.append(event.event_id)
+        kind = "deltas" if event.type == "agent.delta" else "persisted"
+        self.live = self.live or event.type == CAUGHT_UP
+        # What is replayed is old, and not late.
+        if self.live and event.timestamp and (event.event_id is not None or kind == "deltas"):
+            self.late[kind].append((now - event.timestamp.timestamp()) * 1000)
+
+
+async def _stream(cloud: Cloud, viewers: int, seconds: float) -> None:
+    async with AsyncHeadstart(cloud.info["httpUrl"], cloud.info["token"]) as client:
+        variables = {"DEMO_AGENT_SECONDS": str(ANSWER_SECONDS)}
+        created = await client.prepare(
+            "What is in here?", git_url=cloud.info["gitUrl"], env_vars=variables
+        )
+        session_id = created.session_id
+        watching = [await _opened(client, session_id) for _ in range(viewers)]
+        tasks = [asyncio.create_task(viewer.watch()) for viewer in watching]
+        await client.initiate(session_id)
+        sent = await _keep_writing(client, session_id, time.monotonic() + seconds)
+        persisted = [e.event_id async for e in client.events(session_id) if e.event_id]
+        end = time.monotonic() + CATCH_UP_SECONDS
+        for viewer in watching:
+            await viewer.until(persisted[-1], end)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for viewer in watching:
+            await viewer.socket.close()
+        await client.delete(session_id)
+    _tell(watching, persisted, seconds, sent)
+
+
+async def _opened(client: AsyncHeadstart, session_id: str) -> _Viewer:
+    stream = await client.stream_ticket(session_id)
+    url = f"{stream.url}?ticket={stream.ticket}"
+    return _Viewer(await connect(url, ping_interval=None, max_queue=None))
+
+
+async def _keep_writing(client: AsyncHeadstart, session_id: str, end: float) -> int:
+    """Keep messages in line until the time is over; returns how many turns there were."""
+    turns = 1
+    while time.monotonic() < end:
+        session = await client.get(session_id)
+        for _ in range(QUEUED - len(session.queue)):
+            await client.send_message(session_id, "And now?")
+            turns += 1
+        await asyncio.sleep(1)
+    while (found := await client.get(session_id)).queue or found.active_turn:
+        await client.wait(session_id, while_status="running", seconds=10)
+    return turns
+
+
+def _tell(watching: list[_Viewer], persisted: Sequence[int], seconds: float, turns: int) -> None:
+    whole = sum(viewer.applied == list(persisted) for viewer in watching)
+    frames = sum(viewer.charged for viewer in watching)
+    batches = max(viewer.frames for viewer in watching)
+    # What the runner says comes in as a batch, which is acknowledged: two messages more.
+    messages = frames + 2 * batches
+    late = {
+        kind: [value for viewer in watching for value in viewer.late[kind]]
+        for kind in ("persisted", "deltas")
+    }
+    title = f"{len(watching)} viewers, {turns} turns in {seconds:.0f} s and until they were over"
+    rows: list[tuple[str, object]] = [
+        ("viewers that got every persisted event in order", f"{whole} of {len(watching)}"),
+        ("persisted events", len(persisted)),
+        ("deltas a viewer", len(late["deltas"]) // len(watching)),
+        ("frames a viewer", batches),
+        ("bytes a frame", sum(v.size for v in watching) / sum(v.frames for v in watching)),
+        ("asked again for what was missing", sum(viewer.again - 1 for viewer in watching)),
+    ]
+    for kind, values in late.items():
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            rows.append((f"{kind}: late by, ms, {name}", report.percentile(values, share)))
+    dollars = messages * PRICES["WebSocket messages"]
+    rows += [
+        ("messages that API Gateway charges, about", messages),
+        ("dollars for them", f"{dollars:.3f}"),
+        ("dollars an hour", f"{dollars / seconds * 3600:.2f}"),
+    ]
+    report.table(title, ("", ""), rows)
