@@ -72,14 +72,14 @@ def main() -> None:
         gateway_models.run(arguments.samples)
     if arguments.part in {"all", "steps"}:
         steps.run(arguments.samples, arguments.old and arguments.old.resolve())
-    if arguments.part == "load":
-        load.run(arguments.sessions)
-    if arguments.part == "streaming":
-        streaming.run(arguments.viewers, arguments.seconds)
-    if arguments.part == "history":
-        history.run(arguments.events)
-    if arguments.part == "soak":
-        soak.run(arguments.hours, arguments.rate, arguments.seed)
+    long = {
+        "load": lambda: load.run(arguments.sessions),
+        "streaming": lambda: streaming.run(arguments.viewers, arguments.seconds),
+        "history": lambda: history.run(arguments.events),
+        "soak": lambda: soak.run(arguments.hours, arguments.rate, arguments.seed),
+    }
+    if arguments.part in LONG:
+        long[arguments.part]()
 
 
 if __name__ == "__main__":

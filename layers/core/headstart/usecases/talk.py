@@ -15,7 +15,7 @@ from headstart.domain.change import (
 )
 from headstart.domain.errors import IdempotencyKeyReused
 from headstart.domain.ids import body_hash
-from headstart.domain.life import asking, preparing, publishing, talking
+from headstart.domain.life import asking, preparing, requesting, talking
 from headstart.domain.life.settling import head_of
 from headstart.domain.message import Message
 from headstart.domain.requests import (
@@ -95,7 +95,7 @@ def publish(
     Raises ValidationFailed, SessionBusy, WrongStatus, QuotaExceeded, SessionNotFound.
     """
     names = [CONFIG] if "encrypted_secrets" in request.model_fields_set else []
-    ask = partial(publishing.ask, owner=owner, request=request)
+    ask = partial(requesting.publish, owner=owner, request=request)
     change(ports, session_id, ask, lambda _: names)
     return warnings_of(request)
 

@@ -3,30 +3,24 @@
 from datetime import timedelta
 
 from headstart.domain import channel, events
-from headstart.domain.calls import Call, require
-from headstart.domain.change import CONFIG, Change, NoPlace
+from headstart.domain.change import Change
 from headstart.domain.command_kinds import PUBLISH_TIMEOUT, CommandKind
 from headstart.domain.errands import Measure, SendPublish
 from headstart.domain.errors import (
-    BranchGone,
     PublishFailed,
-    PullRequestClosed,
     SandboxStopped,
-    SessionBusy,
     StepError,
     StepTimedOut,
 )
 from headstart.domain.failure import Failure
-from headstart.domain.life import hosting, sleeping, talking
-from headstart.domain.requests import PublishSession
+from headstart.domain.life import hosting
 from headstart.domain.sandbox import Command, SandboxStatus
-from headstart.domain.session import SessionConfig, Status
+from headstart.domain.session import Status
 from headstart.domain.work import (
     Counted,
     Publication,
     PublicationStatus,
     PublishOptions,
-    PullRequestOptions,
     said_published,
 )
 
@@ -37,7 +31,7 @@ word to arrive."""
 MOST_TRIES = 3
 """How many sandboxes may be lost in the middle of one."""
 
-_AT_REST = {Status.READY, Status.PREPARED}
+AT_REST = {Status.READY, Status.PREPARED}
 
 
 def told_changes(change: Change, event: channel.WorkChanged) -> None:
@@ -54,68 +48,6 @@ def told_changes(change: Change, event: channel.WorkChanged) -> None:
 
 def _counted(number: int) -> int:
     return min(max(0, number), 10**9)
-
-
-def ask(change: Change, *, owner: str, request: PublishSession) -> None:
-    """Have the work published as soon as the session rests; the same again is harmless.
-
-    What the request leaves out is as in the one that is not done, because it failed or goes on.
-    Raises SessionBusy while a turn is active, or another publication is under way.
-    """
-    session = change.session
-    require(session, owner, Call.PUBLISH)
-    if session.active_turn and session.status in _AT_REST:
-        raise SessionBusy("Publishing is not possible while a message is delivered")
-    publication = session.publication
-    options = _options(request, publication.options if publication else PublishOptions())
-    if publication and publication.goes_on and publication.options != options:
-        raise SessionBusy("Another publication is under way")
-    if "encrypted_secrets" in request.model_fields_set:
-        _take_secrets(change, request)
-    if publication and publication.goes_on:
-        return
-    begin(change, options)
-    if publication and publication.failure and session.publication:
-        # Whoever asks after having been told so wants them anew.
-        match publication.failure.code:
-            case BranchGone.__name__:
-                session.publication.commit, session.publication.pushed = None, []
-            case PullRequestClosed.__name__:
-                session.publication.pull_request = None
-    change.no_place = NoPlace.ASK
-
-
-def _take_secrets(change: Change, request: PublishSession) -> None:
-    """Have other secrets from now on: a sandbox that has the old ones is left for another.
-
-    A preparation brings them, and it alone: to open them is the right of who sends its commands.
-    """
-    session, set_up = change.session, change.session.set_up
-    config = change.get(CONFIG, SessionConfig)
-    before = config.encrypted_secrets if config else None
-    talking.configure(change, request, {"encrypted_secrets"})
-    # Who renews a token has not asked for the commands to be run again.
-    session.set_up = set_up
-    config = change.get(CONFIG, SessionConfig)
-    is_same = before == (config.encrypted_secrets if config else None)
-    if is_same or session.status not in _AT_REST:
-        return
-    if not hosting.is_reachable(change) or not sleeping.begin_sleep(change):
-        raise SessionBusy(
-            "New secrets are not taken while a message is delivered or work is published"
-        )
-
-
-def _options(request: PublishSession, open_ones: PublishOptions) -> PublishOptions:
-    message = request.message or open_ones.message
-    if "pull_request" not in request.model_fields_set:
-        return open_ones.model_copy(update={"message": message})
-    wanted = request.pull_request
-    return PublishOptions(
-        message=message,
-        as_configured=False,
-        pull_request=PullRequestOptions.model_validate(wanted.model_dump()) if wanted else None,
-    )
 
 
 def after_turn(change: Change) -> None:
@@ -189,7 +121,7 @@ def go_on(change: Change) -> None:
         reason = f"The sandbox was lost {MOST_TRIES} times while the work was published"
         fail(change, SandboxStopped(reason))
         return
-    if session.status in _AT_REST and session.active_turn is None:
+    if session.status in AT_REST and session.active_turn is None:
         _send(change, publication)
 
 
