@@ -175,6 +175,7 @@ def test_all_of_them_are_found() -> None:
         "__init__",
         "beginning",
         "progress",
+        "publishing",
         "queueing",
         "saving",
         "workspace",

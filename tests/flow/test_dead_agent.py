@@ -28,11 +28,12 @@ _AWAY_SECONDS = 5.0
 
 def agents_in(repository: Path) -> list[int]:
     """Return the agent's servers of the session that has this clone."""
+    home = b"HOME=" + os.fsencode(repository.parent / "home")
     found = []
     for process in Path("/proc").iterdir():
         try:
             serves = b"headstart_demo_agent\0serve" in (process / "cmdline").read_bytes()
-            if serves and (process / "cwd").readlink() == repository:
+            if serves and home in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
         except OSError:
             continue

@@ -124,6 +124,9 @@ def asked_for(private: Private, **options: Any) -> dict[str, Any]:
     }
 
 
+NO_PLACE_FOR_THE_AGENT = 'rm -rf ~/.local; echo > ~/.local; echo A=1 >> "$HEADSTART_ENV"'
+
+
 def hunted(private: Private, hunt: Hunt, **options: Any) -> dict[str, Any]:
     """Run a session until it comes to rest, and look wherever it left something."""
     cloud = private.cloud
@@ -212,7 +215,7 @@ def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
         {"encryptedSecrets": seal({"GIT_TOKEN": GIT_TOKEN}, key, token)},
         {"setupCommands": [f"{NOISY}; false"]},
         {"setupCommands": [NOISY], "agent": "nobody-knows"},
-        {"setupCommands": [NOISY, 'rm -rf "$HOME"']},
+        {"setupCommands": [NOISY, NO_PLACE_FOR_THE_AGENT]},
     ):
         failed = hunted(private, hunt, **options)["failure"]
         failures[failed["code"]] = failed["step"]

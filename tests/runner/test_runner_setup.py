@@ -277,14 +277,24 @@ async def test_a_command_that_removes_the_work_tree_is_told_from_others(
         }
 
 
-async def test_a_command_that_removes_what_the_agent_keeps_in_home_is_told_from_others(
+async def test_a_command_that_removes_what_the_agent_keeps_in_home_costs_a_new_session_nothing(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
     await cloud.do("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
     removed = await cloud.do("setup", setup_args('rm -rf "$HOME"'))
-    failed = await cloud.do("agent", agent_args())
+    started = await cloud.do("agent", agent_args())
 
-    assert removed["status"] == "completed"
+    assert (removed["status"], started["status"]) == ("completed", "completed")
+
+
+async def test_a_session_that_the_agent_had_and_lost_is_told_from_others(
+    cloud: FakeCloud, cloned: Sandbox
+) -> None:
+    await cloud.do("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
+    await cloud.do("agent", agent_args())
+    await cloud.do("setup", setup_args('rm -rf ~/.local; echo A=1 >> "$HEADSTART_ENV"'))
+    failed = await cloud.do("agent", agent_args(), name="2.agent")
+
     assert failed["error"] == {
         "code": "WorkspaceGone",
         "reason": "demo no longer has the session, a setup command may have removed it from HOME: "

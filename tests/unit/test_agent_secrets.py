@@ -51,7 +51,7 @@ def test_the_agents_command_carries_provider_and_secrets_and_no_row_does(
     ports.secrets.variables = {"PROVIDER_KEY": KEY}
     session_id = created(ports)
     runner = prepared_up_to(ports, session_id, StepName.AGENT)
-    assert ports.secrets.reads == 0
+    assert ports.secrets.reads == 1, "once, for the agent that gets ready beside the clone"
 
     begin(ports, session_id, StepName.AGENT)
 

@@ -85,4 +85,5 @@ async def _said(launcher: Launcher, repository: Path, *command: str) -> list[str
         command, cwd=repository, env={}, stdout=take, stderr=lambda _: None
     ) as tree:
         await tree.finished()
-    return [word for word in out.decode(errors="surrogateescape").split("\0") if word]
+    # A process that has just ended leads nowhere: an empty word is one, too.
+    return out.decode(errors="surrogateescape").split("\0")[:-1]
