@@ -64,6 +64,8 @@ async def test_a_session_is_found_where_its_variables_say_that_the_agent_keeps_i
 
 
 async def _save(box: AgentBox, store: ObjectStore) -> Json:
-    made = {"output": await box.succeed("archive", archive_args(agent=box.agent))}
+    # Where there is a registry opencode installs packages of its own into HOME.
+    args = archive_args(agent=box.agent, maxBytes=10**9)
+    made = {"output": await box.succeed("archive", args)}
     await box.succeed("upload", upload_args(store, made))
     return archive_ref(store, made)
