@@ -11,6 +11,7 @@ What is a secret is said in headstart/domain/secrecy.py.
 import base64
 import json
 import re
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -79,7 +80,9 @@ class _Forms:
     """
 
     def __init__(self) -> None:
+        self._known: set[str] = set()
         self._by_head: dict[str, list[str]] = {}
+        """The longest first."""
         self._beginnings: set[str] = set()
         self._few_characters: list[str] = []
         self._characters: list[set[str]] = [set() for _ in range(SHORTEST)]
@@ -88,10 +91,9 @@ class _Forms:
 
     def add(self, forms: Iterable[str]) -> None:
         for form in {form for form in forms if _bytes(form) >= SHORTEST}:
-            known = self._by_head.setdefault(form[:SHORTEST], [])
-            if form not in known:
-                known.append(form)
-                known.sort(key=len, reverse=True)
+            if form not in self._known:
+                self._known.add(form)
+                insort(self._by_head.setdefault(form[:SHORTEST], []), form, key=_shorter)
                 self._beginnings |= {form[:end] for end in range(1, min(SHORTEST, len(form)))}
                 self.longest = max(self.longest, len(form))
                 if len(form) < SHORTEST:
@@ -106,7 +108,9 @@ class _Forms:
         for place in self._looked_at().finditer(text) if self._by_head else ():
             start = place.start()
             forms = self._by_head.get(text[start : start + SHORTEST], ())
-            if end := max((_reach(form, text, start) for form in forms), default=0):
+            cut = text.find(MARK, start + SHORTEST, start + len(forms[0])) if forms else -1
+            # What reaches a cut is longer than what was not cut: the first is the longest.
+            if end := next(filter(None, (_reach(form, text, start, cut) for form in forms)), 0):
                 yield start, end
         for mark in _CUT.finditer(text) if MARK in text else ():
             cut = mark.start()
@@ -141,12 +145,15 @@ class _Forms:
                 yield start
 
 
-def _reach(form: str, text: str, start: int) -> int:
+def _shorter(form: str) -> int:
+    return -len(form)
+
+
+def _reach(form: str, text: str, start: int, cut: int) -> int:
     """Return up to where a text has a form, or what was left of it by a cut; else 0."""
     if text.startswith(form, start):
         return start + len(form)
-    cut = text.find(MARK, start + SHORTEST, start + len(form))
-    return cut if cut >= 0 and form.startswith(text[start:cut]) else 0
+    return cut if 0 <= cut < start + len(form) and form.startswith(text[start:cut]) else 0
 
 
 class _View:

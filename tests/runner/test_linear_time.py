@@ -23,6 +23,7 @@ from headstart_runner.agents import said
 from headstart_runner.processes.variables import Additions
 from headstart_runner.publishing.branch import push_error
 from headstart_runner.publishing.pulls import anew
+from headstart_runner.redaction import Redactor
 from headstart_runner.repository.git import GitResult, checkout_error, clone_error, complaint
 
 _BYTES = 64 * 1024
@@ -146,3 +147,11 @@ def test_settings_within_a_secret_are_known_and_not_without_end() -> None:
 
 
 _ASKED = {"prompt": "x", "githubRepo": "octocat/Hello-World"}
+
+
+def test_secrets_that_begin_alike_are_not_looked_for_one_by_one() -> None:
+    redactor = Redactor()
+    redactor.add("\n".join("A" * length for length in range(8, 2008)))
+    began = time.process_time()
+    assert "A" not in redactor.text("A" * 30_000)
+    assert time.process_time() - began < _SECONDS
