@@ -162,15 +162,17 @@ class Viewer:
         """Read on until an event of one of these types."""
         return self.until(lambda event: event["type"] in types)
 
-    def until_step(self, step: str, status: str = "running") -> dict[str, Any]:
-        """Read on until a step has a status."""
-        return self.until(
-            lambda event: (
-                event["type"] == "preparing"
-                and event["data"]["step"] == step
-                and event["data"]["status"] == status
-            )
-        )
+    def until_step(self, step: str) -> dict[str, Any]:
+        """Read on until a step has begun; it may have done so before the viewer came."""
+
+        def has_begun(event: dict[str, Any]) -> bool:
+            data = event["data"]
+            if event["type"] == "snapshot":
+                known = {state["step"]: state["status"] for state in data["attempt"]["steps"]}
+                return known[step] != "pending"
+            return bool(event["type"] == "preparing" and data["step"] == step)
+
+        return self.until(has_begun)
 
     @property
     def events(self) -> list[dict[str, Any]]:

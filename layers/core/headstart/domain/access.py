@@ -44,7 +44,8 @@ def groups_of(claim: object) -> frozenset[str]:
     text = claim.strip()
     if text.startswith("[") and text.endswith("]"):
         try:
-            found = json.loads(text)
+            # A name may look like a number.
+            found = json.loads(text, parse_int=str, parse_float=str)
         except (ValueError, RecursionError):
             text = text[1:-1]
         else:
