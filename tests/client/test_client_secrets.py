@@ -9,7 +9,7 @@ from typing import Any
 
 import fake_headstart as fake
 import pytest
-from cli_kit import FAILURE, RUN
+from cli_kit import RUN
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -141,7 +141,7 @@ def test_the_command_line_takes_them_from_variables_and_files(
 
 
 def test_a_retry_takes_them_too(sealing: FakeHeadstart, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = sealing.add(FakeSession(status="failed", failure=FAILURE))
+    session = sealing.add(FakeSession(status="preparing"))
     session.script = good_session()
     monkeypatch.setenv("NPM_TOKEN", VALUE)
     cli.main(["retry", SESSION_ID, "--secret", "NPM_TOKEN"])
@@ -152,7 +152,7 @@ def test_a_retry_takes_them_too(sealing: FakeHeadstart, monkeypatch: pytest.Monk
 def test_a_retry_says_that_secrets_go_which_are_not_given_again(
     sealing: FakeHeadstart, monkeypatch: pytest.MonkeyPatch, capsys: Any, known: int, warned: bool
 ) -> None:
-    session = FakeSession(status="failed", failure=FAILURE, counts={"encryptedSecrets": known})
+    session = FakeSession(status="preparing", counts={"encryptedSecrets": known})
     sealing.add(session).script = good_session()
     monkeypatch.setenv("NPM_TOKEN", VALUE)
     monkeypatch.setenv("OTHER_TOKEN", VALUE)
