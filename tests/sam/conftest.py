@@ -13,7 +13,8 @@ from headstart_local.tokens import endpoint_of
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="session")
+# With it end its sandboxes, which tests of the runner would take for their own.
+@pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of all the AWS APIs of a running cloud."""
     log = tmp_path_factory.mktemp("cloud") / "log"
