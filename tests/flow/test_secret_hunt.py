@@ -1,9 +1,12 @@
 """Every secret there is, planted with a value of its own, and looked for wherever it could stay."""
 
 import json
+import os
+import signal
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -13,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from headstart_client.sealing import seal
-from tests.flow.conftest import PATIENCE, processes_of
+from tests.flow.conftest import PATIENCE, Cloud, git, processes_of
 from tests.flow.private import Private, private_cloud
 from tests.flow.traces import backup, executions, functions, logs, objects, rows
 
@@ -124,10 +127,27 @@ def asked_for(private: Private, **options: Any) -> dict[str, Any]:
     }
 
 
+HEAD = "refs/heads/HEAD"
 NO_PLACE_FOR_THE_AGENT = 'rm -rf ~/.local; echo > ~/.local; echo A=1 >> "$HEADSTART_ENV"'
 
 
-def hunted(private: Private, hunt: Hunt, **options: Any) -> dict[str, Any]:
+def kill_each_runner(cloud: Cloud, session_id: str) -> None:
+    """Kill a session's runners before they can speak, until no other one is started."""
+    end = time.monotonic() + PATIENCE
+    while cloud.get(session_id)["status"] != "failed":
+        assert time.monotonic() < end, "it is tried without end"
+        for pid in processes_of(session_id):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def hunted(
+    private: Private,
+    hunt: Hunt,
+    during: Callable[[Cloud, str], None] = lambda cloud, session_id: None,
+    **options: Any,
+) -> dict[str, Any]:
     """Run a session until it comes to rest, and look wherever it left something."""
     cloud = private.cloud
     made = cloud.create(**asked_for(private, **options))
@@ -135,6 +155,7 @@ def hunted(private: Private, hunt: Hunt, **options: Any) -> dict[str, Any]:
     ticket = cloud.client().post(f"/sessions/{session_id}/stream-ticket").json()["ticket"]
     hunt.plant("ticket", made["stream"]["ticket"], ticket)
     with Processes() as processes, cloud.watch(session_id) as viewer:
+        during(cloud, session_id)
         viewer.until_type("turn.completed", "turn.failed", "session.failed")
         if cloud.get(session_id)["status"] != "failed":
             told = viewer.until_type("work.published", "work.publish_failed", "work.unchanged")
@@ -208,6 +229,9 @@ def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
     assert good["failure"] is None, good["failure"]
     assert private.github.app.tokens, "no credential was lent"
     failures = []
+    # A name that leaves none for the session's branch.
+    for arguments in (("update-ref", HEAD, "main"), ("symbolic-ref", "HEAD", HEAD)):
+        git(private.bare["eng/lib"], *arguments)
     token = cloud.client().headers["authorization"].removeprefix("Bearer ")
     key = cloud.client().get("/encryption-key").json()
     for options in (
@@ -216,10 +240,12 @@ def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
         {"setupCommands": [f"{NOISY}; false"]},
         {"setupCommands": [NOISY], "agent": "nobody-knows"},
         {"setupCommands": [NOISY, NO_PLACE_FOR_THE_AGENT]},
+        {"githubRepo": "eng/lib"},
+        {"during": kill_each_runner},
     ):
         failed = hunted(private, hunt, **options)["failure"]
         failures.append((failed["code"], failed["step"]))
-    steps = {"clone", "restore", "setup", "agent"}
+    steps = {"sandbox", "clone", "branch", "restore", "setup", "agent"}
     assert {step for _, step in failures} == steps, failures
 
     hunt.plant("a sandbox's first key", *_first_keys(private))
