@@ -22,6 +22,7 @@ from runner_kit import (
     setup_args,
 )
 
+from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import AGENTS, supervisor
 from headstart_runner.agents.demo import DemoAgent
 from headstart_runner.agents.http import AgentClient
@@ -300,3 +301,18 @@ async def test_a_session_that_was_made_once_is_not_made_again(
     await eventually(lambda: ended(pid))
     gone = await cloud.do("agent", {**agent_args(OTHER="1"), "mode": "ask"}, name="3.agent")
     assert gone["error"]["code"] == "WorkspaceGone"
+
+
+async def test_one_that_was_never_started_leaves_no_folder_behind(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: AgentServer, *arguments: Any) -> Any:
+        assert folders()
+        raise AgentStartFailed("The repository's configuration can't be left out")
+
+    monkeypatch.setattr(AgentServer, "_command", refuse)
+    await begin(cloud, sample)
+    failed = await cloud.do("agent", agent_args())
+
+    assert failed["error"]["code"] == "AgentStartFailed"
+    assert folders() == []

@@ -66,9 +66,13 @@ class AgentServer:
             self.output.feed(data, watched=False)
 
         self._folder = _folder(self._adapter.instructions(self._config.repository))
-        argv, env = await self._command(launcher, args, variables)
-        self._given = (argv, env, await self._look(env))
-        self._tree = await launcher.start(argv, cwd=self._folder, env=env, stdout=keep)
+        try:
+            argv, env = await self._command(launcher, args, variables)
+            self._given = (argv, env, await self._look(env))
+            self._tree = await launcher.start(argv, cwd=self._folder, env=env, stdout=keep)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         try:
             while (version := await self.client.health()) is None:
                 if not self._tree.alive:
