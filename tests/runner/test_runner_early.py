@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cloud import FakeCloud, Json
+from fake_cloud import WAIT, FakeCloud, Json
 from runner_kit import (
     SESSION_ID,
     Sandbox,
@@ -23,8 +23,9 @@ from runner_kit import (
 )
 
 from headstart.domain.errors import AgentStartFailed
-from headstart_runner.agents import AGENTS, supervisor
+from headstart_runner.agents import AGENTS, early, supervisor
 from headstart_runner.agents.demo import DemoAgent
+from headstart_runner.agents.early import EarlyServer
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.server import AgentServer
 
@@ -209,7 +210,7 @@ async def test_it_has_a_limit(
         return await real(self, seconds)
 
     monkeypatch.setattr(AgentClient, "health", health)
-    monkeypatch.setattr(supervisor, "_EARLY_SECONDS", 0.5)
+    monkeypatch.setattr(early, "_SECONDS", 0.5)
     await begin(cloud, sample)
     await eventually(lambda: "did not get ready beside the clone" in caplog.text)
     assert not agents()
@@ -278,6 +279,40 @@ async def test_an_agent_without_the_call_has_its_session_imported(
     assert done["status"] == "completed"
     assert agents() == [early]
     assert await answered(cloud)
+
+
+async def test_nothing_is_imported_while_a_server_may_be_making_its_database(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may, asked, done = asyncio.Event(), asyncio.Event(), []
+    real, imports, settled = AgentServer.start, supervisor.import_session, EarlyServer.settled
+
+    async def slow(self: AgentServer, *args: Any, **more: Any) -> None:
+        await may.wait()
+        await real(self, *args, **more)
+        done.append("ready")
+
+    async def waiting(self: EarlyServer) -> None:
+        asked.set()
+        await settled(self)
+        done.append("waited")
+
+    async def importing(*args: Any) -> None:
+        done.append("import")
+        await imports(*args)
+
+    monkeypatch.setattr(AGENTS["demo"], "creates", False)
+    monkeypatch.setattr(AgentServer, "start", slow)
+    monkeypatch.setattr(EarlyServer, "settled", waiting)
+    monkeypatch.setattr(supervisor, "import_session", importing)
+    await begin(cloud, sample)
+    restoring = asyncio.create_task(cloud.do("restore", {**agent_args(), "title": "Health"}))
+    await asyncio.wait_for(asked.wait(), WAIT)
+    may.set()
+
+    assert (await restoring)["status"] == "completed"
+    assert done == ["ready", "waited", "import"]
+    assert (await start(cloud))["status"] == "completed"
 
 
 async def test_a_session_that_was_made_once_is_not_made_again(

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-import os
-import tempfile
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
-from headstart.domain.errors import AgentStartFailed, RestoreFailed, StepError
-from headstart_runner.agents import find_agent, start_error
+from headstart.domain.errors import AgentStartFailed
+from headstart_runner.agents import find_agent
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
-from headstart_runner.agents.environment import environment_of, folder_of, know_secrets
+from headstart_runner.agents.early import EarlyServer
+from headstart_runner.agents.environment import folder_of, know_secrets
 from headstart_runner.agents.http import AgentClient
+from headstart_runner.agents.importing import import_session
 from headstart_runner.agents.model_keys import ModelKeys
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.agents.server import AgentServer
@@ -23,8 +23,7 @@ from headstart_runner.config import Config
 from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
 from headstart_runner.log import logger
-from headstart_runner.processes.kept import Ends
-from headstart_runner.processes.launcher import CommandNotStarted, Launcher
+from headstart_runner.processes.launcher import Launcher
 from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
 from headstart_runner.vault import Vault
@@ -34,11 +33,7 @@ _RESTARTS = 3
 _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 60.0
 _RECONNECT_SECONDS = 0.2
-_EARLY_SECONDS = 90.0
-"""How long a server may take to get ready beside the clone: in the agent's step it has as long."""
-
 _KIND_CHARACTERS = 40
-_SAID_BYTES = 64 * 1024
 _CHECK_SECONDS = 30.0
 """How often a server is asked how it is, and how long it may take to answer: it may be starved."""
 
@@ -85,7 +80,7 @@ class Supervisor:
         self._variables: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
-        self._early: asyncio.Task[AgentServer | None] | None = None
+        self._early = EarlyServer(self._get_ready)
         self._tasks: list[asyncio.Task[None]] = []
         self._recovery: asyncio.Task[None] | None = None
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
@@ -94,62 +89,30 @@ class Supervisor:
     async def restore(self, args: RestoreArgs, saved: dict[str, Any] | None = None) -> None:
         """Import a session, an empty one without a saved export, into the agent's database.
 
-        The file is removed whatever happens.
+        A server that gets ready is waited for: while it makes its database nobody else may.
         """
-        adapter, repository = self._adapter(args.agent), self._config.repository
-        env = await environment_of(adapter, self._launcher, repository, args)
+        adapter = self._adapter(args.agent)
         self._know_folder(adapter, args.env)
-        document = saved or adapter.import_document(args.session_id, args.title, repository)
-        document["info"]["directory"] = str(repository)
-        handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
-        file = Path(name)
-        try:
-            await asyncio.to_thread(_write, handle, document)
-            self._launcher.own(file)
-            out = Ends(_SAID_BYTES)
-            async with self._launcher.running(
-                adapter.import_command(file),
-                cwd=repository,
-                env=env,
-                stdout=out.take,
-            ) as tree:
-                code = await tree.finished()
-        except CommandNotStarted as error:
-            raise start_error(args.agent, str(error), self._config.path) from error
-        finally:
-            file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
-        said = out.text()
-        if not adapter.imported(args.session_id, said):
-            last = (said.strip().splitlines() or [f"exit status {code}"])[-1]
-            raise RestoreFailed(f"{args.agent} could not import the session: {last}")
+        await self._early.settled()
+        await import_session(self._launcher, self._config, adapter, args, saved)
 
     def get_ready(self, args: AgentArgs | None) -> None:
         """Have a server get ready in the background, unless there is one; `start` takes it over.
 
         What is wrong with it is logged, and told by `start`, which then tries again.
         """
-        failed = self._early is not None and self._early.done() and self._early.result() is None
-        if args is not None and self._server is None and (self._early is None or failed):
-            self._early = asyncio.create_task(self._get_ready(args))
+        if args is not None and self._server is None:
+            self._early.begin(args)
 
-    async def _get_ready(self, args: AgentArgs) -> AgentServer | None:
-        began = asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(_EARLY_SECONDS):
-                args = self._with_secrets(args)
-                know_secrets(self._redactor, args)
-                told = await self._keys.kept_from(args)
-                variables = await self._left_by_setup(args)
-                adapter = self._adapter(args.agent)
-                self._know_folder(adapter, args.env)
-                server = AgentServer(adapter, self._config, self._redactor)
-                await server.start(self._launcher, told, variables, warm=True)
-        except Exception as error:
-            why = error.reason if isinstance(error, StepError) else repr(error)
-            logger.warning("the agent did not get ready beside the clone: %s", why)
-            return None
-        took = (asyncio.get_running_loop().time() - began) * 1000
-        logger.info("%s got ready after %d ms", args.agent, took)
+    async def _get_ready(self, args: AgentArgs) -> AgentServer:
+        args = self._with_secrets(args)
+        know_secrets(self._redactor, args)
+        told = await self._keys.kept_from(args)
+        variables = await self._left_by_setup(args)
+        adapter = self._adapter(args.agent)
+        self._know_folder(adapter, args.env)
+        server = AgentServer(adapter, self._config, self._redactor)
+        await server.start(self._launcher, told, variables, warm=True)
         return server
 
     async def start(self, args: AgentArgs, show: Show, *, new: bool) -> str:
@@ -159,9 +122,9 @@ class Supervisor:
         it is replaced.
         """
         await self._end_recovery()
-        if self._early is not None and not self._early.done():
+        if self._early.unsettled:
             show(f"Waiting for {args.agent}, which is getting ready")
-            await asyncio.wait({self._early})
+            await self._early.settled()
         async with self._lock:
             # As it came: what is written down holds no secret's value.
             wanted = json.dumps(args.to_json())
@@ -179,32 +142,23 @@ class Supervisor:
 
     async def _begin(self, args: AgentArgs, show: Show, *, new: bool) -> str:
         """Take the server that got ready, if it is as one that is started now; else start one."""
-        server = self._early.result() if self._early is not None else None
+        server = self._early.server
         if server is not None:
             told = await self._keys.kept_from(args)
             if await server.is_as_if_started_now(self._launcher, told, self._variables):
                 show(f"Opening the session in {args.agent}")
                 try:
                     version = await self._open(server, told, new=new)
-                    self._early = None
+                    self._early.taken()
                 except AgentStartFailed as error:
                     logger.warning("the agent that got ready is replaced: %s", error.reason)
                 else:
                     return version
             else:
                 logger.info("the agent that got ready is replaced: what it read is not what it was")
-        await self._stop_early()
+        await self._early.stop()
         show(f"Starting {args.agent}")
         return await self._start(args, new=new)
-
-    async def _stop_early(self) -> None:
-        early, self._early = self._early, None
-        if early is None:
-            return
-        early.cancel()
-        [server] = await asyncio.gather(early, return_exceptions=True)
-        if isinstance(server, AgentServer):
-            await server.stop()
 
     @property
     def folders(self) -> list[Path]:
@@ -268,7 +222,7 @@ class Supervisor:
         """Stop the server for good."""
         await self._end_recovery()
         async with self._lock:
-            await self._stop_early()
+            await self._early.stop()
             await self._stop()
             await self._keys.close()
 
@@ -326,7 +280,7 @@ class Supervisor:
             raise AgentStartFailed(f"The agent crashed more than {_RESTARTS} times in 10 minutes")
         self._restarts.append(now)
         know_secrets(self._redactor, args)
-        await self._stop_early()
+        await self._early.stop()
         try:
             async with asyncio.timeout(_RESTART_SECONDS):
                 self._variables = await self._left_by_setup(args)
@@ -391,8 +345,3 @@ class Supervisor:
             await self.client()
         except AgentStartFailed as error:
             logger.warning("the agent stays down: %s", error.reason)
-
-
-def _write(handle: int, document: dict[str, Any]) -> None:
-    with os.fdopen(handle, "w") as stream:
-        json.dump(document, stream)
