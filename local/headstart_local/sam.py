@@ -10,7 +10,6 @@ import fcntl
 import http.client
 import os
 import platform
-import signal
 import socket
 import struct
 import subprocess
@@ -20,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
 import botocore.exceptions
@@ -29,6 +27,7 @@ import yaml
 from headstart_local import emulator
 from headstart_local.cloud import DEFAULT_PORT, STACK, session
 from headstart_local.packaging import TemplateError, read_template
+from headstart_local.stop import Stop
 from headstart_local.tokens import NoUrlError, endpoint_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -169,10 +168,6 @@ class _Caller(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
-
-
 def main(argv: list[str]) -> int:
     """Run one of the two; returns 1 with a reason where it can't."""
     parser = argparse.ArgumentParser(prog="python -m headstart_local.sam", description=__doc__)
@@ -183,14 +178,11 @@ def main(argv: list[str]) -> int:
             build()
             return 0
         url = os.environ.get("HEADSTART_URL", f"http://127.0.0.1:{DEFAULT_PORT}")
-        for stop in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop, _leave)
+        stop = Stop()
         with connected(endpoint_of(url), bridge_address()) as template:
             sys.stdout.write(f"{template.relative_to(REPOSITORY)} is connected until Ctrl-C.\n")
             sys.stdout.flush()
-            threading.Event().wait()
-    except SystemExit:
-        return 0
+            stop.wait()
     except (
         OSError,
         TemplateError,

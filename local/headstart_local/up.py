@@ -6,12 +6,9 @@ What sessions run (repositories, setup commands, agents) runs as you, isolated b
 import argparse
 import json
 import shutil
-import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -23,32 +20,11 @@ from headstart_local.git_server import GitServer
 from headstart_local.packaging import TemplateError
 from headstart_local.page_server import PageServer
 from headstart_local.scratch import Scratch
+from headstart_local.stop import Stop
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30.0
 CLEAN_UP_SECONDS = 10.0
-
-
-class _Stop:
-    """SIGINT and SIGTERM, heeded between two steps: amid one they would leave half of it."""
-
-    def __init__(self) -> None:
-        # Its put may interrupt its get; an Event's set must not interrupt its wait.
-        self._asked: SimpleQueue[int] = SimpleQueue()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked.put(number)
-
-    def check(self) -> None:
-        """End the program if it was asked to stop."""
-        if not self._asked.empty():
-            raise SystemExit(0)
-
-    def wait(self) -> None:
-        """Return when the program is asked to stop."""
-        self._asked.get()
 
 
 class _Log:
@@ -74,7 +50,7 @@ def _check_health(url: str, log: _Log) -> None:
         raise DeploymentError(reason.strip()) from error
 
 
-def _started(stack: ExitStack, arguments: argparse.Namespace, stop: _Stop) -> dict[str, str]:
+def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dict[str, str]:
     """Start all parts and return the addresses to print."""
     folder = stack.enter_context(Scratch("git"))
     stop.check()
@@ -214,7 +190,7 @@ def main(argv: list[str]) -> int:
     what it was given: template, parameters, port, a place for temporary files.
     """
     arguments = _arguments(argv)
-    stop = _Stop()
+    stop = Stop()
     processes.adopt_orphans()
     try:
         with ExitStack() as stack:

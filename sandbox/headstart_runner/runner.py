@@ -20,6 +20,7 @@ from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
 from headstart_runner.uplink.asking import Asking
 from headstart_runner.uplink.channel import Channel, ChannelClosed
+from headstart_runner.uplink.patience import Patience
 from headstart_runner.uplink.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ async def run(config: Config, stop: asyncio.Event, make_sure: Callable[[], None]
     prepare_state_dir(config.state_dir)
     lock = _lock(config.state_dir)
     journal = Journal(config.state_dir)
+    patience = Patience()
     reporter = Reporter(
-        journal, redactor, session_id=config.session_id, batch_seconds=config.batch_ms / 1000
+        journal,
+        redactor,
+        session_id=config.session_id,
+        batch_seconds=config.batch_ms / 1000,
+        patience=patience,
     )
     asking, lobby = Asking(config.session_id), Lobby(journal)
-    channel = Channel(config, journal, redactor, reporter, lobby, asking=asking)
+    channel = Channel(config, journal, redactor, reporter, lobby, asking=asking, patience=patience)
     serving = asyncio.create_task(channel.run(), name="channel")
     stopping = asyncio.create_task(stop.wait())
     dismissed = asyncio.create_task(channel.dismissed.wait())

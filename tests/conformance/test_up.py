@@ -131,6 +131,22 @@ def test_everything_dies_with_up(running: subprocess.Popen[str]) -> None:
     assert eventually(gone, SECONDS)
 
 
+def test_a_signal_that_another_thread_gets_stops_it_too() -> None:
+    program = (
+        "import signal, threading\n"
+        "from headstart_local.stop import Stop\n"
+        "stop = Stop()\n"
+        "other = threading.Thread(target=threading.Event().wait, daemon=True)\n"
+        "other.start()\n"
+        "kill = lambda: signal.pthread_kill(other.ident, signal.SIGTERM)\n"
+        "threading.Timer(0.2, kill).start()\n"
+        "stop.wait()\n"
+        "print('stopped', flush=True)\n"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, timeout=SECONDS) == b"stopped\n"
+
+
 def test_folders_of_a_killed_one_go_at_the_next_start(
     running: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

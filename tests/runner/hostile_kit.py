@@ -55,8 +55,14 @@ def is_theirs(process):
     except OSError:  # it has ended since it was listed
         return False
 
+def has_ended(process):
+    try:
+        return ") Z " in (process / "stat").read_text()
+    except OSError:
+        return True
+
 theirs = [p for p in Path("/proc").iterdir() if p.name.isdigit() and is_theirs(p)]
-for number, process in enumerate(theirs):
+for number, process in enumerate([*theirs]):
     pid = int(process.name)
     for name in ("environ", "mem", "maps", "auxv", "io", "stack", "syscall"):
         attempt(f"{number} {name}", lambda: (process / name).open("rb").read(1))
@@ -72,6 +78,9 @@ for number, process in enumerate(theirs):
     handle = libc.syscall(434, pid, 0)
     if libc.syscall(438, handle, 2, 0) >= 0:
         found[f"{number} pidfd_getfd"] = "taken"
+    if has_ended(process):  # meanwhile: what was found says nothing
+        theirs.remove(process)
+        found = {k: v for k, v in found.items() if not k.startswith(f"{number} ")}
 for name in ("", "journal.db", "journal.db-wal", "lock"):
     attempt(f"state {name}", lambda: (state / name).open("rb").read(1))
 attempt("state list", lambda: os.listdir(state))

@@ -11,7 +11,7 @@ from fake_cloud import BOOTSTRAP_KEY, RESUME_KEY, FakeCloud
 from runner_kit import Sandbox, eventually, processes, setup_args, started
 
 from headstart.domain.channel import Ack, Part, Refused, Report, Viewers
-from headstart_runner.uplink import channel, reporter
+from headstart_runner.uplink import channel, patience
 from headstart_runner.uplink.channel import EXIT_KEY_REJECTED, EXIT_OFFLINE, EXIT_REFUSED
 from headstart_runner.uplink.parts import MAX_BYTES, MAX_SETS, Parts
 
@@ -23,10 +23,9 @@ DISK = {"minFreeBytes": 1}
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait milliseconds where a real runner waits seconds."""
-    monkeypatch.setattr(reporter, "ACK_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "LEAST", 0.25)
     monkeypatch.setattr(channel, "_FIRST_BACKOFF", 0.02)
     monkeypatch.setattr(channel, "_LAST_BACKOFF", 0.05)
-    monkeypatch.setattr(channel, "_WELCOME_SECONDS", 0.3)
 
 
 async def test_a_refused_runner_kills_everything_and_ends(

@@ -9,7 +9,7 @@ from runner_kit import eventually, prompt_args, setup_args, started
 
 from headstart.domain.channel import Heard, Viewers
 from headstart.domain.steps import HEARTBEAT_INTERVAL, STEPS
-from headstart_runner.uplink import channel
+from headstart_runner.uplink import channel, patience
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ HANG = setup_args("sleep 64.1")
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the cloud a moment to answer a heartbeat."""
-    monkeypatch.setattr(channel, "_HEARD_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "LEAST", 0.3)
 
 
 async def test_a_heartbeat_says_what_waits_and_who_watches(
@@ -142,7 +142,7 @@ async def test_connections_are_counted_anew_by_each_process(
 
 
 def test_a_path_that_died_is_noticed_before_a_state_gives_up() -> None:
-    unnoticed = max(channel._HEARD_SECONDS, channel._USER_TIMEOUT_MS / 1000)
-    patience = min(step.heartbeat for step in STEPS if step.heartbeat)
+    unnoticed = max(patience.LEAST, channel._USER_TIMEOUT_MS / 1000)
+    least = min(step.heartbeat for step in STEPS if step.heartbeat)
 
-    assert HEARTBEAT_INTERVAL + unnoticed + channel._WELCOME_SECONDS < patience
+    assert HEARTBEAT_INTERVAL + unnoticed + patience.LEAST < least

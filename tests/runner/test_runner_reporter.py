@@ -29,6 +29,7 @@ from headstart.domain.channel import (
 )
 from headstart_runner.journal import Delivery, Journal
 from headstart_runner.redaction import Redactor
+from headstart_runner.uplink.patience import Patience
 from headstart_runner.uplink.reporter import Reporter
 from headstart_runner.wire import DEPTH
 
@@ -47,7 +48,9 @@ def said(items: list[Item], *secrets: str) -> list[Report]:
 
 
 async def _said(journal: Journal, redactor: Redactor, items: list[Item]) -> list[Report]:
-    reporter = Reporter(journal, redactor, session_id=SESSION_ID, batch_seconds=0)
+    reporter = Reporter(
+        journal, redactor, session_id=SESSION_ID, batch_seconds=0, patience=Patience()
+    )
     reporter.viewers = 1
     reports: list[Report] = []
     for item in items:

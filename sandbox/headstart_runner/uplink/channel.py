@@ -36,21 +36,19 @@ from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
 from headstart_runner.uplink.asking import Asking
 from headstart_runner.uplink.parts import Parts
+from headstart_runner.uplink.patience import Patience
 from headstart_runner.uplink.reporter import Reporter
 
 EXIT_REFUSED = 64
 EXIT_OFFLINE = 65
 EXIT_KEY_REJECTED = 66
 
-_OPEN_SECONDS = 10.0
-_WELCOME_SECONDS = 10.0
 _FIRST_BACKOFF = 0.25
 _LAST_BACKOFF = 20.0
 _STABLE_SECONDS = 5.0
 _REJECTIONS = 3
 _MAX_FRAME = 1024 * 1024
 _USER_TIMEOUT_MS = 15_000
-_HEARD_SECONDS = 10.0
 _EARLY_SECONDS = 1.0
 """How long a command may run before a heartbeat of its own names it: most are over by then."""
 
@@ -101,7 +99,9 @@ class Channel:
         commands: CommandHandler,
         *,
         asking: Asking,
+        patience: Patience,
     ) -> None:
+        self._patience = patience
         self._config = config
         self._journal = journal
         self._redactor = redactor
@@ -135,7 +135,7 @@ class Channel:
         offline = 0.0
         loop = asyncio.get_running_loop()
         while offline < self._config.offline_seconds:
-            began = loop.time()
+            began, patience = loop.time(), self._patience.seconds
             self._welcomed = False
             await self._once()
             lasted = loop.time() - began
@@ -144,7 +144,7 @@ class Channel:
                 backoff = _FIRST_BACKOFF if lasted > _STABLE_SECONDS else backoff
             else:
                 # An attempt lasts at most so long, if the sandbox was not frozen in it.
-                offline += min(lasted, _OPEN_SECONDS + _WELCOME_SECONDS)
+                offline += min(lasted, patience * 2)
             pause = backoff * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)
             await awake_sleep(pause)
             offline += pause
@@ -160,7 +160,7 @@ class Channel:
                     "Authorization": f"Bearer {key}",
                     "X-Headstart-Session": self._config.session_id,
                 },
-                open_timeout=_OPEN_SECONDS,
+                open_timeout=self._patience.seconds,
                 close_timeout=1,
                 # Missing answers and the kernel tell of death; not every gateway answers pings.
                 ping_interval=None,
@@ -194,7 +194,7 @@ class Channel:
             last_seq=self._journal.last_seq,
         )
         await send(wire.dumps(hello.to_json()))
-        async with asyncio.timeout(_WELCOME_SECONDS):
+        async with self._patience.answer():
             while not self._welcomed:
                 self._take(await socket_.recv())
         tasks = [
@@ -243,9 +243,11 @@ class Channel:
             self._heard.clear()
             self._recounted = False
             try:
-                async with asyncio.timeout(_HEARD_SECONDS if self._answers_heartbeats else None):
+                if not self._answers_heartbeats:
                     await socket_.send(wire.dumps(beat.to_json()))
-                    if self._answers_heartbeats:
+                else:
+                    async with self._patience.answer():
+                        await socket_.send(wire.dumps(beat.to_json()))
                         await self._heard.wait()
             except TimeoutError:
                 raise CloudSilent("a heartbeat was not answered") from None

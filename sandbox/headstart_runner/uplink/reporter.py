@@ -27,9 +27,9 @@ from headstart_runner.journal import Journal
 from headstart_runner.log import logger
 from headstart_runner.redaction import Redactor
 from headstart_runner.terminal import plain
+from headstart_runner.uplink.patience import Patience
 from headstart_runner.uplink.spool import Batch, Spool
 
-ACK_SECONDS = 10.0
 _SENDS_PER_CONNECTION = 2
 
 _OURS = {"type", "status", "kind", "outcome", "command_id", "turn_id", "message_id"}
@@ -47,8 +47,15 @@ class Reporter:
     """Takes events and results from everywhere in the runner; nothing leaves unredacted."""
 
     def __init__(
-        self, journal: Journal, redactor: Redactor, *, session_id: str, batch_seconds: float
+        self,
+        journal: Journal,
+        redactor: Redactor,
+        *,
+        session_id: str,
+        batch_seconds: float,
+        patience: Patience,
     ) -> None:
+        self._patience = patience
         self._session_id = session_id
         self._journal = journal
         self._redactor = redactor
@@ -145,7 +152,7 @@ class Reporter:
                 self._awaited = (seq, acked)
                 await send(frame)
                 try:
-                    async with asyncio.timeout(ACK_SECONDS):
+                    async with self._patience.answer():
                         await acked
                     break
                 except TimeoutError:
