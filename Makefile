@@ -25,9 +25,10 @@ demo: $(SETUP)
 run: $(SETUP)
 	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart up
 
-# Most tests wait for something, so files run side by side; one file stays in one process, which has
-# one embedded cloud at most.
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Most tests wait for something, so files run side by side, one more than there are cores; one file
+# stays in one process, which has one embedded cloud at most.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: test
 test: $(SETUP)
