@@ -171,6 +171,7 @@ async def gate(folder: Path, server: GitServer, mint: Mint, url: str) -> AsyncIt
     try:
         yield Gate(gateway, launcher, vault, redactor, mint, server, url, folder)
     finally:
+        await launcher.kill_all()
         await gateway.close()
         journal.close()
 

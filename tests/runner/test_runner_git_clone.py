@@ -1,5 +1,7 @@
 """A clone that people can work in: history, branches, tags, and how they come to be there."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -167,13 +169,15 @@ async def test_a_branch_that_would_take_no_push_of_the_sessions_is_told(
     assert branched["output"]["notes"] == [f"{room}: push it by another name"]
 
 
-def remote_of(sandbox: Sandbox, url: str) -> Remote:
-    """Return a repository as a step has it, without anybody who looks on."""
+@asynccontextmanager
+async def remote_of(sandbox: Sandbox, url: str) -> AsyncIterator[Remote]:
+    """Give a repository as a step has it, without anybody who looks on."""
     launcher = Launcher(
         uid=sandbox.config.agent_uid, home=sandbox.config.home, path=sandbox.config.path
     )
     watch = Watch(lambda message, percent: None, lambda: 60.0)
-    return Remote(Git(launcher), url, watch, allow_private=True, addresses=[])
+    yield Remote(Git(launcher), url, watch, allow_private=True, addresses=[])
+    await launcher.kill_all()
 
 
 @pytest.mark.parametrize("depth", [None, 1])
@@ -187,14 +191,13 @@ async def test_an_older_clone_learns_of_everything_that_came_and_went(
     git("branch", "--delete", "--force", "topic", cwd=deep.bare)
     git("config", "remote.origin.url", "http://127.0.0.1:9/elsewhere", cwd=repository)
     args = CloneArgs(git_url=deep.url, depth=depth)
-    remote = remote_of(sandbox, deep.url)
-
-    assert await fetch_tip(remote, args, repository) == newer
-    branches = git("branch", "--remotes", "--format=%(refname:short)", cwd=repository).split()
-    assert {"origin/main", "origin/fresh"} < {*branches}
-    assert "origin/topic" not in branches
-    assert git("config", "remote.origin.url", cwd=repository) == deep.url
-    git("branch", "--move", "main", "trunk", cwd=deep.bare)
-    git("symbolic-ref", "HEAD", "refs/heads/trunk", cwd=deep.bare)
-    assert await fetch_tip(remote, args, repository) == newer
+    async with remote_of(sandbox, deep.url) as remote:
+        assert await fetch_tip(remote, args, repository) == newer
+        branches = git("branch", "--remotes", "--format=%(refname:short)", cwd=repository).split()
+        assert {"origin/main", "origin/fresh"} < {*branches}
+        assert "origin/topic" not in branches
+        assert git("config", "remote.origin.url", cwd=repository) == deep.url
+        git("branch", "--move", "main", "trunk", cwd=deep.bare)
+        git("symbolic-ref", "HEAD", "refs/heads/trunk", cwd=deep.bare)
+        assert await fetch_tip(remote, args, repository) == newer
     assert git("rev-parse", "--abbrev-ref", "origin/HEAD", cwd=repository) == "origin/trunk"

@@ -11,14 +11,13 @@ import os
 import pwd
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from headstart_runner.processes.nanny import kill_below, kill_session
+from headstart_runner.processes.fork_server import ForkServer
+from headstart_runner.processes.nanny import GONE, kill_below, kill_session
 
-_NANNY = Path(__file__).with_name("nanny.py")
 _CHUNK = 64 * 1024
 DRAIN_SECONDS = 0.3
 """How long output is still read after a command's end: a daemon may hold its pipes for ever."""
@@ -80,39 +79,37 @@ class Tree:
         self._nanny = 0
 
     def attach(
-        self,
-        process: asyncio.subprocess.Process,
-        control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        self, nanny: int, control: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     ) -> None:
-        """Begin to watch a started nanny."""
+        """Begin to watch a nanny, of that pid."""
         reader, self._writer = control
-        self._nanny = process.pid
-        self._watcher = asyncio.create_task(self._watch(process, reader))
+        self._nanny = nanny
+        self._watcher = asyncio.create_task(self._watch(reader, self._writer))
 
-    async def _watch(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader
-    ) -> None:
+    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            last = b""
             with suppress(ConnectionError):
-                verdict = json.loads(await reader.readline() or b"{}")
+                last = await reader.readline()
+                verdict = json.loads(last or b"{}")
                 if "error" in verdict:
                     self._exit.set_exception(CommandNotStarted(verdict["error"]))
                     self._exit.exception()  # marks it as seen: perhaps nobody waits
                 elif "exit" in verdict:
                     self._exit.set_result(verdict["exit"])
-                await reader.read()
-            if await process.wait():
+                last = await reader.read() or last
+            if last != GONE:
                 # The nanny was killed, or broke, and could not see to what it had started.
-                await asyncio.to_thread(kill_session, process.pid)
+                await asyncio.to_thread(kill_session, self._nanny)
         finally:
             if not self._exit.done():
                 self._exit.set_result(-9)
-            self.detach()
+            writer.close()
 
     def detach(self) -> None:
-        """Let go of the nanny, which then kills what is left."""
-        if self._writer is not None:
-            self._writer.close()
+        """Let go of the nanny, which then kills what is left and says so."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write_eof()
 
     @property
     def gone(self) -> bool:
@@ -193,6 +190,7 @@ class Launcher:
         self._home = home
         self._user = _name_of(os.getuid() if uid is None else uid)
         self._trees: set[Tree] = set()
+        self._forks = ForkServer()
         self.common: dict[str, str] = {}
         """Variables that every command finds, unless it is given others."""
         self._allowed = allowed
@@ -235,16 +233,10 @@ class Launcher:
         try:
             for pipe in pipes:
                 ends.append(await pipe.open())
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(_NANNY), str(ends[0])),
-                stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
-                stdout=ends[1],
-                stderr=ends[-1],
-                pass_fds=[ends[0]],
-                cwd="/",
-                env={},
-                start_new_session=True,
-            )
+            if stdin is None:
+                stdin = os.open(os.devnull, os.O_RDONLY)
+                ends.append(stdin)
+            nanny = await self._forks.nanny(ends[0], stdin, ends[1], ends[len(pipes)])
             control = await asyncio.open_connection(sock=ours)
         except BaseException:
             # A nanny that was started ends by itself when its socket does.
@@ -255,7 +247,7 @@ class Launcher:
         finally:
             for end in ends:
                 os.close(end)
-        tree.attach(process, control)
+        tree.attach(nanny, control)
         self._trees = {known for known in self._trees if not known.gone} | {tree}
         spec = {
             "argv": list(argv),
@@ -293,6 +285,7 @@ class Launcher:
         """Kill every command and every daemon one of them left."""
         await asyncio.gather(*(tree.kill() for tree in self._trees))
         self._trees = set()
+        await self._forks.close()
 
     def own(self, place: Path | int) -> None:
         """Give a path, or an open file, of ours to the uid of the commands.

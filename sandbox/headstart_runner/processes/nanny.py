@@ -1,18 +1,22 @@
 """The parent of one untrusted command: owns every process the command leaves, and ends with us.
 
-Run as `python -I -S nanny.py FD`, where FD is a socket to the runner and also its life line: when
-the runner closes it, or dies, everything the command started is killed, daemons included. As the
-child subreaper the nanny inherits whatever is orphaned below it, so "no children left" is proof.
-A nanny that is killed itself takes the command along, and leaves the rest of its session to the
-runner. It imports little, because one is started for each command.
+Run as `python -I -S nanny.py FD` it forks a nanny for each message on the socket FD, which brings
+four open files: the nanny's control socket and what are to be its stdin, stdout and stderr. It
+answers with the nanny's pid, or a negative errno, and ends with the socket.
+
+The control socket is also a nanny's life line: when the runner shuts it down, or dies, everything
+the command started is killed, daemons included. As the child subreaper the nanny inherits whatever
+is orphaned below it, so "no children left" is proof. A nanny that is killed itself takes the
+command along, and leaves the rest of its session to the runner.
 
 Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process.
-Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; end of file when the
-last descendant is gone.
+Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; `{gone}` when the last
+descendant is gone, then end of file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -27,6 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing and pathlib would take a third of the start, of every command
     from collections.abc import Callable
     from typing import Any, NoReturn
+
+GONE = b'{"gone":true}\n'
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -234,10 +240,33 @@ def _watch(control: socket.socket, main_pid: int, wakeup: int) -> None:
             os.kill(main_pid, signal.SIGTERM)
 
 
-def main() -> None:
+def _forked(orders: socket.socket) -> socket.socket:
+    """Fork nannies; return in each of them, with its control socket; exit with the other end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects those that ended
+    while True:
+        message, files, _, _ = socket.recv_fds(orders, 16, 4)
+        if not message:
+            sys.exit(0)
+        try:
+            answer = os.fork()
+        except OSError as error:
+            answer = -(error.errno or 1)
+        if answer == 0:
+            orders.close()
+            os.setsid()
+            for standard, file in enumerate(files[1:]):
+                os.dup2(file, standard)
+                os.close(file)
+            control = socket.socket(fileno=files[0])
+            control.set_inheritable(False)
+            return control
+        for file in files:
+            os.close(file)
+        orders.send(b"%d" % answer)
+
+
+def _see_to(control: socket.socket) -> None:
     """Run one command to its end, or to the runner's."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
     spec = json.loads(_read_line(control))
     adopt_orphans()
     wakeup, wakeup_end = os.pipe()
@@ -260,7 +289,9 @@ def main() -> None:
         pass
     finally:
         kill_descendants()
+    with contextlib.suppress(OSError):
+        control.sendall(GONE)
 
 
 if __name__ == "__main__":
-    main()
+    _see_to(_forked(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,0 +1,169 @@
+"""The process that nannies are forked from: killed, stopped, full, and gone with the runner."""
+
+import asyncio
+import inspect
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from runner_kit import AGENT_UID, ended, eventually, nanny_of
+
+from headstart_runner.processes import fork_server, nanny
+from headstart_runner.processes.launcher import Launcher, Tree
+from headstart_runner.processes.nanny import descendants
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(AGENT_UID is not None, reason="another uid's commands can't reach it"),
+]
+
+
+class Box:
+    """A launcher, and what its commands printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.launcher = Launcher(uid=None, home=folder, path=os.environ["PATH"])
+        self.printed = bytearray()
+
+    async def start(self, *argv: str) -> Tree:
+        return await self.launcher.start(
+            argv, cwd=self.folder, env={}, stdout=self.printed.extend, stderr=self.printed.extend
+        )
+
+    async def run(self, *argv: str) -> int:
+        return await (await self.start(*argv)).finished()
+
+    async def server(self) -> int:
+        """Return the pid of the fork server of a command that runs."""
+        await self.run("true")
+        process = self.launcher._forks._process
+        assert process is not None
+        return process.pid
+
+
+@pytest.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    box = Box(tmp_path)
+    yield box
+    await box.launcher.kill_all()
+    await eventually(lambda: not descendants())
+
+
+async def test_one_serves_all_commands_however_many_at_once(box: Box) -> None:
+    server = await box.server()
+    trees = await asyncio.gather(*(box.start("sleep", "61.7") for _ in range(20)))
+
+    nannies = {tree._nanny for tree in trees}
+    assert len(nannies) == 20
+    assert {nanny_of(pid) for pid in nannies} == {server}
+    await asyncio.gather(*(tree.kill() for tree in trees))
+    await eventually(lambda: descendants() == [server])
+
+
+async def test_a_command_has_its_own_files_and_nothing_else_open(box: Box) -> None:
+    await box.server()
+    sleeping = await box.start("sleep", "61.8")
+    assert await box.run("ls", "-l", "/proc/self/fd") == 0
+
+    shown = box.printed.decode()
+    opened = [line.partition(" -> ")[2] for line in shown.splitlines() if " -> " in line]
+    # Those of `ls`: the folder that it reads is the fourth.
+    assert len(opened) == 4
+    assert opened[0] == "/dev/null"
+    assert all(place.startswith("pipe:") for place in opened[1:3])
+    assert not any(place.startswith("socket:") for place in opened)
+    await sleeping.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_one_that_is_killed_or_stopped_is_replaced_and_takes_nothing_along(
+    box: Box, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fork_server, "_SECONDS", 0.3)
+    before = await box.server()
+    sleeping = await box.start("sleep", "61.9")
+    os.kill(before, number)
+
+    assert await box.run("true") == 0
+    assert await box.server() != before
+    assert sleeping.alive
+    assert ended(before)
+    await sleeping.kill()
+
+
+async def test_who_is_cancelled_while_it_forks_does_not_take_the_next_ones_nanny(box: Box) -> None:
+    before = await box.server()
+    os.kill(before, signal.SIGSTOP)
+    waiting = asyncio.create_task(box.start("sleep", "62.1"))
+    await eventually(box.launcher._forks._lock.locked)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+    tree = await box.start("sleep", "62.2")
+    command = Path(f"/proc/{tree._nanny}/task/{tree._nanny}/children")
+    await eventually(lambda: b"62.2" in _command_line(command.read_text()))
+    await tree.kill()
+
+
+def _command_line(child: str) -> bytes:
+    try:
+        return Path(f"/proc/{child.strip()}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_what_can_not_be_forked_is_an_error_of_the_system(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = inspect.getsource(nanny)
+    full = tmp_path / "nanny.py"
+    full.write_text(source.replace("answer = os.fork()", "raise BlockingIOError(11, 'full')"))
+    monkeypatch.setattr(fork_server, "_NANNY", full)
+
+    with pytest.raises(BlockingIOError):
+        await box.start("true")
+
+
+async def test_without_one_it_is_said_and_not_tried_for_ever(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "nanny.py"
+    broken.write_text("import sys; sys.exit(1)")
+    monkeypatch.setattr(fork_server, "_NANNY", broken)
+
+    with pytest.raises(OSError, match="no process can be started"):
+        await box.start("true")
+
+
+async def test_a_nanny_that_ends_well_says_so_and_one_that_is_killed_has_its_session_killed(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr("headstart_runner.processes.launcher.kill_session", killed.append)
+    assert await box.run("true") == 0
+    tree = await box.start("sleep", "62.3")
+    await tree.kill()
+    assert killed == []
+
+    tree = await box.start("sleep", "62.4")
+    os.kill(tree._nanny, signal.SIGKILL)
+    assert await tree.wait() == -signal.SIGKILL
+    assert killed == [tree._nanny]
+
+
+def test_it_ends_with_the_runner(tmp_path: Path) -> None:
+    asyncio.run(_begin_and_forget(Launcher(uid=None, home=tmp_path, path=os.environ["PATH"])))
+
+
+async def _begin_and_forget(launcher: Launcher) -> None:
+    tree = await launcher.start(["sleep", "62.5"], cwd=Path("/"), env={})
+    process, orders = launcher._forks._process, launcher._forks._orders
+    assert process is not None
+    assert orders is not None
+    orders.close()  # as the kernel does when the runner dies
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert tree.alive
+    await tree.kill()
