@@ -97,3 +97,25 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".opencode/opencode.json")
     assert stat.S_ISFIFO((tmp_path / ".opencode/opencode.json").stat().st_mode)
     assert look(tmp_path) == look(tmp_path)
+
+
+def test_what_kilo_makes_where_there_is_nothing_is_as_good_as_nothing(tmp_path: Path) -> None:
+    def seen() -> object:
+        return settings.look(KiloAgent(), {}, tmp_path)
+
+    before = seen()
+    made = {".config/kilo/.bash-permission-migrated": "", ".config/kilo/kilo.jsonc": _KILOS}
+    for name, text in made.items():
+        put(tmp_path, name, text)
+    assert seen() == before
+
+    put(tmp_path, ".config/kilo/kilo.jsonc", _KILOS.replace("kilo.ai", "kilo.io"))
+    other = seen()
+    put(tmp_path, ".config/kilo/kilo.jsonc", _KILOS + " ")
+    longer = seen()
+    (tmp_path / ".config/kilo/kilo.jsonc").unlink()
+    os.mkfifo(tmp_path / ".config/kilo/kilo.jsonc")
+    assert len({repr(look) for look in (before, other, longer, seen())}) == 4
+
+
+_KILOS = '{\n  "$schema": "https://app.kilo.ai/config.json"\n}'

@@ -34,7 +34,9 @@ class AgentAdapter(Protocol):
     creates: bool
     """Whether its server makes a session under an id of ours: else it is imported, an empty one."""
     settings: tuple[str, ...]
-    """What the server reads once, in words that Settings in settings.py knows."""
+    """What the server reads once, in words that `look` in settings.py knows."""
+    makes: Mapping[str, bytes]
+    """Files that it makes among these where there are none, by name, as it makes them."""
     warm: str | None
     """A path whose answer has the server load what its first message would; None for none."""
 

@@ -41,6 +41,7 @@ class HttpAgent:
     always_obeyed: tuple[str, ...] = ()
     creates: bool = True
     settings: tuple[str, ...] = ()
+    makes: Mapping[str, bytes] = {}
     warm: str | None = None
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:

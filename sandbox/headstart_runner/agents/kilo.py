@@ -27,6 +27,10 @@ class KiloAgent(OpencodeAgent):
         "named:KILO_CONFIG",
         "named:KILO_CONFIG_DIR",
     )
+    makes: Mapping[str, bytes] = {
+        ".bash-permission-migrated": b"",
+        "kilo.jsonc": b'{\n  "$schema": "https://app.kilo.ai/config.json"\n}',
+    }
     own_config = ("DISABLE_PROJECT_CONFIG", "DISABLE_SKILL_SHELL")
     always_obeyed = (".kilocode/mcp.json", ".kilo/mcp.json")
 

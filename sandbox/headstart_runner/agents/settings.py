@@ -34,9 +34,11 @@ def look(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> tuple[obj
 
     Of each entry of the adapter's `settings`: `config:` is below XDG_CONFIG_HOME, `home:` below
     HOME, `data:` in the agent's own folder of data, and `named:` is where a variable leads. What is
-    looked at is an untrusted user's, and none of it is read.
+    looked at is an untrusted user's, and none of it is read but what may be of the server's making.
     """
-    found = [*islice(chain.from_iterable(map(_below, _places(adapter, env, home))), _MOST)]
+    places = _places(adapter, env, home)
+    below = chain.from_iterable(_below(place, adapter.makes) for place in places)
+    found = [*islice(below, _MOST)]
     return tuple(filter(None, found)) if len(found) < _MOST else (object(),)
 
 
@@ -56,14 +58,16 @@ def _places(adapter: AgentAdapter, env: Mapping[str, str], home: Path) -> Iterat
                     yield base / place
 
 
-def _below(top: Path) -> Iterator[Seen | None]:
-    """Yield what is there looks like from outside, links followed: such folders are often links."""
+def _below(top: Path, made: Mapping[str, bytes]) -> Iterator[Seen | None]:
+    """Yield how what is there looks from outside, links followed: such folders are often links."""
     yield _seen(top)
     for folder, folders, files in os.walk(top, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in _ITS_OWN)
         # The folders, too: links may lead in a circle.
         for name in sorted({*folders, *files} - _ITS_OWN):
-            yield _seen(Path(folder) / name)
+            file = Path(folder) / name
+            if not (name in made and _holds(file, made[name])):
+                yield _seen(file)
 
 
 def _seen(file: Path) -> Seen | None:
@@ -75,3 +79,15 @@ def _seen(file: Path) -> Seen | None:
     if stat.S_ISDIR(status.st_mode):
         return None
     return (str(file), status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    """Return whether a file has this content and no more; it may be anything, a pipe too."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
+        return False
+    with os.fdopen(handle, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return False
+        return stream.read(len(content) + 1) == content
