@@ -16,15 +16,15 @@ WAIT: dict[str, Any] = {
 }
 
 
-def dicts_with(value: str) -> int:
-    """Count the dicts of this process, which is the cloud's too, that have a value."""
+def dicts_with(text: str) -> int:
+    """Count the dicts of this process, which is the cloud's too, with a text as key or value."""
     gc.collect()
-    found = (list(one.values()) for one in gc.get_objects() if type(one) is dict)
-    return sum(any(type(v) is str and v == value for v in values) for values in found)
+    found = (list(one.items()) for one in gc.get_objects() if type(one) is dict)
+    return sum(any(type(t) is str and t == text for i in items for t in i) for items in found)
 
 
-def forgotten(value: str) -> bool:
-    return eventually(lambda: True if dicts_with(value) == 0 else None)
+def forgotten(text: str) -> bool:
+    return eventually(lambda: True if dicts_with(text) == 0 else None)
 
 
 def log_lines(probe: Probe, group: str, stream: str) -> list[str]:
@@ -94,19 +94,20 @@ def test_the_newest_closed_executions_are_kept_and_all_that_run(
 @pytest.mark.proves("memory.digests_of_transactions")
 def test_a_transaction_is_known_again_without_being_kept(probe: Probe, unique: str) -> None:
     client, name = probe.cloud.client("dynamodb"), probe.cloud.outputs["TableName"]
+    name_of_value = f":v{unique}"
 
     def write(value: str) -> None:
         put = {
             "TableName": name,
             "Item": {"pk": {"S": unique}, "sk": {"S": "s"}},
-            "ConditionExpression": "attribute_not_exists(pk) AND :value = :value",
-            "ExpressionAttributeValues": {":value": {"S": value}},
+            "ConditionExpression": f"attribute_not_exists(pk) AND {name_of_value} <> pk",
+            "ExpressionAttributeValues": {name_of_value: {"S": value}},
         }
         client.transact_write_items(TransactItems=[{"Put": put}], ClientRequestToken=unique)
 
-    write(f"value {unique}")
-    write(f"value {unique}")  # else its condition would fail
+    write("one")
+    write("one")  # else its condition would fail
+    assert forgotten(name_of_value)
     with pytest.raises(botocore.exceptions.ClientError) as raised:
         write("another")
     assert raised.value.response["Error"]["Code"] == "IdempotentParameterMismatchException"
-    assert forgotten(f"value {unique}")
