@@ -43,8 +43,7 @@ class ContainerSpec:
 class Container:
     """A running container."""
 
-    def __init__(self, folder: Path, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
         self._init = subprocess.Popen(  # noqa: S603 - our own interpreter and script
             [sys.executable, "-I", "-m", container_init.__name__],
@@ -57,11 +56,6 @@ class Container:
         # Where the image starts, too: nothing that runs in the container may write there.
         self._order({"argv": list(argv), "env": dict(environment), "cwd": "/"})
 
-    @property
-    def log_path(self) -> Path:
-        """The file with everything it has printed."""
-        return self.folder / "log"
-
     def main_process(self) -> int:
         """Return the id of the container's own process; tests kill it."""
         return processes.descendants(self._init.pid)[0]
@@ -69,9 +63,8 @@ class Container:
     def follow(self, sink: Callable[[str], None]) -> int:
         """Pass on its output line by line until it ends; return its exit status."""
         if self._init.stdout:
-            with self._init.stdout as output, self.log_path.open("ab", buffering=0) as log:
+            with self._init.stdout as output:
                 for line in output:
-                    log.write(line)
                     sink(line.decode(errors="replace").rstrip("\n"))
         return self._init.wait(KILL_SECONDS)
 
@@ -126,7 +119,7 @@ class Containers:
         with self._lock:
             if self._closed:
                 raise UnknownImageError("the cloud is stopping")
-            container = Container(folder, [*argv, *spec.command], environment)
+            container = Container([*argv, *spec.command], environment)
             self._running[task_id] = container
         return container
 
@@ -136,13 +129,12 @@ class Containers:
             return self._running.get(task_id)
 
     def ended(self, task_id: str) -> None:
-        """Forget a container and, as Fargate does, its disk; the log stays until the cloud ends."""
+        """Forget a container and, as Fargate does, its disk."""
         with self._lock:
             container = self._running.pop(task_id, None)
         if container:
             container.kill()
-            for name in _FOLDERS.values():
-                shutil.rmtree(container.folder / name, ignore_errors=True)
+        shutil.rmtree(self._root / task_id, ignore_errors=True)
 
     def close(self) -> None:
         """Kill all containers and start no more."""

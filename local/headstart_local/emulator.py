@@ -54,6 +54,7 @@ class Emulator:
     cloudwatch_logs: Any
     cognito: Any
     container_reaper: Any
+    dynamodb: Any
     ecs: Any
     eventbridge: Any
     lambda_runtime: Any
@@ -103,6 +104,7 @@ def load(port: int) -> Emulator:
         cloudwatch_logs=module("services.cloudwatch_logs"),
         cognito=module("services.cognito"),
         container_reaper=module("core.container_reaper"),
+        dynamodb=module("services.dynamodb"),
         ecs=module("services.ecs"),
         eventbridge=module("services.eventbridge"),
         lambda_runtime=module("core.lambda_runtime"),

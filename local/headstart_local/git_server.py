@@ -29,6 +29,9 @@ from headstart_local.guard import GuardedHandler
 _CHUNK = 16 * 1024
 _JOIN_SECONDS = 5.0
 _TIMEOUT_SECONDS = 300
+MOST_ASKED = 1_000
+"""Requests that are remembered, 2 KB each."""
+
 _OF_A_REPOSITORY = re.compile(r"/(?:info/refs|info/lfs/.*|git-upload-pack|git-receive-pack|HEAD)$")
 
 
@@ -83,7 +86,7 @@ class GitServer:
     `authorize` says who is let in, the others get a 401; without it that is `credentials`, which
     maps a repository's path to the users it lets in, name to password; other repositories are
     open. `reply` may answer in git's place. `authorize`, `reply` and `behaviour` may be set while
-    the server runs, for what starts later. `asked` is all that was asked, in order.
+    the server runs, for what starts later. `asked` is what was asked last, in order.
     """
 
     def __init__(
@@ -197,6 +200,7 @@ class _Handler(GuardedHandler):
     def _serve(self) -> None:
         asked = self._asked()
         self.git.asked.append(asked)
+        del self.git.asked[:-MOST_ASKED]
         reply = self.git.reply(asked)
         if reply is None and not self.git.authorize(
             asked.user, asked.password, asked.repository, asked.write

@@ -25,7 +25,6 @@ _COMMANDS = {
     "nanny.py": "nanny",
     "headstart_demo_agent": "agent",
 }
-_TASK_ROOMS = ("home", "workspace", "state", "tmp")
 
 
 def things(cloud: Cloud, folder: Path) -> Things:
@@ -116,7 +115,6 @@ def _files(cloud: Cloud, folder: Path) -> Iterator[tuple[str, str]]:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"])
         for item in (item for page in pages for item in page.get("Contents", [])):
             yield "prepared tree" if item["Key"].startswith("trees/") else "object", item["Key"]
-    for task in folder.glob("headstart-cloud-*/tasks/*"):
-        if any((task / room).exists() for room in _TASK_ROOMS):
-            yield "task folder", task.name
+    tasks = folder.glob("headstart-cloud-*/tasks/*")
+    yield from (("task folder", task.name) for task in tasks)
     yield from (("file", str(path)) for path in folder.glob("*"))

@@ -59,3 +59,11 @@ def test_values_outside_their_limits_are_refused(
 ) -> None:
     create = probe.cloud.client("cloudformation").create_stack
     assert named in refusal(create, **given(f"s-{unique}", **parameters))
+
+
+@pytest.mark.proves("cloudformation.time_to_live")
+def test_a_table_has_the_time_to_live_of_its_template(probe: Probe) -> None:
+    name = probe.cloud.outputs["TableName"]
+    described = probe.cloud.client("dynamodb").describe_time_to_live(TableName=name)
+    told = described["TimeToLiveDescription"]
+    assert told == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}

@@ -10,6 +10,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from headstart_local.patches import ecs
 from tests.conformance.conftest import Probe, eventually
 
 
@@ -103,7 +104,7 @@ def test_environment_of_a_container(probe: Probe) -> None:
     assert set(environment) - {"LC_CTYPE"} == folders | given
     assert len({environment[name] for name in folders}) == len(folders)
     reached(probe, task, "STOPPED")
-    eventually(lambda: None if Path(environment["HOME"]).exists() else True)
+    eventually(lambda: None if Path(environment["HOME"]).parent.exists() else True)
 
 
 @pytest.mark.proves("ecs.task_state_events")
@@ -197,6 +198,27 @@ def test_client_token_gives_the_same_task(probe: Probe, unique: str) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as raised:
         run_task(probe, clientToken=unique, environment={**environment, "CODE": "1"})
     assert raised.value.response["Error"]["Code"] == "ConflictException"
+
+
+@pytest.mark.proves("ecs.stopped_tasks_go")
+def test_a_stopped_task_is_forgotten_after_an_hour(
+    probe: Probe, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"MODE": "exit", "CODE": "0"}
+    first = run_task(probe, clientToken=unique, environment=environment)
+    reached(probe, first, "STOPPED")
+    second = run_task(probe, environment=environment)
+    assert describe(probe, first)["lastStatus"] == "STOPPED"
+    monkeypatch.setattr(ecs, "STOPPED_SECONDS", 0)
+    reached(probe, second, "STOPPED")
+    third = run_task(probe, clientToken=unique, environment=environment)
+    assert third["taskArn"] != first["taskArn"]
+    described = probe.cloud.client("ecs").describe_tasks(
+        cluster=probe.cloud.outputs["Cluster"],
+        tasks=[task["taskArn"] for task in (first, second, third)],
+    )
+    assert [task["taskArn"] for task in described["tasks"]] == [third["taskArn"]]
+    assert [failure["reason"] for failure in described["failures"]] == ["MISSING"] * 2
 
 
 @pytest.mark.proves("ecs.weighed_strategy")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart_local import sample_repo
+from headstart_local import git_server, sample_repo
 from headstart_local.git_server import Asked, Behaviour, GitServer, Reply
 
 PRIVATE = {"private.git": {"ada": "s3cret"}}
@@ -159,6 +159,15 @@ def test_who_is_let_in_is_decided_with_each_request_and_noted(folder: Path, tmp_
     assert max(asked.sent for asked in server.asked) > 10_000
     assert "s3cret" not in repr(packed)
     assert [asked.write for asked in server.asked if "receive" in asked.path] == [True] * 2
+
+
+def test_what_was_asked_last_is_remembered(
+    server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_server, "MOST_ASKED", 2)
+    for name in ("first", "second", "third"):
+        git("ls-remote", server.url(f"{name}.git"))
+    assert [asked.repository for asked in server.asked] == ["second", "third"]
 
 
 def test_it_answers_as_told_and_sends_people_elsewhere(server: GitServer) -> None:

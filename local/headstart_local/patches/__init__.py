@@ -44,6 +44,7 @@ PATCHES: tuple[Patch, ...] = (
     cloudformation.api_deployments,
     cloudformation.cluster_providers,
     cloudformation.generated_secrets,
+    cloudformation.time_to_live,
     cognito.username_is_sub,
     events.rules_invoke_asynchronously,
     ecs.task_processes,
@@ -52,10 +53,14 @@ PATCHES: tuple[Patch, ...] = (
     ecs.weighed_strategy,
     ecs.associated_providers,
     ecs.started_by_alone,
+    ecs.stopped_tasks_go,
     queues.fair,
     queues.mapped_concurrency,
     queues.move_tasks,
-    memory.newest_kept,
+    memory.newest_logs,
+    memory.no_list_of_events,
+    memory.newest_executions,
+    memory.digests_of_transactions,
 )
 
 

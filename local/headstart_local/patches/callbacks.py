@@ -15,7 +15,7 @@ from headstart_local.patches.executions import RUNS, Run, Stopped
 _CALLBACK = ".waitForTaskToken"
 # "Maximum time that a task can wait": a year ("Step Functions service quotas").
 _LONGEST_TASK_SECONDS = 31_536_000
-_REMEMBERED_TOKENS = 10_000
+_REMEMBERED_TOKENS = 2_000
 
 
 @dataclass

@@ -195,3 +195,21 @@ def generated_secrets(context: PatchContext) -> None:
         return stock(logical_id, props, stack)
 
     handlers["create"] = create
+
+
+def time_to_live(context: PatchContext) -> None:
+    """Let rows of a table expire by the attribute that its template names.
+
+    ("AWS::DynamoDB::Table TimeToLiveSpecification"; it calls UpdateTimeToLive.)
+    """
+    handlers = context.emulator.cloudformation._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+    stock = handlers["create"]
+
+    def create(logical_id: str, props: dict[str, Any], stack: str) -> Any:
+        created = stock(logical_id, props, stack)
+        if wanted := props.get("TimeToLiveSpecification"):
+            asked = {"TableName": created[0], "TimeToLiveSpecification": wanted}
+            context.emulator.dynamodb._update_ttl(asked)
+        return created
+
+    handlers["create"] = create

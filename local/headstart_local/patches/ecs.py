@@ -2,7 +2,9 @@
 
 import json
 import threading
+from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from headstart_local.containers import ContainerSpec, UnknownImageError
@@ -11,6 +13,7 @@ from headstart_local.patches.context import PatchContext
 # "If the parameter isn't specified, then the default value of 30 seconds is used"
 # ("StopTimeout", Fargate task definition parameters).
 DEFAULT_STOP_SECONDS = 30
+STOPPED_SECONDS = 60 * 60
 Listener = Callable[[dict[str, Any]], None]
 _listeners: list[Listener] = []
 
@@ -63,6 +66,7 @@ class Tasks:
                         return
                     container = containers.start(task_id, spec)
             except (UnknownImageError, OSError) as error:
+                containers.ended(task_id)
                 reason = f"CannotPullContainerError: pull image manifest failed: {error}"
                 self._stopped(task, reason, "TaskFailedToStart", None)
                 return
@@ -199,6 +203,11 @@ def client_token(context: PatchContext) -> None:
             return stock(data)
         asked = json.dumps(data, sort_keys=True)
         with lock:
+            gone = [
+                t for t, (_, arns) in answered.items() if not any(arn in ecs._tasks for arn in arns)
+            ]
+            for forgotten in gone:
+                del answered[forgotten]
             known = answered.get(token)
             if known is None:
                 response = stock(data)
@@ -271,3 +280,30 @@ def started_by_alone(context: PatchContext) -> None:
         return stock(data)
 
     ecs._list_tasks = ecs._ACTION_MAP["ListTasks"] = list_tasks
+
+
+def stopped_tasks_go(context: PatchContext) -> None:
+    """Forget a task an hour after it has stopped, when the next one is run.
+
+    "Currently, stopped tasks appear in the returned results for at least one hour"
+    ("DescribeTasks", "ListTasks", API reference).
+    """
+    ecs = context.emulator.ecs
+    stock = ecs._run_task
+    stopped: deque[tuple[float, str]] = deque()
+    lock = threading.Lock()
+
+    def note(task: dict[str, Any]) -> None:
+        if task["lastStatus"] == "STOPPED":
+            stopped.append((monotonic(), task["taskArn"]))
+
+    def run(data: dict[str, Any]) -> Any:
+        with lock:
+            while stopped and stopped[0][0] <= monotonic() - STOPPED_SECONDS:
+                _, arn = stopped.popleft()
+                ecs._tasks.pop(arn, None)
+                ecs._tags.pop(arn, None)
+        return stock(data)
+
+    _listeners.append(note)
+    ecs._run_task = ecs._ACTION_MAP["RunTask"] = run
