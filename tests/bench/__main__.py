@@ -1,8 +1,9 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway`, `gateway-models` or
-`steps` prints only those; `load`, `streaming`, `history` and `soak` are for who names them. Figures
-depend on the machine and on what else it does: docs/performance.md has some, with date and machine.
+`steps` prints only those; `costs`, `load`, `streaming`, `history` and `soak` are for who names
+them. Figures depend on the machine and on what else it does: docs/performance.md has some, with
+date and machine.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from tests.bench import (
     archives,
     clones,
     cold_starts,
+    costs,
     gateway,
     gateway_models,
     history,
@@ -27,7 +29,7 @@ from tests.bench import (
     trees,
 )
 
-LONG = ("load", "streaming", "history", "soak")
+LONG = ("costs", "load", "streaming", "history", "soak")
 """What `all` leaves out."""
 
 
@@ -73,6 +75,7 @@ def main() -> None:
     if arguments.part in {"all", "steps"}:
         steps.run(arguments.samples, arguments.old and arguments.old.resolve())
     long = {
+        "costs": costs.run,
         "load": lambda: load.run(arguments.sessions),
         "streaming": lambda: streaming.run(arguments.viewers, arguments.seconds),
         "history": lambda: history.run(arguments.events),

@@ -1,4 +1,4 @@
-"""The embedded cloud measured: POST's latency, a session's calls and dollars, time to prepare."""
+"""The embedded cloud measured: POST's latency, and the time to prepare."""
 
 import contextlib
 import subprocess
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import connect
 
 from headstart_local import sample_repo, tokens
 from headstart_local.cloud import Cloud
@@ -18,9 +17,9 @@ from headstart_local.git_server import GitServer
 from headstart_local.patches import PATCHES
 from tests.bench import report
 from tests.bench.counting import Meter
-from tests.bench.prices import PRICES
 
 ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
 SETUP = ["python3 -m compileall -q .", "git log --oneline -5"]
 PATIENCE = 60.0
 SHELL = """\
@@ -31,8 +30,6 @@ git checkout --quiet -b session/bench
 python3 -m compileall -q .
 git log --oneline -5 > /dev/null
 """
-SANDBOX_HOURS = 0.25
-"""A quarter of an hour of container for one session, the time an idle one is kept."""
 
 
 @contextlib.contextmanager
@@ -43,7 +40,9 @@ def cloud(meter: Meter) -> Iterator[tuple[Cloud, str]]:
         with GitServer(Path(folder)) as git:
             parameters = {"AllowedGitSources": f"{git.base_url}/*", "ActiveSessions": "1000"}
             patches = [*PATCHES, meter.install]
-            with Cloud(ROOT / "template.yaml", parameters=parameters, patches=patches) as running:
+            with Cloud(
+                TEMPLATE, parameters=parameters, patches=patches, on_log=meter.printed
+            ) as running:
                 yield running, git.url("sample.git")
 
 
@@ -89,8 +88,7 @@ def run(requests: int, samples: int) -> None:
         float(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
         for _ in range(samples)
     ]
-    meter = Meter()
-    with cloud(meter) as (running, url), client(running) as http:
+    with cloud(Meter()) as (running, url), client(running) as http:
         warm = _warm(http, url, requests)
         head = ("POST /sessions", "p50 ms", "p99 ms", "requests")
         rows = [
@@ -99,7 +97,6 @@ def run(requests: int, samples: int) -> None:
         ]
         report.table("The answer to POST /sessions, in the embedded cloud", head, rows)
         _preparation(http, url, samples)
-        _cost(running, http, url, meter)
 
 
 def _warm(http: httpx.Client, url: str, requests: int) -> list[float]:
@@ -139,57 +136,3 @@ def _shell(url: str) -> float:
         begun = time.perf_counter()
         subprocess.run(["sh", "-c", SHELL, "sh", url], check=True, cwd=folder)
         return (time.perf_counter() - begun) * 1000
-
-
-def _cost(running: Cloud, http: httpx.Client, url: str, meter: Meter) -> None:
-    """Count one session: created, watched by one viewer, prepared, its message answered."""
-    meter.reset()
-    session_id, _, created = post(http, url, setupCommands=SETUP)
-    stream = created["stream"]
-    with connect(f"{stream['url']}?ticket={stream['ticket']}") as viewer:
-        viewer.send('{"action":"subscribe","after":0}')
-        end = time.monotonic() + PATIENCE
-        while "turn.completed" not in str(viewer.recv(timeout=PATIENCE)):
-            if time.monotonic() > end:
-                raise TimeoutError("the turn never ended")
-    time.sleep(1)
-    used = _used(running, session_id, meter)
-    calls = sorted(meter.calls.items(), key=lambda item: -item[1])
-    invoked = [(f"Lambda {name}", count) for name, count in sorted(meter.lambda_calls.items())]
-    report.table("One session's calls, one viewer watching", ("call", "times"), [*calls, *invoked])
-    lines = [(name, amount, amount * PRICES[name]) for name, amount in used.items()]
-    rows: list[tuple[str, str, str]] = [
-        (name, f"{amount:,.3f}".rstrip("0").rstrip("."), f"{dollars * 1000:.4f}")
-        for name, amount, dollars in lines
-    ]
-    control = sum(d for name, _, d in lines if "hours" not in name)
-    rows.append(("everything but the container", "", f"{control * 1000:.4f}"))
-    rows.append(("with the container", "", f"{sum(d for _, _, d in lines) * 1000:.4f}"))
-    title = "One session's price: 1 vCPU, 4 GB, 30 GB for a quarter of an hour"
-    report.table(title, ("what", "amount", "thousandths of a dollar"), rows)
-
-
-def _used(running: Cloud, session_id: str, meter: Meter) -> dict[str, float]:
-    machine = running.outputs["StateMachineArn"]
-    execution = machine.replace(":stateMachine:", ":execution:") + f":{session_id}-1"
-    states = running.client("stepfunctions").get_execution_history(
-        executionArn=execution, maxResults=1000
-    )["events"]
-    # One transition into each state, and one to start ("Step Functions pricing").
-    transitions = 1 + sum(event["type"].endswith("StateEntered") for event in states)
-    milliseconds = sum(meter.lambda_ms.values())
-    return {
-        "HTTP API requests": meter.units["HTTP API requests"],
-        "Lambda requests": sum(meter.lambda_calls.values()),
-        # All as if they had 1 GB, wait's half aside; this machine's milliseconds, not Lambda's.
-        "Lambda GB-seconds": milliseconds / 1000,
-        "state transitions": transitions,
-        "write units": meter.units["write units"],
-        "read units": meter.units["read units"],
-        "WebSocket messages": meter.units["WebSocket messages"],
-        "WebSocket connection minutes": 2 * SANDBOX_HOURS * 60,
-        "Fargate vCPU-hours": SANDBOX_HOURS,
-        "Fargate GB-hours": 4 * SANDBOX_HOURS,
-        "disk GB-hours above 20 GB": 10 * SANDBOX_HOURS,
-        "public IPv4 hours": SANDBOX_HOURS,
-    }

@@ -40,7 +40,7 @@ class Drive:
         self.calls: dict[str, Counter[str]] = {}
         self._phase: Counter[str] = Counter()
         self._seq = 0
-        self.session_id = ""
+        self.session_id, self.attempt = "", 1
         client.meta.events.register("before-call.dynamodb.*", self._note)
 
     def _note(self, model: Any, **_: Any) -> None:
@@ -53,11 +53,16 @@ class Drive:
         yield
         self._phase = Counter()
 
+    @property
+    def runner(self) -> str:
+        """The connection of the present attempt's runner."""
+        return f"r{self.attempt}"
+
     def say(self, action: str, **body: Any) -> None:
         """Say something as the accepted runner does."""
         frame = {"action": action, "sessionId": self.session_id, **body}
         self.ports.clock.advance(milliseconds=250)
-        receive(self.ports, "r1", json.dumps(frame))
+        receive(self.ports, self.runner, json.dumps(frame))
 
     def report(self, *events: dict[str, Any], done: str = "", **output: Any) -> None:
         """Report events, or that a command is done."""
@@ -75,7 +80,7 @@ class Drive:
 
     def commanded(self, kind: str) -> dict[str, Any]:
         """Return the newest command of a kind."""
-        return [frame for frame in self.told("r1") if frame.get("kind") == kind][-1]
+        return [frame for frame in self.told(self.runner) if frame.get("kind") == kind][-1]
 
     def task(self, step: StepName) -> None:
         """Enter a state of the machine."""
@@ -83,7 +88,7 @@ class Drive:
             self.ports,
             StepTask(
                 session_id=self.session_id,
-                attempt_number=1,
+                attempt_number=self.attempt,
                 step=step,
                 task_token=f"token-{step.value}",
             ),
@@ -106,16 +111,16 @@ class Drive:
         """Start the sandbox; its runner connects and says hello."""
         with self.counting("sandbox"):
             self.task(StepName.SANDBOX)
-        [spec] = self.ports.sandboxes.specs.values()
+        key = list(self.ports.sandboxes.specs.values())[-1].key
         with self.counting("runner connects"):
-            connect_runner(self.ports, "r1", self.session_id, spec.key)
+            connect_runner(self.ports, self.runner, self.session_id, key)
         with self.counting("hello"):
-            hello = {"action": "hello", "attemptNumber": 1, "process": "p1", "connection": 1}
-            receive(self.ports, "r1", json.dumps(hello))
+            known = {"attemptNumber": self.attempt, "process": self.runner, "connection": 1}
+            receive(self.ports, self.runner, json.dumps({"action": "hello", **known}))
 
     def step(self, step: StepName) -> None:
         """Do a step of the preparation; the one that takes longest says how it goes."""
-        name = f"1.{step.value}.1"
+        name = f"{self.attempt}.{step.value}.1"
         with self.counting("steps begin"):
             self.task(step)
         if step is StepName.SETUP:
@@ -133,7 +138,7 @@ class Drive:
         with self.counting("steps end"):
             self.report(done=prompt["id"], agentMessageId="msg")
         with self.counting("finish"):
-            finish_preparation(self.ports, self.session_id, 1)
+            finish_preparation(self.ports, self.session_id, self.attempt)
         return str(prompt["args"]["turnId"])
 
     def delta(self, turn_id: str, number: int = 0) -> None:

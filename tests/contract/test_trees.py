@@ -134,6 +134,14 @@ def test_what_is_not_what_it_should_be_does_not_stay(
     assert objects.listed("trees/") == []
 
 
+def test_one_object_is_dropped_and_none_that_begins_alike(objects: Objects) -> None:
+    for key in ("trees/k/one", "trees/k/one-more"):
+        assert objects.copy("archives/base", copied(key))
+    objects.drop("trees/k/one")
+    objects.drop("trees/k/one")
+    assert [found.key for found in objects.listed("trees/")] == ["trees/k/one-more"]
+
+
 def test_objects_are_listed_with_their_sizes_and_ages(objects: Objects) -> None:
     for key in ("trees/k/one", "trees/l/two"):
         objects.copy("archives/base", copied(key))

@@ -39,6 +39,7 @@ ACTIONS = {
     "objects.is_there": ["s3:GetObject", "s3:ListBucket"],
     "objects.copy": ["s3:GetObject", "s3:PutObject"],
     "objects.listed": ["s3:ListBucket"],
+    "objects.drop": ["s3:DeleteObject"],
     "objects.delete": ["s3:ListBucket", "s3:DeleteObject"],
     "secrets.read": ["secretsmanager:GetSecretValue"],
     "github.token": ["kms:Sign"],

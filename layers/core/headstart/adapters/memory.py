@@ -165,6 +165,10 @@ class MemoryObjects:
             if key.startswith(prefix)
         ]
 
+    def drop(self, key: str) -> None:
+        """Delete an object."""
+        self.stored.pop(key, None)
+
     def delete(self, prefix: str) -> None:
         """Delete objects."""
         for key in [key for key in self.stored if key.startswith(prefix)]:

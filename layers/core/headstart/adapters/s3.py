@@ -95,7 +95,7 @@ class S3Objects:
                     return False
                 raise
         if not self.is_there(target):
-            self.delete(target.key)
+            self.drop(target.key)
             return False
         return True
 
@@ -120,6 +120,11 @@ class S3Objects:
                     break
                 more = {"ContinuationToken": page["NextContinuationToken"]}
         return found
+
+    def drop(self, key: str) -> None:
+        """Delete one object."""
+        with translated():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so."""

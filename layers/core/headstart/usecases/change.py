@@ -181,7 +181,7 @@ def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> N
         change(ports, session_id, keep, saving.beside_a_copy, work.committed())
     except SessionNotFound:
         if copy.source and copy.base:
-            ports.objects.delete(copy.base.key)
+            ports.objects.drop(copy.base.key)
         raise
 
 
@@ -190,7 +190,7 @@ def _keep_tree(ports: Ports, _: Change, errand: errands.KeepTree) -> None:
 
 
 def _drop_object(ports: Ports, _: Change, errand: errands.DropObject) -> None:
-    ports.objects.delete(errand.key)
+    ports.objects.drop(errand.key)
 
 
 def _admit_next(ports: Ports, _: Change, errand: errands.AdmitNext) -> None:

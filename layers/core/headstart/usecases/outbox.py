@@ -87,11 +87,9 @@ def _events_frame(batch: list[str]) -> str:
 
 def post(ports: Ports, connection_id: str, role: Role, messages: Iterable[str]) -> bool:
     """Send messages in order, each only after the one before; False if the connection is gone."""
-    sent = 0
     try:
         for message in messages:
             ports.sockets.post(connection_id, message)
-            sent += 1
     except ConnectionGone:
         ports.metrics.count("GoneSockets", Role=role.value)
         return False
@@ -99,9 +97,6 @@ def post(ports: Ports, connection_id: str, role: Role, messages: Iterable[str]) 
         # A viewer notices the gap and asks again; a runner sends its batch again.
         _log.warning("could not post to a connection", exc_info=True)
         ports.metrics.count("PostsFailed", Role=role.value)
-    finally:
-        if sent:
-            ports.metrics.count("Frames", sent, Role=role.value)
     return True
 
 

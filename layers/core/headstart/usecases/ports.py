@@ -259,6 +259,9 @@ class Objects(Protocol):
     def listed(self, prefix: str) -> list[StoredObject]:
         """Return the objects whose keys begin so, some 20 000 at most."""
 
+    def drop(self, key: str) -> None:
+        """Delete one object, in one request that costs nothing; none is fine."""
+
     def delete(self, prefix: str) -> None:
         """Delete every object whose key begins so; none is fine."""
 

@@ -20,7 +20,7 @@ def keep_tree(ports: Ports, source: str, tree: Tree) -> None:
         ports.metrics.count("PreparedTreesFailed")
         raise
     if unneeded is not None:
-        ports.objects.delete(unneeded.file.key)
+        ports.objects.drop(unneeded.file.key)
     if unneeded is not tree:
         ports.metrics.count("PreparedTreesMade")
         _make_room(ports)
@@ -33,5 +33,5 @@ def _make_room(ports: Ports) -> None:
     for object_ in found:
         if total <= ports.policy.prepared_trees_bytes:
             return
-        ports.objects.delete(object_.key)
+        ports.objects.drop(object_.key)
         total -= object_.bytes
