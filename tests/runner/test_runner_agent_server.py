@@ -116,10 +116,10 @@ async def test_an_agent_that_keeps_dying_stays_down_until_a_person_asks_for_it(
     up.set()
     real, broken = Supervisor._start, False
 
-    async def start(self: Supervisor, args: AgentArgs, *, new: bool = False) -> str:
+    async def start(self: Supervisor, args: AgentArgs, seconds: float, *, new: bool = False) -> str:
         if broken:
             raise AgentStartFailed("demo ended while starting")
-        version = await real(self, args, new=new)
+        version = await real(self, args, seconds, new=new)
         up.set()
         return version
 

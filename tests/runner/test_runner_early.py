@@ -4,67 +4,23 @@ import asyncio
 import os
 import signal
 import sqlite3
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_cloud import WAIT, FakeCloud, Json
-from runner_kit import (
-    SESSION_ID,
-    Sandbox,
-    agent_args,
-    agents,
-    clone_args,
-    ended,
-    eventually,
-    prompt_args,
-    setup_args,
-)
+from early_kit import answered, begin, folders, messages, own_temporary_files, ready, start
+from fake_cloud import WAIT, FakeCloud
+from runner_kit import SESSION_ID, Sandbox, agent_args, agents, ended, eventually, setup_args
 
 from headstart.domain.errors import AgentStartFailed
-from headstart_runner.agents import AGENTS, early, supervisor
+from headstart_runner.agents import AGENTS, supervisor
 from headstart_runner.agents.demo import DemoAgent
 from headstart_runner.agents.early import EarlyServer
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.server import AgentServer
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def _own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let servers be started in folders that are not among other tests'."""
-    folder = tmp_path / "tmp"
-    folder.mkdir(mode=0o755)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-
-
-async def begin(cloud: FakeCloud, url: str, name: str = "1.clone", **env: str) -> Json:
-    """Clone with an agent that gets ready meanwhile."""
-    return await cloud.do("clone", clone_args(url, agent=agent_args(**env)), name=name)
-
-
-async def ready() -> int:
-    """Wait for the one server, and return its process id."""
-    await eventually(lambda: len(agents()) == 1)
-    [pid] = agents()
-    return pid
-
-
-async def start(cloud: FakeCloud, name: str = "1.agent", **env: str) -> Json:
-    return await cloud.do("agent", {**agent_args(**env), "title": "Health"}, name=name)
-
-
-async def answered(cloud: FakeCloud) -> bool:
-    """Deliver a message, and say whether its turn ended well."""
-    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-    return (await cloud.turn_ended("trn_1"))["error"] is None
-
-
-def folders() -> list[Path]:
-    """Return the folders that servers were started in."""
-    return list(Path(tempfile.gettempdir()).glob("headstart-agent-*"))
+__all__ = ["own_temporary_files"]
 
 
 async def test_the_server_that_got_ready_is_the_one_that_answers(
@@ -210,7 +166,7 @@ async def test_it_has_a_limit(
         return await real(self, seconds)
 
     monkeypatch.setattr(AgentClient, "health", health)
-    monkeypatch.setattr(early, "_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "_EARLY_SECONDS", 0.5)
     await begin(cloud, sample)
     await eventually(lambda: "did not get ready beside the clone" in caplog.text)
     assert not agents()
@@ -244,15 +200,11 @@ async def test_the_step_says_that_it_waits_and_what_is_left(
     monkeypatch.setattr(AgentServer, "start", slow)
     await begin(cloud, sample)
     waiting = asyncio.create_task(start(cloud))
-    await cloud.until(lambda: "Waiting for demo, which is getting ready" in _messages(cloud))
+    await cloud.until(lambda: "Waiting for demo, which is getting ready" in messages(cloud))
     may.set()
     assert (await waiting)["status"] == "completed"
-    assert "Opening the session in demo" in _messages(cloud)
-    assert "Starting demo" not in _messages(cloud)
-
-
-def _messages(cloud: FakeCloud) -> list[str]:
-    return [event["message"] for event in cloud.of("progress") if "message" in event]
+    assert "Opening the session in demo" in messages(cloud)
+    assert "Starting demo" not in messages(cloud)
 
 
 async def test_nothing_is_left_of_one_that_nobody_took(

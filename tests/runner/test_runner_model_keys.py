@@ -11,6 +11,7 @@ import pytest
 from fake_cloud import FakeCloud
 from hypothesis import given
 from hypothesis import strategies as st
+from models_kit import PATIENCE, Provider, serving
 from runner_kit import Sandbox, agent_args, agents, environment_of, eventually, prepare
 
 from headstart.domain.command_args import AgentArgs
@@ -206,6 +207,32 @@ async def test_the_agent_is_told_placeholders_and_the_door(
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert "given to nobody: LEFT" in caplog.text
     assert "sk-kept" not in json.dumps(environment) + caplog.text
+
+
+async def test_keys_that_are_kept_again_open_as_before() -> None:
+    """A clone that is tried again stops the agent that got ready beside the first try."""
+    stub, door = Provider(), Door()
+    keys = ModelKeys(door)
+    async with serving(stub.handle) as stub.port, aiohttp.ClientSession() as agent:
+        given = args(provider=settings(baseURL=stub.base, apiKey="{env:K}"), secrets={"K": "k-1"})
+        first = await keys.kept_from(given)
+        await keys.close()
+        told = await keys.kept_from(given)
+        try:
+            address = told.provider["my"]["options"]["baseURL"]
+            headers = {"Authorization": f"Bearer {told.secrets['K']}"}
+            async with (
+                asyncio.timeout(PATIENCE),
+                agent.post(f"{address}/chat", headers=headers) as answer,
+            ):
+                status = answer.status
+        finally:
+            await keys.close()
+            await door.close()
+
+    assert status == 200
+    assert told == first
+    assert [heard["Authorization"] for _, _, heard, _ in stub.asked] == ["Bearer k-1"]
 
 
 async def test_without_settings_every_provider_may_still_be_used(tmp_path: Any) -> None:

@@ -52,6 +52,12 @@ class AgentAdapter(Protocol):
     def serve_command(self, port: int) -> list[str]:
         """Return the command that serves the HTTP API on 127.0.0.1; run outside of repositories."""
 
+    def listening(self, port: int) -> str:
+        """Return what that command prints once the port is its own, up to the line's end.
+
+        Nobody is asked there before: whoever took the port first would be told the password.
+        """
+
     def instructions(self, repository: Path) -> Path:
         """Return what tells agents about a repository in plain words; it need not be there."""
 

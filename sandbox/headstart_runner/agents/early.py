@@ -1,15 +1,13 @@
 """The agent's server that gets ready beside the clone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import StepError
 from headstart_runner.agents.server import AgentServer
+from headstart_runner.ending import to_its_end
 from headstart_runner.log import logger
-
-_SECONDS = 90.0
-"""How long it may take: in the agent's step a server has as long."""
 
 
 class EarlyServer:
@@ -18,11 +16,19 @@ class EarlyServer:
     def __init__(self, get_ready: Callable[[AgentArgs], Awaitable[AgentServer]]) -> None:
         self._get_ready = get_ready
         self._task: asyncio.Task[AgentServer | None] | None = None
+        self._given: object = None
 
-    def begin(self, args: AgentArgs) -> None:
-        """Have one get ready, unless there is one, or one that may still become ready."""
-        if self._task is None or (self._task.done() and self.server is None):
-            self._task = asyncio.create_task(self._ready(args))
+    def begin(self, args: AgentArgs, secrets: Mapping[str, str]) -> None:
+        """Have one get ready with these arguments, unless one is, or may still become so.
+
+        One with others is stopped first: it may have secrets that were taken back since.
+        """
+        given = (args, secrets)
+        server = self.server
+        if given == self._given and (self.unsettled or (server is not None and server.alive)):
+            return
+        self._given = given
+        self._task = asyncio.create_task(self._ready(args, instead_of=self._task))
 
     @property
     def unsettled(self) -> bool:
@@ -30,7 +36,7 @@ class EarlyServer:
         return self._task is not None and not self._task.done()
 
     async def settled(self) -> None:
-        """Wait until none is getting ready, 90 s at most."""
+        """Wait until none is getting ready."""
         if self._task is not None:
             await asyncio.wait({self._task})
 
@@ -48,18 +54,15 @@ class EarlyServer:
     async def stop(self) -> None:
         """Stop the one there is, ready or not."""
         task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        [server] = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(server, AgentServer):
-            await server.stop()
+        await to_its_end(_ended(task))
 
-    async def _ready(self, args: AgentArgs) -> AgentServer | None:
+    async def _ready(
+        self, args: AgentArgs, instead_of: asyncio.Task[AgentServer | None] | None
+    ) -> AgentServer | None:
+        await to_its_end(_ended(instead_of))
         began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(_SECONDS):
-                server = await self._get_ready(args)
+            server = await self._get_ready(args)
         except Exception as error:
             why = error.reason if isinstance(error, StepError) else repr(error)
             logger.warning("the agent did not get ready beside the clone: %s", why)
@@ -67,3 +70,13 @@ class EarlyServer:
         took = (asyncio.get_running_loop().time() - began) * 1000
         logger.info("%s got ready after %d ms", args.agent, took)
         return server
+
+
+async def _ended(task: asyncio.Task[AgentServer | None] | None) -> None:
+    """Stop what a task has made, or is making."""
+    if task is None:
+        return
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled() and (server := task.result()) is not None:
+        await server.stop()

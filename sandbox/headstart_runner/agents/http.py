@@ -72,6 +72,10 @@ class HttpAgent:
         """Return `serve` on the loopback interface; port 0 would not mean any free port."""
         return [*self.program, "serve", "--hostname", "127.0.0.1", "--port", str(port)]
 
+    def listening(self, port: int) -> str:
+        """Return the end of the line that all of them print."""
+        return f"listening on http://127.0.0.1:{port}\n"
+
     def instructions(self, repository: Path) -> Path:
         """Return the file that most agents look for."""
         return repository / "AGENTS.md"

@@ -36,10 +36,11 @@ async def import_session(
     env = await environment_of(adapter, launcher, repository, args)
     document = saved or adapter.import_document(args.session_id, args.title, repository)
     document["info"]["directory"] = str(repository)
-    handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
-    file = Path(name)
+    file: Path | None = None
     out = Ends(_SAID_BYTES)
     try:
+        handle, name = tempfile.mkstemp(prefix="headstart-", suffix=".json")
+        file = Path(name)
         await asyncio.to_thread(_write, handle, document)
         launcher.own(file)
         command = adapter.import_command(file)
@@ -47,8 +48,11 @@ async def import_session(
             code = await tree.finished()
     except CommandNotStarted as error:
         raise start_error(args.agent, str(error), config.path) from error
+    except OSError as error:
+        raise RestoreFailed(f"{args.agent} could not import the session: {error}") from error
     finally:
-        file.unlink(missing_ok=True)  # noqa: ASYNC240  (one call, no wait)
+        if file is not None:
+            file.unlink(missing_ok=True)
     said = out.text()
     if not adapter.imported(args.session_id, said):
         why = head(" ".join(said.split()), _SHOWN_CHARACTERS) or f"exit status {code}"

@@ -46,9 +46,10 @@ class ModelKeys:
         return through(args, found, f"{self._door.address}/{_HANDLER}", self._placeholders)
 
     async def close(self) -> None:
-        """Let no request through any more."""
-        if self._models is not None:
-            await self._models.close()
+        """Let no request through, until keys are kept again."""
+        models, self._models = self._models, None
+        if models is not None:
+            await models.close()
 
     async def _opened(self) -> "Models":
         if self._models is None:

@@ -5,17 +5,17 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.environment import environment_of
+from headstart_runner.agents.folder import Folder, Folders
 from headstart_runner.agents.http import AgentClient, AgentRefused, AgentSilent
 from headstart_runner.agents.settings import look
 from headstart_runner.config import Config
+from headstart_runner.ending import to_its_end
 from headstart_runner.log import Oddities
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
 from headstart_runner.processes.output import StepOutput
@@ -23,16 +23,17 @@ from headstart_runner.redaction import Redactor
 
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 3.0
-_INSTRUCTIONS = "instructions"
-"""A file with the path of what the repository tells agents: read when a repository is opened."""
 
 
 class AgentServer:
     """The process, its password-protected port on 127.0.0.1, and what it printed last."""
 
-    def __init__(self, adapter: AgentAdapter, config: Config, redactor: Redactor) -> None:
+    def __init__(
+        self, adapter: AgentAdapter, config: Config, redactor: Redactor, folders: Folders
+    ) -> None:
         self._adapter = adapter
         self._config = config
+        self._folders = folders
         password = secrets.token_urlsafe(24)
         redactor.add(password)
         self._password = password
@@ -42,8 +43,10 @@ class AgentServer:
         self.client = AgentClient(
             self._port, adapter.user, password, self.oddities, config.repository
         )
-        self._folder: Path | None = None
+        self._folder: Folder | None = None
         self._given: object = None
+        self._said = b""
+        self._listens = False
         self.stopping = False
         self._given_up: str | None = None
 
@@ -53,38 +56,57 @@ class AgentServer:
         args: ServerArgs,
         variables: dict[str, str],
         *,
+        seconds: float,
         warm: bool = False,
     ) -> None:
         """Start the process and return once it is healthy; else AgentStartFailed.
 
         `variables` are what the setup commands left. The repository need not be there. A `warm`
-        server has also loaded what its first message would wait for. Waits without a limit of its
-        own: a step has one.
+        server has also loaded what its first message would wait for.
         """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._begin(launcher, args, variables)
+                try:
+                    self.version = await self._healthy()
+                    # Above the folder there may be configuration of anybody's.
+                    if warm and self._adapter.warm and not args.repository_config:
+                        await self.client.warm(self._adapter.warm, self._where.path)
+                except BaseException:
+                    await self.stop()
+                    raise
+        except TimeoutError:
+            how = self._with_last_line(f"did not become healthy within {seconds:.0f} s")
+            raise AgentStartFailed(f"{self._adapter.name} {how}") from None
 
-        def keep(data: bytes) -> None:
-            self.output.feed(data, watched=False)
-
-        self._folder = _folder(self._adapter.instructions(self._config.repository))
+    async def _begin(self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]) -> None:
+        try:
+            self._folder = self._folders.make(self._adapter.instructions(self._config.repository))
+        except OSError as error:
+            raise _no_folder(self._adapter.name, error) from error
         try:
             argv, env = await self._command(launcher, args, variables)
             self._given = (argv, env, await self._look(env))
-            self._tree = await launcher.start(argv, cwd=self._folder, env=env, stdout=keep)
+            self._tree = await launcher.start(
+                argv, cwd=self._folder.path, env=env, stdout=self._keep
+            )
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             raise
-        try:
-            while (version := await self.client.health()) is None:
-                if not self._tree.alive:
-                    raise await self.not_started()
-                await asyncio.sleep(_POLL_SECONDS)
-            # Above the folder there may be configuration of anybody's.
-            if warm and self._adapter.warm and not args.repository_config:
-                await self.client.warm(self._adapter.warm, self._folder)
-        except BaseException:
-            await asyncio.shield(self.stop())
-            raise
-        self.version = version
+
+    def _keep(self, data: bytes) -> None:
+        self.output.feed(data, watched=False)
+        if not self._listens:
+            line = self._adapter.listening(self._port).encode()
+            self._listens = line in self._said + data
+            self._said = (self._said + data)[-len(line) :]
+
+    async def _healthy(self) -> str:
+        while not self._listens or (version := await self.client.health()) is None:
+            if not self._tree.alive:
+                raise await self.not_started()
+            await asyncio.sleep(_POLL_SECONDS)
+        return version
 
     async def is_as_if_started_now(
         self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]
@@ -106,7 +128,7 @@ class AgentServer:
             self._config.repository,
             grown,
             self._password,
-            instructions=f"{{file:{self._instructions}}}",
+            instructions=f"{{file:{self._where.instructions}}}",
         )
         return (_absolute(program, self._path), *rest), env
 
@@ -114,9 +136,9 @@ class AgentServer:
         return await asyncio.to_thread(look, self._adapter, env, self._config.home)
 
     @property
-    def _instructions(self) -> Path:
+    def _where(self) -> Folder:
         assert self._folder is not None  # noqa: S101  (made before anything is started)
-        return self._folder / _INSTRUCTIONS
+        return self._folder
 
     async def open(self, args: ServerArgs, *, new: bool) -> None:
         """Have the server open the session, a new one make it; AgentStartFailed when it can't.
@@ -125,7 +147,10 @@ class AgentServer:
         says only in an event that it is lost.
         """
         agent, mode = self._adapter.name, self._adapter.mode(args.mode)
-        _write(self._instructions, self._adapter.instructions(self._config.repository))
+        try:
+            self._where.name(self._adapter.instructions(self._config.repository))
+        except OSError as error:
+            raise _no_folder(agent, error) from error
         try:
             if new:
                 await self.client.create(args.session_id, args.title)
@@ -153,10 +178,12 @@ class AgentServer:
         except CommandNotStarted as error:
             return str(error)
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        return self._with_last_line(self._given_up or how)
+
+    def _with_last_line(self, how: str) -> str:
         self.output.finish(watched=False)
         last = self.output.last_line()
-        how = self._given_up or how
-        # Quoted, because it need not have anything to do with the end.
+        # Quoted, because it need not have anything to do with what happened.
         return f'{how}; the last it printed was "{last}"' if last else how
 
     async def give_up(self, reason: str) -> None:
@@ -173,29 +200,25 @@ class AgentServer:
         return AgentStartFailed(f"{self._adapter.name} ended while starting: {await self.end()}")
 
     async def stop(self) -> None:
-        """End the process: SIGTERM, and SIGKILL for it and its descendants after 3 s."""
+        """End the process: SIGTERM, and SIGKILL for it and its descendants after 3 s.
+
+        Whole: a caller that is cancelled meanwhile goes when nothing is left.
+        """
         self.stopping = True
+        await to_its_end(self._stop())
+
+    async def _stop(self) -> None:
         self._tree.terminate()
         with suppress(TimeoutError, CommandNotStarted):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._tree.wait()
         await self._tree.kill()
         await self.client.close()
-        if self._folder is not None:
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(self._where.remove)
 
 
-def _folder(instructions: Path) -> Path:
-    """Make what a server is started in: a folder in which nobody else can write anything."""
-    folder = Path(tempfile.mkdtemp(prefix="headstart-agent-"))
-    folder.chmod(0o755)
-    _write(folder / _INSTRUCTIONS, instructions)
-    return folder
-
-
-def _write(file: Path, instructions: Path) -> None:
-    file.write_text(f"{instructions}\n", encoding="utf-8")
-    file.chmod(0o644)
+def _no_folder(agent: str, error: OSError) -> AgentStartFailed:
+    return AgentStartFailed(f"{agent} has no folder to be started in: {error}")
 
 
 def _absolute(program: str, path: str) -> str:

@@ -13,6 +13,7 @@ from headstart_runner.agents import find_agent
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.early import EarlyServer
 from headstart_runner.agents.environment import folder_of, know_secrets
+from headstart_runner.agents.folder import Folders
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.importing import import_session
 from headstart_runner.agents.model_keys import ModelKeys
@@ -28,6 +29,14 @@ from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
 from headstart_runner.vault import Vault
 from headstart_runner.wire import head
+
+_EARLY_SECONDS = 90.0
+"""How long one that gets ready may take: half of what the agent's step has, which may wait for it
+and then start another."""
+
+_OF_WHAT_IS_LEFT = 0.9
+"""How much of its step's time a server may take to become healthy: then the step says what it saw,
+and there is some left to open the session."""
 
 _RESTARTS = 3
 _RESTART_SPAN = 600.0
@@ -77,6 +86,7 @@ class Supervisor:
         self._launcher = launcher
         self._shell = Shell(launcher, redactor, config.home)
         self._keys = ModelKeys(door)
+        self._in = Folders(journal)
         self._variables: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
@@ -86,14 +96,16 @@ class Supervisor:
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
         self.listener: AgentListener | None = None
 
-    async def restore(self, args: RestoreArgs, saved: dict[str, Any] | None = None) -> None:
+    async def restore(
+        self, args: RestoreArgs, show: Show, saved: dict[str, Any] | None = None
+    ) -> None:
         """Import a session, an empty one without a saved export, into the agent's database.
 
         A server that gets ready is waited for: while it makes its database nobody else may.
         """
         adapter = self._adapter(args.agent)
         self._know_folder(adapter, args.env)
-        await self._early.settled()
+        await self._early_settled(args.agent, show)
         await import_session(self._launcher, self._config, adapter, args, saved)
 
     def get_ready(self, args: AgentArgs | None) -> None:
@@ -102,7 +114,12 @@ class Supervisor:
         What is wrong with it is logged, and told by `start`, which then tries again.
         """
         if args is not None and self._server is None:
-            self._early.begin(args)
+            self._early.begin(args, self._vault.values)
+
+    async def _early_settled(self, agent: str, show: Show) -> None:
+        if self._early.unsettled:
+            show(f"Waiting for {agent}, which is getting ready")
+            await self._early.settled()
 
     async def _get_ready(self, args: AgentArgs) -> AgentServer:
         args = self._with_secrets(args)
@@ -111,36 +128,38 @@ class Supervisor:
         variables = await self._left_by_setup(args)
         adapter = self._adapter(args.agent)
         self._know_folder(adapter, args.env)
-        server = AgentServer(adapter, self._config, self._redactor)
-        await server.start(self._launcher, told, variables, warm=True)
+        server = AgentServer(adapter, self._config, self._redactor, self._in)
+        await server.start(self._launcher, told, variables, seconds=_EARLY_SECONDS, warm=True)
         return server
 
-    async def start(self, args: AgentArgs, show: Show, *, new: bool) -> str:
+    async def start(
+        self, args: AgentArgs, show: Show, seconds_left: Callable[[], float], *, new: bool
+    ) -> str:
         """Return the version of the server once it has opened the session, a `new` one made it.
 
         One that runs already with the same arguments, and after the same setup, stays; with others
-        it is replaced.
+        it is replaced. `seconds_left` says how long the step may still take.
         """
         await self._end_recovery()
-        if self._early.unsettled:
-            show(f"Waiting for {args.agent}, which is getting ready")
-            await self._early.settled()
+        await self._early_settled(args.agent, show)
         async with self._lock:
             # As it came: what is written down holds no secret's value.
             wanted = json.dumps(args.to_json())
             args = self._with_secrets(args)
             variables = await self._left_by_setup(args)
             same = self._journal.get(_AGENT) == wanted and self._variables == variables
-            if self._server is not None and same:
-                return await self._server.client.health() or ""
+            if self._server is not None and self._server.alive and same:
+                return self._server.version
             await self._stop()
             self._variables = variables
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             self._know_folder(self._adapter(args.agent), args.env)
-            return await self._begin(args, show, new=new)
+            return await self._begin(args, show, seconds_left, new=new)
 
-    async def _begin(self, args: AgentArgs, show: Show, *, new: bool) -> str:
+    async def _begin(
+        self, args: AgentArgs, show: Show, seconds_left: Callable[[], float], *, new: bool
+    ) -> str:
         """Take the server that got ready, if it is as one that is started now; else start one."""
         server = self._early.server
         if server is not None:
@@ -158,7 +177,7 @@ class Supervisor:
                 logger.info("the agent that got ready is replaced: what it read is not what it was")
         await self._early.stop()
         show(f"Starting {args.agent}")
-        return await self._start(args, new=new)
+        return await self._start(args, seconds_left() * _OF_WHAT_IS_LEFT, new=new)
 
     @property
     def folders(self) -> list[Path]:
@@ -239,10 +258,10 @@ class Supervisor:
         if server is not None:
             await server.stop()
 
-    async def _start(self, args: AgentArgs, *, new: bool = False) -> str:
+    async def _start(self, args: AgentArgs, seconds: float, *, new: bool = False) -> str:
         told = await self._keys.kept_from(args)
-        server = AgentServer(self._adapter(args.agent), self._config, self._redactor)
-        await server.start(self._launcher, told, self._variables)
+        server = AgentServer(self._adapter(args.agent), self._config, self._redactor, self._in)
+        await server.start(self._launcher, told, self._variables, seconds=seconds)
         return await self._open(server, told, new=new)
 
     async def _open(self, server: AgentServer, told: ServerArgs, *, new: bool) -> str:
@@ -250,7 +269,7 @@ class Supervisor:
         try:
             await server.open(told, new=new)
         except BaseException:
-            await asyncio.shield(server.stop())
+            await server.stop()
             raise
         self._server = server
         listening = asyncio.Event()
@@ -264,7 +283,7 @@ class Supervisor:
             if died.done():
                 raise await server.not_started()
         except BaseException:
-            await asyncio.shield(self._stop())
+            await self._stop()
             raise
         finally:
             opened.cancel()
@@ -281,12 +300,8 @@ class Supervisor:
         self._restarts.append(now)
         know_secrets(self._redactor, args)
         await self._early.stop()
-        try:
-            async with asyncio.timeout(_RESTART_SECONDS):
-                self._variables = await self._left_by_setup(args)
-                await self._start(args)
-        except TimeoutError:
-            raise AgentStartFailed(f"{args.agent} did not become healthy again") from None
+        self._variables = await self._left_by_setup(args)
+        await self._start(args, _RESTART_SECONDS)
 
     async def _listen(self, server: AgentServer, listening: asyncio.Event) -> None:
         """Pass on the server's events; a stream that breaks off is opened again, whatever broke it.

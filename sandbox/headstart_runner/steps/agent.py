@@ -21,7 +21,9 @@ async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
     journal = context.tools.journal
     new = not restore.given(journal, args.env)
     try:
-        version = await context.tools.supervisor.start(args, context.progress, new=new)
+        version = await context.tools.supervisor.start(
+            args, context.progress, context.seconds_left, new=new
+        )
     except AgentStartFailed as error:
         if new or not isinstance(error.__cause__, SessionUnknown):
             raise
