@@ -5,13 +5,13 @@ What sessions run (repositories, setup commands, agents) runs as you, isolated b
 
 import argparse
 import json
+import os
+import select
 import shutil
 import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
@@ -33,22 +33,22 @@ class _Stop:
     """SIGINT and SIGTERM, heeded between two steps: amid one they would leave half of it."""
 
     def __init__(self) -> None:
-        # Its put may interrupt its get; an Event's set must not interrupt its wait.
-        self._asked: SimpleQueue[int] = SimpleQueue()
+        # A handler in Python runs once this thread does, which a signal that comes just before it
+        # waits for a lock never wakes; a byte in a pipe is there whenever it looks.
+        self._asked, asked = os.pipe()
+        os.set_blocking(asked, False)
+        signal.set_wakeup_fd(asked)
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked.put(number)
+            signal.signal(number, lambda number, frame: None)
 
     def check(self) -> None:
         """End the program if it was asked to stop."""
-        if not self._asked.empty():
+        if select.select([self._asked], [], [], 0)[0]:
             raise SystemExit(0)
 
     def wait(self) -> None:
         """Return when the program is asked to stop."""
-        self._asked.get()
+        select.select([self._asked], [], [])
 
 
 class _Log:

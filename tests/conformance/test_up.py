@@ -287,6 +287,32 @@ sys.exit(up.main(sys.argv[2:]))
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_is_heard_whichever_thread_gets_it() -> None:
+    code = """
+import os, signal, sys, threading
+from headstart_local import up
+
+stop, main = up._Stop(), threading.main_thread().ident
+
+def asleep():
+    waits = sys._current_frames()[main].f_code.co_name == "wait"
+    return waits and open(f"/proc/self/task/{os.getpid()}/stat").read().split()[2] == "S"
+
+def end():
+    while not asleep():
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Event().wait()
+
+threading.Thread(target=end, daemon=True).start()
+stop.wait()
+stop.check()
+sys.exit("not told")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=SECONDS)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "http://127.0.0.1:99999"])
 def test_token_of_no_address(url: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("HEADSTART_URL", url)
