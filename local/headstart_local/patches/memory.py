@@ -16,7 +16,7 @@ STREAM_LINES = 500
 LOG_RECORDS = 1_000
 """Lines of containers that Logs Insights can look up by their pointers."""
 
-CLOSED_EXECUTIONS = 250
+CLOSED_EXECUTIONS = 100
 """Executions that are over, 20 KB each with its history."""
 
 
