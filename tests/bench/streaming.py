@@ -3,9 +3,10 @@
 import asyncio
 import json
 import math
+import sqlite3
 import tempfile
 import time
-from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,9 @@ ANSWER_SECONDS = 3.0
 """Of the demo agent for its 240 deltas: 80 a second, as fast models write."""
 
 CATCH_UP_SECONDS = 60.0
+DATABASES = "headstart-cloud-*/tasks/*/workspace/home/.local/share/demo-agent/demo-agent.db"
+"""Of demo agents in sandboxes, in the folder for temporary files."""
+
 MESSAGE_BYTES = 32 * 1024
 """What API Gateway charges as one message."""
 
@@ -34,7 +38,12 @@ def run(viewers: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(prefix="streaming-") as folder:
         log = Path(folder) / "log"
         with running(log) as cloud:
-            asyncio.run(_stream(cloud, viewers, seconds))
+            seen = asyncio.run(_stream(cloud, viewers, seconds))
+        _tell(seen)
+
+
+Written = dict[str, tuple[float, float, int]]
+"""When an agent began and ended to write each part of its answers, and how many letters it has."""
 
 
 @dataclass
@@ -44,7 +53,8 @@ class _Viewer:
     socket: ClientConnection
     reducer: Reducer = field(default_factory=lambda: Reducer(0))
     applied: list[int] = field(default_factory=list)
-    late: dict[str, list[float]] = field(default_factory=lambda: {"persisted": [], "deltas": []})
+    late: list[float] = field(default_factory=list)
+    deltas: list[tuple[float, str, int, int]] = field(default_factory=list)
     frames: int = 0
     charged: int = 0
     size: int = 0
@@ -82,14 +92,36 @@ class _Viewer:
     def _note(self, event: Event, now: float) -> None:
         if event.event_id is not None:
             self.applied.append(event.event_id)
-        kind = "deltas" if event.type == "agent.delta" else "persisted"
         self.live = self.live or event.type == CAUGHT_UP
+        if event.type == "agent.delta":
+            part, text = event.data["partId"], event.data["text"]
+            self.deltas.append((now, part, event.data["offset"], len(text)))
         # What is replayed is old, and not late.
-        if self.live and event.timestamp and (event.event_id is not None or kind == "deltas"):
-            self.late[kind].append((now - event.timestamp.timestamp()) * 1000)
+        elif self.live and event.timestamp and event.event_id is not None:
+            self.late.append((now - event.timestamp.timestamp()) * 1000)
+
+    def added(self, written: Written) -> list[float]:
+        """Return how long after its writing each piece of an answer came, in ms, by ten letters."""
+        return [
+            (now - began - (ended - began) * place / length) * 1000
+            for now, part, offset, count in self.deltas
+            for began, ended, length in [written[part]]
+            for place in range(offset, offset + count, 10)
+        ]
 
 
-async def _stream(cloud: Cloud, viewers: int, seconds: float) -> None:
+@dataclass(frozen=True)
+class _Seen:
+    """Who watched a session, and what there was to see."""
+
+    watching: list[_Viewer]
+    persisted: list[int]
+    turns: int
+    written: Written
+    seconds: float
+
+
+async def _stream(cloud: Cloud, viewers: int, seconds: float) -> _Seen:
     async with AsyncHeadstart(cloud.info["httpUrl"], cloud.info["token"]) as client:
         variables = {"DEMO_AGENT_SECONDS": str(ANSWER_SECONDS)}
         created = await client.prepare(
@@ -98,8 +130,10 @@ async def _stream(cloud: Cloud, viewers: int, seconds: float) -> None:
         session_id = created.session_id
         watching = [await _opened(client, session_id) for _ in range(viewers)]
         tasks = [asyncio.create_task(viewer.watch()) for viewer in watching]
+        began = time.monotonic()
         await client.initiate(session_id)
-        sent = await _keep_writing(client, session_id, time.monotonic() + seconds)
+        turns = await _keep_writing(client, session_id, time.monotonic() + seconds)
+        streamed = time.monotonic() - began
         persisted = [e.event_id async for e in client.events(session_id) if e.event_id]
         end = time.monotonic() + CATCH_UP_SECONDS
         for viewer in watching:
@@ -109,8 +143,31 @@ async def _stream(cloud: Cloud, viewers: int, seconds: float) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         for viewer in watching:
             await viewer.socket.close()
+        written = _written(session_id)
         await client.delete(session_id)
-    _tell(watching, persisted, seconds, sent)
+    return _Seen(watching, persisted, turns, written, streamed)
+
+
+def _written(session_id: str) -> Written:
+    """Return what the session's agent wrote, which sends its pieces at even distances."""
+    for path in Path(tempfile.gettempdir()).glob(DATABASES):
+        with closing(sqlite3.connect(path)) as database:
+            parts = database.execute(
+                "SELECT data FROM part JOIN message ON part.message_id = message.id"
+                " WHERE session_id = ? AND data ->> 'type' = 'text' AND data ->> '$.time.end'",
+                (session_id,),
+            )
+            found = [json.loads(data) for (data,) in parts]
+        if found:
+            return {
+                part["id"]: (
+                    part["time"]["start"] / 1000,
+                    part["time"]["end"] / 1000,
+                    len(part["text"]),
+                )
+                for part in found
+            }
+    return {}
 
 
 async def _opened(client: AsyncHeadstart, session_id: str) -> _Viewer:
@@ -133,32 +190,38 @@ async def _keep_writing(client: AsyncHeadstart, session_id: str, end: float) -> 
     return turns
 
 
-def _tell(watching: list[_Viewer], persisted: Sequence[int], seconds: float, turns: int) -> None:
-    whole = sum(viewer.applied == list(persisted) for viewer in watching)
-    frames = sum(viewer.charged for viewer in watching)
-    batches = max(viewer.frames for viewer in watching)
-    # What the runner says comes in as a batch, which is acknowledged: two messages more.
-    messages = frames + 2 * batches
+def _tell(seen: _Seen) -> None:
+    watching, persisted = seen.watching, seen.persisted
+    whole = sum(viewer.applied == persisted for viewer in watching)
+    # The runner's own messages are a viewer's: `costs` counts them.
+    messages = sum(viewer.charged + viewer.again for viewer in watching)
+    minutes = len(watching) * seen.seconds / 60
     late = {
-        kind: [value for viewer in watching for value in viewer.late[kind]]
-        for kind in ("persisted", "deltas")
+        "a letter, after it was written": [
+            late for viewer in watching for late in viewer.added(seen.written)
+        ],
+        "a persisted event, after its commit": [
+            late for viewer in watching for late in viewer.late
+        ],
     }
-    title = f"{len(watching)} viewers, {turns} turns in {seconds:.0f} s and until they were over"
+    title = f"{len(watching)} viewers, {seen.turns} turns in {seen.seconds:.0f} s"
     rows: list[tuple[str, object]] = [
         ("viewers that got every persisted event in order", f"{whole} of {len(watching)}"),
         ("persisted events", len(persisted)),
-        ("deltas a viewer", len(late["deltas"]) // len(watching)),
-        ("frames a viewer", batches),
+        ("deltas a viewer", sum(len(v.deltas) for v in watching) // len(watching)),
+        ("frames a viewer", max(viewer.frames for viewer in watching)),
         ("bytes a frame", sum(v.size for v in watching) / sum(v.frames for v in watching)),
         ("asked again for what was missing", sum(viewer.again - 1 for viewer in watching)),
     ]
     for kind, values in late.items():
         for name, share in (("p50", 0.5), ("p99", 0.99)):
-            rows.append((f"{kind}: late by, ms, {name}", report.percentile(values, share)))
+            rows.append((f"{kind}, ms, {name}", report.percentile(values, share)))
     dollars = messages * PRICES["WebSocket messages"]
+    dollars += minutes * PRICES["WebSocket connection minutes"]
     rows += [
-        ("messages that API Gateway charges, about", messages),
-        ("dollars for them", f"{dollars:.3f}"),
-        ("dollars an hour", f"{dollars / seconds * 3600:.2f}"),
+        ("frames of all", sum(viewer.frames for viewer in watching)),
+        ("messages of 32 KB, and what viewers asked", messages),
+        ("dollars for the viewers' messages and connections", f"{dollars:.4f}"),
+        ("dollars an hour, at that rate", f"{dollars / seen.seconds * 3600:.2f}"),
     ]
     report.table(title, ("", ""), rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from headstart.adapters.memory import MemorySockets
 from headstart.domain.errors import ConnectionGone
 from headstart.usecases import watch
 from headstart.usecases.inbox import receive
@@ -130,6 +131,8 @@ class Wires:
         self._world.invoke("disconnect", lambda: watch.disconnect(ports, end.connection_id))
 
     # The cloud's side.
+
+    for_each = staticmethod(MemorySockets.for_each)
 
     def post(self, connection_id: str, text: str) -> None:
         """Send a frame down."""

@@ -51,6 +51,7 @@ ACTIONS = {
     "receivers.post": [],
     "sockets.post": ["execute-api:ManageConnections"],
     "sockets.close": ["execute-api:ManageConnections"],
+    "sockets.for_each": [],
 }
 TABLE = {
     # What an earlier version wrote is read row by row.

@@ -8,8 +8,9 @@ import pytest
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import events
 from headstart.domain.change import Change
-from headstart.domain.errors import TicketRefused
+from headstart.domain.errors import ServiceUnavailable, TicketRefused
 from headstart.usecases.change import change
+from headstart.usecases.delete import delete_session
 from headstart.usecases.inbox import receive
 from headstart.usecases.read import stream_ticket
 from headstart.usecases.watch import PAGE_EVENTS, connect_viewer, disconnect
@@ -123,6 +124,62 @@ def test_a_gone_socket_is_forgotten_and_the_others_are_served(ports: MemoryPorts
     assert 3 in event_ids(ports, "v2")
     assert list(ports.store.known) == ["v2"]
     assert ("GoneSockets", 1, {"Role": "viewer"}) in ports.metrics.measured
+
+
+def test_a_post_that_fails_keeps_no_viewer_from_anything_and_is_told(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = created(ports)
+    for name in ("v1", "v2", "v3", "v4"):
+        connected(ports, session_id, name)
+        receive(ports, name, SUBSCRIBE)
+    ports.metrics.measured.clear()
+    post, troubles = ports.sockets.post, {"v1": ServiceUnavailable("down"), "v3": KeyError("x")}
+
+    def second_frame_fails(connection_id: str, text: str) -> None:
+        if connection_id in troubles and '"eventId":4' in text:
+            raise troubles[connection_id]
+        post(connection_id, text)
+
+    monkeypatch.setattr(ports.sockets, "post", second_frame_fails)
+    ports.sockets.gone.add("v2")
+
+    def decide(work: Change) -> None:
+        for letter in "ab":
+            work.emit(events.SessionAsleep(reason=letter * 30_000))
+
+    change(ports, session_id, decide)
+    assert event_ids(ports, "v4")[-2:] == [3, 4]
+    assert event_ids(ports, "v1")[-1] == event_ids(ports, "v3")[-1] == 3
+    assert ports.metrics.measured == [
+        ("GoneSockets", 1, {"Role": "viewer"}),
+        ("PostsFailed", 2, {"Role": "viewer"}),
+    ]
+    assert [vars(r)["error"] for r in caplog.records] == ["ServiceUnavailable", "KeyError"]
+    assert list(ports.store.known) == ["v1", "v3", "v4"]
+
+
+def test_a_deletion_closes_every_connection_whatever_ails_one(
+    ports: MemoryPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id = created(ports)
+    for name in ("v1", "v2", "v3"):
+        connected(ports, session_id, name)
+        receive(ports, name, SUBSCRIBE)
+    close = ports.sockets.close
+
+    def but_one(connection_id: str) -> None:
+        if connection_id == "v1":
+            raise ServiceUnavailable("down")
+        close(connection_id)
+
+    monkeypatch.setattr(ports.sockets, "close", but_one)
+    delete_session(ports, "alice", session_id)
+    for name in ("v1", "v2", "v3"):
+        assert frames(ports, name)[-1]["events"][-1]["type"] == "session.deleted"
+    assert ports.sockets.gone == {"v2", "v3"}
+    assert list(ports.store.known) == ["v1"]
+    assert ("FollowUpsFailed", 1, {}) in ports.metrics.measured
 
 
 def test_an_expired_connection_is_forgotten_without_a_post(ports: MemoryPorts) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -15,7 +15,6 @@ from headstart.domain.errors import (
     SecretsUnavailable,
     TaskTokenGone,
 )
-from headstart.domain.model import Model
 from headstart.domain.policy import Policy
 from headstart.usecases.ports import (
     ExecutionStatus,
@@ -26,7 +25,7 @@ from headstart.usecases.ports import (
     StoredObject,
 )
 
-_M = TypeVar("_M", bound=Model)
+_T = TypeVar("_T")
 _PAGE_BYTES = 1024 * 1024
 
 
@@ -242,6 +241,20 @@ class MemorySockets:
     def close(self, connection_id: str) -> None:
         """Close a connection."""
         self.gone.add(connection_id)
+
+    @staticmethod
+    def for_each(connection_ids: Sequence[str], do: Callable[[str], _T]) -> list[_T]:
+        """Do something for one connection after the other, and for all though one raises."""
+        done: list[_T] = []
+        errors: list[Exception] = []
+        for connection_id in connection_ids:
+            try:
+                done.append(do(connection_id))
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return done
 
 
 @dataclass

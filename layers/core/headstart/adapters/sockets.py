@@ -1,12 +1,18 @@
 """The way back to WebSocket peers: API Gateway's management API."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from headstart.adapters.aws import translated
 from headstart.domain.errors import ConnectionGone
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+"""How many connections are served at a time; botocore keeps 10 connections of its own open."""
 
 
 class ApiGatewaySockets:
@@ -30,3 +36,20 @@ class ApiGatewaySockets:
                 self._client.delete_connection(ConnectionId=connection_id)
             except self._client.exceptions.GoneException:
                 return
+
+    def for_each(self, connection_ids: Sequence[str], do: Callable[[str], T]) -> list[T]:
+        """Do something for connections, AT_ONCE at a time, and return what came of each, in order.
+
+        It is done for all, whatever is raised for one, before this returns or raises the first of
+        the errors; and for several on threads, which end here: Lambda freezes what a function
+        leaves running.
+        """
+        if len(connection_ids) <= 1:
+            return [do(connection_id) for connection_id in connection_ids]
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  only for several
+
+        # Made when first looked at: two threads would make two, and miss each other's errors.
+        _ = self._client.exceptions
+        with ThreadPoolExecutor(min(AT_ONCE, len(connection_ids))) as threads:
+            doing = [threads.submit(do, connection_id) for connection_id in connection_ids]
+        return [done.result() for done in doing]

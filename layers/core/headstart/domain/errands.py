@@ -101,10 +101,10 @@ class StopSandbox(Errand):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseConnection(Errand):
-    """Close a connection that another one has replaced."""
+class CloseConnections(Errand):
+    """Close connections whose time is over: another one is in their place, or nothing is."""
 
-    connection_id: str
+    connection_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,9 +163,12 @@ def _stop_sandbox(ports: Ports, _: Change, errand: errands.StopSandbox) -> None:
     ports.sandboxes.stop(errand.handle, errand.reason)
 
 
-def _close_connection(ports: Ports, _: Change, errand: errands.CloseConnection) -> None:
-    ports.sockets.close(errand.connection_id)
-    ports.store.remove_connection(errand.connection_id)
+def _close_connections(ports: Ports, _: Change, errand: errands.CloseConnections) -> None:
+    def close(connection_id: str) -> None:
+        ports.sockets.close(connection_id)
+        ports.store.remove_connection(connection_id)
+
+    ports.sockets.for_each(errand.connection_ids, close)
 
 
 def _look_for_copy(ports: Ports, work: Change, errand: errands.LookForCopy) -> None:
@@ -220,7 +223,7 @@ DOERS: dict[type[errands.Errand], Doer] = {
     errands.StartAttempt: _start_attempt,  # the janitor
     errands.StopAttempt: _stop_attempt,  # the janitor; its heartbeats end it
     errands.StopSandbox: _stop_sandbox,  # the janitor, as a task that nobody needs
-    errands.CloseConnection: _close_connection,  # nobody: it is refused at its next frame
+    errands.CloseConnections: _close_connections,  # nobody: it is refused at its next frame
     errands.LookForCopy: _look_for_copy,  # the next heartbeat, the janitor
     errands.KeepTree: _keep_tree,  # nobody: the next session makes one, the bucket's rule tidies up
     errands.DropObject: _drop_object,  # the deletion of the session

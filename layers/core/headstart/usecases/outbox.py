@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from headstart.domain import channel, command_args
 from headstart.domain.archive import MOST_BYTES, Archive, Copy, StoredFile, Tree
@@ -24,6 +25,7 @@ from headstart.domain.sandbox import Command
 from headstart.domain.session import SessionConfig, Status
 from headstart.domain.steps import StepName
 from headstart.domain.work import Beginning
+from headstart.usecases.defects import log_defect
 from headstart.usecases.ports import Ports
 from headstart.usecases.sealing import TOLD_SECRETS, sealed_for
 
@@ -43,19 +45,19 @@ def publish(ports: Ports, work: Change) -> list[str]:
     """Send a change's events to every open viewer; returns the connections found to be gone.
 
     Those that the change sends away are told, too. Nobody's trouble is anybody else's: the change
-    is made, and a viewer asks for what it missed.
+    is made, and a viewer asks for what it missed. All have what they get when it returns, so the
+    frames of the next change come after these.
     """
     if not work.events:
         return []
     frames = list(event_frames(work.events))
-    gone = []
     sent_away = [row for row in work.gone if isinstance(row, Connection)]
-    for connection in [*work.connections.values(), *sent_away]:
-        if connection.role is Role.VIEWER and connection.is_open:
-            expired = connection.expires_at <= work.now
-            if expired or not post(ports, connection.connection_id, connection.role, frames):
-                gone.append(connection.connection_id)
-    return gone
+    everybody = [*work.connections.values(), *sent_away]
+    viewers = [who for who in everybody if who.role is Role.VIEWER and who.is_open]
+    expired = [who.connection_id for who in viewers if who.expires_at <= work.now]
+    watching = [who.connection_id for who in viewers if who.expires_at > work.now]
+    posted = ports.sockets.for_each(watching, lambda viewer: _post(ports, viewer, frames))
+    return expired + _gone(ports, Role.VIEWER, posted)
 
 
 def event_frames(events: Iterable[Event]) -> Iterator[str]:
@@ -87,17 +89,38 @@ def _events_frame(batch: list[str]) -> str:
 
 def post(ports: Ports, connection_id: str, role: Role, messages: Iterable[str]) -> bool:
     """Send messages in order, each only after the one before; False if the connection is gone."""
+    return not _gone(ports, role, [_post(ports, connection_id, list(messages))])
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """What kept a connection from taking its messages, if anything did."""
+
+    connection_id: str
+    error: Exception | None = None
+
+
+def _post(ports: Ports, connection_id: str, messages: list[str]) -> _Posted:
+    """Send messages in order, and nothing else: others may be posted to at the same time."""
     try:
         for message in messages:
             ports.sockets.post(connection_id, message)
-    except ConnectionGone:
-        ports.metrics.count("GoneSockets", Role=role.value)
-        return False
-    except ServiceUnavailable:
+    except Exception as error:
+        return _Posted(connection_id, error)
+    return _Posted(connection_id)
+
+
+def _gone(ports: Ports, role: Role, posted: list[_Posted]) -> list[str]:
+    """Count and log what became of posts; returns the connections found to be gone."""
+    gone = [one.connection_id for one in posted if isinstance(one.error, ConnectionGone)]
+    failed = [e for one in posted if (e := one.error) and not isinstance(e, ConnectionGone)]
+    for error in failed:
         # A viewer notices the gap and asks again; a runner sends its batch again.
-        _log.warning("could not post to a connection", exc_info=True)
-        ports.metrics.count("PostsFailed", Role=role.value)
-    return True
+        log_defect("could not post to a connection", error)
+    for name, count in (("GoneSockets", len(gone)), ("PostsFailed", len(failed))):
+        if count:
+            ports.metrics.count(name, count, Role=role.value)
+    return gone
 
 
 def post_frames(ports: Ports, connection_id: str, role: Role, frames: Iterable[OpenModel]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from headstart.domain.policy import Policy
 from headstart.domain.session import Session, Waiting
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -347,6 +348,9 @@ class Sockets(Protocol):
 
     def close(self, connection_id: str) -> None:
         """Close a connection; one that is gone is fine."""
+
+    def for_each(self, connection_ids: Sequence[str], do: Callable[[str], T]) -> list[T]:
+        """Do it for all, a few at a time; then return what came of each, or raise what one did."""
 
 
 class Metrics(Protocol):

@@ -3,7 +3,7 @@
 from headstart.domain import events
 from headstart.domain.change import Change, QuotaChange
 from headstart.domain.command_kinds import CommandKind
-from headstart.domain.errands import CloseConnection, StopAttempt, StopSandbox
+from headstart.domain.errands import CloseConnections, StopAttempt, StopSandbox
 from headstart.domain.errors import SessionNotFound
 from headstart.domain.session import Status
 
@@ -26,9 +26,11 @@ def stop_all(change: Change) -> None:
     change.then(StopAttempt(change.session.attempt_number, reason))
     if change.sandbox and change.sandbox.task_arn:
         change.then(StopSandbox(change.sandbox.task_arn, reason))
-    for connection in list(change.connections.values()):
+    connections = list(change.connections.values())
+    for connection in connections:
         change.forget(connection)
-        change.then(CloseConnection(connection.connection_id))
+    if connections:
+        change.then(CloseConnections(tuple(row.connection_id for row in connections)))
 
 
 def is_uploading(change: Change) -> bool:

@@ -11,7 +11,7 @@ from headstart.domain.command_kinds import CommandKind
 from headstart.domain.connections import Connection, Role, Standing, standing
 from headstart.domain.errands import (
     AnswerTask,
-    CloseConnection,
+    CloseConnections,
     Errand,
     SendOrder,
     SendPrompt,
@@ -188,7 +188,7 @@ def accept(change: Change, connection: Connection, frame: Hello) -> None:
     if replaced and replaced != connection.connection_id:
         if replaced in change.connections:
             change.forget(change.connections[replaced])
-        change.then(CloseConnection(replaced))
+        change.then(CloseConnections((replaced,)))
 
 
 def _is_up(change: Change, sandbox: Sandbox) -> None:
