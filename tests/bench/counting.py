@@ -64,7 +64,7 @@ class Meter:
         context.workers.invoke = invoke  # type: ignore[method-assign]
         emulator.ecs._emit_awslogs_event = emit
 
-    def printed(self, _: str, line: str) -> None:
+    def printed(self, function: str, line: str) -> None:
         """Take a line of a log: `on_log` of the cloud."""
         with self._lock:
             self.log_bytes += len(line.encode())

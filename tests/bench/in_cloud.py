@@ -7,14 +7,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
 from headstart_local import sample_repo, tokens
 from headstart_local.cloud import Cloud
 from headstart_local.git_server import GitServer
-from headstart_local.patches import PATCHES
+from headstart_local.patches import PATCHES, PatchContext
 from tests.bench import report
 from tests.bench.counting import Meter
 
@@ -32,16 +32,26 @@ git log --oneline -5 > /dev/null
 """
 
 
+class Onlooker(Protocol):
+    """Who looks at what passes in a cloud."""
+
+    def install(self, context: PatchContext) -> None:
+        """Be a patch of the emulator."""
+
+    def printed(self, function: str, line: str) -> None:
+        """Take a line of a function's log."""
+
+
 @contextlib.contextmanager
-def cloud(meter: Meter) -> Iterator[tuple[Cloud, str]]:
+def cloud(onlooker: Onlooker) -> Iterator[tuple[Cloud, str]]:
     """Start an embedded cloud with a sample repository; yields it and the repository's URL."""
     with tempfile.TemporaryDirectory(prefix="headstart-bench-") as folder:
         sample_repo.create(Path(folder) / "sample.git")
         with GitServer(Path(folder)) as git:
             parameters = {"AllowedGitSources": f"{git.base_url}/*", "ActiveSessions": "1000"}
-            patches = [*PATCHES, meter.install]
+            patches = [*PATCHES, onlooker.install]
             with Cloud(
-                TEMPLATE, parameters=parameters, patches=patches, on_log=meter.printed
+                TEMPLATE, parameters=parameters, patches=patches, on_log=onlooker.printed
             ) as running:
                 yield running, git.url("sample.git")
 

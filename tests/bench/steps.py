@@ -69,6 +69,9 @@ class Watch:
 
         context.emulator.app.app = app
 
+    def printed(self, function: str, line: str) -> None:
+        """Take no note of logs."""
+
     async def _write(self, stock: Any, scope: Any, receive: Any, send: Any) -> None:
         body = bytearray()
 
@@ -116,7 +119,7 @@ def measure() -> None:
     def note(name: str, milliseconds: float) -> None:
         times.setdefault(name, []).append(milliseconds)
 
-    with in_cloud.cloud(watch) as (running, url), in_cloud.client(running) as http:  # type: ignore[arg-type]  # it has `install`
+    with in_cloud.cloud(watch) as (running, url), in_cloud.client(running) as http:
         for number in range(SESSIONS):
             watch.reset()
             used = _used(watch)
