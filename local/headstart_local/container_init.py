@@ -17,6 +17,10 @@ from typing import Any
 from headstart_local import processes
 
 KILL_SECONDS = 10.0
+NICE = 10
+"""On AWS a container has processors of its own. Here many would keep the cloud from answering, and
+itself from hearing them in time."""
+
 COULD_NOT_START = 127
 
 
@@ -85,6 +89,7 @@ def read_order(orders: int) -> dict[str, Any]:
 
 
 def main() -> int:
+    os.nice(NICE)
     processes.adopt_orphans()
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
