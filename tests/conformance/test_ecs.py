@@ -10,6 +10,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from headstart_local.launch_rate import LaunchRate
 from headstart_local.patches import ecs
 from tests.conformance.conftest import Probe, eventually
 
@@ -276,3 +277,16 @@ def test_started_by_must_be_the_only_filter(probe: Probe) -> None:
     ecs = probe.cloud.client("ecs")
     with pytest.raises(ecs.exceptions.InvalidParameterException):
         ecs.list_tasks(cluster=probe.cloud.outputs["Cluster"], startedBy="a", family="b")
+
+
+def test_a_task_that_is_stopped_in_the_line_is_never_started(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LaunchRate, "reserve", lambda _: 3600.0)
+    task = run_task(probe)
+    assert reached(probe, task, "PROVISIONING")["containers"][0]["lastStatus"] == "PENDING"
+    stop(probe, task, "nobody needs it")
+
+    stopped = reached(probe, task, "STOPPED")
+    assert stopped["stoppedReason"] == "nobody needs it"
+    assert "startedAt" not in stopped

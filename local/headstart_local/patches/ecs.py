@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from headstart_local import launch_rate
 from headstart_local.containers import ContainerSpec, UnknownImageError
 from headstart_local.patches.context import PatchContext
 
@@ -25,6 +26,8 @@ class Tasks:
         self._context = context
         self._ecs = context.emulator.ecs
         self._lock = threading.RLock()
+        self._rate = launch_rate.of_this_machine()
+        self._stop_asked: dict[str, threading.Event] = {}
 
     def created(self, arn: str, overrides: dict[str, Any]) -> dict[str, Any]:
         """Take over a task that ministack has recorded as running, and start it."""
@@ -38,6 +41,7 @@ class Tasks:
         self._tell(task)
         shown: dict[str, Any] = self._ecs._sanitize(task)
         spec = _container_spec(definition["containerDefinitions"][0], overrides)
+        self._stop_asked[arn] = threading.Event()
         threading.Thread(target=self._live, args=(task, definition, spec), daemon=True).start()
         return shown
 
@@ -50,6 +54,8 @@ class Tasks:
             self._change(
                 task, stopCode="UserInitiated", stoppedReason=reason, stoppingAt=self._ecs._iso()
             )
+        if asked := self._stop_asked.get(task["taskArn"]):
+            asked.set()
         if container := self._context.containers.find(_task_id(task)):
             container.stop(task["_stop_seconds"])
 
@@ -57,6 +63,7 @@ class Tasks:
         containers, task_id = self._context.containers, _task_id(task)
         main = definition["containerDefinitions"][0]
         task["_stop_seconds"] = main.get("stopTimeout", DEFAULT_STOP_SECONDS)
+        self._stop_asked[task["taskArn"]].wait(self._rate.reserve())
         with self._context.emulator.scope():
             self._change(task, lastStatus="PENDING", pullStartedAt=self._ecs._iso())
             try:
@@ -80,6 +87,7 @@ class Tasks:
 
     def _stopped(self, task: dict[str, Any], reason: str, code: str, status: int | None) -> None:
         with self._lock:
+            self._stop_asked.pop(task["taskArn"], None)
             if task["desiredStatus"] == "STOPPED":
                 reason, code = task["stoppedReason"], task["stopCode"]
             for container in task["containers"]:
@@ -139,6 +147,7 @@ def task_processes(context: PatchContext) -> None:
     A task stops when its essential container does, with that one's exit code; StopTask sends
     SIGTERM and after stopTimeout SIGKILL; an image that can't be had stops the task with
     CannotPullContainerError ("Amazon ECS task lifecycle", "StopTask", "Stopped tasks errors").
+    Fargate starts so many a second ("AWS Fargate throttling quotas"), here as this machine bears.
     """
     ecs, responses = context.emulator.ecs, context.emulator.responses
     stock_run = ecs._run_task
