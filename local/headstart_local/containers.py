@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Container:
             with self._init.stdout as output:
                 for line in output:
                     sink(line.decode(errors="replace").rstrip("\n"))
-        return self._init.wait(KILL_SECONDS)
+        return self.wait()
 
     def stop(self, seconds: float) -> None:
         """SIGTERM now, SIGKILL for everything left after `seconds`."""
@@ -78,9 +79,16 @@ class Container:
             if self._init.stdin and not self._init.stdin.closed:
                 self._init.stdin.close()
 
-    def wait(self) -> None:
-        """Wait for the end, 15 s at most."""
-        self._init.wait(KILL_SECONDS)
+    def wait(self) -> int:
+        """Wait for the end and return the exit status; after 15 s it is made from outside.
+
+        What a container runs has our uid, and can stop its first process.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            return self._init.wait(KILL_SECONDS)
+        processes.kill_below(self._init.pid, KILL_SECONDS)
+        self._init.kill()
+        return self._init.wait()
 
     def _order(self, order: Mapping[str, object]) -> None:
         with self._lock:

@@ -4,10 +4,13 @@ import ctypes
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_DEAD = {"Z", "X"}
+_LOOK_SECONDS = 0.005
 
 
 def _prctl(option: int, value: int) -> None:
@@ -27,7 +30,7 @@ def die_with_parent() -> None:
 
 
 def descendants(root: int) -> list[int]:
-    """Return the ids of all processes below `root`, nearest first."""
+    """Return the ids of all processes that live below `root`, nearest first."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -35,12 +38,23 @@ def descendants(root: int) -> list[int]:
                 stat = (entry / "stat").read_text()
             except OSError:
                 continue
-            parent = int(stat.rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.name))
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            if state not in _DEAD:
+                children.setdefault(int(parent), []).append(int(entry.name))
     found = list(children.get(root, []))
     for process in found:
         found += children.get(process, [])
     return found
+
+
+def kill_below(root: int, seconds: float) -> None:
+    """Kill everything that lives below another process, which may be stopped; new forks too."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and (living := descendants(root)):
+        for process in living:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(_LOOK_SECONDS)
 
 
 def kill_descendants(seconds: float) -> None:
@@ -58,4 +72,4 @@ def kill_descendants(seconds: float) -> None:
         except ChildProcessError:
             return
         # The kernel needs a moment to end what was killed; there is no event for grandchildren.
-        time.sleep(0.005)
+        time.sleep(_LOOK_SECONDS)

@@ -83,7 +83,14 @@ class Server:
         config.loglevel = "WARNING"
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._loop.set_exception_handler(self._note_failure)
         await serve(self._answer, config, shutdown_trigger=self._stop.wait)
+
+    def _note_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # Connections that are open at the end are broken off, which asyncio takes for failures.
+        ended = isinstance(context.get("exception"), asyncio.CancelledError)
+        if not (ended and self._stop and self._stop.is_set()):
+            loop.default_exception_handler(context)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

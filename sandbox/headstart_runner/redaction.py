@@ -11,10 +11,11 @@ What is a secret is said in headstart/domain/secrecy.py.
 import base64
 import json
 import re
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from operator import neg
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -81,8 +82,7 @@ class _Forms:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._by_head: dict[str, list[str]] = {}
-        """The longest first."""
+        self._by_head: dict[str, _Alike] = {}
         self._beginnings: set[str] = set()
         self._few_characters: list[str] = []
         self._characters: list[set[str]] = [set() for _ in range(SHORTEST)]
@@ -93,7 +93,7 @@ class _Forms:
         for form in {form for form in forms if _bytes(form) >= SHORTEST}:
             if form not in self._known:
                 self._known.add(form)
-                insort(self._by_head.setdefault(form[:SHORTEST], []), form, key=_shorter)
+                self._by_head.setdefault(form[:SHORTEST], _Alike()).add(form)
                 self._beginnings |= {form[:end] for end in range(1, min(SHORTEST, len(form)))}
                 self.longest = max(self.longest, len(form))
                 if len(form) < SHORTEST:
@@ -107,10 +107,8 @@ class _Forms:
         """Yield where the texts are, for each beginning the longest, or as much as was not cut."""
         for place in self._looked_at().finditer(text) if self._by_head else ():
             start = place.start()
-            forms = self._by_head.get(text[start : start + SHORTEST], ())
-            cut = text.find(MARK, start + SHORTEST, start + len(forms[0])) if forms else -1
-            # What reaches a cut is longer than what was not cut: the first is the longest.
-            if end := next(filter(None, (_reach(form, text, start, cut) for form in forms)), 0):
+            alike = self._by_head.get(text[start : start + SHORTEST])
+            if alike is not None and (end := alike.reach(text, start)):
                 yield start, end
         for mark in _CUT.finditer(text) if MARK in text else ():
             cut = mark.start()
@@ -137,23 +135,56 @@ class _Forms:
         first = max(0, len(text) - self.longest + 1)
         for place in self._looked_at().finditer(text, first) if self._by_head else ():
             start = place.start()
-            forms = self._by_head.get(text[start : start + SHORTEST], ())
-            if any(form.startswith(text[start:]) for form in forms):
+            alike = self._by_head.get(text[start : start + SHORTEST])
+            if alike is not None and alike.some_begins(text[start:]):
                 yield start
         for start in range(max(first, len(text) - SHORTEST + 1), len(text)):
             if text[start:] in self._beginnings:
                 yield start
 
 
-def _shorter(form: str) -> int:
-    return -len(form)
+class _Alike:
+    """Forms that begin with the same 8 characters, in the order of the alphabet.
 
+    Thousands of them may, as of a long file line by line; a look takes steps for each of their
+    lengths, of which there are few, and none for each of them.
+    """
 
-def _reach(form: str, text: str, start: int, cut: int) -> int:
-    """Return up to where a text has a form, or what was left of it by a cut; else 0."""
-    if text.startswith(form, start):
-        return start + len(form)
-    return cut if 0 <= cut < start + len(form) and form.startswith(text[start:cut]) else 0
+    def __init__(self) -> None:
+        self._sorted: list[str] = []
+        self._lengths: list[int] = []
+        """Each once, the longest first."""
+
+    def add(self, form: str) -> None:
+        """Know another one, which is not known."""
+        insort(self._sorted, form)
+        if len(form) not in self._lengths:
+            insort(self._lengths, len(form), key=neg)
+
+    def reach(self, text: str, start: int) -> int:
+        """Return up to where a text has the longest, or what was left of one by a cut; else 0."""
+        cut = text.find(MARK, start + SHORTEST, start + self._lengths[0])
+        # What reaches a cut is longer than what was not cut.
+        if cut >= 0 and self.some_begins(text[start:cut], cut - start + 1):
+            return cut
+        for length in self._lengths:
+            piece = text[start : start + length]
+            if len(piece) == length and self._has(piece):
+                return start + length
+        return 0
+
+    def some_begins(self, piece: str, least: int = 0) -> bool:
+        """Return whether one begins with a piece, and is at least so long."""
+        at = bisect_left(self._sorted, piece)
+        while at < len(self._sorted) and self._sorted[at].startswith(piece):
+            if len(self._sorted[at]) >= least:
+                return True
+            at += 1
+        return False
+
+    def _has(self, form: str) -> bool:
+        at = bisect_left(self._sorted, form)
+        return at < len(self._sorted) and self._sorted[at] == form
 
 
 class _View:

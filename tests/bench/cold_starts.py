@@ -80,7 +80,7 @@ def _play() -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # their metrics
         for event in steps:
             scene.invoke(event)
-    sandbox = bootstrap.services().store.sandbox(scene.SESSION_ID)
+    sandbox = bootstrap.services().store.load(scene.SESSION_ID).sandbox
     # moto's tasks have no createdAt, on which the janitor relies: it must find none.
     bootstrap.services().sandboxes.stop(sandbox.task_arn if sandbox else "", "bench")
 

@@ -31,7 +31,7 @@ def run(events: int) -> None:
             session_id, _, _ = in_cloud.post(http, url, autoInitiate=False)
             in_cloud.wait(http, session_id, "preparing")
             last = _write(running, session_id, length)
-            for name, after in (("0", 0), ("half", last // 2), ("the last 10", last - 10)):
+            for name, after in (("0", 0), ("half", last // 2), ("the last 10", max(0, last - 10))):
                 table.append(
                     (
                         f"{length:,}: subscribe after {name}",

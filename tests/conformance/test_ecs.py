@@ -10,6 +10,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
+from headstart_local import containers, processes
 from headstart_local.launch_rate import LaunchRate
 from headstart_local.patches import ecs
 from tests.conformance.conftest import Probe, eventually
@@ -290,3 +291,22 @@ def test_a_task_that_is_stopped_in_the_line_is_never_started(
     stopped = reached(probe, task, "STOPPED")
     assert stopped["stoppedReason"] == "nobody needs it"
     assert "startedAt" not in stopped
+
+
+def test_a_task_whose_first_process_is_stopped_ends_all_the_same(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "KILL_SECONDS", 0.5)
+    task = run_task(probe)
+    reached(probe, task, "RUNNING")
+    container = probe.cloud.containers.find(task["taskArn"].rpartition("/")[2])
+    assert container is not None
+    [main] = eventually(lambda: processes.descendants(container._init.pid) or None)
+    os.kill(container._init.pid, signal.SIGSTOP)
+    container.kill()
+
+    assert container.wait() == -signal.SIGKILL
+    try:
+        assert ") Z " in Path(f"/proc/{main}/stat").read_text(), "nobody has reaped it"
+    except FileNotFoundError:
+        pass

@@ -131,6 +131,15 @@ def test_no_text_takes_more_time_than_others_of_its_length(look: str) -> None:
         assert took < _SECONDS, (look, text[:30], text[-5:])
 
 
+def test_thousands_of_secrets_that_begin_alike_are_looked_for_as_one_is() -> None:
+    redactor = Redactor()
+    redactor.add("\n".join(f"secretab{number}" for number in range(1000, 4000)))
+    for text in ("secretab" * (_BYTES // 8), "secretab1…" * (_BYTES // 10), "secretab2" * 7000):
+        began = time.process_time()
+        redactor.text(text)
+        assert time.process_time() - began < _SECONDS
+
+
 def test_what_is_nested_deeply_is_a_text_like_others() -> None:
     deep = "[" * 900 + '"token=hunter2hunter2"' + "]" * 900
     assert looks_secret("A", deep)

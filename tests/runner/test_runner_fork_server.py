@@ -154,6 +154,33 @@ async def test_a_nanny_that_ends_well_says_so_and_one_that_is_killed_has_its_ses
     assert killed == [tree._nanny]
 
 
+async def test_a_nanny_that_could_not_kill_all_does_not_say_that_all_is_gone(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr("headstart_runner.processes.launcher.kill_session", killed.append)
+    weak = tmp_path / "nanny.py"
+    weak.write_text(inspect.getsource(nanny).replace("_KILL_SECONDS = 5.0", "_KILL_SECONDS = 0"))
+    monkeypatch.setattr(fork_server, "_NANNY", weak)
+    tree = await box.start("sleep", "62.6")
+    await tree.kill()
+
+    assert killed == [tree._nanny]
+
+
+async def test_a_command_can_be_asked_to_end_before_it_has_begun_and_twice(box: Box) -> None:
+    asked_for_it = "trap 'exit 7' TERM; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done"
+    tree = await box.start("sleep", "62.7")
+    tree.terminate()
+    assert await asyncio.wait_for(tree.wait(), 10) == -signal.SIGTERM
+
+    tree = await box.start("bash", "-c", f"echo ready; {asked_for_it}")
+    await eventually(lambda: b"ready" in box.printed)
+    tree.terminate()
+    tree.terminate()
+    assert await asyncio.wait_for(tree.wait(), 10) == 7
+
+
 def test_it_ends_with_the_runner(tmp_path: Path) -> None:
     asyncio.run(_begin_and_forget(Launcher(uid=None, home=tmp_path, path=os.environ["PATH"])))
 

@@ -90,6 +90,10 @@ class AgentServer:
             self._tree = await launcher.start(
                 argv, cwd=self._folder.path, env=env, stdout=self._keep
             )
+        except OSError as error:
+            self._folder.remove()
+            why = f"{self._adapter.name} could not be started: {error.strerror or error}"
+            raise AgentStartFailed(why) from error
         except BaseException:
             self._folder.remove()
             raise

@@ -20,8 +20,20 @@ if TYPE_CHECKING:
 
 _WORD_BYTES = 24
 _BACKLOG = 64
+_MOST_CONNECTIONS = 256
+"""Who may connect need not know the word, and the runner has but so many open files."""
+
 _CLOSE_SECONDS = 0.2
 """How long what is under way may still take; aiohttp takes 0 for no limit."""
+
+
+class _Full(asyncio.Protocol):
+    """Breaks a connection off."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it at once."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (create_server's)
+        transport.abort()
 
 
 class Door:
@@ -35,6 +47,7 @@ class Door:
         """Random, the same for as long as the runner lives."""
         self._handlers: dict[str, Handler] = {}
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server
         self._nothing: Callable[[], web.StreamResponse]
         self._opening = asyncio.Lock()
         self._port = 0
@@ -69,12 +82,21 @@ class Door:
             await runner.setup()
             listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
             self._port = listener.getsockname()[1]
-            await web.SockSite(runner, listener).start()
+            server = runner.server
+            assert server is not None  # noqa: S101  (made by setup)
+
+            def connected() -> asyncio.Protocol:
+                return _Full() if len(server.connections) >= _MOST_CONNECTIONS else server()
+
+            self._listener = await asyncio.get_running_loop().create_server(
+                connected, sock=listener, backlog=_BACKLOG
+            )
             self._runner = runner
 
     async def close(self) -> None:
         """Stop listening; what is under way is broken off."""
         if self._runner is not None:
+            self._listener.close()
             await self._runner.cleanup()
             self._runner = None
 

@@ -287,7 +287,7 @@ class GitHandler:
     def _door_of(self, request: web.Request, action: str) -> str:
         """Return where a client finds an action: beside the batch that it asked for."""
         beside = request.raw_path.partition("?")[0].removesuffix("objects/batch")
-        return f"http://{request.headers['Host']}{beside}actions/{action}"
+        return f"http://{request.headers.get('Host', '127.0.0.1')}{beside}actions/{action}"
 
     async def _act(self, request: web.Request, call: Call) -> web.StreamResponse:
         action = self._actions.get(call.action or "")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # typing and pathlib would take a third of the start, of ever
 
 GONE = b'{"gone":true}\n'
 
+_FILES = 4
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -50,10 +52,11 @@ def adopt_orphans() -> None:
 def _read_line(control: socket.socket) -> bytes:
     data = b""
     while not data.endswith(b"\n"):
-        piece = control.recv(65536)
-        if not piece:
+        # No more than the line: what follows it is for the command.
+        ahead = control.recv(65536, socket.MSG_PEEK)
+        if not ahead:
             sys.exit(0)
-        data += piece
+        data += control.recv(ahead.find(b"\n") + 1 or len(ahead))
     return data
 
 
@@ -202,8 +205,11 @@ def _processes() -> dict[int, list[bytes]]:
     return found
 
 
-def kill_descendants() -> None:
-    """Kill everything below this process, again and again: it may fork while the list is read."""
+def kill_descendants() -> bool:
+    """Kill everything below this process, again and again: it may fork while the list is read.
+
+    Returns whether nothing is left; what forks faster than that for 5 s is.
+    """
     deadline = time.monotonic() + _KILL_SECONDS
     while time.monotonic() < deadline:
         for pid in descendants():
@@ -212,8 +218,9 @@ def kill_descendants() -> None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
-            return
+            return True
         time.sleep(0.005)
+    return False
 
 
 def _reap(main_pid: int, control: socket.socket) -> bool:
@@ -235,7 +242,7 @@ def _watch(control: socket.socket, main_pid: int, wakeup: int) -> None:
         if wakeup in readable and (signal.SIGTERM in os.read(wakeup, 4096)):
             return
         if control.fileno() in readable:
-            if control.recv(64) != b"t":
+            if not control.recv(64):
                 return
             os.kill(main_pid, signal.SIGTERM)
 
@@ -244,11 +251,11 @@ def _forked(orders: socket.socket) -> socket.socket:
     """Fork nannies; return in each of them, with its control socket; exit with the other end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects those that ended
     while True:
-        message, files, _, _ = socket.recv_fds(orders, 16, 4)
+        message, files, _, _ = socket.recv_fds(orders, 16, _FILES)
         if not message:
             sys.exit(0)
         try:
-            answer = os.fork()
+            answer = os.fork() if len(files) == _FILES else -errno.EMFILE
         except OSError as error:
             answer = -(error.errno or 1)
         if answer == 0:
@@ -275,7 +282,10 @@ def _see_to(control: socket.socket) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pid, error = _start(spec)
+    try:
+        pid, error = _start(spec)
+    except OSError as failure:
+        pid, error = 0, f"no process can be started: {failure.strerror}"
     # The command's pipes must reach their end when the command's processes are gone.
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
@@ -288,9 +298,10 @@ def _see_to(control: socket.socket) -> None:
     except BrokenPipeError:
         pass
     finally:
-        kill_descendants()
+        gone = kill_descendants()
     with contextlib.suppress(OSError):
-        control.sendall(GONE)
+        if gone:
+            control.sendall(GONE)
 
 
 if __name__ == "__main__":
