@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runner_kit import AGENT_UID, ended, eventually, nanny_of
+from runner_kit import AGENT_UID, ended, eventually, nanny_of, processes
 
 from headstart_runner.processes import fork_server, nanny
 from headstart_runner.processes.launcher import Launcher, Tree
@@ -49,23 +49,23 @@ async def box(tmp_path: Path) -> AsyncIterator[Box]:
     box = Box(tmp_path)
     yield box
     await box.launcher.kill_all()
-    await eventually(lambda: not descendants())
+    assert not processes("sleep 62.")
 
 
 async def test_one_serves_all_commands_however_many_at_once(box: Box) -> None:
     server = await box.server()
-    trees = await asyncio.gather(*(box.start("sleep", "61.7") for _ in range(20)))
+    trees = await asyncio.gather(*(box.start("sleep", "62.8") for _ in range(20)))
 
     nannies = {tree._nanny for tree in trees}
     assert len(nannies) == 20
     assert {nanny_of(pid) for pid in nannies} == {server}
     await asyncio.gather(*(tree.kill() for tree in trees))
-    await eventually(lambda: descendants() == [server])
+    await eventually(lambda: descendants(server) == [])
 
 
 async def test_a_command_has_its_own_files_and_nothing_else_open(box: Box) -> None:
     await box.server()
-    sleeping = await box.start("sleep", "61.8")
+    sleeping = await box.start("sleep", "62.9")
     assert await box.run("ls", "-l", "/proc/self/fd") == 0
 
     shown = box.printed.decode()
@@ -84,7 +84,7 @@ async def test_one_that_is_killed_or_stopped_is_replaced_and_takes_nothing_along
 ) -> None:
     monkeypatch.setattr(fork_server, "_SECONDS", 0.3)
     before = await box.server()
-    sleeping = await box.start("sleep", "61.9")
+    sleeping = await box.start("sleep", "62.0")
     os.kill(before, number)
 
     assert await box.run("true") == 0
