@@ -34,12 +34,12 @@ PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 test: $(SETUP)
 	$(PYTEST)
 
-# The real agents against a stub of a model: all of them, or AGENT=opencode|kilo|demo. Installed from
-# npm, once; without a network afterwards.
+# The real agents, which need a core each, against a stub of a model: all of them, or
+# AGENT=opencode|kilo|demo. Installed from npm, once; without a network afterwards.
 AGENTS := $(CURDIR)/.cache/agents
 .PHONY: test-agents
 test-agents: $(SETUP) agents
-	PATH="$(AGENTS)/bin:$$PATH" $(PYTEST) tests/agents
+	PATH="$(AGENTS)/bin:$$PATH" $(PYTEST) --numprocesses auto --maxprocesses 4 tests/agents
 
 .PHONY: agents
 agents:
