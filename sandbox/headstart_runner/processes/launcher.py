@@ -1,4 +1,4 @@
-"""Starting untrusted commands so that nothing of them can be left behind.
+"""Starting untrusted commands so that nothing of them is left behind, but by a storm of forks.
 
 Each command runs below a nanny (see nanny.py) in a session of its own, under the agent's uid if
 it has one, with an environment built from scratch. Otherwise the commands share our uid: then they
