@@ -111,7 +111,7 @@ async def test_a_mode_that_the_agent_does_not_have_is_a_failure_in_words(
 
     result = await box.begin("agent", box.agent_args(mode="semaphore"), "1.agent.2")
 
-    assert result["error"]["code"] == "AgentStartFailed"
+    assert result["error"]["code"] == "AgentUnavailable"
     assert "no mode semaphore here: there are " in result["error"]["reason"]
     assert "plan" in result["error"]["reason"]
 
