@@ -232,6 +232,7 @@ class SessionSummary(Model):
     updated_at: Time
     repository: Repository
     agent: str
+    mode: str
     queue_length: int = Field(description="How many messages are not delivered yet.")
     pending_input_count: int = Field(description="How many answers the agent waits for.")
     failure: Failure | None = Field(description="Its `reason` has 500 characters at most.")
