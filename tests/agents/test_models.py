@@ -121,6 +121,7 @@ async def test_a_model_that_is_not_there_fails_the_turn(prepared: AgentBox) -> N
     await prepared.succeed("prompt", args, "msg_1.prompt")
     ended = await prepared.ended(1)
 
+    assert ended["error"]["code"] == "AgentRefused"
     assert "stub/none" in ended["error"]["reason"]
 
 
