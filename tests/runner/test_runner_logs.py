@@ -58,7 +58,9 @@ async def test_three_megabytes_at_once_are_kept_and_nobody_waits_for_them(
 async def test_output_without_end_is_cut_and_the_step_goes_on(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
-    done = await cloud.do("setup", setup_args("head -c 12000000 /dev/zero | tr '\\0' x", "echo end"))
+    done = await cloud.do(
+        "setup", setup_args("head -c 12000000 /dev/zero | tr '\\0' x", "echo end")
+    )
     log = await log_of(cloud)
     assert done["status"] == "completed"
     assert log.truncated
