@@ -170,6 +170,16 @@ def test_what_waits_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch
     ]
 
 
+def test_a_report_has_no_more_pieces_than_a_transaction_takes(spool: Spool) -> None:
+    writing = Writing(spool.pieces, "log.1.setup")
+    for _ in range(100):
+        writing.write("a line\n")
+    found = list(batches(spool))
+    assert max(map(len, found)) <= 40
+    said = texts_of(entry["event"] for batch in found for entry in batch)["log.1.setup"]
+    assert said.text == "a line\n" * 100
+
+
 def test_the_next_runner_sends_what_is_there_and_says_that_there_was_more(tmp_path: Path) -> None:
     first = Journal(tmp_path)
     spool = Spool(first, lambda: 0.0)

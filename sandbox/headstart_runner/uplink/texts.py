@@ -24,6 +24,9 @@ PIECE_BYTES = ITEM_BYTES - 512
 WAITING_BYTES = 16 * 1024 * 1024
 """How much may wait to be sent, in memory and in the journal; what is said then is gone."""
 
+_MOST_PIECES = 16
+"""In one report: each may be two rows of the transaction that takes it, which has 100."""
+
 LOG_SECONDS = 1.0
 """How long what was printed waits for more, so that a piece is worth a row."""
 
@@ -83,8 +86,9 @@ class Pieces:
 
     def take(self, room: int) -> tuple[list[Entry], list[int], int]:
         """Return the next pieces that fit, their places in the journal, and the room left."""
-        entries, places = [], []
-        while self._waiting and self._waiting[0][2] <= room:
+        entries: list[Entry] = []
+        places: list[int] = []
+        while self._waiting and self._waiting[0][2] <= room and len(entries) < _MOST_PIECES:
             place, entry, size = self._waiting.popleft()
             self.bytes -= size
             room -= size

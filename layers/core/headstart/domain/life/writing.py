@@ -37,7 +37,6 @@ def take_piece(change: Change, piece: Piece) -> None:
     size = len(piece.text.encode())
     if piece.offset > text.bytes or not _has_room(change, text, size):
         text.ended = text.truncated = True
-        change.then(Measure("TextsTruncated"))
     else:
         if size:
             row = TextPiece(
@@ -47,6 +46,8 @@ def take_piece(change: Change, piece: Piece) -> None:
         text.bytes += size
         change.session.text_bytes += size
         text.ended, text.truncated = piece.last, piece.last and piece.truncated
+    if text.truncated:
+        change.then(Measure("TextsTruncated"))
     change.save(text)
 
 
