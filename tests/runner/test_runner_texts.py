@@ -133,7 +133,7 @@ def test_what_comes_all_the_time_leaves_room_for_texts(spool: Spool) -> None:
     spool.add_event(part("x" * 200_000))
     taken: list[dict[str, Any]] = []
     for number in range(40):
-        spool.add_volatile(AgentDelta(turn_id="t", part_id="q", offset=2 * number, text="ab"))
+        spool.add_volatile(AgentDelta(turn_id="t", part_id="q", offset=9 * number, text="a" * 999))
         taken += [entry["event"] for entry in spool.take().entries]
     _, said = told(taken)
     assert said

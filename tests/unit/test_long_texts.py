@@ -65,7 +65,8 @@ def test_a_piece_that_comes_twice_is_kept_once(ports: MemoryPorts, runner: Runne
     runner.repeat(piece(0, "abc"))
     runner.report(piece(0, "abc"), piece(3, "def", last=True), piece(3, "def", last=True))
     runner.report(piece(6, "late"))
-    assert texts_of(ports, runner.session_id)[0] == "abcdef"
+    said, page = texts_of(ports, runner.session_id)
+    assert (said, page["bytes"], page["truncated"]) == ("abcdef", 6, False)
 
 
 def test_what_follows_a_hole_is_not_taken_for_what_was_in_it(
