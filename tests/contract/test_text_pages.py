@@ -35,7 +35,7 @@ def with_text(store: Store, piece: str, writer: str = "w1") -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    "piece", ["x" * 23_000, "ü" * 11_500, "\x01" * 4_000], ids=["long", "not ASCII", "escaped"]
+    "piece", ["x" * 23_000, "ü" * 11_500, "\x01" * 20_000], ids=["long", "not ASCII", "escaped"]
 )
 def test_all_of_a_text_comes_in_order_and_each_page_fits_an_answer(
     store: Store, piece: str
