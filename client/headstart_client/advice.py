@@ -13,7 +13,7 @@ from headstart_client.errors import (
 )
 from headstart_client.models import Failure
 from headstart_client.usage import senseless
-from headstart_client.view import STEP_TITLES
+from headstart_client.view import CANCELLED, STEP_TITLES
 from headstart_client.work import not_whole
 
 _ADDRESS = (
@@ -44,6 +44,9 @@ _NEXT = {
 
 def on_preparation(failure: Failure, session_id: str | None) -> str:
     """Return the sentence for a preparation that failed; without an id the session is gone."""
+    if failure.code == CANCELLED:
+        again = f"; prepare it again with `headstart retry {session_id}`" if session_id else ""
+        return f"The preparation was stopped{again}."
     title = STEP_TITLES.get(failure.step or "", "The preparation")
     fallback = "try again with `headstart retry {id}`" if failure.retryable else _NEW
     step = _NEXT.get(failure.code, fallback)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-RUN = ["run", "--repo", "https://example.com/r.git", "--prompt", "Say hello"]
+RUN = ["run", "--repo", "https://example.com/r.git", "Say hello"]
 FAILURE = {
     "step": "setup",
     "code": "SetupCommandFailed",

@@ -117,7 +117,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
     [
         (RUN, [["gitUrl"]], "Argument --repo: no good; `headstart run --help`"),
         (RUN, [["githubRepo"]], "Argument --repo: no good; `headstart run --help`"),
-        (RUN, [["prompt"]], "Argument --prompt: no good; `headstart run --help`"),
+        (RUN, [["prompt"]], "Argument PROMPT: no good; `headstart run --help`"),
         (
             [*RUN, "--branch", "", "--setup", ""],
             [["upstreamBranch"], ["setupCommands", 0]],
@@ -127,7 +127,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
         (
             ["send", SESSION_ID, ""],
             [["prompt"]],
-            "Argument TEXT: no good; `headstart send --help`",
+            "Argument PROMPT: no good; `headstart send --help`",
         ),
         (
             ["answer", SESSION_ID, "que_1", "--reply", "once"],
@@ -144,7 +144,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
             [["upstreamBranch"]],
             "Argument --branch: no good; `headstart retry --help`",
         ),
-        (["run", "--repo", "o/n", "--prompt", "p"], [["new"]], "Argument new: no good; `headstart"),
+        (["run", "--repo", "o/n", "p"], [["new"]], "Argument new: no good; `headstart"),
     ],
 )
 def test_what_the_api_can_not_take_is_said_of_the_argument_and_ends_with_2(
@@ -237,10 +237,15 @@ def test_a_token_needs_a_name(capsys):
     [
         (["rm", "foo/bar"], "Argument ID: must be a session's id"),
         (["rm", ""], "Argument ID: must be a session's id"),
-        (["interrupt", "msg_1"], "Argument ID: must be a session's id"),
+        (["stop", "msg_1"], "Argument ID: must be a session's id"),
         (["answer", SESSION_ID, "a/b", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["answer", SESSION_ID, "per_1"], "One of the arguments --reply --choose --reject is"),
-        (["run", "--repo", "o/n"], "The following arguments are required: --prompt"),
+        (["run", "--repo", "o/n", "x", "--file", "README.md"], "Give PROMPT or --file, not both"),
+        (["ls", "--limit", "0"], "Argument --limit: must be a whole number from 1 on"),
+        (["ls", "--limit", "3", "--all"], "Argument --all: not allowed with argument --limit"),
+        (["withdraw", SESSION_ID, ""], "Argument MESSAGE: must be a message's id"),
+        (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
+        ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
         ([], "The following arguments are required: COMMAND"),
     ],
@@ -257,8 +262,8 @@ def test_wrong_arguments_are_one_sentence_before_anything_is_done(cloud, capsys,
 
 def test_nobody_there_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("headstart_client.operations.RETRY_BASE", 0.0)
-    monkeypatch.setattr("headstart_client.operations.TRIES", 1)
+    monkeypatch.setattr("headstart_client.requests.RETRY_BASE", 0.0)
+    monkeypatch.setattr("headstart_client.requests.TRIES", 1)
     assert cli.main(["ls"]) == 1
     assert re.fullmatch(
         r"headstart: The API at http://127.0.0.1:9 can't be reached \(.*\): check HEADSTART_URL, "
