@@ -34,13 +34,18 @@ class Loop:
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            # It must be over, not only told to: a generator that still runs can't be closed.
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
             raise
 
 
 async def _end_all() -> None:
+    await _cancel_all()
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+async def _cancel_all() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.get_running_loop().shutdown_asyncgens()

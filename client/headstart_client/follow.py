@@ -24,6 +24,9 @@ from headstart_client.shapes import words
 
 RECONNECTING = "client.reconnecting"
 
+CLOSE_SECONDS = 1.0
+"""How long the cloud's goodbye is waited for: it is not read where frames before it are not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -60,7 +63,7 @@ async def follow(
         try:
             stream = stream or await new_ticket()
             url = f"{stream.url}?ticket={quote(stream.ticket, safe='')}"
-            async with connect(url, ping_interval=None) as socket:
+            async with connect(url, ping_interval=None, close_timeout=CLOSE_SECONDS) as socket:
                 connection = _Connection(socket, reducer, timing)
                 await connection.subscribe()
                 while not reducer.deleted:

@@ -160,18 +160,22 @@ def text(session_id: str, ref: str, *, patience: float = TEXT_SECONDS) -> Operat
     `complete` says so.
     """
     page = yield from text_page(session_id, ref)
-    pieces = list(page.items)
-    waited = 0.0
+    whole, waited = bytearray(), 0.0
+    _write(whole, page)
     while page.next_cursor and (page.items or waited < patience):
         pause = 0.0 if page.items else min(TEXT_PAUSE, patience - waited)
         waited += pause
         cursor = page.next_cursor
         page = yield from text_page(session_id, ref, cursor=cursor, delay=pause)
-        pieces += page.items
-        if page.complete and not page.items:
-            break
-    whole = "".join(piece.text for piece in pieces)
-    return Text(text=whole, complete=page.complete, truncated=page.truncated)
+        _write(whole, page)
+    found = whole.decode(errors="replace")
+    return Text(text=found, complete=not page.next_cursor, truncated=page.truncated)
+
+
+def _write(whole: bytearray, page: TextPage) -> None:
+    for piece in page.items:
+        # One that was begun anew meanwhile is told from where it began.
+        whole[piece.offset :] = piece.text.encode(errors="replace")
 
 
 def logs(session_id: str) -> Operation[list[StepLog]]:

@@ -8,7 +8,7 @@ from headstart_client import advice
 from headstart_client.client import AsyncHeadstart
 from headstart_client.commands import sessions, turns, work
 from headstart_client.commands.checks import check_token, doctor
-from headstart_client.commands.logs import logs
+from headstart_client.commands.texts import logs
 from headstart_client.errors import HeadstartError, ValidationFailed
 from headstart_client.terminal import Terminal
 from headstart_client.usage import USAGE

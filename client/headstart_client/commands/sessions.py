@@ -78,7 +78,7 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         terminal.out.print(Text(f"{name:<11}{flat(said)}"), soft_wrap=True)
     for message in await client.messages(args.session_id):
         beginning = flat((message.text or "")[:_BEGINNING])
-        said = f"{message.status}  {message.message_id}  {beginning}"
+        said = f"{message.status}  {message.message_id}  {beginning}".rstrip()
         terminal.out.print(Text(f"{'message':<11}{said}"), soft_wrap=True)
     if session.failure and session.status == "failed":
         terminal.say(advice.on_preparation(session.failure, session.session_id))

@@ -40,20 +40,23 @@ async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
 
 async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, log: StepLog) -> None:
     cursor: str | None = None
-    ended = True
+    last, position = "\n", 0
     while True:
         page = await client.text_page(args.session_id, log.ref, cursor=cursor)
         for piece in page.items:
+            if piece.offset < position:
+                terminal.note(f"The step {log.step} was begun anew")
             _write(terminal, piece.text)
-            ended = piece.text.endswith("\n")
-        cursor = page.next_cursor or cursor
+            last = piece.text[-1:] or last
+            position = piece.offset + len(piece.text.encode(errors="replace"))
         if page.next_cursor and page.items:
+            cursor = page.next_cursor
             continue
         if page.complete or not args.follow:
             break
         sys.stdout.flush()
         await asyncio.sleep(_PAUSE)
-    if not ended:
+    if last != "\n":
         _write(terminal, "\n")
     if page.truncated:
         terminal.note(f"Something of the log of {log.step} is gone: it was too long")
