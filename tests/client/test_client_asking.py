@@ -125,9 +125,11 @@ def test_a_permission_and_a_question_are_answered_in_place(cloud, run):
 
 def test_several_questions_are_asked_one_after_the_other(cloud, run):
     terminal = run(TWO)
-    terminal.until("One?\r\n  your answer: ")
+    terminal.until("\nOne?\r\n")
+    terminal.until("your answer: ")
     terminal.type("first")
-    terminal.until("Two?\r\n  your answer: ")
+    terminal.until("\nTwo?\r\n")
+    terminal.until("your answer: ")
     terminal.type("second words")
     assert terminal.end() == 0
     assert answers(cloud) == [("que_1", {"answers": [["first"], ["second words"]]})]
