@@ -51,8 +51,9 @@ class SessionOptions(TypedDict, total=False):
 
 
 class SessionChanges(TypedDict, total=False):
-    """What PATCH may change: absent leaves, None or empty clears."""
+    """What PATCH may change: absent leaves, None or empty clears; the title in every status."""
 
+    title: str
     prompt: str
     upstream_branch: str | None
     mode: str | None

@@ -13,6 +13,7 @@ class Call(StrEnum):
     PATCH = "PATCH"
     INITIATE = "initiate"
     MESSAGE = "messages"
+    WITHDRAW = "DELETE messages"
     ANSWER = "inputs"
     INTERRUPT = "interrupt"
     PUBLISH = "publish"
@@ -24,12 +25,13 @@ class Effect(StrEnum):
     """What a call does."""
 
     ANSWER = "answers"
-    CHANGE = "changes, before the first delivery"
+    CHANGE = "changes; after the first delivery the title only"
     RELEASE = "releases what is held"
     QUEUE = "queues"
     DISPATCH = "queues and delivers"
     WAKE = "queues and wakes"
     RELEASE_AND_WAKE = "releases what is held and wakes"
+    WITHDRAW = "withdraws what waits"
     REPLY = "answers the agent"
     CANCEL = "cancels the attempt"
     ABORT = "stops the turn"
@@ -52,6 +54,14 @@ _DEEDS = {
 }
 """What people know those calls as that can be refused."""
 
+_INSTEAD = {
+    Call.INITIATE: "prepare it again first",
+    Call.ANSWER: "the agent asks only while it works on a message",
+    Call.RETRY: "only one that failed is prepared again; a message wakes one that is asleep",
+    Call.PUBLISH: "prepare it again first",
+}
+"""What there is to do, or to know, in the statuses that refuse them."""
+
 _E = Effect
 _ORDER = (
     Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING,
@@ -69,6 +79,7 @@ _ROWS: dict[Call, tuple[Effect, ...]] = {
         _E.QUEUE, _E.QUEUE, _E.DISPATCH, _E.QUEUE,
         _E.QUEUE, _E.WAKE, _E.QUEUE, _E.NOT_FOUND,
     ),
+    Call.WITHDRAW: (_E.WITHDRAW,) * 7 + (_E.NOT_FOUND,),
     Call.ANSWER: (
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.REPLY,
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.NOT_FOUND,
@@ -102,9 +113,12 @@ def effect_of(call: Call, status: Status) -> Effect:
     if effect is Effect.NOT_FOUND:
         refusal = SessionNotFound()
     elif effect is Effect.CONFLICT:
-        refusal = WrongStatus(f"{_DEEDS[call]} is not possible while the session is {status.value}")
+        why = f"is not possible while the session is {status.value}"
+        refusal = WrongStatus(f"{_DEEDS[call]} {why}: {_INSTEAD[call]}")
     elif effect is Effect.BUSY:
-        refusal = SessionBusy(f"{_DEEDS[call]} is not possible while a turn is active")
+        refusal = SessionBusy(
+            f"{_DEEDS[call]} is not possible while a turn is active: ask again when it has ended"
+        )
     if refusal:
         raise refusal
     return effect

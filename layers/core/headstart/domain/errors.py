@@ -118,6 +118,18 @@ class AlreadyInitiated(HeadstartError):
     status, title = 409, "The first message was delivered"
 
 
+class MessageNotFound(HeadstartError):
+    """The session has no such message."""
+
+    status, title = 404, "No such message"
+
+
+class AlreadyDelivered(HeadstartError):
+    """The message is delivered, or on its way: it can't be withdrawn any more."""
+
+    status, title = 409, "The message was delivered"
+
+
 class EncryptionKeyNotFound(HeadstartError):
     """This deployment takes no secrets."""
 
@@ -392,6 +404,25 @@ class AgentStartFailed(StepError):
     """The agent's server did not become healthy."""
 
     title, retryable = "The agent could not be started", True
+
+
+class AgentUnavailable(AgentStartFailed):
+    """The sandbox has no such agent, or the agent no such mode; the reason names those there are.
+
+    A session keeps its agent: another session can have another.
+    """
+
+    title, retryable = "The agent is not available", False
+
+
+class AgentRefused(StepError):
+    """The agent took the message and gave it up; the reason is what it said.
+
+    An unknown model or provider, or a conversation too long for it: the same again ends the same
+    way.
+    """
+
+    title = "The agent gave up"
 
 
 class AgentCrashed(StepError):

@@ -76,12 +76,14 @@ class TreeReceipt(Model):
 class Receipt(Model):
     """What an attempt took, in milliseconds, and the container's share of its price.
 
+    `betweenMs` is what the total has beside the steps: in line, and from one step to the next.
     `clonedBytes` is what came over the network; `cached` says that an earlier clone was there;
     `preparedTree` is null where none was adopted.
     """
 
     attempt_number: int
     total_ms: int
+    between_ms: int = 0
     steps: list[StepReceipt]
     cloned_bytes: int | None = None
     cached: bool = False
@@ -112,6 +114,13 @@ class Preparing(EventData):
     eta_ms: int | None = None
     output: str | None = None
     output_offset: int | None = None
+
+
+class SessionRenamed(EventData):
+    """A person gave the session a title."""
+
+    type = "session.renamed"
+    title: str
 
 
 class SessionPrepared(EventData):
@@ -157,12 +166,24 @@ class SessionDeleted(EventData):
 
 
 class MessageQueued(EventData):
-    """A message took its place in the queue; `text` is its first 8 KB."""
+    """A message took its place in the queue; `text` is its first 8 KB.
+
+    Where that is not all of it, `textBytes` says how much there is, in bytes of UTF-8: the whole is
+    in `GET …/messages`.
+    """
 
     type = "message.queued"
     message_id: str
     position: int
     text: str
+    text_bytes: int | None = None
+
+
+class MessageWithdrawn(EventData):
+    """The message left the queue, and is never delivered."""
+
+    type = "message.withdrawn"
+    message_id: str
 
 
 class MessageDelivered(EventData):
