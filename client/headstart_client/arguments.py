@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from headstart_client.sealing import too_short
-from headstart_client.usage import USAGE, senseless
+from headstart_client.usage import USAGE, senseless, somebody_types
 
 SHELLS = ("bash", "zsh", "fish")
 LISTED = 20
@@ -96,7 +96,7 @@ def _secret(text: str) -> tuple[str, str]:
     """Return a secret by name: its value never stands on the command line, where others see it."""
     name, given, source = text.partition("=")
     value = _from_file(source) if given else os.environ.get(name)
-    if value is None and sys.stdin is not None and sys.stdin.isatty():
+    if value is None and somebody_types():
         value = getpass.getpass(f"{name}: ")
     if value is None:
         raise argparse.ArgumentTypeError(f"there is no variable {name} in the environment")
@@ -133,7 +133,7 @@ def prompt_of(args: argparse.Namespace) -> str:
         return str(args.prompt)
     if args.file is not None:
         return str(args.file)
-    if args.prompt is None and sys.stdin.isatty():
+    if args.prompt is None and (somebody_types() or sys.stdin is None):
         what = "say what the agent is asked: PROMPT, --file FILE, or through a pipe"
         refuse(senseless(what, f"headstart {args.command}"))
     try:

@@ -1,6 +1,5 @@
 """Where the commands write, for people or as JSON lines."""
 
-import sys
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from headstart_client.live import LiveScreen
 from headstart_client.models import Warned
 from headstart_client.screen import JsonScreen, LineScreen, Screen
 from headstart_client.text import flat
+from headstart_client.usage import somebody_types
 
 _PIPE_WIDTH = 100_000
 """Columns of what is no terminal: who reads it breaks lines where he wants."""
@@ -33,7 +33,7 @@ class Terminal:
         self.json_lines = json_lines
         self.lasting = lasting
         self.following: str | None = None
-        self.answers = not json_lines and self.out.is_terminal and sys.stdin.isatty()
+        self.answers = not json_lines and self.out.is_terminal and somebody_types()
 
     def screen(self) -> Screen:
         """Return the display that suits where the output goes."""

@@ -137,7 +137,10 @@ async def _why_it_failed(
     steps = session.attempt.steps if session.attempt else []
     for step in steps:
         if step.status == "failed" and step.output:
-            tail = plain(step.output).rstrip().splitlines()[-_TAIL_LINES:]
+            lines = plain(step.output).rstrip().splitlines()
+            tail = lines[-_TAIL_LINES:]
+            if named and len(lines) > len(tail):
+                terminal.note(f"  │ … (all of it: headstart logs {named} {step.step})")
             terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
     if not session.failure:
         return "The preparation failed."

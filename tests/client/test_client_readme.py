@@ -67,6 +67,7 @@ CALLS = {
     "patch": "patch_session",
     "delete": "delete_session",
     "send": "send_message",
+    "withdraw": "withdraw_message",
 }
 """What the API's document calls a method, where it says something else."""
 
