@@ -12,5 +12,5 @@ def senseless(message: str, command: str) -> str:
 
 
 def somebody_types() -> bool:
-    """Say whether a person is there to be asked: without a terminal there may be no input at all."""
+    """Say whether a person is there to be asked; where there is no input at all, nobody is."""
     return sys.stdin is not None and sys.stdin.isatty()

@@ -15,7 +15,7 @@ from headstart_client.events import AgentEvent
 from headstart_client.models import Event, Stream
 from headstart_client.screen import Screen
 from headstart_client.terminal import Terminal
-from headstart_client.text import plain
+from headstart_client.text import flat, plain
 from headstart_client.view import Outcome, View
 
 _TAIL_LINES = 20
@@ -140,7 +140,8 @@ async def _why_it_failed(
             lines = plain(step.output).rstrip().splitlines()
             tail = lines[-_TAIL_LINES:]
             if named and len(lines) > len(tail):
-                terminal.note(f"  │ … (all of it: headstart logs {named} {step.step})")
+                more = f"  │ … (all of it: headstart logs {named} {flat(step.step)})"
+                terminal.err.print(Text(more, "dim"), soft_wrap=True)
             terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
     if not session.failure:
         return "The preparation failed."

@@ -54,7 +54,13 @@ def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
         (
             ("turn.failed", {"code": "ProviderUnavailable", "reason": "the provider is down"}),
             "headstart: The turn failed: the provider is down (ProviderUnavailable); try "
-            f"again: `headstart send {SESSION_ID} TEXT`.\n",
+            f"again: `headstart send {SESSION_ID} PROMPT`.\n",
+        ),
+        (
+            ("turn.failed", {"code": "AgentRefused", "reason": "no such model"}),
+            "headstart: The turn failed: no such model (AgentRefused); the same again ends the "
+            "same way: with another model in a new session, `headstart run --model MODEL`, or "
+            f"another message, `headstart send {SESSION_ID} PROMPT`.\n",
         ),
         (
             ("message.failed", {"code": "DeliveryUnknown", "reason": "no word of it"}),
@@ -64,7 +70,7 @@ def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
         (
             ("turn.interrupted", {}),
             "headstart: The turn failed: The turn was interrupted (Interrupted); go on with "
-            f"`headstart send {SESSION_ID} TEXT`.\n",
+            f"`headstart send {SESSION_ID} PROMPT`.\n",
         ),
     ],
 )
@@ -312,3 +318,21 @@ def test_what_is_not_utf_8_is_refused_in_a_sentence_before_anything_is_done(clou
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"headstart: An argument is not valid UTF-8, so nothing was done.\n"
     assert cloud.seen == []
+
+
+def test_an_agent_that_is_not_there_can_be_another(cloud, capsys):
+    failure = {"step": "agent", "code": "AgentUnavailable", "reason": "no kilo", "retryable": False}
+    cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
+    assert cli.main(RUN) == 1
+    assert "`headstart run --agent AGENT --mode MODE`" in capsys.readouterr().err
+
+
+def test_a_long_output_of_a_step_says_where_all_of_it_is(cloud, capsys):
+    session = cloud.next_session
+    session.script = [("session.failed", {"attemptNumber": 1, "failure": FAILURE})]
+    output = "".join(f"line {number}\n" for number in range(25))
+    session.steps["setup"] = {"status": "failed", "output": output}
+    assert cli.main(RUN) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"  │ … (all of it: headstart logs {SESSION_ID} setup)"
+    assert (lines[1], lines[20]) == ("  │ line 5", "  │ line 24")
