@@ -21,6 +21,7 @@ from headstart_client import (
     TurnFailed,
     events,
 )
+from headstart_client.blocking import Loop
 
 OF_TURN = {"turnId": "turn_2", "messageId": "msg_2"}
 SPENT = {"inputTokens": 12, "outputTokens": 3, "cost": 0.5}
@@ -257,3 +258,22 @@ def test_a_deployment_tells_its_defaults(client):
 def test_a_receipt_is_read(cloud, client):
     ready = events.SessionReady(data=receipt())
     assert ready.receipt["totalMs"] == 1234
+
+
+def test_an_interrupted_wait_ends_what_it_waited_for():
+    """Ended, and not only told to: what goes on could not be closed."""
+    over = []
+
+    async def work() -> None:
+        try:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(100):
+                await asyncio.sleep(0)
+            over.append(True)
+
+    with Loop() as loop:
+        with pytest.raises(KeyboardInterrupt):
+            loop.wait_for(work())
+        assert over == [True]
