@@ -30,9 +30,8 @@ class Loop:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what comes of the work; where the wait is interrupted, the work is as well."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return future.result()
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except BaseException:
             # It must be over, not only told to: a generator that still runs can't be closed.
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
