@@ -178,11 +178,11 @@ DATA: dict[str, Shape] = {
         "etaMs": maybe(number),
         "output": words,
     },
+    "session.renamed": {"title": words},
     "session.prepared": _RECEIPT,
     "session.ready": _RECEIPT,
     "session.failed": {"attemptNumber": count, "failure": _FAILURE},
     "session.asleep": {"reason": words, "saved": maybe(flag), "leftOut": many},
-    "session.renamed": {"title": words},
     "message.queued": {
         "messageId": words,
         "position": count,
