@@ -3,34 +3,45 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart_client.client import AsyncHeadstart, Headstart
+    from headstart_client.client import AsyncHeadstart, AsyncTurn, Headstart, Turn
     from headstart_client.errors import (
         ApiError,
         Conflict,
         HeadstartError,
+        Interrupted,
         NotFound,
         PreparationFailed,
         RateLimited,
         TransportFailed,
+        TurnFailed,
         Unauthorized,
         Unavailable,
         ValidationFailed,
     )
-    from headstart_client.models import Event, Message, Session
+    from headstart_client.models import Answer, Event, Message, Session, Summary, Text
+
+__version__ = "0.2.0"
 
 __all__ = [
+    "Answer",
     "ApiError",
     "AsyncHeadstart",
+    "AsyncTurn",
     "Conflict",
     "Event",
     "Headstart",
     "HeadstartError",
+    "Interrupted",
     "Message",
     "NotFound",
     "PreparationFailed",
     "RateLimited",
     "Session",
+    "Summary",
+    "Text",
     "TransportFailed",
+    "Turn",
+    "TurnFailed",
     "Unauthorized",
     "Unavailable",
     "ValidationFailed",

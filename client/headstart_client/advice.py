@@ -13,7 +13,7 @@ from headstart_client.errors import (
 )
 from headstart_client.models import Failure
 from headstart_client.usage import senseless
-from headstart_client.view import STEP_TITLES
+from headstart_client.view import CANCELLED, STEP_TITLES
 from headstart_client.work import not_whole
 
 _ADDRESS = (
@@ -29,6 +29,9 @@ _NEXT = {
     "BranchNotFound": "name another: `headstart retry {id} --branch BRANCH`",
     "AgentStartFailed": "try again with `headstart retry {id}`, or another agent in a new session: "
     "`headstart run --agent AGENT`",
+    "AgentUnavailable": "name another in a new session: `headstart run --agent AGENT --mode MODE`",
+    "AgentRefused": "the same again ends the same way: with another model in a new session, "
+    "`headstart run --model MODEL`, or another message, `headstart send {id} PROMPT`",
     "SetupCommandFailed": "repair the command: `headstart retry {id} --setup CMD`",
     "WorkspaceGone": "repair the command that removed it: `headstart retry {id} --setup CMD`",
     "SetupCommandTimedOut": "make the command faster: `headstart retry {id} --setup CMD`",
@@ -37,13 +40,16 @@ _NEXT = {
     "SecretsUnavailable": "send all of them again: `headstart retry {id} --secret NAME …`",
     "DiskFull": "use a smaller repository or a deployment with a larger disk",
     "DeliveryUnknown": "prepare it again with `headstart retry {id}`, which holds the message",
-    "Interrupted": "go on with `headstart send {id} TEXT`",
-    "Asleep": "wake it with `headstart send {id} TEXT`",
+    "Interrupted": "go on with `headstart send {id} PROMPT`",
+    "Asleep": "wake it with `headstart send {id} PROMPT`",
 }
 
 
 def on_preparation(failure: Failure, session_id: str | None) -> str:
     """Return the sentence for a preparation that failed; without an id the session is gone."""
+    if failure.code == CANCELLED:
+        again = f"; prepare it again with `headstart retry {session_id}`" if session_id else ""
+        return f"The preparation was stopped{again}."
     title = STEP_TITLES.get(failure.step or "", "The preparation")
     fallback = "try again with `headstart retry {id}`" if failure.retryable else _NEW
     step = _NEXT.get(failure.code, fallback)
@@ -52,7 +58,7 @@ def on_preparation(failure: Failure, session_id: str | None) -> str:
 
 def on_turn(failure: Failure, session_id: str | None) -> str:
     """Return the sentence for a turn that failed; without an id as above."""
-    step = _NEXT.get(failure.code, "try again: `headstart send {id} TEXT`")
+    step = _NEXT.get(failure.code, "try again: `headstart send {id} PROMPT`")
     return _sentence("The turn failed", failure, session_id, step)
 
 

@@ -1,110 +1,52 @@
-"""The two clients: Headstart blocks, AsyncHeadstart is for asyncio and can follow a session."""
+"""The two clients: Headstart blocks, AsyncHeadstart is for asyncio."""
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, get_args, get_type_hints
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
+from math import inf
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
 
 from headstart_client import operations as ops
-from headstart_client.errors import HeadstartError, TransportFailed
+from headstart_client.blocking import Loop
 from headstart_client.follow import DEFAULT_TIMING, Timing, follow
-from headstart_client.models import Event, Page, Session, Stream
+from headstart_client.models import Answer, Event, Message, Page, Stream, Summary
+from headstart_client.options import SessionOptions
+from headstart_client.requests import Operation
+from headstart_client.signatures import documented
+from headstart_client.transport import TIMEOUT, Http, Token
+from headstart_client.turns import answer_to
 
 P = ParamSpec("P")
 T = TypeVar("T")
-M = TypeVar("M", bound=Callable[..., Any])
-
-Token = str | Callable[[], str]
-"""A bearer token, or what returns the current one: asked before each request, as tokens expire."""
-
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
-_TIMEOUT = httpx.Timeout(10.0, read=ops.WAIT_SECONDS + 10.0)
-
-
-class _Http:
-    """How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
-
-    def __init__(self, url: str, token: Token) -> None:
-        self._url = url.rstrip("/") + "/"
-        self._token = token
-
-    def _arguments(self, request: ops.Request) -> dict[str, Any]:
-        token = self._token if isinstance(self._token, str) else self._token()
-        # httpx's own words for it name a codec, or look like a lost connection.
-        if not (token.isascii() and token.isprintable()):
-            raise HeadstartError("The token can't be one: it has a line break or is not ASCII")
-        headers = {"authorization": f"Bearer {token}"}
-        if request.idempotency_key:
-            headers["idempotency-key"] = request.idempotency_key
-        return {
-            "method": request.method,
-            "url": self._url + request.path,
-            "params": dict(request.params),
-            "headers": headers,
-            "json": request.body,
-        }
-
-    @staticmethod
-    def _reply(response: httpx.Response) -> ops.Reply:
-        try:
-            body = response.json() if response.content else None
-        except ValueError:
-            body = None
-        wait = response.headers.get("retry-after", "")
-        token = response.request.headers.get("authorization", "").removeprefix("Bearer ")
-        seconds = float(wait) if wait.isdigit() else None
-        return ops.Reply(response.status_code, body, seconds, token)
-
-    @staticmethod
-    def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
-        sent = not isinstance(error, _NOT_SENT)
-        return TransportFailed(str(error) or type(error).__name__, sent=sent)
-
-
-def _documented(method: M, operation: Callable[..., Any]) -> M:
-    """Have `help` show an operation's arguments, answer and words for its method."""
-    shown: Any = method
-    shown.__name__, shown.__doc__ = operation.__name__, operation.__doc__
-    shown.__qualname__ = operation.__name__
-    given = inspect.signature(operation)
-    me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    *_, answer = get_args(given.return_annotation)
-    answer = None if answer is type(None) else answer
-    parameters = [me, *(one for p in given.parameters.values() for one in _spelled(p))]
-    shown.__signature__ = given.replace(parameters=parameters, return_annotation=answer)
-    return method
-
-
-def _spelled(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
-    """Yield a parameter as it is, but each field of an unpacked TypedDict by its own name."""
-    if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-        yield parameter
-        return
-    [fields] = get_args(parameter.annotation)
-    for name, kind in get_type_hints(fields).items():
-        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=kind)
 
 
 def _blocking(
-    operation: Callable[P, ops.Operation[T]],
+    operation: Callable[P, Operation[T]],
 ) -> Callable[Concatenate["Headstart", P], T]:
     def method(self: "Headstart", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._run(operation(*args, **kwargs))
 
-    return _documented(method, operation)
+    return documented(method, operation)
 
 
-class Headstart(_Http):
+class Headstart(Http):
     """A blocking client of one API for one user; safe to share between threads."""
 
     def __init__(
         self, url: str, token: Token, *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         super().__init__(url, token)
-        self._client = httpx.Client(timeout=_TIMEOUT)
+        self._client = httpx.Client(timeout=TIMEOUT)
         self._sleep = sleep
 
     create_session = _blocking(ops.create_session)
@@ -115,23 +57,86 @@ class Headstart(_Http):
     diff = _blocking(ops.diff)
     publish = _blocking(ops.publish)
     messages = _blocking(ops.messages)
+    text = _blocking(ops.text)
+    text_page = _blocking(ops.text_page)
+    logs = _blocking(ops.logs)
+    defaults = _blocking(ops.defaults)
     stream_ticket = _blocking(ops.stream_ticket)
-    send_message = _blocking(ops.send_message)
     initiate = _blocking(ops.initiate)
     wait = _blocking(ops.wait)
     patch = _blocking(ops.patch)
+    rename = _blocking(ops.rename)
+    withdraw = _blocking(ops.withdraw)
     retry = _blocking(ops.retry)
     interrupt = _blocking(ops.interrupt)
     answer_input = _blocking(ops.answer_input)
     delete = _blocking(ops.delete)
+    _send_message = _blocking(ops.send_message)
 
-    def list(self) -> Iterator[Session]:
-        """Iterate over the caller's sessions, newest first; pages are fetched as needed."""
-        return self._items(ops.list_page)
+    def list(
+        self, *, search: str | None = None, repository: str | None = None, limit: int | None = None
+    ) -> Iterator[Summary]:
+        """Iterate over the caller's sessions, newest first, `limit` at most.
+
+        `search` has words that the title or the repository's address must have, all of them;
+        `repository` is such an address. Pages are fetched as needed.
+        """
+        return self._items(ops.listing(search, repository, limit), limit)
 
     def events(self, session_id: str, after: int = 0) -> Iterator[Event]:
         """Iterate over the persisted events after an id, oldest first, up to now."""
         return self._items(lambda cursor: ops.events_page(session_id, int(cursor or after)))
+
+    def follow(
+        self,
+        session_id: str,
+        after: int = 0,
+        *,
+        stream: Stream | None = None,
+        timing: Timing = DEFAULT_TIMING,
+    ) -> Generator[Event, None, None]:
+        """Iterate over a session's events as they happen, each persisted one once and in order.
+
+        As `AsyncHeadstart.follow`, in a thread that ends with the iteration: at its end, at
+        `close()` of what this returns, or when it is let go after a `break`.
+        """
+        with Loop() as loop:
+            client = AsyncHeadstart(self._url, self._token)
+            events = client.follow(session_id, after, stream=stream, timing=timing)
+            try:
+                while (event := loop.wait_for(_next(events))) is not None:
+                    yield event
+            finally:
+                loop.wait_for(events.aclose())
+                loop.wait_for(client.close())
+
+    def send(
+        self, session_id: str, prompt: str, *, if_busy: Literal["queue", "reject"] = "queue"
+    ) -> "Turn":
+        """Queue a message; it wakes a sleeping session. `result()` of the answer awaits its turn.
+
+        `if_busy="reject"` raises Conflict while a turn runs.
+        """
+        after = self.get(session_id).last_event_id
+        message = self._send_message(session_id, prompt, if_busy=if_busy)
+        return Turn(self, session_id, message, after)
+
+    def run(
+        self,
+        prompt: str,
+        repository: str,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[SessionOptions],
+    ) -> Answer:
+        """Create a session on a repository, an address or `org/name`, and return its answer.
+
+        It raises what `Turn.result` raises; the session stays, also where that is TimeoutError.
+        """
+        created = self.create_session(prompt, **ops.on_repository(repository, options))
+        [message] = self.messages(created.session_id)[:1]
+        turn = Turn(self, created.session_id, message, 0, created.stream)
+        return turn.result(timeout)
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,16 +148,20 @@ class Headstart(_Http):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _items(self, page_at: Callable[[str | None], ops.Operation[Page[T]]]) -> Iterator[T]:
+    def _items(
+        self, page_at: Callable[[str | None], Operation[Page[T]]], limit: int | None = None
+    ) -> Iterator[T]:
         cursor: str | None = None
-        while True:
+        left = inf if limit is None else limit
+        while left > 0:
             page = self._run(page_at(cursor))
-            yield from page.items
+            yield from page.items[: None if left == inf else int(left)]
+            left -= len(page.items)
             cursor = page.next_cursor
             if not cursor:
                 return
 
-    def _run(self, operation: ops.Operation[T]) -> T:
+    def _run(self, operation: Operation[T]) -> T:
         try:
             request = next(operation)
             while True:
@@ -170,22 +179,22 @@ class Headstart(_Http):
 
 
 def _awaiting(
-    operation: Callable[P, ops.Operation[T]],
+    operation: Callable[P, Operation[T]],
 ) -> Callable[Concatenate["AsyncHeadstart", P], Coroutine[Any, Any, T]]:
     async def method(self: "AsyncHeadstart", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(operation(*args, **kwargs))
 
-    return _documented(method, operation)
+    return documented(method, operation)
 
 
-class AsyncHeadstart(_Http):
+class AsyncHeadstart(Http):
     """The same calls for asyncio, and `follow`."""
 
     def __init__(
         self, url: str, token: Token, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         super().__init__(url, token)
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT)
+        self._client = httpx.AsyncClient(timeout=TIMEOUT)
         self._sleep = sleep
 
     create_session = _awaiting(ops.create_session)
@@ -196,19 +205,31 @@ class AsyncHeadstart(_Http):
     diff = _awaiting(ops.diff)
     publish = _awaiting(ops.publish)
     messages = _awaiting(ops.messages)
+    text = _awaiting(ops.text)
+    text_page = _awaiting(ops.text_page)
+    logs = _awaiting(ops.logs)
+    defaults = _awaiting(ops.defaults)
     stream_ticket = _awaiting(ops.stream_ticket)
-    send_message = _awaiting(ops.send_message)
     initiate = _awaiting(ops.initiate)
     wait = _awaiting(ops.wait)
     patch = _awaiting(ops.patch)
+    rename = _awaiting(ops.rename)
+    withdraw = _awaiting(ops.withdraw)
     retry = _awaiting(ops.retry)
     interrupt = _awaiting(ops.interrupt)
     answer_input = _awaiting(ops.answer_input)
     delete = _awaiting(ops.delete)
+    _send_message = _awaiting(ops.send_message)
 
-    def list(self) -> AsyncIterator[Session]:
-        """Iterate over the caller's sessions, newest first; pages are fetched as needed."""
-        return self._items(ops.list_page)
+    def list(
+        self, *, search: str | None = None, repository: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Summary]:
+        """Iterate over the caller's sessions, newest first, `limit` at most.
+
+        `search` has words that the title or the repository's address must have, all of them;
+        `repository` is such an address. Pages are fetched as needed.
+        """
+        return self._items(ops.listing(search, repository, limit), limit)
 
     def events(self, session_id: str, after: int = 0) -> AsyncIterator[Event]:
         """Iterate over the persisted events after an id, oldest first, up to now."""
@@ -231,6 +252,35 @@ class AsyncHeadstart(_Http):
         """
         return follow(lambda: self.stream_ticket(session_id), after, stream, timing)
 
+    async def send(
+        self, session_id: str, prompt: str, *, if_busy: Literal["queue", "reject"] = "queue"
+    ) -> "AsyncTurn":
+        """Queue a message; it wakes a sleeping session. `result()` of the answer awaits its turn.
+
+        `if_busy="reject"` raises Conflict while a turn runs.
+        """
+        after = (await self.get(session_id)).last_event_id
+        message = await self._send_message(session_id, prompt, if_busy=if_busy)
+        return AsyncTurn(self, session_id, message, after)
+
+    async def run(
+        self,
+        prompt: str,
+        repository: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - one signature for both clients
+        **options: Unpack[SessionOptions],
+    ) -> Answer:
+        """Create a session on a repository, an address or `org/name`, and return its answer.
+
+        It raises what `AsyncTurn.result` raises; the session stays, also where that is
+        TimeoutError.
+        """
+        created = await self.create_session(prompt, **ops.on_repository(repository, options))
+        [message] = (await self.messages(created.session_id))[:1]
+        turn = AsyncTurn(self, created.session_id, message, 0, created.stream)
+        return await turn.result(timeout)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -242,18 +292,20 @@ class AsyncHeadstart(_Http):
         await self.close()
 
     async def _items(
-        self, page_at: Callable[[str | None], ops.Operation[Page[T]]]
+        self, page_at: Callable[[str | None], Operation[Page[T]]], limit: int | None = None
     ) -> AsyncIterator[T]:
         cursor: str | None = None
-        while True:
+        left = inf if limit is None else limit
+        while left > 0:
             page = await self._run(page_at(cursor))
-            for item in page.items:
+            for item in page.items[: None if left == inf else int(left)]:
                 yield item
+            left -= len(page.items)
             cursor = page.next_cursor
             if not cursor:
                 return
 
-    async def _run(self, operation: ops.Operation[T]) -> T:
+    async def _run(self, operation: Operation[T]) -> T:
         try:
             request = next(operation)
             while True:
@@ -268,3 +320,74 @@ class AsyncHeadstart(_Http):
         except StopIteration as done:
             result: T = done.value
             return result
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
+    async for event in events:
+        return event
+    return None
+
+
+class AsyncTurn:
+    """A message that was sent, and what comes of it; that is told after the event `after`."""
+
+    def __init__(
+        self,
+        client: AsyncHeadstart,
+        session_id: str,
+        message: Message,
+        after: int,
+        stream: Stream | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.message = message
+        self._client = client
+        self.after = after
+        self._stream = stream
+
+    async def result(self, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - as Turn
+        """Wait for the end of the message's turn, and return what came of it.
+
+        Raises TurnFailed, of which Interrupted is one, PreparationFailed, and TimeoutError after
+        `timeout` seconds: a turn that asks waits for `answer_input`.
+        """
+        stream, self._stream = self._stream, None
+        async with asyncio.timeout(timeout):
+            events = self._client.follow(self.session_id, self.after, stream=stream)
+            return await answer_to(
+                self._client.text, events, self.session_id, self.message.message_id
+            )
+
+
+class Turn:
+    """A message that was sent, and what comes of it; that is told after the event `after`."""
+
+    def __init__(
+        self,
+        client: Headstart,
+        session_id: str,
+        message: Message,
+        after: int,
+        stream: Stream | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.message = message
+        self._client = client
+        self.after = after
+        self._stream = stream
+
+    def result(self, timeout: float | None = None) -> Answer:
+        """Wait for the end of the message's turn, and return what came of it.
+
+        Raises TurnFailed, of which Interrupted is one, PreparationFailed, and TimeoutError after
+        `timeout` seconds: a turn that asks waits for `answer_input`.
+        """
+        stream, self._stream = self._stream, None
+
+        async def result() -> Answer:
+            async with AsyncHeadstart(self._client._url, self._client._token) as client:
+                turn = AsyncTurn(client, self.session_id, self.message, self.after, stream)
+                return await turn.result(timeout)
+
+        with Loop() as loop:
+            return loop.wait_for(result())

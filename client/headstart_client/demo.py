@@ -20,6 +20,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from headstart_client import commands
+from headstart_client.arguments import parser
 from headstart_client.terminal import Terminal
 from headstart_client.text import plain
 
@@ -51,26 +52,12 @@ def demo(args: Namespace) -> int:
             if where is None:
                 _show_log(terminal.err, log)
                 return terminal.fail("The embedded cloud did not start; its last words are above.")
-            session = Namespace(
-                command="demo",
-                repo=args.repo or where["gitUrl"],
-                prompt=args.prompt or PROMPT,
-                branch=None,
-                agent=None,
-                setup=None,
-                setup_input=None,
-                prepared_tree=None,
-                secret=None,
-                depth=None,
-                submodules=False,
-                hold=False,
-                auto_commit=False,
-                pull_request=False,
-                draft=False,
-            )
+            repository = args.repo or where["gitUrl"]
+            session = parser().parse_args(["run", f"--repo={repository}"])
+            session.command, session.prompt = "demo", args.prompt or PROMPT
             terminal.command = f"HEADSTART_URL={where['httpUrl']} headstart"
             return commands.execute(
-                commands.run, terminal, session, where["httpUrl"], where["token"]
+                commands.COMMANDS["run"], terminal, session, where["httpUrl"], where["token"]
             )
         except KeyboardInterrupt:
             return 130

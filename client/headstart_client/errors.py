@@ -74,6 +74,23 @@ class PreparationFailed(HeadstartError):
         self.reason = reason
 
 
+class TurnFailed(HeadstartError):
+    """A message came to no answer: the code and the reason.
+
+    That is the turn's own failure, or MessageHeld, MessageWithdrawn or SessionDeleted.
+    """
+
+    def __init__(self, session_id: str, code: str, reason: str) -> None:
+        super().__init__(f"{reason} ({code})")
+        self.session_id = session_id
+        self.code = code
+        self.reason = reason
+
+
+class Interrupted(TurnFailed):
+    """A person stopped the turn."""
+
+
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """Statuses of answers that don't say whether they are `retryable`: API Gateway's own.
 

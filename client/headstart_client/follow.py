@@ -13,15 +13,19 @@ from typing import Any
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from headstart_client.errors import ApiError, TransportFailed
+from headstart_client.events import made
 from headstart_client.models import Event, Stream
-from headstart_client.operations import backoff
 from headstart_client.reducer import CAUGHT_UP, Reducer
+from headstart_client.requests import backoff
 from headstart_client.shapes import words
 
 RECONNECTING = "client.reconnecting"
+
+CLOSE_SECONDS = 1.0
+"""How long the cloud's goodbye is waited for: it is not read where frames before it are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ async def follow(
         try:
             stream = stream or await new_ticket()
             url = f"{stream.url}?ticket={quote(stream.ticket, safe='')}"
-            async with connect(url, ping_interval=None) as socket:
+            async with connect(url, ping_interval=None, close_timeout=CLOSE_SECONDS) as socket:
                 connection = _Connection(socket, reducer, timing)
                 await connection.subscribe()
                 while not reducer.deleted:
@@ -73,12 +77,22 @@ async def follow(
                 raise
             reason = str(error)
         except (TransportFailed, WebSocketException, OSError, _StreamBroken) as error:
-            reason = str(error) or type(error).__name__
+            reason = _said(error)
         stream = None
         failures += 1
         pause = backoff(failures, timing.reconnect_base, timing.reconnect_cap)
-        yield Event(type=RECONNECTING, data={"reason": reason, "seconds": pause})
+        yield made(RECONNECTING, data={"reason": reason, "seconds": pause})
         await timing.sleep(pause)
+
+
+def _said(error: Exception) -> str:
+    match error:
+        case ConnectionClosed():
+            return "the connection broke"
+        case InvalidStatus():
+            return f"the connection was refused with {error.response.status_code}"
+        case _:
+            return str(error) or type(error).__name__
 
 
 class _Connection:

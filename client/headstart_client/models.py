@@ -212,12 +212,27 @@ class Callback(Model):
     failure: Failure | None = None
 
 
-class Session(Model):
-    """A session as it stands.
+class Summary(Model):
+    """A session in a list: what waits and what the agent asks is only counted."""
 
-    From a list it has `queue_length` and `pending_input_count` instead of `queue` and
-    `pending_inputs`; `warnings` are of the change that answered it.
-    """
+    session_id: str
+    title: str
+    status: str
+    created_at: Time
+    updated_at: Time
+    repository: Repository
+    agent: str
+    queue_length: int = 0
+    pending_input_count: int = 0
+    failure: Failure | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the cloud sent it, without what this client does not know."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Session(Model):
+    """A session as it stands; `warnings` are of the change that answered it."""
 
     session_id: str
     title: str
@@ -240,8 +255,6 @@ class Session(Model):
     left_out: list[str] = Field(default_factory=list)
     changes: Counted | None = None
     publication: Publication | None = None
-    queue_length: int | None = None
-    pending_input_count: int | None = None
     counts: dict[str, int] = Field(default_factory=dict)
     warnings: list[Warned] = Field(default_factory=list)
 
@@ -271,6 +284,77 @@ class Event(Model):
             **turn,
             "data": self.data,
         }
+
+
+class AgentOffer(Model):
+    """An agent of the deployment's; `models` are suggestions, and may be none."""
+
+    name: str
+    modes: list[str] = Field(default_factory=list)
+    models: list[str] = Field(default_factory=list)
+
+
+class Defaults(Model):
+    """What a session is created with unless it says otherwise, and the deployment's limits."""
+
+    agent: str
+    mode: str | None = None
+    model: str | None = None
+    agents: list[AgentOffer] = Field(default_factory=list)
+    limits: dict[str, int] = Field(default_factory=dict)
+
+
+class StepLog(Model):
+    """What a step's commands printed; `ref` is where the text is."""
+
+    attempt_number: int
+    step: str
+    ref: str
+    bytes: int = 0
+    complete: bool = False
+    truncated: bool = False
+
+
+class Piece(Model):
+    """A part of a long text; `offset` is in bytes of UTF-8."""
+
+    offset: int
+    text: str
+
+
+class TextPage(Model):
+    """A page of a long text, of which there are `bytes` so far.
+
+    `next_cursor` is where to go on: where more is there, and where it is not `complete` yet.
+    """
+
+    items: list[Piece]
+    bytes: int = 0
+    complete: bool = False
+    truncated: bool = False
+    next_cursor: str | None = None
+
+
+class Text(Model):
+    """A long text as far as it was there; `truncated` where something of it is gone for good."""
+
+    text: str
+    complete: bool
+    truncated: bool
+
+
+class Answer(Model):
+    """What came of a message: the text of the agent's last message, and what the turn cost.
+
+    `changes` is what the session changed since it began, None where that is nothing.
+    """
+
+    session_id: str
+    message_id: str
+    text: str
+    usage: dict[str, Any] = Field(default_factory=dict)
+    changes: Counted | None = None
+    truncated: bool = False
 
 
 class Page(Model, Generic[T]):

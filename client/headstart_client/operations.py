@@ -1,208 +1,41 @@
-"""Every call of the API, written once, without I/O: the blocking and the async client drive these.
+"""Every call of the API, written once, without I/O: both clients drive these."""
 
-An operation is a generator: it yields requests, is sent the replies (or has TransportFailed
-thrown in) and returns the typed result.
-"""
-
-import random
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypedDict, TypeVar, Unpack
-from urllib.parse import quote
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Unpack
 from uuid import uuid4
 
-from pydantic.alias_generators import to_camel
-
-from headstart_client.errors import ApiError, PreparationFailed, TransportFailed, api_error
+from headstart_client.errors import PreparationFailed
+from headstart_client.events import event_of
 from headstart_client.models import (
     Archive,
     Changed,
     Changes,
     Created,
+    Defaults,
     Diff,
     Event,
     Message,
     Page,
     Session,
+    StepLog,
     Stream,
+    Summary,
+    Text,
+    TextPage,
     Warned,
 )
-from headstart_client.sealing import seal
+from headstart_client.options import PublishOptions, SessionChanges, SessionOptions
+from headstart_client.requests import Operation, Request, call, camel, path, post, with_sealed
+from headstart_client.transport import WAIT_SECONDS
 
-T = TypeVar("T")
+PAGE = 100
+"""Sessions in a page of a list at most, which is the API's own limit."""
 
-TRIES = 4
-"""How often a request is sent at most."""
+_GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
-RETRY_BASE, RETRY_CAP = 0.5, 8.0
-"""Seconds before the second try at most, and before any; each pause is jittered."""
-
-RETRY_AFTER_LIMIT = 30.0
-"""Seconds of Retry-After that are waited out; what asks for more is raised to the caller."""
-
-FULL = frozenset({"QueueFull", "QuotaExceeded"})
-"""Codes that no pause lifts: a place is free when a person ends a session or a turn ends."""
-
-WAIT_SECONDS = 25
-"""How long one long poll may take; API Gateway ends any request after 30 s."""
-
-_jitter = random.SystemRandom()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request, to be sent after `delay` seconds.
-
-    One that is not `repeatable` is sent again only when it surely had no effect: repeating an
-    interrupt whose answer was lost could stop the next turn.
-    """
-
-    method: str
-    path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    body: Mapping[str, Any] | None = None
-    idempotency_key: str | None = None
-    repeatable: bool = True
-    delay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back; `body` is the parsed JSON, None when there was none.
-
-    `token` is what the request was sent with.
-    """
-
-    status: int
-    body: Any
-    retry_after: float | None = None
-    token: str = field(default="", repr=False)
-
-
-Operation = Generator[Request, Reply, T]
-
-
-class Clone(TypedDict, total=False):
-    """How much of the repository is cloned; without a `depth`, or with None, all of its history."""
-
-    depth: int | None
-    submodules: bool
-
-
-class PullRequestOptions(TypedDict, total=False):
-    """The pull request that publishing opens; it is a draft unless `draft` is False."""
-
-    title: str | None
-    base: str | None
-    draft: bool
-
-
-class PublishOptions(TypedDict, total=False):
-    """How to publish: without `pull_request` as the session was asked for, with None none."""
-
-    message: str
-    pull_request: PullRequestOptions | None
-    secrets: dict[str, str] | None
-    encrypted_secrets: dict[str, Any] | None
-
-
-class SessionOptions(TypedDict, total=False):
-    """What a session may be created with beside its prompt; see POST /sessions."""
-
-    github_repo: str
-    git_url: str
-    upstream_branch: str
-    agent: str
-    mode: str
-    model: str
-    clone: Clone
-    setup_commands: list[str]
-    setup_inputs: list[str]
-    prepared_tree: Literal["use", "refresh", "off"]
-    env_vars: dict[str, str]
-    secrets: dict[str, str]
-    encrypted_secrets: dict[str, Any]
-    mcp_servers: dict[str, Any]
-    append_system_prompt: str
-    auto_commit: bool
-    pull_request: PullRequestOptions
-    callback_target: dict[str, Any]
-
-
-class SessionChanges(TypedDict, total=False):
-    """What PATCH may change: absent leaves, None or empty clears."""
-
-    prompt: str
-    upstream_branch: str | None
-    mode: str | None
-    model: str | None
-    setup_commands: list[str] | None
-    env_vars: dict[str, str] | None
-    secrets: dict[str, str] | None
-    encrypted_secrets: dict[str, Any] | None
-    mcp_servers: dict[str, Any] | None
-    append_system_prompt: str | None
-    auto_initiate: bool | None
-    auto_commit: bool | None
-    pull_request: PullRequestOptions | None
-    callback_target: dict[str, Any] | None
-
-
-def backoff(failures: int, base: float = RETRY_BASE, cap: float = RETRY_CAP) -> float:
-    """Return the seconds to wait after so many failures in a row: it doubles, half is random."""
-    ceiling: float = min(cap, base * 2 ** min(failures - 1, 16))
-    return ceiling * _jitter.uniform(0.5, 1.0)
-
-
-def _call(request: Request) -> Operation[Any]:
-    return (yield from _reply(request)).body
-
-
-def _reply(request: Request) -> Operation[Reply]:
-    failures = 0
-    while True:
-        failure: ApiError | TransportFailed
-        try:
-            reply = yield request
-        except TransportFailed as error:
-            failure, pause = error, backoff(failures + 1)
-            again = request.repeatable or not error.sent
-        else:
-            if reply.status < 400:
-                return reply
-            failure = api_error(reply.status, reply.body, reply.retry_after)
-            again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
-            lost = failure.retryable and failure.status in {500, 502, 504}
-            again = again or (lost and request.repeatable)
-            pause = failure.retry_after or backoff(failures + 1)
-        failures += 1
-        if not again or failures == TRIES or pause > RETRY_AFTER_LIMIT:
-            raise failure
-        request = replace(request, delay=pause)
-
-
-def _post(path: str, body: Mapping[str, Any] | None = None, **options: Any) -> Operation[Any]:
-    return _call(Request("POST", path, body=body, idempotency_key=uuid4().hex, **options))
-
-
-def _path(session_id: str, *rest: str) -> str:
-    return "/".join(["sessions", *(quote(part, safe="") for part in (session_id, *rest))])
-
-
-def _camel(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {to_camel(name): value for name, value in fields.items()}
-
-
-def _sealed(fields: Mapping[str, Any]) -> Operation[dict[str, Any]]:
-    """Return fields with `encrypted_secrets` in the place of `secrets`, sealed for the caller."""
-    given = dict(fields)
-    secrets = given.pop("secrets", None)
-    if secrets:
-        reply = yield from _reply(Request("GET", "encryption-key"))
-        given["encrypted_secrets"] = seal(secrets, reply.body, reply.token)
-    elif "secrets" in fields:
-        given["encrypted_secrets"] = None
-    return given
+TEXT_SECONDS, TEXT_PAUSE = 15.0, 1.0
+"""How long the end of a text is waited for, and between two looks."""
 
 
 def create_session(
@@ -218,32 +51,32 @@ def create_session(
     An `idempotency_key` of your own makes the call repeatable beyond this process, for 24 hours;
     `secrets` are sealed anew by each call, so that it repeats one with `encrypted_secrets` only.
     """
-    sealed = yield from _sealed(options)
-    body = {"prompt": prompt, "autoInitiate": auto_initiate, **_camel(sealed)}
+    sealed = yield from with_sealed(options)
+    body = {"prompt": prompt, "autoInitiate": auto_initiate, **camel(sealed)}
     key = idempotency_key or uuid4().hex
     return Created.model_validate(
-        (yield from _call(Request("POST", "sessions", body=body, idempotency_key=key)))
+        (yield from call(Request("POST", "sessions", body=body, idempotency_key=key)))
     )
 
 
 def get(session_id: str) -> Operation[Session]:
     """Return a session as it stands."""
-    return Session.model_validate((yield from _call(Request("GET", _path(session_id)))))
+    return Session.model_validate((yield from call(Request("GET", path(session_id)))))
 
 
 def archive(session_id: str) -> Operation[Archive]:
     """Return where a session's saved work can be had; NotFound where nothing is saved yet."""
-    return Archive.model_validate((yield from _call(Request("GET", _path(session_id, "archive")))))
+    return Archive.model_validate((yield from call(Request("GET", path(session_id, "archive")))))
 
 
 def changes(session_id: str) -> Operation[Changes]:
     """Return what a session changed, as it was saved last; NotFound where nothing is yet."""
-    return Changes.model_validate((yield from _call(Request("GET", _path(session_id, "changes")))))
+    return Changes.model_validate((yield from call(Request("GET", path(session_id, "changes")))))
 
 
 def diff(session_id: str) -> Operation[Diff]:
     """Return where the same can be had as a unified diff; NotFound where nothing is saved yet."""
-    return Diff.model_validate((yield from _call(Request("GET", _path(session_id, "diff")))))
+    return Diff.model_validate((yield from call(Request("GET", path(session_id, "diff")))))
 
 
 def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Session]:
@@ -252,16 +85,38 @@ def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Ses
     It wakes a sleeping session. `secrets` take the place of all it has: for a token that expired.
     Raises Conflict while a turn is active.
     """
-    sealed = yield from _sealed(options)
-    body = yield from _post(_path(session_id, "publish"), _camel(sealed))
+    sealed = yield from with_sealed(options)
+    body = yield from post(path(session_id, "publish"), camel(sealed))
     return Session.model_validate(body)
 
 
-def list_page(cursor: str | None = None) -> Operation[Page[Session]]:
-    """Return one page of the caller's sessions, newest first."""
-    params = {"cursor": cursor} if cursor else {}
-    body = yield from _call(Request("GET", "sessions", params=params))
-    return Page[Session].model_validate(body)
+def list_page(
+    cursor: str | None = None,
+    *,
+    search: str | None = None,
+    repository: str | None = None,
+    limit: int | None = None,
+) -> Operation[Page[Summary]]:
+    """Return one page of the caller's sessions, newest first; a searched one may be empty."""
+    asked = {"cursor": cursor, "search": search, "repository": repository, "limit": limit}
+    params = {name: value for name, value in asked.items() if value is not None}
+    body = yield from call(Request("GET", "sessions", params=params))
+    return Page[Summary].model_validate(body)
+
+
+def listing(
+    search: str | None, repository: str | None, limit: int | None
+) -> Callable[[str | None], Operation[Page[Summary]]]:
+    """Return what makes the call for each page of a list, by its cursor."""
+    size = PAGE if limit is None else max(1, min(PAGE, limit))
+    return lambda cursor: list_page(cursor, search=search, repository=repository, limit=size)
+
+
+def on_repository(repository: str, options: SessionOptions) -> SessionOptions:
+    """Return options with a repository, which is an address or `org/name` on GitHub."""
+    if _GITHUB_NAME.fullmatch(repository):
+        return {**options, "github_repo": repository}
+    return {**options, "git_url": repository}
 
 
 def messages(session_id: str) -> Operation[list[Message]]:
@@ -269,7 +124,7 @@ def messages(session_id: str) -> Operation[list[Message]]:
     found: list[Message] = []
     params: dict[str, Any] = {}
     while True:
-        body = yield from _call(Request("GET", _path(session_id, "messages"), params=params))
+        body = yield from call(Request("GET", path(session_id, "messages"), params=params))
         page = Page[Message].model_validate(body)
         found += page.items
         if not page.next_cursor:
@@ -279,13 +134,79 @@ def messages(session_id: str) -> Operation[list[Message]]:
 
 def events_page(session_id: str, after: int = 0) -> Operation[Page[Event]]:
     """Return the next persisted events after an id, oldest first; empty at the end."""
-    request = Request("GET", _path(session_id, "events"), params={"after": after})
-    return Page[Event].model_validate((yield from _call(request)))
+    request = Request("GET", path(session_id, "events"), params={"after": after})
+    body = yield from call(request)
+    found = [event for raw in body["items"] if (event := event_of(raw))]
+    return Page[Event].model_construct(items=found, next_cursor=body.get("nextCursor"))
+
+
+def text_page(
+    session_id: str, ref: str, *, cursor: str | None = None, delay: float = 0.0
+) -> Operation[TextPage]:
+    """Return a page of a long text, by the `text_ref` of an event or the `ref` of a log.
+
+    Pieces are in order. The same `cursor` again has what came since, in a text that grows; `delay`
+    is in seconds, before it is asked for.
+    """
+    params = {"cursor": cursor} if cursor else {}
+    request = Request("GET", path(session_id, "texts", ref), params=params, delay=delay)
+    return TextPage.model_validate((yield from call(request)))
+
+
+def text(session_id: str, ref: str, *, patience: float = TEXT_SECONDS) -> Operation[Text]:
+    """Return the whole of a long text, waiting for its end for `patience` seconds at most.
+
+    An event may come before all of its text is kept. What is not there in time is not in it, and
+    `complete` says so.
+    """
+    page = yield from text_page(session_id, ref)
+    whole, waited = bytearray(), 0.0
+    _write(whole, page)
+    while page.next_cursor and (page.items or waited < patience):
+        pause = 0.0 if page.items else min(TEXT_PAUSE, patience - waited)
+        waited += pause
+        cursor = page.next_cursor
+        page = yield from text_page(session_id, ref, cursor=cursor, delay=pause)
+        _write(whole, page)
+    found = whole.decode(errors="replace")
+    return Text(text=found, complete=not page.next_cursor, truncated=page.truncated)
+
+
+def _write(whole: bytearray, page: TextPage) -> None:
+    for piece in page.items:
+        # One that was begun anew meanwhile is told from where it began.
+        whole[piece.offset :] = piece.text.encode(errors="replace")
+
+
+def logs(session_id: str) -> Operation[list[StepLog]]:
+    """Return the logs that the steps left, attempt by attempt; `text` has what is in one."""
+    body = yield from call(Request("GET", path(session_id, "logs")))
+    return Page[StepLog].model_validate(body).items
+
+
+def defaults() -> Operation[Defaults]:
+    """Return what sessions are created with, the agents there are, and the limits."""
+    return Defaults.model_validate((yield from call(Request("GET", "defaults"))))
+
+
+def rename(session_id: str, title: str) -> Operation[Session]:
+    """Give a session another title, in any status."""
+    request = Request("PATCH", path(session_id), body={"title": title})
+    return Session.model_validate((yield from call(request)))
+
+
+def withdraw(session_id: str, message_id: str) -> Operation[None]:
+    """Take a message back that waits; twice is harmless.
+
+    Raises Conflict for one on its way, and for the first message before its delivery: that is
+    changed by `patch`.
+    """
+    yield from call(Request("DELETE", path(session_id, "messages", message_id)))
 
 
 def stream_ticket(session_id: str) -> Operation[Stream]:
     """Return a ticket for one viewer connection."""
-    return Stream.model_validate((yield from _post(_path(session_id, "stream-ticket"))))
+    return Stream.model_validate((yield from post(path(session_id, "stream-ticket"))))
 
 
 def send_message(
@@ -293,12 +214,12 @@ def send_message(
 ) -> Operation[Message]:
     """Queue a message; it wakes a sleeping session. `reject` raises Conflict while a turn runs."""
     body = {"prompt": prompt, "ifBusy": if_busy}
-    return Message.model_validate((yield from _post(_path(session_id, "messages"), body)))
+    return Message.model_validate((yield from post(path(session_id, "messages"), body)))
 
 
 def initiate(session_id: str) -> Operation[None]:
     """Release the held first message, or a queue that paused; twice is harmless."""
-    yield from _post(_path(session_id, "initiate"))
+    yield from post(path(session_id, "initiate"))
 
 
 def wait(
@@ -306,14 +227,14 @@ def wait(
 ) -> Operation[Session]:
     """Return when the status is not `while_status`, or after `seconds`, the session as it is."""
     request = Request(
-        "GET", _path(session_id, "wait"), params={"while": while_status, "seconds": seconds}
+        "GET", path(session_id, "wait"), params={"while": while_status, "seconds": seconds}
     )
-    return Session.model_validate((yield from _call(request)))
+    return Session.model_validate((yield from call(request)))
 
 
 def delete(session_id: str) -> Operation[None]:
     """Stop everything and remove everything, in any status."""
-    yield from _call(Request("DELETE", _path(session_id)))
+    yield from call(Request("DELETE", path(session_id)))
 
 
 def retry(
@@ -340,15 +261,15 @@ def retry(
         "without_archive": without_archive or None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
-    sealed = yield from _sealed(given)
-    body = {"attemptNumber": attempt_number, **_camel(sealed)}
-    answer = yield from _post(_path(session_id, "retry"), body, repeatable=False)
+    sealed = yield from with_sealed(given)
+    body = {"attemptNumber": attempt_number, **camel(sealed)}
+    answer = yield from post(path(session_id, "retry"), body, repeatable=False)
     return Changed.model_validate(answer or {}).warnings
 
 
 def interrupt(session_id: str) -> Operation[None]:
     """Stop the active turn; in preparation, cancel the attempt."""
-    yield from _post(_path(session_id, "interrupt"), repeatable=False)
+    yield from post(path(session_id, "interrupt"), repeatable=False)
 
 
 def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) -> Operation[None]:
@@ -358,14 +279,14 @@ def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) ->
     `{"answers": [["label"], …]}`, for each in order the labels that are chosen, or words of your
     own; to either `{"reject": True}`.
     """
-    yield from _post(_path(session_id, "inputs", request_id), answer, repeatable=False)
+    yield from post(path(session_id, "inputs", request_id), answer, repeatable=False)
 
 
 def patch(session_id: str, **changes: Unpack[SessionChanges]) -> Operation[Session]:
     """Change what a session was asked for, before its first message is delivered."""
-    sealed = yield from _sealed(changes)
-    request = Request("PATCH", _path(session_id), body=_camel(sealed))
-    return Session.model_validate((yield from _call(request)))
+    sealed = yield from with_sealed(changes)
+    request = Request("PATCH", path(session_id), body=camel(sealed))
+    return Session.model_validate((yield from call(request)))
 
 
 def prepare(

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
+from headstart_client.events import event_of, made
 from headstart_client.models import Event
-from headstart_client.shapes import FRAMES, data_of, event_of, shaped
+from headstart_client.shapes import FRAMES, data_of, shaped
 
 CAUGHT_UP = "client.caught_up"
 """Type of the volatile event that says: everything that had happened is applied."""
@@ -69,7 +70,7 @@ class Reducer:
         if self.incomplete:
             return [], 0.0 if more and self.after >= through else self._gap()
         self._in_vain = 0
-        return [Event(type=CAUGHT_UP)], None
+        return [made(CAUGHT_UP)], None
 
     def _gap(self) -> float | None:
         if not self.incomplete:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart_client.errors import HeadstartError
+from headstart_client.tokens import claims_of
 
 _LEAST_BYTES = 8
 """The API's own limit, which only a sandbox can see to."""
 
 _NO_LIBRARY = (
-    "Secrets need the package cryptography, which is not installed: pip install cryptography"
+    "Secrets need the package cryptography, which is not installed: "
+    "pip install 'headstart-client[secrets]'"
 )
 
 
@@ -62,10 +64,7 @@ def _base64(data: bytes) -> str:
 
 def _subject(token: str) -> str:
     """Return whose token it is, which the API reads in the same place."""
-    part = token.split(".")[1] if token.count(".") == 2 else ""
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        subject = claims["sub"]
-    except (ValueError, KeyError, TypeError):
-        raise HeadstartError("The token does not say whose it is, so nothing was sealed") from None
+    subject = (claims_of(token) or {}).get("sub")
+    if subject is None:
+        raise HeadstartError("The token does not say whose it is, so nothing was sealed")
     return str(subject)

@@ -147,6 +147,7 @@ DATA: dict[str, Shape] = {
         "status": words,
         "lastEventId": count,
         "repository": {"gitUrl": words, "branch": words},
+        "counts": {"setupCommands": maybe(count)},
         "attempt": {"number": count, "revision": count, "steps": [_STATE]},
         "failure": maybe(_FAILURE),
         "queue": [{"messageId": words, "status": words}],
@@ -165,7 +166,7 @@ DATA: dict[str, Shape] = {
             }
         ),
     },
-    "session.preparing": {"attemptNumber": count},
+    "session.preparing": {"attemptNumber": count, "cause": words},
     "preparing": {
         "attemptNumber": count,
         "revision": count,
@@ -174,30 +175,45 @@ DATA: dict[str, Shape] = {
         "message": maybe(words),
         "percent": maybe(percent),
         "elapsedMs": number,
+        "etaMs": maybe(number),
         "output": words,
     },
+    "session.renamed": {"title": words},
     "session.prepared": _RECEIPT,
     "session.ready": _RECEIPT,
     "session.failed": {"attemptNumber": count, "failure": _FAILURE},
     "session.asleep": {"reason": words, "saved": maybe(flag), "leftOut": many},
-    "message.queued": {"messageId": words, "text": words},
+    "message.queued": {
+        "messageId": words,
+        "position": count,
+        "text": words,
+        "textBytes": maybe(count),
+    },
+    "message.delivered": {"messageId": words},
     "message.failed": {"messageId": words, "code": words, "reason": words},
     "message.held": {"messageId": words},
+    "message.withdrawn": {"messageId": words},
     "turn.started": {"turnId": words, "messageId": words},
-    "turn.completed": {"messageId": words},
+    "turn.completed": {"messageId": words, "usage": mapping},
     "turn.failed": {"messageId": words, "code": words, "reason": words},
     "turn.interrupted": {"messageId": words},
+    "turn.retrying": {"reason": words},
     "input.requested": _INPUT,
     "input.resolved": {"requestId": words, "outcome": words},
     "agent.event": {
         "partId": words,
+        "messageId": words,
         "kind": maybe(words),
         "text": maybe(words),
         "tool": words,
         "title": words,
         "status": words,
+        "input": mapping,
         "output": words,
         "files": many,
+        "textBytes": maybe(count),
+        "textRef": maybe(words),
+        "truncated": flag,
     },
     "agent.delta": {"partId": words, "kind": maybe(words), "offset": count, "text": words},
     "agent.snapshot": {"parts": [{"partId": words, "kind": maybe(words), "text": words}]},
@@ -211,7 +227,7 @@ DATA: dict[str, Shape] = {
     },
     "work.unchanged": {"branch": words, "commit": words, "note": words},
     "work.publish_failed": {"code": words, "reason": words, "retryable": flag},
-    "client.reconnecting": {"reason": words},
+    "client.reconnecting": {"reason": words, "seconds": number},
 }
 """By type of event; of any other there is nothing to read."""
 
@@ -220,19 +236,3 @@ def data_of(event: Event) -> dict[str, Any]:
     """Return what an event's data says, of the types that its type promises."""
     data: dict[str, Any] = shaped(DATA.get(event.type, {}), event.data)
     return data
-
-
-def event_of(raw: Any) -> Event | None:
-    """Return an event as it came, None for what can't be one; its data is kept untouched."""
-    given = mapping(raw)
-    event_id = given.get("eventId")
-    if not isinstance(raw, dict) or (event_id is not None and not count(event_id)):
-        return None
-    return Event.model_construct(
-        event_id=event_id,
-        session_id=words(given.get("sessionId")),
-        type=words(given.get("type")),
-        timestamp=moment(given.get("timestamp")),
-        turn_id=maybe(words)(given.get("turnId")),
-        data=mapping(given.get("data")),
-    )

@@ -5,9 +5,11 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
+from headstart_client.live import LiveScreen
 from headstart_client.models import Warned
-from headstart_client.screen import JsonScreen, LineScreen, LiveScreen, Screen
+from headstart_client.screen import JsonScreen, LineScreen, Screen
 from headstart_client.text import flat
+from headstart_client.usage import somebody_types
 
 _PIPE_WIDTH = 100_000
 """Columns of what is no terminal: who reads it breaks lines where he wants."""
@@ -17,7 +19,8 @@ class Terminal:
     """Standard output and error, and the session to name when a person presses Ctrl-C.
 
     `lasting` is False where the cloud goes away with the command: there is no coming back then.
-    `command` is how another terminal reaches the same cloud.
+    `command` is how another terminal reaches the same cloud; `answers` says whether somebody is
+    here to be asked.
     """
 
     command = "headstart"
@@ -30,13 +33,14 @@ class Terminal:
         self.json_lines = json_lines
         self.lasting = lasting
         self.following: str | None = None
+        self.answers = not json_lines and self.out.is_terminal and somebody_types()
 
     def screen(self) -> Screen:
         """Return the display that suits where the output goes."""
         if self.json_lines:
             return JsonScreen(self.out)
         kind = LiveScreen if self.out.is_terminal else LineScreen
-        return kind(self.out, self.command)
+        return kind(self.out, None if self.answers else self.command)
 
     def say(self, text: str) -> None:
         """Write a line for people: beside the data when that is JSON."""
@@ -48,6 +52,23 @@ class Terminal:
         for one in warnings:
             where = ".".join(map(str, one.loc))
             self.err.print(Text(flat(f"Warning: {where} {one.msg}"), "yellow"), soft_wrap=True)
+
+    def data(self, line: str) -> None:
+        """Write a line for programs, as it is."""
+        self.out.file.write(f"{line}\n")
+
+    def note(self, text: str) -> None:
+        """Write a line that is no result: beside the data."""
+        self.err.print(Text(flat(text), "dim"), soft_wrap=True)
+
+    def item(self, mark: str, style: str, text: str) -> None:
+        """Write a line of a list, with how it stands."""
+        self.out.print(Text(mark, style), Text(flat(text)), soft_wrap=True)
+
+    def ask(self, text: str) -> None:
+        """Begin the line that a person ends."""
+        self.out.print(Text(text, "bold"), end="", soft_wrap=True)
+        self.out.file.flush()
 
     def fail(self, sentence: str, code: int = 1) -> int:
         """Write the one sentence about a failure and return the exit code."""

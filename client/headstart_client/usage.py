@@ -1,5 +1,7 @@
 """What is said of arguments that make no sense, whoever finds them: the parser or the API."""
 
+import sys
+
 USAGE = 2
 """The exit code for arguments and variables that nothing can be done with."""
 
@@ -7,3 +9,8 @@ USAGE = 2
 def senseless(message: str, command: str) -> str:
     """Return the sentence that says what is wrong, and where to read what would be right."""
     return f"{message[:1].upper()}{message[1:]}; `{command} --help` says what there is."
+
+
+def somebody_types() -> bool:
+    """Say whether a person is there to be asked; where there is no input at all, nobody is."""
+    return sys.stdin is not None and sys.stdin.isatty()

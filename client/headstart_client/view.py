@@ -26,8 +26,17 @@ STEP_TITLES = {
 }
 """The steps in their order, as the design names them; one that is not known here is appended."""
 
+_RESTORING = "Restoring the saved work"
+"""What the cloud says of the clone's step at a wake, where nothing is cloned."""
+
+_NO_SETUP = "Setup commands"
+"""What that step is called where there are none to run."""
+
 OUTPUT_TAIL = 8 * 1024
 """Characters of a step's output that are kept for the screen."""
+
+CANCELLED = "Cancelled"
+"""The code of a preparation that a person stopped."""
 
 Data: TypeAlias = Mapping[str, Any]
 """What `data_of` returns."""
@@ -47,6 +56,18 @@ class Step:
     seen_at: float = 0.0
     revision: int = -1
 
+    def say(self, status: str, message: str | None) -> None:
+        """Take in how it stands, and be called by what it really does."""
+        self.status, self.message = status, message
+        if message and message.startswith(_RESTORING):
+            self.title = _RESTORING
+        if self.name == "setup" and status == "skipped":
+            self.title = _NO_SETUP
+
+    def detail(self) -> str | None:
+        """Return its message, unless that says what its title says."""
+        return None if (self.message or "").rstrip(".… ") == self.title else self.message
+
     def seconds(self, now: float) -> float:
         """Return how long it has taken, ticking while it runs."""
         return self.elapsed + (now - self.seen_at if self.status == "running" else 0.0)
@@ -57,12 +78,14 @@ class Part:
     """One part of the agent's answer; deltas may come twice, late or out of order.
 
     `data` is the part's last `agent.event`; offsets count characters (Unicode code points).
+    `missing` are the bytes of a long text that are not here, and can be fetched by its `textRef`.
     """
 
     kind: str = "text"
     text: str = ""
     final: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
+    missing: int = 0
     _early: dict[int, str] = field(default_factory=dict)
 
     def grow(self, offset: int, text: str) -> None:
@@ -79,8 +102,17 @@ class Part:
         """Take in an `agent.event`: for text the whole and final state."""
         self.data = data
         if (text := data.get("text")) is not None:
-            self.text, self.final = text, True
+            # Of a long text this is the beginning only, and more of it may have streamed.
+            if not (data.get("textRef") and self.text.startswith(text)):
+                self.text = text
+            self.final = True
             self._early.clear()
+            whole = data.get("textBytes") or 0
+            self.missing = max(0, whole - len(self.text.encode(errors="replace")))
+
+    def complete(self, text: str) -> None:
+        """Take in the whole of a text that was too long for its event."""
+        self.text, self.missing = text, 0
 
 
 @dataclass(frozen=True)
@@ -117,20 +149,29 @@ class View:
         self.rest = Rest()
         self.work = Work()
         self.answered_at: float | None = None
+        self.title = ""
+        self.setup_commands: int | None = None
         self._clock = clock
         self._awaited = awaited or set()
         self._left = set(self._awaited)
         self._failed: Failure | None = None
         self._turn: str | None = None
         self._ended_badly: Failure | None = None
-        self._caught_up = False
+        self.caught_up = False
         self._deleted = False
+
+    def running(self) -> tuple[Step, float] | None:
+        """Return the step that a preparation is at, and its seconds so far; None if at none."""
+        steps = [step for step in self.steps.values() if step.status == "running"]
+        if self.status != "preparing" or not steps:
+            return None
+        return steps[-1], steps[-1].seconds(self._clock())
 
     def outcome(self) -> Outcome | None:
         """Return how it ended once nothing that is awaited will happen by itself, else None."""
         if self._deleted:
             return Outcome("deleted")
-        if not self._caught_up:
+        if not self.caught_up:
             return None
         if self._awaited and not self._left:
             return _over(self._failed)
@@ -161,8 +202,9 @@ class View:
             handler(self, event, data)
 
     def _snapshot(self, event: Event, data: Data) -> None:
-        self._caught_up = False
+        self.caught_up = False
         self.status, self.failure = data["status"], _failure(data["failure"])
+        self.title, self.setup_commands = data["title"], data["counts"]["setupCommands"]
         self._turn = data["activeTurn"]["turnId"] if data["activeTurn"] else None
         attempt = data["attempt"]
         if attempt["number"] < self.attempt_number:
@@ -173,7 +215,7 @@ class View:
             if step.revision > attempt["revision"]:
                 continue
             step.revision = attempt["revision"]
-            step.status, step.message = state["status"], state["message"]
+            step.say(state["status"], state["message"])
             step.percent = state["percent"]
             step.output = state["output"] or step.output
             if began := state["startedAt"]:
@@ -188,9 +230,10 @@ class View:
             if earlier.status == "running":
                 earlier.elapsed, earlier.status = earlier.seconds(self._clock()), "completed"
                 earlier.message = None
-        step.status, step.revision = data["status"], data["revision"]
+        step.revision = data["revision"]
         # What a step was at is no news of it once it has ended.
-        step.message = data["message"] or (step.message if step.status == "running" else None)
+        before = step.message if data["status"] == "running" else None
+        step.say(data["status"], data["message"] or before)
         step.percent = step.percent if data["percent"] is None else data["percent"]
         step.output = (step.output + data["output"])[-OUTPUT_TAIL:]
         self._clock_step(step, data["elapsedMs"] / 1000)
@@ -211,13 +254,23 @@ class View:
         self.failure = _failure(data["failure"])
         if name := data["failure"]["step"]:
             step = self._step(name)
-            step.elapsed, step.status = step.seconds(self._clock()), "failed"
+            stopped = data["failure"]["code"] == CANCELLED
+            step.elapsed = step.seconds(self._clock())
+            step.status = "cancelled" if stopped else "failed"
 
     def _asleep(self, _: Event, data: Data) -> None:
         if self.status == "preparing" or self._turn:
             asleep = Failure(code="Asleep", reason=data["reason"] or "asleep")
             self._ended_badly = self._ended_badly or asleep
         self.status, self._turn = "asleep", None
+
+    def _renamed(self, _: Event, data: Data) -> None:
+        self.title = data["title"]
+
+    def _message_withdrawn(self, _: Event, data: Data) -> None:
+        if data["messageId"] in self._left:
+            self._left.discard(data["messageId"])
+            self._failed = self._failed or _WITHDRAWN
 
     def _message_held(self, event: Event, data: Data) -> None:
         # Also where a turn was claimed that never started: no other event takes it back.
@@ -284,10 +337,13 @@ class View:
         self._deleted = True
 
     def _all_there(self, *_: Any) -> None:
-        self._caught_up = True
+        self.caught_up = True
 
     def _lost(self, *_: Any) -> None:
-        self._caught_up = False
+        self.caught_up = False
+
+
+_WITHDRAWN = Failure(code="MessageWithdrawn", reason="The message was withdrawn")
 
 
 def _over(failure: Failure | None) -> Outcome:
@@ -307,8 +363,10 @@ _HANDLERS: dict[str, Callable[[View, Event, Data], None]] = {
     "session.failed": View._attempt_failed,
     "session.asleep": View._asleep,
     "session.deleted": View._was_deleted,
+    "session.renamed": View._renamed,
     "message.failed": View._message_held,
     "message.held": View._message_held,
+    "message.withdrawn": View._message_withdrawn,
     "turn.started": View._turn_started,
     "turn.completed": View._turn_ended,
     "turn.failed": View._turn_ended,

@@ -1,5 +1,6 @@
 """Following a session until it has come to what a command is for, and telling how that ended."""
 
+import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
@@ -7,13 +8,20 @@ from contextlib import aclosing
 from rich.text import Text
 
 from headstart_client import advice
+from headstart_client.asking import Asker
 from headstart_client.client import AsyncHeadstart
-from headstart_client.models import Stream
+from headstart_client.errors import ApiError, TransportFailed
+from headstart_client.events import AgentEvent
+from headstart_client.models import Event, Stream
+from headstart_client.screen import Screen
 from headstart_client.terminal import Terminal
-from headstart_client.text import plain
+from headstart_client.text import flat, plain
 from headstart_client.view import Outcome, View
 
 _TAIL_LINES = 20
+
+TICK_SECONDS = 10.0
+"""How long a step may go on before a log says that it does."""
 
 
 async def watch(
@@ -30,16 +38,22 @@ async def watch(
     terminal.following = session_id
     view.last_event_id = after
     screen = terminal.screen()
+    asker = Asker(terminal, client, session_id)
     outcome, rest = None, _Rest(client, session_id)
+    ticking = asyncio.create_task(_tick(screen, view))
     try:
         async with aclosing(client.follow(session_id, after, stream=stream)) as events:
             async for event in events:
                 view.apply(event)
+                await _complete(client, session_id, event, view)
                 screen.show(event, view)
+                asker.look(view)
                 outcome = done(view)
                 if outcome and (outcome.kind != "completed" or await rest.reached(view)):
                     break
     finally:
+        ticking.cancel()
+        asker.close()
         screen.close()
         sys.stdout.flush()
     terminal.following = None
@@ -47,6 +61,27 @@ async def watch(
         again = f"{terminal.command} publish {session_id}" if terminal.lasting else None
         return terminal.fail(advice.on_publication(failure, view.work.commit, again))
     return await _conclude(terminal, client, session_id, outcome or Outcome("deleted"))
+
+
+async def _tick(screen: Screen, view: View) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        screen.tick(view)
+
+
+async def _complete(client: AsyncHeadstart, session_id: str, event: Event, view: View) -> None:
+    """Fetch what of a long text is neither in its event nor was streamed before."""
+    match event:
+        case AgentEvent(kind="text", text_ref=str(ref)):
+            part = view.parts[event.part_id]
+            if not part.missing:
+                return
+            try:
+                found = await client.text(session_id, ref)
+            except (ApiError, TransportFailed):
+                return  # the screen says that something is missing
+            if found.complete:
+                part.complete(found.text)
 
 
 class _Rest:
@@ -102,7 +137,11 @@ async def _why_it_failed(
     steps = session.attempt.steps if session.attempt else []
     for step in steps:
         if step.status == "failed" and step.output:
-            tail = plain(step.output).rstrip().splitlines()[-_TAIL_LINES:]
+            lines = plain(step.output).rstrip().splitlines()
+            tail = lines[-_TAIL_LINES:]
+            if named and len(lines) > len(tail):
+                more = f"  │ … (all of it: headstart logs {named} {flat(step.step)})"
+                terminal.err.print(Text(more, "dim"), soft_wrap=True)
             terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
     if not session.failure:
         return "The preparation failed."

@@ -9,7 +9,7 @@ import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urldefrag, urlencode, urlsplit
 from urllib.request import urlopen
 
 from headstart.domain.agents import MODES
@@ -92,7 +92,7 @@ def _agents_here() -> str:
 
 
 def _described(addresses: dict[str, str]) -> str:
-    body = json.dumps({"prompt": "Say hello", "gitUrl": addresses["gitUrl"]})
+    page = urldefrag(addresses["pageUrl"]).url
     return (
         "Headstart is up. Ctrl-C stops it and leaves nothing behind.\n\n"
         f"  page       {addresses['pageUrl']}\n"
@@ -101,8 +101,8 @@ def _described(addresses: dict[str, str]) -> str:
         f"  sample     {addresses['gitUrl']}\n"
         f"  token      {addresses['token']}\n\n"
         "Try it:\n\n"
-        f"  curl -s {addresses['httpUrl']}/sessions -H 'authorization: Bearer {addresses['token']}'"
-        f" -H 'content-type: application/json' -d '{body}'\n"
+        f"  export HEADSTART_URL={addresses['httpUrl']} HEADSTART_PAGE={page}\n"
+        f"  {sys.argv[0]} run 'Say hello' --repo {addresses['gitUrl']}\n"
     )
 
 

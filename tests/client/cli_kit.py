@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-RUN = ["run", "--repo", "https://example.com/r.git", "--prompt", "Say hello"]
+RUN = ["run", "--repo", "https://example.com/r.git", "Say hello"]
 FAILURE = {
     "step": "setup",
     "code": "SetupCommandFailed",
@@ -28,9 +28,12 @@ def lines(text: str) -> str:
     return textwrap.dedent(text).strip("\n")
 
 
-def command_line(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def command_line(
+    *arguments: str | bytes, given: bytes | None = None, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "headstart_client.cli", *arguments],
+        input=given,
         env={**os.environ, **environment},
         check=False,
         capture_output=True,

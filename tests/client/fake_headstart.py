@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -34,7 +35,21 @@ STATUS_AFTER = {
     "turn.failed": "ready",
     "turn.interrupted": "ready",
 }
-VOLATILE = {"preparing", "agent.delta", "agent.snapshot", "session.deleted", "runner.disconnected"}
+VOLATILE = {
+    "preparing",
+    "agent.delta",
+    "agent.snapshot",
+    "session.deleted",
+    "runner.disconnected",
+    "turn.retrying",
+}
+DEFAULTS = {
+    "agent": "demo",
+    "mode": None,
+    "model": None,
+    "agents": [{"name": "demo", "modes": ["code"], "models": []}],
+    "limits": {"activeSessions": 10, "promptBytes": 100000},
+}
 
 
 @dataclass
@@ -59,6 +74,9 @@ class FakeSession:
     publication: dict[str, Any] | None = None
     counts: dict[str, int] = field(default_factory=lambda: {"envVars": 0})
     publishes: Script = ()
+    texts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     script: Script = ()
     viewers: list["Viewer"] = field(default_factory=list)
 
@@ -185,8 +203,14 @@ class FakeHeadstart:
     def answer(self, request: Seen) -> Reply:
         parts = request.path.strip("/").split("/")[1:]
         match parts:
-            case ["encryption-key"]:
-                return Reply(200, self.key)
+            case ["defaults" | "health" | "encryption-key" as name]:
+                open_to_all = {"health": {"status": "ok"}, "encryption-key": self.key}
+                body = open_to_all.get(name, DEFAULTS)
+                return Reply(200, body, {"date": formatdate(usegmt=True)})
+            case [_, session_id, "logs" | "texts" | "messages" as what, *ref] if (
+                request.method == "DELETE" or what != "messages"
+            ):
+                return self._kept(self.sessions[session_id], what, ref)
             case ["files", name]:
                 return Reply(200, self.files[name])
             case [_, session_id, "archive" | "changes" | "diff" as what]:
@@ -211,6 +235,7 @@ class FakeHeadstart:
         body: Any = {}
         match request.method, parts[2:]:
             case "GET" | "PATCH", []:
+                session.title = (request.body or {}).get("title", session.title)
                 body = session.view()
             case "GET", ["wait"]:
                 with self.lock:
@@ -260,9 +285,25 @@ class FakeHeadstart:
 
     def _list(self, request: Seen) -> dict[str, Any]:
         items = [summary(session) for session in self.sessions.values()]
+        words = request.query.get("search", [""])[0].lower().split()
+        items = [i for i in items if all(word in i["title"].lower() for word in words)]
         at = int(request.query.get("cursor", ["0"])[0])
         following = str(at + 2) if at + 2 < len(items) else None
         return {"items": items[at : at + 2], "nextCursor": following}
+
+    def _kept(self, session: FakeSession, what: str, ref: list[str]) -> Reply:
+        """Answer one scripted page of a text after the other; the last one again and again."""
+        if what == "logs":
+            return Reply(200, {"items": session.logs, "nextCursor": None})
+        if what == "messages":
+            if ref[0] not in session.withdrawn:
+                session.withdrawn.append(ref[0])
+                self.emit(session, "message.withdrawn", {"messageId": ref[0]})
+            return Reply(202, {})
+        pages = session.texts.get(ref[0])
+        if pages is None:
+            return problem(404, "TextNotFound", "There is no such text")
+        return Reply(200, pages.pop(0) if len(pages) > 1 else pages[0])
 
     def stream(self, session: FakeSession) -> dict[str, Any]:
         with self.lock:
@@ -331,10 +372,23 @@ class FakeHeadstart:
 def summary(session: FakeSession) -> dict[str, Any]:
     """Return a session as a list has it: what waits and what is asked is only counted."""
     view = session.view()
-    view["queueLength"] = len(view.pop("queue"))
-    view["pendingInputCount"] = len(view.pop("pendingInputs"))
-    del view["attempt"]["revision"]
-    return view
+    names = ["sessionId", "title", "status", "createdAt", "updatedAt", "repository", "agent"]
+    return {
+        **{name: view[name] for name in names},
+        "queueLength": len(view["queue"]),
+        "pendingInputCount": len(view["pendingInputs"]),
+        "failure": view["failure"],
+    }
+
+
+def page(*texts: str, offset: int = 0, cursor: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return a page of a long text; one with a `cursor` has another behind it."""
+    items = []
+    for text in texts:
+        items.append({"offset": offset, "text": text})
+        offset += len(text.encode())
+    said = {"complete": cursor is None, "truncated": False, "nextCursor": cursor} | more
+    return {"items": items, "bytes": offset, **said}
 
 
 def problem(status: int, code: str, detail: str, **more: Any) -> Reply:

@@ -71,12 +71,9 @@ def test_creating_sends_camel_case_and_reads_the_stream(client, cloud):
         (lambda c: c.initiate(SESSION_ID), "POST", "/initiate", None),
         (lambda c: c.interrupt(SESSION_ID), "POST", "/interrupt", None),
         (lambda c: c.delete(SESSION_ID), "DELETE", "", None),
-        (
-            lambda c: c.send_message(SESSION_ID, "go on", if_busy="reject"),
-            "POST",
-            "/messages",
-            {"prompt": "go on", "ifBusy": "reject"},
-        ),
+        (lambda c: c.logs(SESSION_ID), "GET", "/logs", None),
+        (lambda c: c.rename(SESSION_ID, "A title"), "PATCH", "", {"title": "A title"}),
+        (lambda c: c.withdraw(SESSION_ID, "msg_1"), "DELETE", "/messages/msg_1", None),
         (
             lambda c: c.retry(SESSION_ID, 2, setup_commands=["make"]),
             "POST",

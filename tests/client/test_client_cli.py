@@ -221,15 +221,15 @@ def test_a_retry_that_is_refused_changes_no_branch(cloud, capsys):
 @pytest.mark.parametrize(
     ("status", "turn", "said"),
     [
-        ("running", TURN, f"is being interrupted; .* headstart initiate {SESSION_ID}"),
+        ("running", TURN, f"is being stopped; .* headstart initiate {SESSION_ID}"),
         ("preparing", None, f"Its preparation is being cancelled; .* follow {SESSION_ID}"),
-        ("ready", None, f"There is nothing to interrupt: {SESSION_ID} is ready"),
-        ("failed", None, f"There is nothing to interrupt: {SESSION_ID} is failed"),
+        ("ready", None, f"There is nothing to stop: {SESSION_ID} is ready"),
+        ("failed", None, f"There is nothing to stop: {SESSION_ID} is failed"),
     ],
 )
-def test_interrupt_says_what_comes_of_it(cloud, capsys, status, turn, said):
+def test_stop_says_what_comes_of_it(cloud, capsys, status, turn, said):
     cloud.add(FakeSession(status=status, active_turn=turn))
-    assert cli.main(["interrupt", SESSION_ID]) == 0
+    assert cli.main(["stop", SESSION_ID]) == 0
     assert len(cloud.requests("POST", f"/sessions/{SESSION_ID}/interrupt")) == 1
     assert re.search(said, capsys.readouterr().out)
 
@@ -245,14 +245,16 @@ def test_ls_prints_sessions_as_they_were_sent(cloud, capsys):
     sessions = [cloud.add(FakeSession(session_id=f"ses_{n}", status="ready")) for n in range(3)]
     assert cli.main(["ls", "--json"]) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert printed == [fake.summary(session) for session in sessions]
+    assert printed == [fake.summary(session) for session in reversed(sessions)]
 
 
 def test_what_is_read_by_programs_is_not_wrapped(cloud, capsys):
     title = "Say hello " * 15
-    cloud.add(FakeSession(title=title))
+    cloud.add(FakeSession(title=title, queue=[{"messageId": "m", "status": "held"}]))
     assert cli.main(["ls"]) == 0
-    assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(title.rstrip())
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[:2] == [SESSION_ID, "preparing"]
+    assert line.split("\t")[3:] == ["https://example.com/r.git", title.rstrip()]
 
 
 @pytest.mark.parametrize(
@@ -261,6 +263,7 @@ def test_what_is_read_by_programs_is_not_wrapped(cloud, capsys):
         (120, rf"{SESSION_ID} +preparing +2026-\S+ \S+ +(Say hello ){{5}}Say hell…"),
         (80, rf"{SESSION_ID} +preparing +2026-\S+ \S+ +Say hello Say hell…"),
         (60, rf"{SESSION_ID} +preparing +Say hello Say he…"),
+        (20, rf"{SESSION_ID[:-1]}…|{SESSION_ID}"),
     ],
 )
 def test_ls_cuts_titles_to_the_width_of_the_terminal(cloud, capsys, monkeypatch, columns, row):
@@ -268,7 +271,7 @@ def test_ls_cuts_titles_to_the_width_of_the_terminal(cloud, capsys, monkeypatch,
     monkeypatch.setenv("FORCE_COLOR", "1")
     cloud.add(FakeSession(title="Say hello " * 15))
     assert cli.main(["ls"]) == 0
-    _, shown = plain(capsys.readouterr().out).splitlines()
+    shown = plain(capsys.readouterr().out).replace("\n", "")
     assert re.fullmatch(row, shown)
 
 
@@ -277,7 +280,7 @@ def test_ls_and_rm(cloud, capsys):
         cloud.add(FakeSession(session_id=f"ses_{number}", status="ready"))
     assert cli.main(["ls"]) == 0
     rows = capsys.readouterr().out.splitlines()
-    assert [row.split()[:2] for row in rows[1:]] == [[f"ses_{n}", "ready"] for n in range(3)]
+    assert [row.split()[:2] for row in rows] == [[f"ses_{n}", "ready"] for n in (2, 1, 0)]
     assert cli.main(["rm", "ses_1"]) == 0
     assert capsys.readouterr().out == "ses_1 is being deleted\n"
     assert cli.main(["rm", "ses_9"]) == 1

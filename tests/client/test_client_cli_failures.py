@@ -54,7 +54,13 @@ def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
         (
             ("turn.failed", {"code": "ProviderUnavailable", "reason": "the provider is down"}),
             "headstart: The turn failed: the provider is down (ProviderUnavailable); try "
-            f"again: `headstart send {SESSION_ID} TEXT`.\n",
+            f"again: `headstart send {SESSION_ID} PROMPT`.\n",
+        ),
+        (
+            ("turn.failed", {"code": "AgentRefused", "reason": "no such model"}),
+            "headstart: The turn failed: no such model (AgentRefused); the same again ends the "
+            "same way: with another model in a new session, `headstart run --model MODEL`, or "
+            f"another message, `headstart send {SESSION_ID} PROMPT`.\n",
         ),
         (
             ("message.failed", {"code": "DeliveryUnknown", "reason": "no word of it"}),
@@ -64,7 +70,7 @@ def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
         (
             ("turn.interrupted", {}),
             "headstart: The turn failed: The turn was interrupted (Interrupted); go on with "
-            f"`headstart send {SESSION_ID} TEXT`.\n",
+            f"`headstart send {SESSION_ID} PROMPT`.\n",
         ),
     ],
 )
@@ -117,7 +123,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
     [
         (RUN, [["gitUrl"]], "Argument --repo: no good; `headstart run --help`"),
         (RUN, [["githubRepo"]], "Argument --repo: no good; `headstart run --help`"),
-        (RUN, [["prompt"]], "Argument --prompt: no good; `headstart run --help`"),
+        (RUN, [["prompt"]], "Argument PROMPT: no good; `headstart run --help`"),
         (
             [*RUN, "--branch", "", "--setup", ""],
             [["upstreamBranch"], ["setupCommands", 0]],
@@ -127,7 +133,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
         (
             ["send", SESSION_ID, ""],
             [["prompt"]],
-            "Argument TEXT: no good; `headstart send --help`",
+            "Argument PROMPT: no good; `headstart send --help`",
         ),
         (
             ["answer", SESSION_ID, "que_1", "--reply", "once"],
@@ -144,7 +150,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
             [["upstreamBranch"]],
             "Argument --branch: no good; `headstart retry --help`",
         ),
-        (["run", "--repo", "o/n", "--prompt", "p"], [["new"]], "Argument new: no good; `headstart"),
+        (["run", "--repo", "o/n", "p"], [["new"]], "Argument new: no good; `headstart"),
     ],
 )
 def test_what_the_api_can_not_take_is_said_of_the_argument_and_ends_with_2(
@@ -237,10 +243,15 @@ def test_a_token_needs_a_name(capsys):
     [
         (["rm", "foo/bar"], "Argument ID: must be a session's id"),
         (["rm", ""], "Argument ID: must be a session's id"),
-        (["interrupt", "msg_1"], "Argument ID: must be a session's id"),
+        (["stop", "msg_1"], "Argument ID: must be a session's id"),
         (["answer", SESSION_ID, "a/b", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["answer", SESSION_ID, "per_1"], "One of the arguments --reply --choose --reject is"),
-        (["run", "--repo", "o/n"], "The following arguments are required: --prompt"),
+        (["run", "--repo", "o/n", "x", "--file", "README.md"], "Give PROMPT or --file, not both"),
+        (["ls", "--limit", "0"], "Argument --limit: must be a whole number from 1 on"),
+        (["ls", "--limit", "3", "--all"], "Argument --all: not allowed with argument --limit"),
+        (["withdraw", SESSION_ID, ""], "Argument MESSAGE: must be a message's id"),
+        (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
+        ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
         ([], "The following arguments are required: COMMAND"),
     ],
@@ -257,8 +268,8 @@ def test_wrong_arguments_are_one_sentence_before_anything_is_done(cloud, capsys,
 
 def test_nobody_there_is_one_sentence(capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("headstart_client.operations.RETRY_BASE", 0.0)
-    monkeypatch.setattr("headstart_client.operations.TRIES", 1)
+    monkeypatch.setattr("headstart_client.requests.RETRY_BASE", 0.0)
+    monkeypatch.setattr("headstart_client.requests.TRIES", 1)
     assert cli.main(["ls"]) == 1
     assert re.fullmatch(
         r"headstart: The API at http://127.0.0.1:9 can't be reached \(.*\): check HEADSTART_URL, "
@@ -307,3 +318,21 @@ def test_what_is_not_utf_8_is_refused_in_a_sentence_before_anything_is_done(clou
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == b"headstart: An argument is not valid UTF-8, so nothing was done.\n"
     assert cloud.seen == []
+
+
+def test_an_agent_that_is_not_there_can_be_another(cloud, capsys):
+    failure = {"step": "agent", "code": "AgentUnavailable", "reason": "no kilo", "retryable": False}
+    cloud.next_session.script = [("session.failed", {"attemptNumber": 1, "failure": failure})]
+    assert cli.main(RUN) == 1
+    assert "`headstart run --agent AGENT --mode MODE`" in capsys.readouterr().err
+
+
+def test_a_long_output_of_a_step_says_where_all_of_it_is(cloud, capsys):
+    session = cloud.next_session
+    session.script = [("session.failed", {"attemptNumber": 1, "failure": FAILURE})]
+    output = "".join(f"line {number}\n" for number in range(25))
+    session.steps["setup"] = {"status": "failed", "output": output}
+    assert cli.main(RUN) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"  │ … (all of it: headstart logs {SESSION_ID} setup)"
+    assert (lines[1], lines[20]) == ("  │ line 5", "  │ line 24")

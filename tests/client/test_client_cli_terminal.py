@@ -14,7 +14,7 @@ from session_scripts import good_session, good_start, good_turn, preparing, rece
 from test_client_reducer import VECTORS
 
 from headstart_client import Event, cli
-from headstart_client.screen import LiveScreen
+from headstart_client.live import LiveScreen
 from headstart_client.text import last_line, plain, visible
 from headstart_client.view import View
 
@@ -36,6 +36,7 @@ def test_the_terminal_shows_all_steps_with_time_percent_and_output():
         paper.print(screen._display(view))
         return [line.rstrip() for line in paper.file.getvalue().splitlines()]
 
+    show("client.caught_up", {})
     for kind, data in good_start()[:8]:
         show(kind, data)
     now[0] += 2
@@ -50,14 +51,18 @@ def test_the_terminal_shows_all_steps_with_time_percent_and_output():
     assert rows[5].endswith(" done")
     show("session.ready", receipt())
     now[0] += 3
-    assert frame()[-1].endswith("the agent is thinking… 3.0 s")
+    shown = plain(console.file.getvalue())
+    assert shown.index("Delivering the first message") < shown.index("ready in 1.2 s")
+    paper = Console(file=io.StringIO(), width=80)
+    paper.print(screen._live.get_renderable())
+    assert paper.file.getvalue().rstrip().endswith("the agent is thinking… 3.0 s")
     for kind, data in good_turn()[2:]:
         show(kind, data)
     assert screen._live is None
     screen.close()
     shown = console.file.getvalue()
     assert shown.endswith("▸ bash ls -l\nHello, world.\n")
-    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 1
+    assert shown.count("\x1b[?25h") == shown.count("\x1b[?25l") == 2
 
 
 def test_nothing_is_cut_of_what_an_ended_step_says():

@@ -12,8 +12,8 @@ from test_client_reducer import VECTORS
 
 from headstart_client import cli
 from headstart_client.inputs import Inputs, permission, questions
+from headstart_client.live import LiveScreen
 from headstart_client.models import Event
-from headstart_client.screen import LiveScreen
 from headstart_client.view import View
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -61,7 +61,7 @@ def asking(*asked: dict[str, Any], resolved: tuple[str, ...] = ()) -> list[tuple
 
 def test_run_says_what_is_asked_how_to_answer_and_what_came_of_it(cloud, capsys):
     cloud.next_session.script = asking(PERMISSION, QUESTION, resolved=("per_1",))
-    assert cli.main(["run", "--repo", "o/n", "--prompt", "Say hello"]) == 0
+    assert cli.main(["run", "--repo", "o/n", "Say hello"]) == 0
     assert (
         "▸ bash ls -l\n"
         "? May the agent do this? bash: git log\\u001b[2J\n"
@@ -81,7 +81,7 @@ def test_a_permission_shows_all_of_what_will_be_done(cloud, capsys):
     cloud.next_session.script = asking(
         {**PERMISSION, "body": body}, {**QUESTION, "body": question}, resolved=("per_1", "que_1")
     )
-    assert cli.main(["run", "--repo", "o/n", "--prompt", "Say hello"]) == 0
+    assert cli.main(["run", "--repo", "o/n", "Say hello"]) == 0
     assert (
         r"? May the agent do this? bash: ls\u001b]0;x; rm -rf ~\u0007 #\u202e txt."
         "\n?   rm -rf /\n?   ? May the agent do this? ls\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headstart.domain import requests
-from headstart_client import AsyncHeadstart, Headstart, Session, cli, operations
+from headstart_client import AsyncHeadstart, Headstart, Session, arguments, operations, options
 from headstart_client.errors import Conflict, RateLimited, api_error
 from headstart_docs.operations import OPERATIONS
 
@@ -21,7 +21,7 @@ ELSEWHERE = {"up"}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    [choice] = [a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    [choice] = [a for a in arguments.parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return dict(choice.choices)
 
 
@@ -49,7 +49,7 @@ def test_the_examples_are_understood():
     [block] = re.findall(r"```sh\n(headstart .+?)```", README, re.DOTALL)
     for line in block.splitlines():
         words = re.findall(r'"[^"]*"|[^\s"]+', line.partition(" # ")[0].replace("ses_…", "ses_1"))
-        assert cli._parser().parse_args([word.strip('"') for word in words[1:]])
+        assert arguments.parser().parse_args([word.strip('"') for word in words[1:]])
 
 
 METHODS = {
@@ -66,6 +66,8 @@ CALLS = {
     "messages": "list_messages",
     "patch": "patch_session",
     "delete": "delete_session",
+    "send": "send_message",
+    "withdraw": "withdraw_message",
 }
 """What the API's document calls a method, where it says something else."""
 
@@ -101,11 +103,11 @@ def test_each_row_says_what_the_api_refuses_that_call_with(operation):
     [
         (
             "options",
-            operations.SessionOptions,
+            options.SessionOptions,
             requests.CreateSession,
             {"prompt", "auto_initiate"},
         ),
-        ("changes", operations.SessionChanges, requests.PatchSession, {"title"}),
+        ("changes", options.SessionChanges, requests.PatchSession, set()),
     ],
 )
 def test_what_a_session_is_asked_for_with_is_what_the_api_takes(name, fields, request_, own):
@@ -123,5 +125,5 @@ def test_help_shows_what_an_operation_takes_and_answers():
         assert shown.return_annotation is None
         assert '{"reply": "once"}' in (client.answer_input.__doc__ or "")
         changes = inspect.signature(client.patch).parameters
-        assert list(changes) == ["self", "session_id", *operations.SessionChanges.__annotations__]
+        assert list(changes) == ["self", "session_id", *options.SessionChanges.__annotations__]
         assert inspect.signature(client.get).return_annotation is Session

@@ -1,0 +1,124 @@
+"""Answering what the agent asks on the terminal that shows it, while the session is followed."""
+
+import asyncio
+import os
+import sys
+from typing import Any
+
+from headstart_client.client import AsyncHeadstart
+from headstart_client.errors import HeadstartError, NotFound
+from headstart_client.inputs import questions
+from headstart_client.models import PendingInput
+from headstart_client.terminal import Terminal
+from headstart_client.view import View
+
+_REPLIES = {
+    **dict.fromkeys(["o", "once", "y", "yes"], "once"),
+    **dict.fromkeys(["a", "always"], "always"),
+    **dict.fromkeys(["r", "reject", "n", "no"], "reject"),
+}
+_LINE_BYTES = 64 * 1024
+
+
+def chosen(labels: list[str], line: str) -> list[str]:
+    """Return the options that a line names by their numbers, else the line as words of its own."""
+    numbers = line.replace(",", " ").split()
+    if numbers and all(one.isdigit() and 1 <= int(one) <= len(labels) for one in numbers):
+        return [labels[int(one) - 1] for one in numbers]
+    return [line]
+
+
+class Asker:
+    """Asks for one answer after the other, for as long as its question is open.
+
+    Lines are read by the loop, not by a thread: a question may be answered elsewhere, or the
+    session end, and then nothing must be left waiting for the keyboard.
+    """
+
+    def __init__(self, terminal: Terminal, client: AsyncHeadstart, session_id: str) -> None:
+        self._terminal = terminal
+        self._client = client
+        self._session_id = session_id
+        self._asked: PendingInput | None = None
+        self._answers: list[list[str]] = []
+        self._sent: set[str] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._reads = False
+        self._partial = b""
+
+    def look(self, view: View) -> None:
+        """Ask what is open and was not answered yet, or leave off what is over."""
+        if not (self._terminal.answers and view.caught_up):
+            return
+        if self._asked and self._asked.request_id not in view.inputs.open:
+            self.close()
+        waiting = (a for a in view.inputs.open.values() if a.request_id not in self._sent)
+        if self._asked is None and (asked := next(waiting, None)):
+            self._asked, self._answers, self._partial = asked, [], b""
+            self._prompt()
+            self._listen()
+
+    def close(self) -> None:
+        """Leave the keyboard to others."""
+        self._asked = None
+        if self._reads:
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._reads = False
+
+    def _listen(self) -> None:
+        if not self._reads:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._read)
+            self._reads = True
+
+    def _prompt(self) -> None:
+        if self._asked is None:
+            return
+        if self._asked.kind == "permission":
+            self._terminal.ask("  (o)nce, (a)lways or (r)eject? ")
+            return
+        # A question without words is still one: what is typed answers it.
+        text, labels = (questions(self._asked) or [("", [])])[len(self._answers)]
+        if len(questions(self._asked)) > 1:
+            self._terminal.say(f"  {text}")
+        for number, label in enumerate(labels, 1):
+            self._terminal.say(f"  {number} {label}")
+        self._terminal.ask("  a number, or words of yours: " if labels else "  your answer: ")
+
+    def _read(self) -> None:
+        data = os.read(sys.stdin.fileno(), _LINE_BYTES)
+        if not data:
+            self.close()
+            return
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode(errors="replace").strip())
+
+    def _take(self, line: str) -> None:
+        asked = self._asked
+        if asked is None:
+            return
+        body: dict[str, Any] | None = None
+        if asked.kind == "permission":
+            reply = _REPLIES.get(line.lower())
+            body = {"reply": reply} if reply else None
+        elif line:
+            found = questions(asked) or [("", [])]
+            self._answers.append(chosen(found[len(self._answers)][1], line))
+            body = {"answers": self._answers} if len(self._answers) == len(found) else None
+        if body is None:
+            self._prompt()
+            return
+        self._sent.add(asked.request_id)
+        self.close()
+        sending = asyncio.get_running_loop().create_task(self._send(asked.request_id, body))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, request_id: str, body: dict[str, Any]) -> None:
+        try:
+            await self._client.answer_input(self._session_id, request_id, body)
+        except NotFound:
+            self._terminal.note("That was answered elsewhere, or is not asked any more")
+        except HeadstartError as error:
+            self._terminal.note(f"The answer was not taken: {error}")
+            self._sent.discard(request_id)

@@ -1,0 +1,50 @@
+"""Awaiting where nothing else is asynchronous: an event loop in a thread of its own.
+
+In a thread, and not in the caller's, as a notebook's runs a loop already.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+class Loop:
+    """An event loop for the time of a block; at its end nothing goes on in it."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="headstart", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(_end_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what comes of the work; where the wait is interrupted, the work is as well."""
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except BaseException:
+            # It must be over, not only told to: a generator that still runs can't be closed.
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
+            raise
+
+
+async def _end_all() -> None:
+    await _cancel_all()
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

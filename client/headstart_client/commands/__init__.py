@@ -1,0 +1,96 @@
+"""What the commands do once their arguments are read: a function each, by the command's name."""
+
+import asyncio
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+
+from headstart_client import advice
+from headstart_client.client import AsyncHeadstart
+from headstart_client.commands import sessions, turns, work
+from headstart_client.commands.checks import check_token, doctor
+from headstart_client.commands.texts import logs
+from headstart_client.errors import HeadstartError, ValidationFailed
+from headstart_client.terminal import Terminal
+from headstart_client.usage import USAGE
+
+__all__ = ["COMMANDS", "Command", "check_token", "execute"]
+
+Command = Callable[[Terminal, AsyncHeadstart, Namespace], Awaitable[int]]
+
+COMMANDS: dict[str, Command] = {
+    "run": turns.run,
+    "follow": turns.follow,
+    "send": turns.send,
+    "initiate": turns.initiate,
+    "retry": turns.retry,
+    "stop": turns.stop,
+    "answer": turns.answer,
+    "withdraw": turns.withdraw,
+    "ls": sessions.ls,
+    "show": sessions.show,
+    "open": sessions.open_page,
+    "rename": sessions.rename,
+    "rm": sessions.rm,
+    "logs": logs,
+    "diff": work.diff,
+    "publish": work.publish,
+    "archive": work.archive,
+    "doctor": doctor,
+}
+
+_TOO_LARGE = 413
+
+_ARGUMENTS = {
+    "prompt": "PROMPT",
+    "githubRepo": "--repo",
+    "gitUrl": "--repo",
+    "upstreamBranch": "--branch",
+    "agent": "--agent",
+    "mode": "--mode",
+    "model": "--model",
+    "envVars": "--env",
+    "title": "TITLE",
+    "setupCommands": "--setup",
+    "setupInputs": "--setup-input",
+    "preparedTree": "--prepared-tree",
+    "clone": "--depth",
+    "encryptedSecrets": "--secret",
+    "message": "--message",
+    "pullRequest": "--pull-request",
+    "answers": "--choose",
+}
+"""What becomes the fields of the API's requests."""
+
+
+def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
+    """Run a command to its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+
+    async def main() -> int:
+        async with AsyncHeadstart(url, token) as client:
+            return await command(terminal, client, args)
+
+    try:
+        return asyncio.run(main())
+    except ValidationFailed as error:
+        if not error.errors:
+            too_large = error.status == _TOO_LARGE
+            return terminal.fail(advice.on_error(error, url), USAGE if too_large else 1)
+        arguments = _ARGUMENTS | _arguments_of(args)
+        return terminal.fail(advice.on_arguments(error.errors, arguments, args.command), USAGE)
+    except HeadstartError as error:
+        return terminal.fail(advice.on_error(error, url))
+    except KeyboardInterrupt:
+        if terminal.following and terminal.lasting:
+            terminal.say(f"The session goes on: headstart follow {terminal.following}")
+        return 130
+
+
+def _arguments_of(args: Namespace) -> dict[str, str]:
+    """Return the same of what only one command has."""
+    match args.command:
+        case "demo":
+            return {"prompt": "--prompt"}
+        case "answer":
+            return {"body": "--reply" if args.reply else "--choose"}
+        case _:
+            return {}

@@ -1,0 +1,158 @@
+"""The commands about sessions as such: which there are, how one stands, its title, its end."""
+
+import json
+import os
+import sys
+import webbrowser
+from argparse import Namespace
+from urllib.parse import urldefrag
+
+from rich.text import Text
+
+from headstart_client import advice
+from headstart_client.arguments import LISTED
+from headstart_client.client import AsyncHeadstart
+from headstart_client.models import Session, StepState, Summary
+from headstart_client.terminal import Terminal
+from headstart_client.text import flat, plain
+from headstart_client.usage import USAGE
+from headstart_client.view import STEP_TITLES
+from headstart_client.work import changed
+
+_DATED = 80
+"""Columns from which a list has room for dates beside titles."""
+
+
+async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """List sessions, the newest last, where one looks first."""
+    limit = None if args.all else args.limit or LISTED
+    # One more tells whether there are more.
+    asked = None if limit is None else limit + 1
+    listed = client.list(search=args.search, repository=args.repo, limit=asked)
+    found = [session async for session in listed]
+    shown = found[:limit]
+    for session in reversed(shown):
+        if terminal.json_lines:
+            terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
+        elif terminal.out.is_terminal:
+            terminal.out.print(_row(session, terminal.out.width))
+        else:
+            terminal.data("\t".join(_cells(session)))
+    if len(found) > len(shown):
+        terminal.note(f"These are the newest {len(shown)}: --all lists all of them")
+    return 0
+
+
+def _cells(session: Summary) -> list[str]:
+    created = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    said = (session.session_id, session.status, created, session.repository.git_url, session.title)
+    return [flat(cell) for cell in said]
+
+
+def _row(session: Summary, width: int) -> Text:
+    """Return a session in one line of a terminal; what has no room there is cut, but for the id."""
+    named, status, created, repository, title = _cells(session)
+    if session.pending_input_count:
+        status = "asks you"
+    row = Text(f"{named}  ", no_wrap=True, overflow="ellipsis")
+    row.append(f"{status:<9}  ", _STYLES.get(status, ""))
+    if width >= _DATED:
+        row.append(f"{created}  ", "dim")
+    row.append(title)
+    if width >= 2 * _DATED:
+        row.append(f"  {repository}", "dim")
+    row.truncate(max(width, len(named)), overflow="ellipsis")
+    return row
+
+
+_STYLES = {"failed": "red", "running": "green", "asks you": "bold yellow", "preparing": "cyan"}
+
+
+async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Show all about a session, and what to do where it waits or has failed."""
+    session = await client.get(args.session_id)
+    if terminal.json_lines:
+        terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
+        return 0
+    for name, said in _facts(session):
+        terminal.out.print(Text(f"{name:<11}{flat(said)}"), soft_wrap=True)
+    for message in await client.messages(args.session_id):
+        beginning = flat((message.text or "")[:_BEGINNING])
+        said = f"{message.status}  {message.message_id}  {beginning}".rstrip()
+        terminal.out.print(Text(f"{'message':<11}{said}"), soft_wrap=True)
+    if session.failure and session.status == "failed":
+        terminal.say(advice.on_preparation(session.failure, session.session_id))
+    if session.pending_inputs:
+        terminal.say(f"It waits for an answer of yours: headstart follow {session.session_id}")
+    elif any(message.status == "held" for message in session.queue):
+        terminal.say(advice.on_held(None, session.session_id))
+    return 0
+
+
+_BEGINNING = 200
+"""Characters of a message that are shown of it in a list."""
+
+
+def _facts(session: Session) -> list[tuple[str, str]]:
+    when = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    facts = [
+        ("session", session.session_id),
+        ("title", session.title),
+        ("status", session.status),
+        ("created", when),
+        ("repository", f"{session.repository.git_url}, branch {session.repository.branch}"),
+        ("agent", " ".join(filter(None, [session.agent, session.mode, session.model]))),
+    ]
+    attempt = session.attempt
+    if attempt:
+        facts.append(("attempt", f"{attempt.number}, {attempt.cause}, {attempt.status}"))
+        facts += [("step", _step(step)) for step in attempt.steps if step.status != "pending"]
+    if session.changes:
+        facts.append(("changes", changed(session.changes.model_dump())))
+    facts += [("not saved", name) for name in session.left_out]
+    if published := session.publication:
+        where = published.pull_request.url if published.pull_request else published.url
+        facts.append(("published", " ".join(filter(None, [published.status, where]))))
+    if callback := session.callback:
+        facts.append(("callback", callback.status))
+    return facts
+
+
+def _step(step: StepState) -> str:
+    took = ""
+    if step.started_at and step.ended_at:
+        took = f", {(step.ended_at - step.started_at).total_seconds():.1f} s"
+    said = f": {step.message}" if step.message else ""
+    return f"{STEP_TITLES.get(step.step, step.step)}: {step.status}{took}{plain(said)}"
+
+
+async def open_page(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Print where the web page has a session, and on a terminal have a browser show it."""
+    page = urldefrag(os.environ.get("HEADSTART_PAGE", "")).url
+    if not page:
+        return terminal.fail(
+            "HEADSTART_PAGE is not set: set it to the web page's address, as `headstart up` or "
+            "the deployment printed it.",
+            USAGE,
+        )
+    session = await client.get(args.session_id)
+    address = f"{page}#{session.session_id}"
+    terminal.say(address)
+    sys.stdout.flush()
+    if terminal.out.is_terminal:
+        webbrowser.open(address)
+    return 0
+
+
+async def rename(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Give a session another title."""
+    session = await client.rename(args.session_id, args.title)
+    terminal.say(f"{args.session_id} is called: {session.title}")
+    return 0
+
+
+async def rm(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Delete a session, whatever it is doing."""
+    await client.delete(args.session_id)
+    terminal.say(f"{args.session_id} is being deleted")
+    return 0

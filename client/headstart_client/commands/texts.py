@@ -1,0 +1,72 @@
+"""`headstart logs`: what the commands of the steps printed, whole."""
+
+import asyncio
+import sys
+from argparse import Namespace
+
+from rich.text import Text
+
+from headstart_client.client import AsyncHeadstart
+from headstart_client.models import StepLog
+from headstart_client.terminal import Terminal
+from headstart_client.text import plain
+
+_PAUSE = 1.0
+"""Seconds between two looks at what has not come yet."""
+
+
+async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
+    """Print the logs of an attempt's steps, or of one step, as far as they go or to their end."""
+    found = await client.logs(args.session_id)
+    number = args.attempt or max((log.attempt_number for log in found), default=0)
+    wanted = [log for log in found if log.attempt_number == number]
+    if args.step:
+        wanted = [log for log in wanted if log.step == args.step]
+    while args.follow and not wanted:
+        if (await client.get(args.session_id)).status != "preparing":
+            break
+        await asyncio.sleep(_PAUSE)
+        found = await client.logs(args.session_id)
+        wanted = [log for log in found if args.step in {None, log.step}]
+    if not wanted:
+        there = ", ".join(f"{log.step} (attempt {log.attempt_number})" for log in found)
+        return terminal.fail(f"There is no such log; there are: {there or 'none yet'}.")
+    for log in wanted:
+        if not args.step:
+            terminal.out.print(Text(f"== {log.step}, attempt {log.attempt_number} ==", "bold"))
+        await _print(terminal, client, args, log)
+    return 0
+
+
+async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, log: StepLog) -> None:
+    cursor: str | None = None
+    last, position = "\n", 0
+    while True:
+        page = await client.text_page(args.session_id, log.ref, cursor=cursor)
+        for piece in page.items:
+            if piece.offset < position:
+                terminal.note(f"The step {log.step} was begun anew")
+            _write(terminal, piece.text)
+            last = piece.text[-1:] or last
+            position = piece.offset + len(piece.text.encode(errors="replace"))
+        if page.next_cursor and page.items:
+            cursor = page.next_cursor
+            continue
+        if page.complete or not args.follow:
+            break
+        sys.stdout.flush()
+        await asyncio.sleep(_PAUSE)
+    if last != "\n":
+        _write(terminal, "\n")
+    if page.truncated:
+        terminal.note(f"Something of the log of {log.step} is gone: it was too long")
+    elif not page.complete:
+        terminal.note(f"The log of {log.step} goes on: --follow waits for the rest")
+
+
+def _write(terminal: Terminal, text: str) -> None:
+    """Write as it is to programs; to a terminal without what would drive it."""
+    if terminal.out.is_terminal:
+        terminal.out.out(plain(text), end="", highlight=False)
+    else:
+        sys.stdout.write(text.encode(errors="replace").decode())

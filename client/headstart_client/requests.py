@@ -1,0 +1,128 @@
+"""How a call becomes requests, without I/O: what is sent again, after which pause, and until when.
+
+An operation is a generator: it yields requests, is sent the replies (or has TransportFailed
+thrown in) and returns the typed result.
+"""
+
+import random
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from pydantic.alias_generators import to_camel
+
+from headstart_client.errors import ApiError, TransportFailed, api_error
+from headstart_client.sealing import seal
+
+T = TypeVar("T")
+
+TRIES = 4
+"""How often a request is sent at most."""
+
+RETRY_BASE, RETRY_CAP = 0.5, 8.0
+"""Seconds before the second try at most, and before any; each pause is jittered."""
+
+RETRY_AFTER_LIMIT = 30.0
+"""Seconds of Retry-After that are waited out; what asks for more is raised to the caller."""
+
+FULL = frozenset({"QueueFull", "QuotaExceeded"})
+"""Codes that no pause lifts: a place is free when a person ends a session or a turn ends."""
+
+_jitter = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, to be sent after `delay` seconds.
+
+    One that is not `repeatable` is sent again only when it surely had no effect: repeating an
+    interrupt whose answer was lost could stop the next turn.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    repeatable: bool = True
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back; `body` is the parsed JSON, None when there was none.
+
+    `token` is what the request was sent with.
+    """
+
+    status: int
+    body: Any
+    retry_after: float | None = None
+    token: str = field(default="", repr=False)
+
+
+Operation = Generator[Request, Reply, T]
+
+
+def backoff(failures: int, base: float = RETRY_BASE, cap: float = RETRY_CAP) -> float:
+    """Return the seconds to wait after so many failures in a row: it doubles, half is random."""
+    ceiling: float = min(cap, base * 2 ** min(failures - 1, 16))
+    return ceiling * _jitter.uniform(0.5, 1.0)
+
+
+def call(request: Request) -> Operation[Any]:
+    """Return the body of the answer, None where it has none; raises what the API refused."""
+    return (yield from reply_to(request)).body
+
+
+def reply_to(request: Request) -> Operation[Reply]:
+    """Return the whole answer, after so many tries as the request bears."""
+    failures = 0
+    while True:
+        failure: ApiError | TransportFailed
+        try:
+            reply = yield request
+        except TransportFailed as error:
+            failure, pause = error, backoff(failures + 1)
+            again = request.repeatable or not error.sent
+        else:
+            if reply.status < 400:
+                return reply
+            failure = api_error(reply.status, reply.body, reply.retry_after)
+            again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
+            lost = failure.retryable and failure.status in {500, 502, 504}
+            again = again or (lost and request.repeatable)
+            pause = failure.retry_after or backoff(failures + 1)
+        failures += 1
+        if not again or failures == TRIES or pause > RETRY_AFTER_LIMIT:
+            raise failure
+        request = replace(request, delay=pause)
+
+
+def post(to: str, body: Mapping[str, Any] | None = None, **options: Any) -> Operation[Any]:
+    """Post with a key that makes the same request harmless twice; return the answer's body."""
+    return call(Request("POST", to, body=body, idempotency_key=uuid4().hex, **options))
+
+
+def path(session_id: str, *rest: str) -> str:
+    """Return the path of a session, or of something in it."""
+    return "/".join(["sessions", *(quote(part, safe="") for part in (session_id, *rest))])
+
+
+def camel(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields by the names that the API has for them."""
+    return {to_camel(name): value for name, value in fields.items()}
+
+
+def with_sealed(fields: Mapping[str, Any]) -> Operation[dict[str, Any]]:
+    """Return fields with `encrypted_secrets` in the place of `secrets`, sealed for the caller."""
+    given = dict(fields)
+    secrets = given.pop("secrets", None)
+    if secrets:
+        reply = yield from reply_to(Request("GET", "encryption-key"))
+        given["encrypted_secrets"] = seal(secrets, reply.body, reply.token)
+    elif "secrets" in fields:
+        given["encrypted_secrets"] = None
+    return given

@@ -1,0 +1,68 @@
+"""How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from headstart_client.errors import HeadstartError, TransportFailed
+from headstart_client.requests import Reply, Request
+
+Token = str | Callable[[], str]
+"""A bearer token, or what returns the current one: asked before each request, as tokens expire."""
+
+WAIT_SECONDS = 25
+"""How long one long poll may take; API Gateway ends any request after 30 s."""
+
+TIMEOUT = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+
+
+class Http:
+    """How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
+
+    def __init__(self, url: str, token: Token) -> None:
+        self._url = url.rstrip("/") + "/"
+        self._token = token
+
+    @property
+    def url(self) -> str:
+        """The API's address, with a slash at its end."""
+        return self._url
+
+    def token(self) -> str:
+        """Return the token that the next request is sent with."""
+        return self._token if isinstance(self._token, str) else self._token()
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        token = self.token()
+        # httpx's own words for it name a codec, or look like a lost connection.
+        if not (token.isascii() and token.isprintable()):
+            raise HeadstartError("The token can't be one: it has a line break or is not ASCII")
+        headers = {"authorization": f"Bearer {token}"}
+        if request.idempotency_key:
+            headers["idempotency-key"] = request.idempotency_key
+        return {
+            "method": request.method,
+            "url": self._url + request.path,
+            "params": dict(request.params),
+            "headers": headers,
+            "json": request.body,
+        }
+
+    @staticmethod
+    def _reply(response: httpx.Response) -> Reply:
+        try:
+            body = response.json() if response.content else None
+        except ValueError:
+            body = None
+        wait = response.headers.get("retry-after", "")
+        token = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+        seconds = float(wait) if wait.isdigit() else None
+        return Reply(response.status_code, body, seconds, token)
+
+    @staticmethod
+    def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
+        sent = not isinstance(error, _NOT_SENT)
+        return TransportFailed(str(error) or type(error).__name__, sent=sent)

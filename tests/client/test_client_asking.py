@@ -1,0 +1,161 @@
+"""Questions that are answered on the terminal which shows them."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fake_headstart import SESSION_ID, FakeHeadstart, Seen
+from fake_http import Reply
+from session_scripts import good_session, good_turn
+from test_client_inputs import PERMISSION, QUESTION, TWO
+
+from headstart_client.asking import chosen
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+SECONDS = 20
+
+
+class Terminal:
+    """The command line on a terminal of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.fd, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "headstart_client.cli", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def until(self, text: str) -> None:
+        """Read on until a text is shown."""
+        while text not in self.shown:
+            if not (more := self._read()):
+                pytest.fail(f"{text!r} is not in {self.shown!r}")
+            self.shown += more
+        self.shown = self.shown.partition(text)[2]
+
+    def type(self, line: str) -> None:
+        os.write(self.fd, f"{line}\n".encode())
+
+    def end(self) -> int:
+        """Read to the end; return the exit code."""
+        while more := self._read():
+            self.shown += more
+        return self.process.wait(SECONDS)
+
+    def _read(self) -> str:
+        ready, _, _ = select.select([self.fd], [], [], SECONDS)
+        if not ready:
+            pytest.fail(f"nothing more came after {self.shown!r}")
+        try:
+            return os.read(self.fd, 4096).decode(errors="replace")
+        except OSError:  # how Linux tells that nobody writes any more
+            return ""
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(SECONDS)
+        os.close(self.fd)
+
+
+@pytest.fixture
+def run(cloud: FakeHeadstart) -> Iterator[Any]:
+    started: list[Terminal] = []
+
+    def start(*asked: dict[str, Any]) -> Terminal:
+        before, after = good_session()[:-1], good_turn()[-2:]
+        session = cloud.next_session
+        session.script = [*before[:-1], *[("input.requested", one) for one in asked]]
+        original = cloud.answer
+
+        def answer(request: Seen) -> Reply:
+            if "/inputs/" not in request.path:
+                return original(request)
+            request_id = request.path.rpartition("/")[2]
+            cloud.emit(session, "input.resolved", {"requestId": request_id, "outcome": "answered"})
+            if request_id == asked[-1]["requestId"]:
+                for kind, data in after:
+                    cloud.emit(session, kind, data)
+            return Reply(202, {})
+
+        cloud.answer = answer  # type: ignore[method-assign]
+        started.append(Terminal("run", "Say hello", "--repo", "o/n"))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+def answers(cloud: FakeHeadstart) -> list[tuple[str, Any]]:
+    return [
+        (seen.path.rpartition("/")[2], seen.body) for seen in cloud.seen if "/inputs/" in seen.path
+    ]
+
+
+def test_a_permission_and_a_question_are_answered_in_place(cloud, run):
+    terminal = run(PERMISSION, QUESTION)
+    terminal.until("? May the agent do this? bash: git log")
+    terminal.until("(o)nce, (a)lways or (r)eject? ")
+    terminal.type("perhaps")
+    terminal.until("(o)nce, (a)lways or (r)eject? ")
+    terminal.type("o")
+    terminal.until("1 The code")
+    terminal.until("2 Tests")
+    terminal.until("a number, or words of yours: ")
+    terminal.type("2")
+    assert terminal.end() == 0
+    assert answers(cloud) == [
+        ("per_1", {"reply": "once"}),
+        ("que_1", {"answers": [["Tests"]]}),
+    ]
+    assert "headstart answer" not in terminal.shown
+
+
+def test_several_questions_are_asked_one_after_the_other(cloud, run):
+    terminal = run(TWO)
+    terminal.until("\nOne?\r\n")
+    terminal.until("your answer: ")
+    terminal.type("first")
+    terminal.until("\nTwo?\r\n")
+    terminal.until("your answer: ")
+    terminal.type("second words")
+    assert terminal.end() == 0
+    assert answers(cloud) == [("que_1", {"answers": [["first"], ["second words"]]})]
+
+
+def test_what_is_answered_elsewhere_is_not_asked_any_more(cloud, run):
+    terminal = run(PERMISSION)
+    terminal.until("(r)eject? ")
+    resolved = {"requestId": "per_1", "outcome": "answered"}
+    for kind, data in [("input.resolved", resolved), *good_turn()[-2:]]:
+        cloud.emit(cloud.sessions[SESSION_ID], kind, data)
+    assert terminal.end() == 0
+    assert answers(cloud) == []
+
+
+def test_ctrl_c_at_a_question_leaves_the_session(cloud, run):
+    terminal = run(PERMISSION)
+    terminal.until("(r)eject? ")
+    os.killpg(terminal.process.pid, 2)
+    assert terminal.end() == 130
+    assert f"The session goes on: headstart follow {SESSION_ID}" in terminal.shown
+
+
+@pytest.mark.parametrize(
+    ("line", "labels"),
+    [("2", ["b"]), ("1, 2", ["a", "b"]), ("3", ["3"]), ("b", ["b"]), ("0 1", ["0 1"])],
+)
+def test_options_are_named_by_number(line, labels):
+    assert chosen(["a", "b"], line) == labels

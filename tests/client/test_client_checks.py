@@ -1,0 +1,148 @@
+"""`headstart doctor`, `token --check`, completion and secrets that are asked for."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from cli_kit import command_line
+from fake_headstart import FakeSession, Reply
+
+from headstart_client import __version__, cli
+from headstart_client.commands import checks
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+NOW = 1_800_000_000.0
+
+
+def jwt(**claims: object) -> str:
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    return f"e30.{body}.x"
+
+
+def checked(capsys) -> list[tuple[str, str, str]]:
+    """Return mark, name and words of each line."""
+    rows = [line.split(" ", 1) for line in capsys.readouterr().out.splitlines()]
+    return [(mark, *said.split(": ", 1)) for mark, said in rows]
+
+
+def test_the_doctor_finds_all_in_order(cloud, capsys, monkeypatch):
+    cloud.add(FakeSession())
+    monkeypatch.setenv("HEADSTART_TOKEN", jwt(sub="ada", exp=time.time() + 3600))
+    assert cli.main(["doctor"]) == 0
+    rows = checked(capsys)
+    assert [(mark, name) for mark, name, _ in rows] == [
+        ("✓", name) for name in ("versions", "API", "clock", "token", "account", "stream")
+    ]
+    assert rows[0][2].startswith(f"headstart {__version__}, Python ")
+    assert "of ada, good until" in rows[3][2]
+    assert rows[4][2] == "the token is taken; agents: demo"
+
+
+def test_the_doctor_says_what_it_could_not_try(cloud, capsys):
+    assert cli.main(["doctor"]) == 0
+    rows = {name: (mark, said) for mark, name, said in checked(capsys)}
+    assert rows["stream"] == ("-", "not tried: there is no session yet")
+    assert rows["token"] == ("-", "it is none whose time can be read: the API decides")
+
+
+@pytest.mark.parametrize(
+    ("replies", "last"),
+    [
+        (
+            [Reply(404, {"message": "Not Found"})],
+            ("✗", "API", "health answered 404: set HEADSTART"),
+        ),
+        (
+            [Reply(200), Reply(401, {"message": "no"})],
+            ("✗", "account", "The API refused the token"),
+        ),
+    ],
+)
+def test_the_doctor_stops_at_what_is_wrong(cloud, capsys, replies, last):
+    cloud.canned.extend(replies)
+    assert cli.main(["doctor"]) == 1
+    mark, name, said = checked(capsys)[-1]
+    assert (mark, name) == last[:2]
+    assert last[2] in said
+
+
+def test_the_doctor_finds_a_stream_that_can_not_be_reached(cloud, capsys):
+    cloud.add(FakeSession())
+    cloud.stream_url = "ws://127.0.0.1:9/stage"
+    assert cli.main(["doctor"]) == 1
+    mark, name, said = checked(capsys)[-1]
+    assert (mark, name) == ("✗", "stream")
+    assert "does a proxy or firewall let wss:// pass?" in said
+
+
+def test_the_doctor_finds_nobody_there(capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_URL", "http://127.0.0.1:9")
+    assert cli.main(["doctor"]) == 1
+    assert checked(capsys)[-1][:2] == ("✗", "API")
+
+
+@pytest.mark.parametrize(
+    ("date", "good", "said"),
+    [
+        ("Fri, 15 Jan 2027 08:00:00 GMT", True, "within 1 s of the API's"),
+        ("Fri, 15 Jan 2027 08:05:00 GMT", False, "it is 300 s behind the API's: set it"),
+        ("Fri, 15 Jan 2027 07:00:00 GMT", False, "it is 3600 s ahead of the API's: set it"),
+        ("nonsense", None, "the API does not say what time it is"),
+        (None, None, "the API does not say what time it is"),
+    ],
+)
+def test_a_clock_that_is_off_is_found(date, good, said):
+    found = checks._clock(date, NOW)
+    assert (found.good, found.said[: len(said)]) == (good, said)
+
+
+def test_a_token_is_checked(capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_TOKEN", jwt(username="ada", exp=time.time() + 60))
+    assert cli.main(["token", "--check"]) == 0
+    assert capsys.readouterr().out.endswith(", which is soon\n")
+    monkeypatch.setenv("HEADSTART_TOKEN", jwt(sub="ada", exp=time.time() - 60))
+    assert cli.main(["token", "--check"]) == 1
+    assert "of ada; it expired at" in capsys.readouterr().err
+    monkeypatch.delenv("HEADSTART_TOKEN")
+    assert cli.main(["token", "--check"]) == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(capsys, shell):
+    assert cli.main(["completion", shell]) == 0
+    assert "headstart" in capsys.readouterr().out
+
+
+def test_bash_completes_commands_and_options(tmp_path):
+    headstart = tmp_path / "headstart"
+    headstart.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headstart_client.cli "$@"\n')
+    headstart.chmod(0o755)
+    script = tmp_path / "complete.sh"
+    script.write_text(
+        'eval "$(headstart completion bash)"\n'
+        "complete() { COMP_LINE=$1 COMP_POINT=${#1}; COMPREPLY=(); "
+        '_python_argcomplete headstart; echo "${COMPREPLY[@]}"; }\n'
+        'complete "headstart re"\ncomplete "headstart logs ses_1 --f"\n'
+    )
+    done = subprocess.run(
+        ["bash", str(script)],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [
+        ["rename", "retry"],
+        ["--follow"],
+    ], done.stderr
+
+
+def test_version():
+    done = command_line("--version")
+    assert (done.returncode, done.stdout) == (0, f"headstart {__version__}\n".encode())

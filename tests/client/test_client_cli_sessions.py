@@ -1,0 +1,353 @@
+"""The commands about sessions, their logs and texts, on the fake cloud."""
+
+import json
+import re
+
+import pytest
+from cli_kit import FAILURE, RUN, command_line, lines
+from fake_headstart import NOW, SESSION_ID, FakeSession, page
+from session_scripts import good_session, good_start, preparing, receipt
+
+from headstart_client import cli, watching
+from headstart_client.follow import Timing
+from headstart_client.text import plain
+
+pytestmark = pytest.mark.usefixtures("environment")
+
+SENT = {"messageId": "msg_1", "position": 1}
+
+
+def log(step: str, attempt: int = 1, **more: object) -> dict[str, object]:
+    ref = f"log.{attempt}.{step}"
+    said = {"attemptNumber": attempt, "step": step, "ref": ref, "bytes": 4, "complete": True}
+    return said | more
+
+
+def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
+    for number in range(25):
+        cloud.add(FakeSession(session_id=f"ses_{number:02}", title=f"Title {number}"))
+    assert cli.main(["ls"]) == 0
+    out, err = capsys.readouterr()
+    # The fake lists them in the order in which they were added.
+    assert [row.split("\t")[0] for row in out.splitlines()] == [
+        f"ses_{number:02}" for number in reversed(range(20))
+    ]
+    assert err == "These are the newest 20: --all lists all of them\n"
+    assert cli.main(["ls", "--all"]) == 0
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), err) == (25, "")
+    assert cloud.requests("GET", "/sessions")[-1].query["limit"] == ["100"]
+    assert cli.main(["ls", "--search", "title 2", "--repo", "r", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.split("\t")[0] == "ses_02"
+    asked = cloud.requests("GET", "/sessions")[-1].query
+    assert asked == {"search": ["title 2"], "repository": ["r"], "limit": ["2"]}
+
+
+def test_ls_says_on_a_terminal_who_waits_for_an_answer(cloud, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    cloud.add(FakeSession(status="running", pending_inputs=[{"requestId": "p"}]))
+    assert cli.main(["ls"]) == 0
+    assert plain(capsys.readouterr().out).split()[1:3] == ["asks", "you"]
+
+
+def test_show_says_all_and_what_to_do(cloud, capsys):
+    session = cloud.add(FakeSession(status="failed", failure=FAILURE))
+    session.steps["setup"] = {
+        "status": "failed",
+        "startedAt": NOW,
+        "endedAt": NOW,
+        "message": "It \x1b[31mfailed",
+    }
+    assert cli.main(["show", SESSION_ID]) == 0
+    assert (
+        re.sub(r"2026-\S+ \S+", "WHEN", capsys.readouterr().out)
+        == lines(
+            f"""
+        session    {SESSION_ID}
+        title      Say hello
+        status     failed
+        created    WHEN
+        repository https://example.com/r.git, branch session-x
+        agent      demo code
+        attempt    1, created, running
+        step       Running setup commands: failed, 0.0 s: It failed
+        message    held  msg_1
+        Running setup commands failed: `npm ci` exited with status 1 (SetupCommandFailed); """
+            f"""repair the command: `headstart retry {SESSION_ID} --setup CMD`.
+        """
+        ).replace("\n        ", "\n")
+        + "\n"
+    )
+    assert cli.main(["show", SESSION_ID, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sessionId"] == SESSION_ID
+
+
+def test_show_says_what_releases_what_is_held(cloud, capsys):
+    cloud.add(FakeSession(status="asleep", queue=[{"messageId": "msg_1", "status": "held"}]))
+    assert cli.main(["show", SESSION_ID]) == 0
+    assert f"`headstart initiate {SESSION_ID}` releases it" in capsys.readouterr().out
+
+
+def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_on(cloud, capsys):
+    session = cloud.add(FakeSession())
+    for kind, data in [
+        *good_start()[:2],
+        ("session.prepared", receipt()),
+        ("session.asleep", {"reason": "Idle", "saved": True}),
+    ]:
+        cloud.emit(session, kind, data)
+    session.queue = [{"messageId": "msg_1", "status": "held"}]
+    assert cli.main(["follow", SESSION_ID]) == 1
+    assert capsys.readouterr().err == (
+        f"headstart: The message is held; `headstart initiate {SESSION_ID}` releases it.\n"
+    )
+
+
+def test_rename_and_withdraw(cloud, capsys):
+    cloud.add(FakeSession())
+    assert cli.main(["rename", SESSION_ID, "A better title"]) == 0
+    assert cli.main(["withdraw", SESSION_ID, "msg_1"]) == 0
+    assert capsys.readouterr().out == (
+        f"{SESSION_ID} is called: A better title\nmsg_1 is withdrawn; the agent will not see it\n"
+    )
+    assert cloud.sessions[SESSION_ID].withdrawn == ["msg_1"]
+
+
+def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
+    cloud.add(FakeSession())
+    monkeypatch.delenv("HEADSTART_PAGE", raising=False)
+    assert cli.main(["open", SESSION_ID]) == 2
+    assert "HEADSTART_PAGE is not set" in capsys.readouterr().err
+    monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/#api=x&token=secret")
+    assert cli.main(["open", SESSION_ID]) == 0
+    assert capsys.readouterr().out == f"http://127.0.0.1:1/#{SESSION_ID}\n"
+
+
+def test_logs_of_the_last_attempt_are_printed_whole(cloud, capsys):
+    session = cloud.add(FakeSession())
+    session.logs = [log("setup"), log("clone", 2), log("setup", 2)]
+    session.texts |= {
+        "log.1.setup": [page("old\n")],
+        "log.2.clone": [page("Cloning…")],
+        "log.2.setup": [page("one\n", cursor="a"), page("\x1b[31mtwo\n", offset=4)],
+    }
+    assert cli.main(["logs", SESSION_ID]) == 0
+    assert capsys.readouterr() == (
+        "== clone, attempt 2 ==\nCloning…\n== setup, attempt 2 ==\none\n\x1b[31mtwo\n",
+        "",
+    )
+    assert cli.main(["logs", SESSION_ID, "setup", "--attempt", "1"]) == 0
+    assert capsys.readouterr().out == "old\n"
+    assert cli.main(["logs", SESSION_ID, "agent"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: There is no such log; there are: setup (attempt 1), clone (attempt 2), "
+        "setup (attempt 2).\n"
+    )
+
+
+def test_a_log_on_a_terminal_can_not_drive_it(cloud, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    session = cloud.add(FakeSession(logs=[log("setup")]))
+    session.texts["log.1.setup"] = [page("\x1b[2Jone\n")]
+    assert cli.main(["logs", SESSION_ID, "setup"]) == 0
+    assert capsys.readouterr().out == "one\n"
+
+
+def test_a_log_is_followed_to_its_end(cloud, capsys, monkeypatch):
+    monkeypatch.setattr("headstart_client.commands.texts._PAUSE", 0.0)
+    session = cloud.add(FakeSession(logs=[log("setup", complete=False)]))
+    pages = [
+        page("one\n", cursor="a", complete=False),
+        page(cursor="a", complete=False),
+        page("two\n", offset=4, cursor="b", complete=False),
+        page("", offset=8, truncated=True),
+    ]
+    session.texts["log.1.setup"] = pages[:2]
+    assert cli.main(["logs", SESSION_ID, "setup"]) == 0
+    assert capsys.readouterr() == (
+        "one\n",
+        "The log of setup goes on: --follow waits for the rest\n",
+    )
+    session.texts["log.1.setup"] = pages
+    assert cli.main(["logs", SESSION_ID, "setup", "--follow"]) == 0
+    assert capsys.readouterr() == (
+        "one\ntwo\n",
+        "Something of the log of setup is gone: it was too long\n",
+    )
+
+
+def answered(*end: dict[str, object]) -> list[tuple[str, object]]:
+    before = good_session()
+    return [*before[:-2], *[("agent.event", one) for one in end], before[-1]]
+
+
+TEXT = {"kind": "text", "messageId": "m", "partId": "turn_1.b"}
+
+
+def test_what_was_streamed_is_not_printed_again_where_its_event_is_cut(cloud, capsys):
+    cut = {**TEXT, "text": "Hello", "textBytes": 12, "textRef": "t.1"}
+    cloud.next_session.script = answered(cut)
+    assert cli.main(RUN) == 0
+    assert capsys.readouterr().out.count("Hello, world\n") == 1
+    assert cloud.requests("GET", "/texts/t.1") == []
+
+
+def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys):
+    cut = {**TEXT, "text": "Hello", "textBytes": 18, "textRef": "t.1"}
+    cloud.next_session.script = answered(cut)
+    cloud.next_session.texts["t.1"] = [page("Hello, ", cursor="c"), page("world at all", offset=7)]
+    assert cli.main(RUN) == 0
+    out = capsys.readouterr().out
+    assert "\nHello, world at all\n" in out
+    assert out.count("Hello") == 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ({"textBytes": 18, "textRef": "gone"}, "(6 bytes more of this can't be had now;"),
+        ({"truncated": True}, "(the rest of this is gone: it was too long)\n"),
+    ],
+)
+def test_what_is_missing_of_an_answer_is_said_once(cloud, capsys, cut, said):
+    cloud.next_session.script = answered({**TEXT, "text": "Hello, world", **cut})
+    assert cli.main(RUN) == 0
+    assert capsys.readouterr().out.count(said) == 1
+
+
+def test_what_the_cloud_says_is_shown(cloud, capsys):
+    *before, _ = good_session()
+    usage = {"inputTokens": 1234, "outputTokens": 56, "cost": 0.0123}
+    cloud.next_session.script = [
+        *before,
+        ("turn.retrying", {"reason": "overloaded"}),
+        ("session.renamed", {"title": "Another"}),
+        ("message.queued", {"messageId": "msg_2", "text": "longer", "textBytes": 9000}),
+        ("message.withdrawn", {"messageId": "msg_2"}),
+        ("turn.completed", {"turnId": "turn_1", "messageId": "msg_1", "usage": usage}),
+    ]
+    assert cli.main(RUN) == 0
+    assert (
+        "the model's provider failed, and the agent tries again: overloaded\n"
+        "renamed: Another\n"
+        "> longer\n"
+        "> … (9,000 bytes in all)\n"
+        "withdrawn: msg_2\n"
+        "1,234 tokens in, 56 tokens out, $0.0123\n"
+    ) in capsys.readouterr().out
+
+
+def test_a_lost_sandbox_is_no_nap(cloud, capsys):
+    cloud.next_session.script = [
+        *good_session(),
+        ("session.asleep", {"reason": "exit code 137", "saved": False}),
+    ]
+    session = cloud.add(cloud.next_session)
+    for kind, data in session.script:
+        cloud.emit(session, kind, data)
+    session.script = ()
+    assert cli.main(["follow", SESSION_ID]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "asleep: exit code 137; what was not saved is lost; the next message wakes it"
+    )
+
+
+def test_a_preparation_that_was_stopped_is_said_once_and_is_no_failure(cloud, capsys):
+    cancelled = {"step": "setup", "code": "Cancelled", "reason": "cancelled", "retryable": True}
+    cloud.next_session.script = [
+        *good_start()[:15],
+        preparing(13, "setup", "running"),
+        preparing(14, "setup", "cancelled", 2500, message="Cancelled"),
+        ("session.failed", {"attemptNumber": 1, "failure": cancelled}),
+    ]
+    assert cli.main(RUN) == 1
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.startswith("setup:")] == [
+        "setup: running setup commands",
+        "setup: stopped after 2.5 s",
+    ]
+    assert err == (
+        "headstart: The preparation was stopped; prepare it again with "
+        f"`headstart retry {SESSION_ID}`.\n"
+    )
+
+
+def test_steps_are_called_what_they_do(cloud, capsys):
+    cloud.next_session.counts = {"setupCommands": 0}
+    cloud.next_session.script = [
+        ("session.preparing", {"attemptNumber": 2, "cause": "wake"}),
+        preparing(1, "sandbox", "running", attempt=2, message="Starting the sandbox"),
+        preparing(2, "sandbox", "completed", 5, attempt=2, message="Starting the sandbox"),
+        preparing(3, "clone", "running", attempt=2, message="Restoring the saved work"),
+        preparing(4, "clone", "completed", 7, attempt=2, message="Saved 2 h ago"),
+        preparing(5, "setup", "running", attempt=2),
+        preparing(6, "setup", "skipped", attempt=2, message="No setup commands"),
+        *good_session()[-9:],
+    ]
+    assert cli.main(RUN) == 0
+    steps = re.findall(r"^(?:sandbox|clone|setup): .*", capsys.readouterr().out, re.MULTILINE)
+    assert steps == [
+        "sandbox: starting the sandbox",
+        "sandbox: completed after 5 ms",
+        "clone: restoring the saved work",
+        "clone: completed after 7 ms: Saved 2 h ago",
+        "setup: skipped: No setup commands",
+    ]
+
+
+def test_a_long_step_says_in_a_log_that_it_goes_on(cloud, capsys, monkeypatch):
+    monkeypatch.setattr(watching, "TICK_SECONDS", 0.05)
+    session = cloud.next_session
+    session.script = good_start()[:17]
+    at_rest = good_session()[17:]
+
+    def later(pings: int) -> None:
+        for kind, data in at_rest:
+            cloud.emit(session, kind, data)
+
+    cloud.on_ping = later
+    # What goes on ends with the first ping.
+    follow = watching.AsyncHeadstart.follow
+    monkeypatch.setitem(follow.__kwdefaults__, "timing", Timing(ping_every=0.5))
+    assert cli.main(RUN) == 0
+    assert re.search(r"^agent: starting the agent, \d+ ms so far$", capsys.readouterr().out, re.M)
+
+
+def test_prompts_come_by_a_pipe_or_from_a_file(cloud, tmp_path):
+    cloud.next_session.script = good_session()
+    file = tmp_path / "prompt.md"
+    file.write_text("From a file\n")
+    run = ["run", "--repo", "o/n"]
+    for arguments, given in (
+        ([*run, "--file", str(file)], None),
+        (run, b"By a pipe\n"),
+        ([*run, "-"], "Grüße\n".encode()),
+    ):
+        assert command_line(*arguments, given=given).returncode == 0
+    prompts = [seen.body["prompt"] for seen in cloud.requests("POST", "/sessions")]
+    assert prompts == ["From a file\n", "By a pipe\n", "Grüße\n"]
+    refused = command_line(*run, given=b"\xff")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        b"headstart: What came by the pipe is not valid UTF-8, so nothing was done.\n",
+    )
+
+
+def test_run_takes_what_a_session_can_be_asked_for(cloud):
+    cloud.next_session.script = good_session()
+    more = [
+        "--mode",
+        "plan",
+        "--model",
+        "a/b",
+        "--env",
+        "CI=1",
+        "--env",
+        "X=a=b",
+        "--agent",
+        "kilo",
+    ]
+    assert cli.main([*RUN, *more]) == 0
+    sent = cloud.requests("POST", "/sessions")[0].body
+    assert (sent["mode"], sent["model"], sent["agent"]) == ("plan", "a/b", "kilo")
+    assert sent["envVars"] == {"CI": "1", "X": "a=b"}
