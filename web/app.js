@@ -1,17 +1,16 @@
 // The page: forms, the list of sessions, and one session followed live.
 
 import { Api, HIDDEN } from "./api.js";
-import { newCard } from "./asked.js";
 import { newAttempt, newSession } from "./bodies.js";
 import { diffLines, drawWork, fileList, link } from "./changes.js";
 import { connect, connection, takeLink } from "./connection.js";
-import { drawPart, newItem } from "./conversation.js";
 import { element, setText } from "./dom.js";
 import { drawFailure } from "./failure.js";
 import { follow } from "./follow.js";
 import { newest, PAGE } from "./listing.js";
 import { drawLeftOut, savedFiles } from "./saved.js";
 import { drawSteps } from "./steps.js";
+import { newTalk } from "./talk.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 import { warned } from "./warnings.js";
@@ -108,10 +107,9 @@ function leave() {
 function open(id) {
   leave();
   show("session");
-  const mine = { id, view: new View(), nodes: new Map(), stop: new AbortController(), lost: "" };
+  const mine = { id, view: new View(), stop: new AbortController(), lost: "" };
   current = mine;
-  $("conversation").replaceChildren();
-  $("asked").replaceChildren();
+  talk.open();
   $("steps").replaceChildren();
   $("preparation").open = true;
   $("change").open = false;
@@ -157,7 +155,7 @@ function open(id) {
   redraw();
 }
 
-function draw({ id, view, nodes, lost }) {
+function draw({ id, view, lost }) {
   document.title = view.session ? plain(`${view.session.title} · Headstart`) : "Headstart";
   setText($("title"), view.session?.title ?? "…");
   const repository = view.session?.repository;
@@ -173,64 +171,7 @@ function draw({ id, view, nodes, lost }) {
   drawFailure($, view, id);
   drawLeftOut($("left"), view.rest.leftOut);
   drawWork({ work: $("work"), worked: $("worked"), published: $("published"), page: $("page"), publish: $("send-work") }, view);
-  drawHeld(view);
-  drawConversation(view, nodes);
-  drawComposer(view);
-}
-
-function drawHeld(view) {
-  $("held").hidden = !view.held;
-  const first = view.status === "prepared";
-  setText($("waits"), first ? "Everything is ready and the prompt is held." : "What you wrote waits: nothing more is sent by itself.");
-  setText($("initiate"), first ? "Start the agent" : "Send what waits");
-}
-
-function drawConversation(view, nodes) {
-  const log = $("conversation");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  drawAsked(view); // whose room is taken from the log
-  for (const item of view.items) {
-    let node = nodes.get(item.key);
-    if (!node) {
-      node = newItem(item);
-      nodes.set(item.key, node);
-      log.append(node);
-    }
-    if (item.part?.changed) drawPart(node, item.part);
-  }
-  const thinking = log.querySelector(".thinking");
-  const waits = view.turn && view.items.at(-1)?.kind === "user" && !view.inputs.open.size;
-  if (waits && !thinking) log.append(element("p", "note thinking", "The agent is thinking"));
-  if (!waits) thinking?.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
-}
-
-// A request's card is made once and taken away once, so that a choice half made stays.
-function drawAsked(view) {
-  const shown = new Map([...$("asked").children].map((card) => [card.dataset.request, card]));
-  for (const [id, card] of shown) if (!view.inputs.open.has(id)) card.remove();
-  for (const [id, asked] of view.inputs.open) if (!shown.has(id)) $("asked").append(newCard(asked, answer));
-}
-
-// The card stays locked until the cloud says what became of the answer, and takes the card away.
-async function answer(card, body) {
-  const fields = card.querySelector("fieldset");
-  fields.disabled = true;
-  const path = `/sessions/${current.id}/inputs/${encodeURIComponent(card.dataset.request)}`;
-  const sent = await attempt(() => api.call("POST", path, body, { once: true }));
-  if (!sent) fields.disabled = false;
-}
-
-function drawComposer(view) {
-  const hints = {
-    preparing: "You can write once the agent has your first message…",
-    prepared: "Start the agent first",
-    failed: view.failure?.retryable ? "Try again first, then write" : "The session failed: start a new one",
-    asleep: "Write to wake the session",
-  };
-  const [text, button] = [$("text"), $("message").querySelector("button")];
-  text.disabled = button.disabled = !view.unlocked;
-  text.placeholder = hints[view.status] ?? "Write a message";
+  talk.draw(view);
 }
 
 // What people do.
@@ -243,6 +184,8 @@ async function submitted(event, action) {
   await attempt(action);
   button.disabled = false;
 }
+
+const talk = newTalk({ $, attempt, submitted, api: () => api, current: () => current });
 
 $("connect").onsubmit = (event) =>
   submitted(event, async () => {
@@ -266,21 +209,6 @@ $("create").onsubmit = (event) =>
     location.hash = created.sessionId;
   });
 
-$("message").onsubmit = (event) =>
-  submitted(event, async () => {
-    const text = $("text").value;
-    await api.post(`/sessions/${current.id}/messages`, { prompt: text });
-    if ($("text").value === text) $("text").value = "";
-    $("text").focus();
-  }).then(() => current && drawComposer(current.view));
-
-$("text").onkeydown = (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    $("message").requestSubmit();
-  }
-};
-
 $("new").onclick = () => {
   if (location.hash) location.hash = "";
   else route();
@@ -288,14 +216,6 @@ $("new").onclick = () => {
 $("more").onclick = () => {
   wanted += PAGE;
   refreshList();
-};
-$("initiate").onclick = () => {
-  const { id, view } = current;
-  attempt(async () => {
-    await api.call("POST", `/sessions/${id}/initiate`);
-    view.queue.release();
-    if (current?.view === view) drawHeld(view);
-  });
 };
 $("stop").onclick = () =>
   attempt(() => api.call("POST", `/sessions/${current.id}/interrupt`, undefined, { once: true }));
