@@ -70,3 +70,10 @@ function questionFields(asked, answer) {
     choices(...last),
   ];
 }
+
+// A request's card is made once and taken away once, so that a choice half made stays.
+export function drawAsked(box, open, answer) {
+  const shown = new Map([...box.children].map((card) => [card.dataset.request, card]));
+  for (const [id, card] of shown) if (!open.has(id)) card.remove();
+  for (const [id, asked] of open) if (!shown.has(id)) box.append(newCard(asked, answer));
+}

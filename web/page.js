@@ -5,7 +5,7 @@ import { setText } from "./dom.js";
 
 export const $ = (id) => document.getElementById(id);
 
-// `api` is null until somebody is connected; `current` is the session on display, {id, view, nodes, stop, lost}.
+// `api` is null until somebody is connected; `current` is the session on display, {id, view, stop, lost}.
 export const state = { api: null, current: null };
 
 // Shows one of the page's parts, none for an empty id.

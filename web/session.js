@@ -10,24 +10,19 @@ import { $, attempt, leave, notice, show, state, submitted } from "./page.js";
 import { drawLeftOut, savedFiles } from "./saved.js";
 import { tellList } from "./sessions.js";
 import { drawSteps } from "./steps.js";
+import { newTalk } from "./talk.js";
 import { plain } from "./text.js";
 import { View } from "./view.js";
 import { warned } from "./warnings.js";
 
-let drawTalk = () => {};
-
-// `draw(current)` draws what people and the agent say.
-export function onTalk(draw) {
-  drawTalk = draw;
-}
+const talk = newTalk({ $, attempt, submitted, api: () => state.api, current: () => state.current });
 
 export function open(id) {
   leave();
   show("session");
-  const mine = { id, view: new View(), nodes: new Map(), stop: new AbortController(), lost: "" };
+  const mine = { id, view: new View(), stop: new AbortController(), lost: "" };
   state.current = mine;
-  $("conversation").replaceChildren();
-  $("asked").replaceChildren();
+  talk.open();
   $("steps").replaceChildren();
   $("preparation").open = true;
   $("change").open = false;
@@ -72,7 +67,7 @@ export function open(id) {
   redraw();
 }
 
-function draw({ id, view, nodes, lost }) {
+function draw({ id, view, lost }) {
   document.title = view.session ? plain(`${view.session.title} · Headstart`) : "Headstart";
   setText($("title"), view.session?.title ?? "…");
   const repository = view.session?.repository;
@@ -86,7 +81,7 @@ function draw({ id, view, nodes, lost }) {
   drawFailure($, view, id);
   drawLeftOut($("left"), view.rest.leftOut);
   drawWork({ work: $("work"), worked: $("worked"), published: $("published"), page: $("page"), publish: $("send-work") }, view);
-  drawTalk({ view, nodes });
+  talk.draw(view);
 }
 
 $("stop").onclick = () =>

@@ -155,7 +155,7 @@ def test_a_new_session_says_what_was_filled_in(page):
 
 def test_what_the_page_names_is_in_its_markup():
     markup = (WEB / "index.html").read_text()
-    modules = "".join(path.read_text() for path in WEB.glob("*.js"))
+    modules = "".join(module.read_text() for module in WEB.glob("*.js"))
     named = set(re.findall(r'\$\("([\w-]+)"\)', modules))
     assert {"more", "retry", "change", "initiate"} <= named
     assert named <= set(re.findall(r'\bid="([\w-]+)"', markup))
