@@ -22,8 +22,17 @@ demo: $(SETUP)
 
 # The embedded cloud, until Ctrl-C.
 .PHONY: run
-run: $(SETUP)
+run: $(SETUP) page
 	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart up
+
+# What the page draws text with, installed from npm, once; where that can't be, the page shows text as it is.
+.PHONY: page
+page:
+	@if ! command -v npm >/dev/null; then \
+	  echo "npm is not there: the page will show Markdown and colours as plain text"; \
+	else \
+	  web/install.sh .cache/web || echo "npm could not install what web/package.json names: the page will show Markdown and colours as plain text"; \
+	fi
 
 # Most tests wait for something, so files run side by side, one more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.

@@ -30,7 +30,11 @@ class Element {
   }
 
   append(...children) {
-    for (const child of children) if (typeof child !== "string") child.#parent = this;
+    for (const child of children) {
+      if (typeof child === "string") continue;
+      child.remove();
+      child.#parent = this;
+    }
     this.children.push(...children);
   }
 
@@ -40,7 +44,8 @@ class Element {
   }
 
   remove() {
-    this.#parent.children = this.#parent.children.filter((child) => child !== this);
+    if (this.#parent) this.#parent.children = this.#parent.children.filter((child) => child !== this);
+    this.#parent = null;
   }
 
   setAttribute(name, value) {
@@ -48,6 +53,10 @@ class Element {
   }
 
   focus() {}
+
+  get parentNode() {
+    return this.#parent;
+  }
 
   get firstChild() {
     return this.children[0];
@@ -116,7 +125,7 @@ class Socket {
 Object.assign(globalThis, {
   window: globalThis,
   document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "" },
-  sessionStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value) },
+  sessionStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value), removeItem: (name) => stored.delete(name) },
   history: { replaceState() {} },
   location: {
     pathname: "/",
