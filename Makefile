@@ -43,6 +43,16 @@ PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 test: $(SETUP)
 	$(PYTEST)
 
+# The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and takes half a minute; the
+# second is all of them.
+.PHONY: test-page
+test-page: $(SETUP)
+	$(PYTEST) tests/page -m "not long"
+
+.PHONY: test-page-all
+test-page-all: $(SETUP)
+	$(PYTEST) tests/page
+
 # The real agents, which need a core each, against a stub of a model: all of them, or
 # AGENT=opencode|kilo|demo. Installed from npm, once; without a network afterwards.
 AGENTS := $(CURDIR)/.cache/agents
