@@ -1,0 +1,237 @@
+"""Text for people: what Markdown becomes while it streams, and what that costs."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from session_scripts import good_start, receipt
+
+from headstart_local.page_server import VENDOR
+from tests.page.scripted import Place
+
+pytestmark = pytest.mark.skipif(
+    not (VENDOR / ".installed").exists(), reason="`make page` has not installed the libraries"
+)
+
+BLOCKS = [
+    "# Heading\n",
+    "## Two *words*\n\n",
+    "A paragraph with **bold**\nand `code` in two lines.\n\n",
+    "text\n",
+    "- one\n- two\n  - nested\n",
+    "- loose\n\n- items\n\n",
+    "7. seven\n8. eight\n\n",
+    "- [x] done\n- [ ] to do\n\n",
+    "| a | b |\n|---|--:|\n| 1 | `x \\| y` |\n\n",
+    "```python\nx = 1  # one\n\n- no list\n```\n",
+    "~~~\ntilde\n~~~\n",
+    "````\n```\ninner\n```\n````\n",
+    "> quoted\n> twice\n\n",
+    "---\n\n",
+    "<b>html</b> & <div>\n\n",
+    "Setext\n===\n\n",
+    "    indented\n\n",
+    "\n",
+    "#not a heading\n",
+    "שלום **עולם**\r\n\r\n",
+]
+
+DRAW = """async ([text, ends, slow]) => {
+  const { Prose } = await import("./prose.js");
+  const node = document.createElement("div");
+  const prose = new Prose(node);
+  for (const end of ends) {
+    prose.show(text.slice(0, end), false);
+    if (slow) await new Promise((done) => setTimeout(done, 5));
+  }
+  prose.show(text, true);
+  while (!node.textContent.includes("THE END")) await new Promise((done) => setTimeout(done));
+  node.querySelector(".open").remove();
+  return node;
+}"""
+HTML = f"async (given) => (await ({DRAW})(given)).innerHTML"
+
+
+def draw(tab: Page, text: str, ends: list[int]) -> str:
+    html: str = tab.evaluate(HTML, [f"{text}\n\nTHE END", ends, bool(ends)])
+    return html
+
+
+@pytest.fixture
+def page(tab: Page, place: Place) -> Page:
+    tab.goto(place.link)
+    return tab
+
+
+def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
+    chance = random.Random(12)
+    for _ in range(25):
+        text = "".join(chance.choices(BLOCKS, k=chance.randint(1, 12)))
+        ends = sorted(chance.choices(range(len(text) + 1), k=chance.randint(1, 8)))
+        assert draw(page, text, ends) == draw(page, text, []), (text, ends)
+
+
+@pytest.mark.parametrize(
+    ("line", "selector"),
+    [
+        ("- item {n} **b**\n", "li"),
+        ("| {n} | b |\n", "td:first-child"),
+        ("line {n}\n", "p"),
+        ("x" * 400 + " {n}\n\n", "p"),
+    ],
+)
+def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
+    page: Page, line: str, selector: str
+):
+    head = "| a | b |\n|---|---|\n" if line.startswith("|") else ""
+    text = head + "".join(line.format(n=n) for n in range(1, 2001)) + "\nTHE END"
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += f' return [...node.querySelectorAll("{selector}")].map((one) => one.textContent); }}'
+    told = " ".join(page.evaluate(read, [text, [9000, 20_000], True])).split()
+    numbers = [int(word) for word in told if word.isdigit()]
+    assert numbers == list(range(1, 2001))
+
+
+def test_numbers_of_a_long_list_go_on(page: Page):
+    text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += (
+        ' return [...node.querySelectorAll("ol")].map((ol) => [ol.start, ol.children.length]); }'
+    )
+    lists = page.evaluate(read, [text, [], False])
+    assert len(lists) > 1
+    following = 1
+    for start, length in lists:
+        assert start == following
+        following += length
+    assert following == 1001
+
+
+def test_long_code_is_one_block_and_whole(page: Page):
+    lines = [f"value_{n} = {n}" for n in range(3000)]
+    text = "\n".join(["```python", *lines, "```", "", "THE END"])
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += """ return [...node.querySelectorAll("pre")].map((pre) =>
+      [...pre.querySelectorAll(".piece")].map((piece) => piece.textContent).join("\\n")); }"""
+    for ends in ([], [100, 9000, 9010, 30_000]):
+        assert page.evaluate(read, [text, ends, True]) == ["\n".join(lines)]
+
+
+EVIL = """[a](javascript:alert(1)) [b](data:text/html,x) [c](/relative) [d](https://example.com/x)
+![pixel](https://example.com/p.png) <img src=x onerror=alert(1)> <a href=x id=api name=y>z</a>
+
+<style>*{display:none}</style> <form action=x><input name=token></form>
+
+```html" onclick="x
+code
+```
+"""
+
+
+def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Page):
+    html = f"async (given) => {{ const node = await ({DRAW})(given);"
+    html += """ return [...node.querySelectorAll("*")].map((one) =>
+      [one.localName, ...[...one.attributes].map(({ name, value }) => `${name}=${value}`)]); }"""
+    found = page.evaluate(html, [f"{EVIL}\n\nTHE END", [], False])
+    tags = {tag for tag, *_ in found}
+    assert tags <= {"p", "a", "div", "pre", "code", "span", "button"}
+    links = [attributes for tag, *attributes in found if tag == "a"]
+    assert [one for one in links if not any(a.startswith("href=") for a in one)] != []
+    for attributes in links:
+        names = {attribute.partition("=")[0] for attribute in attributes}
+        assert names <= {"href", "rel", "target", "title"}
+        for attribute in attributes:
+            if attribute.startswith("href="):
+                assert attribute.startswith("href=https://example.com/")
+                assert "rel=noopener noreferrer" in attributes
+                assert "target=_blank" in attributes
+    names = {a.partition("=")[0] for _, *attributes in found for a in attributes}
+    assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
+
+
+def streamed(lines: list[str], at_once: int = 1) -> list[tuple[str, dict[str, Any]]]:
+    events: list[tuple[str, dict[str, Any]]] = [
+        *good_start(),
+        ("turn.started", {"turnId": "t", "messageId": "msg_1"}),
+        ("session.ready", receipt()),
+    ]
+    offset = 0
+    for n in range(0, len(lines), at_once):
+        text = "".join(lines[n : n + at_once])
+        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
+        events.append(("agent.delta", data))
+        offset += len(text)
+    return events
+
+
+def test_what_is_selected_in_a_finished_block_stays_selected(tab: Page, place: Place):
+    session = place.session(script=streamed(["First block.\n\n", "Second block.\n\n", "Third"]))
+    place.open(tab, session)
+    expect(tab.get_by_role("log")).to_contain_text("Third")
+    tab.evaluate("getSelection().selectAllChildren(document.querySelector('.prose p'))")
+    for n, text in enumerate([" grows\n\n", "and\n\n", "ends"]):
+        offset = sum(map(len, ["First block.\n\n", "Second block.\n\n", "Third"]))
+        offset += sum(map(len, [" grows\n\n", "and\n\n", "ends"][:n]))
+        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
+        place.cloud.emit(session, "agent.delta", data)
+    expect(tab.get_by_role("log")).to_contain_text("ends")
+    assert tab.evaluate("getSelection().toString()").strip() == "First block."
+
+
+def test_code_has_a_name_colours_and_a_button_that_copies(tab: Page, place: Place):
+    text = "```python\ndef f(): return 1\n```\n"
+    script = streamed([])
+    script.append(
+        ("agent.event", {"kind": "text", "messageId": "m", "partId": "p", "text": text}),
+    )
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    place.open(tab, place.session(script=script))
+    code = tab.get_by_role("group", name="Code, python")
+    expect(code.locator(".hljs-keyword").first).to_have_text("def")
+    assert code.get_attribute("tabindex") == "0"
+    tab.get_by_role("button", name="Copy").click()
+    expect(tab.get_by_role("button", name="Copied")).to_be_visible()
+    assert tab.evaluate("navigator.clipboard.readText()") == "def f(): return 1"
+
+
+@pytest.mark.long
+def test_five_thousand_lines_do_not_hold_the_page_up(tab: Page, place: Place):
+    """Times are of the page's own thread, so that what else runs here does not count."""
+    lines = [
+        f"- line {n} of the answer with **bold** words and `code` in it\n" for n in range(5000)
+    ]
+    session = place.session(script=streamed([]))
+    place.open(tab, session)
+    expect(tab.get_by_role("log")).to_contain_text("Say hello")
+    assert tab.context.browser
+    tab.context.browser.start_tracing(
+        page=tab, categories=["disabled-by-default-devtools.timeline", "devtools.timeline"]
+    )
+    offset = 0
+    for n in range(0, 5000, 20):
+        text = "".join(lines[n : n + 20])
+        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
+        place.cloud.emit(session, "agent.delta", data)
+        offset += len(text)
+        tab.wait_for_timeout(20)
+    data = {"kind": "text", "messageId": "m", "partId": "p", "text": "".join(lines)}
+    place.cloud.emit(session, "agent.event", data)
+    # Cheap to ask, for what is asked counts as well.
+    last = "document.querySelector('.prose > ul:last-of-type')?.lastElementChild.textContent"
+    tab.wait_for_function(f"() => ({last} ?? '').includes('line 4999 ')", polling=200)
+    events = json.loads(tab.context.browser.stop_tracing())["traceEvents"]
+    page = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [
+        event["tdur"] / 1000
+        for event in events
+        if event["name"] == "RunTask" and (event["pid"], event["tid"]) in page and "tdur" in event
+    ]
+    assert tasks
+    assert max(tasks) < 100
+    assert sum(task for task in tasks if task > 50) < 2000
