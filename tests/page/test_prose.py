@@ -48,6 +48,8 @@ DRAW = """async ([text, ends, slow]) => {
   }
   prose.show(text, true);
   while (!node.textContent.includes("THE END")) await new Promise((done) => setTimeout(done));
+  await (await import("./libraries.js")).highlighter();
+  await new Promise((done) => setTimeout(done));
   node.querySelector(".open").remove();
   return node;
 }"""
