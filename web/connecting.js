@@ -40,7 +40,7 @@ async function wrong(url, token) {
   const ended = expired(token);
   if (ended) return { token: `${ended}: get another one.` };
   try {
-    await new Api(url, token).call("GET", "/sessions?limit=1");
+    await new Api(url, token).call("GET", "/sessions?limit=1", undefined, { once: true });
     return {};
   } catch (error) {
     if (![HIDDEN, EXPIRED].includes(error.code) && error.status !== 401) throw error;

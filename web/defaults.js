@@ -30,7 +30,7 @@ export function drawChoices(form) {
   const own = !agent.value || agent.value === known.agent;
   const { modes = [], models = [] } = known.agents.find(({ name }) => name === (agent.value || known.agent)) ?? {};
   choices(mode, own ? known.mode : null, modes);
-  model.placeholder = (own && known.model) || "the agent's own choice";
+  model.placeholder = (own && known.model) || "the default";
   $("models").replaceChildren(...models.map((name) => Object.assign(element("option"), { value: name })));
 }
 

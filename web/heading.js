@@ -2,6 +2,7 @@
 
 import { setText } from "./dom.js";
 import { $, attempt, state, submitted } from "./page.js";
+import { tellList } from "./sessions.js";
 import { told } from "./status.js";
 import { plain } from "./text.js";
 
@@ -16,7 +17,7 @@ export function drawHeading({ id, view, begun, lost, known }) {
   setText($("where"), repository ? `${repository.gitUrl} · ${repository.branch}` : (begun?.gitUrl ?? ""));
   $("status").dataset.status = lost ? "" : is.status;
   setText($("status"), lost ? "reconnecting…" : is.words);
-  document.title = known ? plain(`${is.words} – ${title} · Headstart`) : "Headstart";
+  document.title = known ? plain(`${is.words} - ${title} · Headstart`) : "Headstart";
   drawIcon(known ? is.status : "");
   if (known && view.session) tellSystem(id, title, is);
 }
@@ -55,7 +56,10 @@ $("rename").onsubmit = (event) =>
       const session = await state.api.call("PATCH", `/sessions/${id}`, { title });
       view.rename(session?.title ?? title);
     }
-    if (state.current?.view === view) closeHeading();
+    if (state.current?.view !== view) return;
+    closeHeading();
+    drawHeading(state.current);
+    tellList(id, view);
   });
 
 $("rename").onkeydown = (event) => {

@@ -21,6 +21,7 @@ const searching = () => Object.values(query()).some(Boolean);
 
 // Shows the list of who is connected, and marks the session on display.
 export function keepList() {
+  for (const id of ["new", "find"]) $(id).hidden = !state.api;
   if (of !== state.api) {
     of = state.api;
     repositories.clear();
@@ -100,7 +101,7 @@ function drawRow(session) {
   const { sessionId, title, repository, createdAt, pendingInputCount } = session;
   let row = rows.get(sessionId);
   if (!row) {
-    row = element("a", "", element("span", "dot"), element("span", "name"), element("small", "", element("span", "is"), element("span", "of")));
+    row = element("a", "", element("span", "dot"), element("span", "name"), element("small", "", element("span", "is"), element("span", "of"), element("span", "when")));
     row.href = `#${sessionId}`;
     row.dataset.session = sessionId;
     rows.set(sessionId, row);
@@ -113,7 +114,8 @@ function drawRow(session) {
   const known = onDisplay && current.view.session;
   setText(row.querySelector(".name"), known ? current.view.session.title : title);
   row.title = `${title}\n${repository?.gitUrl ?? ""}\n${new Date(createdAt).toLocaleString()}`;
-  setText(row.querySelector(".of"), ` · ${repository ? `${shortName(repository.gitUrl)} · ` : ""}${when(createdAt)}`);
+  setText(row.querySelector(".of"), repository ? ` · ${shortName(repository.gitUrl)}` : "");
+  setText(row.querySelector(".when"), ` · ${when(createdAt)}`);
   setStatus(row, told(known ? current.view : { ...session, waitsForYou: pendingInputCount > 0 }));
   return row;
 }

@@ -143,8 +143,10 @@ def test_of_an_open_part_the_beginning_is_drawn_and_once(page):
     assert drawn[1] == [[5, True], [7, True], [7, True]]
 
 
-def test_an_address_alone_changes_nothing(page):
-    assert page(links=[EVIL])["links"] == [[True, MINE, "o/n"]]
+def test_another_address_drops_the_token_and_the_same_one_changes_nothing(page):
+    there = {"api": "https://evil", "token": ""}
+    assert page(links=[EVIL])["links"] == [[True, there, None]]
+    assert page(links=["#api=https%3A%2F%2Fmine"])["links"] == [[True, MINE, "o/n"]]
 
 
 def test_a_token_alone_is_not_for_the_address_that_is_stored(page):

@@ -197,10 +197,14 @@ function links(hashes) {
   const storage = {
     getItem: (name) => stored.get(name) ?? null,
     setItem: (name, value) => stored.set(name, value),
-    clear: () => stored.clear(),
+    removeItem: (name) => stored.delete(name),
   };
   connect(storage, "https://mine", "my token");
-  return hashes.map((hash) => [takeLink(hash, storage), connection(storage), stored.get("repo") ?? null]);
+  const pair = () => {
+    const { api, token } = connection(storage);
+    return { api, token };
+  };
+  return hashes.map((hash) => [takeLink(hash, storage), pair(), stored.get("repo") ?? null]);
 }
 
 // How a session is followed where each call with a token gets no answer that a page may read:
