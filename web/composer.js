@@ -1,8 +1,12 @@
-// Where a person writes, and what of it waits for them.
+// Where a person writes, from the first second on, and what of it waits for them.
 
 import { setText } from "./dom.js";
 
-export function newComposer({ $, attempt, submitted, api, current }) {
+const draftOf = (id) => `draft ${id}`;
+
+export function newComposer({ $, attempt, submitted, api, current }, { sent, stop }) {
+  const [text, form] = [$("text"), $("message")];
+
   function drawHeld(view) {
     $("held").hidden = !view.held;
     const first = view.status === "prepared";
@@ -12,31 +16,39 @@ export function newComposer({ $, attempt, submitted, api, current }) {
 
   function draw(view) {
     drawHeld(view);
-    const hints = {
-      preparing: "You can write once the agent has your first message…",
-      prepared: "Start the agent first",
-      failed: view.failure?.retryable ? "Try again first, then write" : "The session failed: start a new one",
-      asleep: "Write to wake the session",
-    };
-    const [text, button] = [$("text"), $("message").querySelector("button")];
-    text.disabled = button.disabled = !view.unlocked;
-    text.placeholder = hints[view.status] ?? "Write a message";
+    text.placeholder = hintOf(view);
+    setText($("keys"), view.turn ? "Esc stops the agent" : "");
+    form.querySelector("button").disabled = view.status === "failed" && !view.failure?.retryable;
   }
 
-  $("message").onsubmit = (event) =>
+  // A draft is of its session, and of this tab.
+  function keep(id, draft) {
+    if (draft) sessionStorage.setItem(draftOf(id), draft);
+    else sessionStorage.removeItem(draftOf(id));
+  }
+
+  text.oninput = () => current() && keep(current().id, text.value);
+
+  form.onsubmit = (event) =>
     submitted(event, async () => {
-      const text = $("text").value;
-      await api().post(`/sessions/${current().id}/messages`, { prompt: text });
-      if ($("text").value === text) $("text").value = "";
-      $("text").focus();
+      const { id } = current();
+      const prompt = text.value;
+      await api().post(`/sessions/${id}/messages`, { prompt });
+      if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
+      if (current()?.id !== id) return;
+      if (text.value === prompt) text.value = "";
+      text.focus();
+      sent();
     }).then(() => current() && draw(current().view));
 
-  $("text").onkeydown = (event) => {
+  text.onkeydown = (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
-      $("message").requestSubmit();
+      form.requestSubmit();
     }
+    if (event.key === "Escape" && !event.isComposing) stop();
   };
+  $("conversation").onkeydown = (event) => event.key === "Escape" && stop();
 
   $("initiate").onclick = () => {
     const { id, view } = current();
@@ -47,5 +59,21 @@ export function newComposer({ $, attempt, submitted, api, current }) {
     });
   };
 
-  return { draw };
+  return {
+    open(id) {
+      text.value = sessionStorage.getItem(draftOf(id)) ?? "";
+    },
+    draw,
+  };
+}
+
+function hintOf({ status, turn, failure, held }) {
+  if (status === "failed") {
+    return failure?.retryable ? "What you write waits until you try again" : "The session failed for good: start a new one";
+  }
+  if (status === "preparing") return "Write what comes next: it is sent when everything is ready";
+  if (status === "prepared") return "Write what comes after the prompt that is held";
+  if (status === "asleep") return "Write to wake the session";
+  if (turn) return "Write what comes next: it waits for its turn";
+  return held ? "Write a message: it sends what waits, too" : "Write a message";
 }

@@ -1,30 +1,128 @@
-// The log of a conversation: one node an item, made once and drawn anew where it changed.
+// The log of a conversation: what was said and done, what goes on, and below it what waits. One node an item, made once.
 
-import { element } from "./dom.js";
-import { drawPart, newItem } from "./items.js";
+import { element, setText } from "./dom.js";
+import { drawMessage, drawPart, newItem, tickPart } from "./items.js";
 
+const NEAR = 60; // pixels from the end that count as the end
+const WAITS = { held: "held: waits for you", queued: "waits for its turn", delivering: "on its way" };
+
+// `does` are what its buttons do: rest(item), withdraw(item).
 export class Conversation {
   #log;
+  #jump;
+  #does;
+  #said = element("div", "stack");
+  #activity = element("p", "note activity");
+  #waiting = element("div", "stack");
   #nodes = new Map();
+  #marks = new Map();
+  #drawn = 0; // how many items have their node; none is ever put before another
+  #following = true;
 
-  constructor(log) {
+  constructor(log, jump, does) {
     this.#log = log;
-    log.replaceChildren();
+    this.#jump = jump;
+    this.#does = does;
+    this.#activity.ariaLive = "off"; // is told by what comes of it
+    log.replaceChildren(this.#said, this.#activity, this.#waiting);
+    log.onscroll = () => this.#follow(log.scrollHeight - log.scrollTop - log.clientHeight < NEAR);
+    jump.onclick = () => this.toEnd();
+    this.#follow(true);
+    // What is drawn later, and what takes room from the log, moves its end as well.
+    this.#sizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#keepUp());
+    for (const node of [log, this.#said, this.#waiting]) this.#sizes?.observe(node);
   }
+
+  #sizes;
 
   draw(view) {
-    for (const item of view.items) {
-      let node = this.#nodes.get(item.key);
-      if (!node) {
-        node = newItem(item);
-        this.#nodes.set(item.key, node);
-        this.#log.append(node);
-      }
-      if (item.part?.changed) drawPart(node, item.part);
+    const { rest } = this.#does;
+    for (; this.#drawn < view.items.length; this.#drawn += 1) {
+      const item = view.items[this.#drawn];
+      // A message that waited is the same node in its place.
+      if (item.kind === "user") this.#marks.get(item.key)?.remove();
+      this.#said.append(this.#nodeOf(item));
     }
-    const thinking = this.#log.querySelector(".thinking");
-    const waits = view.turn && view.items.at(-1)?.kind === "user" && !view.inputs.open.size;
-    if (waits && !thinking) this.#log.append(element("p", "note thinking", "The agent is thinking"));
-    if (!waits) thinking?.remove();
+    for (const item of view.items) {
+      if (item.part?.changed) drawPart(this.#nodes.get(item.key), item.part, rest, view.now);
+      if (item.changed) this.#redraw(item);
+    }
+    this.#drawWaiting(view);
+    const { activity } = view;
+    this.#activity.hidden = !activity;
+    setText(this.#activity, activity);
+    this.#keepUp();
   }
+
+  // The time of what runs.
+  tick(view) {
+    for (const { part } of view.items.slice(-20)) if (part) tickPart(part, view.now);
+  }
+
+  toEnd() {
+    this.#follow(true);
+    this.#keepUp();
+  }
+
+  close() {
+    this.#sizes?.disconnect();
+  }
+
+  #nodeOf(item) {
+    if (!this.#nodes.has(item.key)) this.#nodes.set(item.key, newItem(item, this.#does.rest));
+    return this.#nodes.get(item.key);
+  }
+
+  #redraw(item) {
+    item.changed = false;
+    drawMessage(this.#nodes.get(item.key), item, this.#does.rest);
+  }
+
+  #drawWaiting(view) {
+    const items = [...view.waiting.values()];
+    for (const item of items) {
+      const node = this.#nodeOf(item);
+      if (item.changed) this.#redraw(item);
+      if (!this.#marks.has(item.key)) {
+        const mark = this.#newMark(item);
+        this.#marks.set(item.key, mark);
+        node.append(mark);
+      }
+      const [words, button] = this.#marks.get(item.key).children;
+      setText(words, waitsFor(view, item));
+      button.hidden = !view.withdrawable(item);
+      if (node.parentNode !== this.#waiting) this.#waiting.append(node);
+    }
+    for (const [key, node] of this.#nodes) {
+      if (node.parentNode === this.#waiting && !items.some((item) => item.key === key)) node.remove();
+    }
+  }
+
+  #newMark(item) {
+    const button = element("button", "", "Withdraw");
+    button.type = "button";
+    button.onclick = async () => {
+      button.disabled = true;
+      await this.#does.withdraw(item);
+      button.disabled = false;
+    };
+    return element("div", "waits", element("span"), button);
+  }
+
+  #follow(following) {
+    this.#following = following;
+    this.#jump.hidden = following;
+  }
+
+  #keepUp() {
+    if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+  }
+}
+
+function waitsFor(view, { messageId, first }) {
+  const status = view.queue.status(messageId);
+  if (view.status === "failed") return "waits for another try";
+  if (view.status === "preparing" && first) return "is sent when everything is ready";
+  if (view.status === "preparing" && status === "queued") return "waits until everything is ready";
+  return WAITS[status] ?? "";
 }

@@ -84,7 +84,8 @@ const STATE = {
 };
 
 export const PERMISSION = { title: words, patterns: many };
-export const QUESTIONS = { questions: [{ question: words, options: [{ label: words }], multiple: flag }] };
+export const QUESTIONS = { questions: [{ question: words, options: [{ label: words, description: words }], multiple: flag }] };
+export const USAGE = { inputTokens: number, outputTokens: number, reasoningTokens: number, cost: number };
 const FRAMES = {
   __proto__: null,
   events: { events: [anything] },
@@ -100,6 +101,7 @@ export const DATA = {
     status: words,
     lastEventId: count,
     repository: { gitUrl: words, branch: words },
+    counts: { setupCommands: maybe(count) },
     attempt: { number: count, revision: count, steps: [STATE] },
     failure: maybe(FAILURE),
     queue: [{ messageId: words, status: words }],
@@ -109,7 +111,7 @@ export const DATA = {
     changes: maybe(COUNTED),
     publication: maybe(PUBLICATION),
   },
-  "session.preparing": { attemptNumber: count },
+  "session.preparing": { attemptNumber: count, cause: words },
   preparing: {
     attemptNumber: count,
     revision: count,
@@ -126,24 +128,33 @@ export const DATA = {
   "session.ready": RECEIPT,
   "session.failed": { attemptNumber: count, failure: FAILURE },
   "session.asleep": { reason: words, saved: maybe(flag), leftOut: many },
-  "message.queued": { messageId: words, text: words },
+  "session.renamed": { title: words },
+  "message.queued": { messageId: words, position: count, text: words, textBytes: maybe(count) },
+  "message.delivered": { messageId: words },
   "message.failed": { messageId: words, code: words, reason: words },
   "message.held": { messageId: words },
+  "message.withdrawn": { messageId: words },
   "turn.started": { turnId: words, messageId: words },
-  "turn.completed": { messageId: words },
+  "turn.completed": { messageId: words, usage: mapping },
   "turn.failed": { messageId: words, code: words, reason: words },
   "turn.interrupted": { messageId: words },
+  "turn.retrying": { reason: words },
   "input.requested": INPUT,
   "input.resolved": { requestId: words, outcome: words },
   "agent.event": {
     partId: words,
+    messageId: words,
     kind: maybe(words),
     text: maybe(words),
     tool: words,
     title: words,
     status: words,
+    input: mapping,
     output: words,
     files: many,
+    textBytes: maybe(count),
+    textRef: maybe(words),
+    truncated: flag,
   },
   "agent.delta": { partId: words, kind: maybe(words), offset: count, text: words },
   "work.changed": COUNTED,

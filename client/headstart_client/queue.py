@@ -35,5 +35,5 @@ class Queue:
                     self._waiting[data["messageId"]] = "queued"
                 case "message.held" | "message.failed":
                     self._waiting[data["messageId"]] = "held"
-                case "turn.started":
+                case "turn.started" | "message.withdrawn":
                     self._waiting.pop(data["messageId"], None)

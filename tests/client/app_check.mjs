@@ -53,7 +53,11 @@ class Element {
   }
 
   append(...children) {
-    for (const child of children) if (typeof child !== "string") child.#parent = this;
+    for (const child of children) {
+      if (typeof child === "string") continue;
+      child.remove();
+      child.#parent = this;
+    }
     this.children.push(...children);
   }
 
@@ -84,6 +88,10 @@ class Element {
   }
 
   select() {}
+
+  get parentNode() {
+    return this.#parent;
+  }
 
   get firstChild() {
     return this.children[0];

@@ -325,7 +325,10 @@ def test_a_list_that_was_asked_for_before_is_not_ahead_of_it_either(app):
 
 @pytest.mark.parametrize(
     ("retryable", "hint"),
-    [(True, "Try again first, then write"), (False, "The session failed: start a new one")],
+    [
+        (True, "What you write waits until you try again"),
+        (False, "The session failed for good: start a new one"),
+    ],
 )
 def test_a_failed_session_says_what_comes_before_a_message(app, retryable, hint):
     assert app(*OPEN, snapshot(failed(retryable=retryable)))["hint"] == hint

@@ -75,7 +75,7 @@ def test_odd_tools_and_patches_are_shown_with_what_they_have(page):
     )
     opened = [{"eventId": None, "type": "agent.snapshot", "data": {"parts": [{"kind": "patch"}]}}]
     answer = page(read=[odd_ones, [{"type": "events", "events": opened}]])["read"]
-    assert answer[0]["items"] == ['tool {"x":1}', "Changed 5", "The agent reported an error."]
+    assert answer[0]["items"] == ['tool {"x":1} ', "Changed 5", "The agent reported an error."]
     assert answer[1]["items"] == ["Changed "]
 
 
@@ -84,6 +84,7 @@ def test_a_part_can_not_take_the_place_of_what_a_person_wrote(page):
         read=[
             events(
                 ("message.queued", {"messageId": "msg_1", "text": "mine"}),
+                ("turn.started", {"messageId": "msg_1"}),
                 ("agent.event", {"kind": "text", "partId": "msg_1", "text": "theirs"}),
             )
         ]
@@ -91,13 +92,14 @@ def test_a_part_can_not_take_the_place_of_what_a_person_wrote(page):
     assert shown["items"] == ["mine", "theirs"]
 
 
-def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_a_person_decides(page):
+def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_it_turns_or_a_person_decides(page):
     command = "rm -rf ~ #\u202e txt.\nls\x1b[8m"
     option = {"label": "yes\u200b"}
     shown = page(
         read=[
             events(
-                ("message.queued", {"messageId": "m", "text": "a\u202eb"}),
+                ("message.queued", {"messageId": "m", "text": "a\u202eb\u200b"}),
+                ("turn.started", {"messageId": "m"}),
                 ("agent.event", {"kind": "text", "partId": "a", "text": "c `d\u2066` e\u2028f"}),
                 ("agent.event", {"kind": "tool", "partId": "b", "tool": "\u200bbash"}),
                 ("agent.event", {"kind": "patch", "partId": "c", "files": ["a\u202e"]}),
@@ -112,35 +114,11 @@ def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_a_person_decides
             )
         ]
     )["read"][0]  # fmt: skip
-    assert shown["items"] == ["ab", "c d ef", "bash ", "Changed a"]
+    said = [r"a\u202eb", r"c `d\u2066` ef", "bash  ", r"Changed a\u202e"]
+    assert shown["items"] == said
     assert r"bash: rm -rf ~ #\u202e txt." + "\nls" + r"\u001b[8m" in shown["cards"][0]
     assert r"Sure\u061c?" in shown["cards"][1]
     assert r"yes\u200b" in shown["cards"][1]
-
-
-def test_markdown_takes_steps_in_proportion_to_its_length(page):
-    kinds = ["a\n", "- a\n", "```\na\n```\n", "# a\n", "| a |\n", "> a\n\n"]
-    sizes = [1000, 2000]
-    touched = page(touched=[kind * size for kind in kinds for size in sizes])["touched"]
-    for once, twice in zip(touched[::2], touched[1::2], strict=True):
-        assert twice <= 2 * once + 10
-
-
-def test_no_line_makes_markdown_go_back_again_and_again(page):
-    """Squares of these lengths would be steps for hours; node has 20 seconds."""
-    spaces = " " * 300_000
-    begins = ["# ", "- ", "1. ", "| ", ">"]
-    lines = [f"{begin}{spaces}x{end}x" for begin in begins for end in ("\r", "\u2028")]
-    signs = ["`a" * 100_001, "**a" * 100_001, "_a" * 100_001, " _a" * 100_001, "*" * 300_000]
-    assert len(page(markdown=[{"text": text} for text in lines + signs])["markdown"]) == 15
-
-
-def test_of_an_open_part_the_beginning_is_drawn_and_once(page):
-    sixty, limit, end = "x" * 60_000, 100_000, " …"
-    cut = limit + len(end)
-    drawn = page(grown=[[sixty, sixty, sixty, "x"], ["short", "er"]])["grown"]
-    assert drawn[0] == [[60_000, True], [cut, True], [cut, False], [cut, False], [180_001, True]]
-    assert drawn[1] == [[5, True], [7, True], [7, True]]
 
 
 def test_another_address_drops_the_token_and_the_same_one_changes_nothing(page):
