@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
+from headstart.domain.agents import MODES
 from headstart_local import processes, sample_repo, tokens
 from headstart_local.cloud import DEFAULT_PORT, Cloud
 from headstart_local.deploy import DeploymentError, RefusedError
@@ -65,7 +66,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
         arguments.template,
         port=arguments.port,
         parameters=dict(arguments.parameter),
-        offered={"AllowedGitSources": sources},
+        offered={"AllowedGitSources": sources, "Agents": _agents_here()},
         keys={"GitHubAppKeyArn": arguments.app_key} if arguments.app_key else {},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
@@ -85,6 +86,11 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
         "token": token,
         "gitUrl": sample,
     }
+
+
+def _agents_here() -> str:
+    """Return the agents whose programs are on PATH, and the demo, which is built in."""
+    return ",".join(name for name in sorted(MODES) if name == "demo" or shutil.which(name))
 
 
 def _described(addresses: dict[str, str]) -> str:
