@@ -1,12 +1,11 @@
 // The page: which of its parts an address leads to, and what keeps it up to date.
 
-import { onConnect, readAddress } from "./connecting.js";
+import { onConnect, readAddress, showConnect } from "./connecting.js";
 import { showCreate } from "./creating.js";
-import { $, leave, notice, show, state } from "./page.js";
+import { $, leave, notice, said, state } from "./page.js";
 import { open, tick } from "./session.js";
-import { refreshList } from "./sessions.js";
+import { keepList } from "./sessions.js";
 
-const LIST_EVERY = 5000;
 const TICK = 250;
 
 $("new").onclick = () => {
@@ -15,23 +14,22 @@ $("new").onclick = () => {
 };
 
 function route() {
-  readAddress();
-  notice();
+  const why = readAddress();
+  notice(said());
   const id = location.hash.slice(1);
   if (!state.api) {
     leave();
-    show("connect");
+    showConnect(why);
   } else if (id.startsWith("ses_")) {
     open(id);
   } else {
     leave();
     showCreate();
   }
-  refreshList();
+  keepList();
 }
 
 onConnect(route);
 window.onhashchange = route;
-setInterval(refreshList, LIST_EVERY);
 setInterval(tick, TICK);
 route();

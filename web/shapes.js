@@ -123,6 +123,7 @@ export const DATA = {
     etaMs: maybe(number),
     output: words,
   },
+  "session.renamed": { title: words },
   "session.prepared": RECEIPT,
   "session.ready": RECEIPT,
   "session.failed": { attemptNumber: count, failure: FAILURE },

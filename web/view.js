@@ -20,7 +20,7 @@ export const STEPS = {
 
 const OUTPUT_TAIL = 8 * 1024;
 
-const newStep = (title) => ({ title, status: "pending", elapsed: 0, seenAt: 0, revision: -1, output: "" });
+const newStep = (title) => ({ title, status: "pending", elapsed: 0, eta: null, seenAt: 0, revision: -1, output: "" });
 
 export class View {
   session = null;
@@ -88,6 +88,17 @@ export class View {
     HANDLERS[event.type]?.call(this, data, event);
   }
 
+  // What who created a session knows of it before the cloud tells anything.
+  begin({ attemptNumber }) {
+    this.#beginAttempt(attemptNumber);
+    Object.assign(this.steps.values().next().value, { status: "running", seenAt: performance.now() });
+  }
+
+  // An event from before the snapshot would bring back an older title.
+  rename(title, eventId = Infinity) {
+    if (this.session && eventId > this.session.lastEventId) this.session.title = title;
+  }
+
   snapshot(session, event) {
     this.session = session;
     this.status = session.status;
@@ -122,6 +133,7 @@ export class View {
     // What a step was at is no news of it once it has ended.
     step.message = data.message ?? (step.status === "running" ? step.message : null);
     step.percent = data.percent ?? step.percent;
+    step.eta = data.etaMs;
     step.output = (step.output + data.output).slice(-OUTPUT_TAIL);
     this.#clock(step, data.elapsedMs);
   }
@@ -289,6 +301,7 @@ const HANDLERS = {
   "session.prepared"(data) { this.attemptDone("prepared", data); },
   "session.ready"(data) { this.attemptDone(this.turn ? "running" : "ready", data); },
   "session.failed"(data) { this.attemptFailed(data); },
+  "session.renamed"({ title }, { eventId }) { this.rename(title, eventId); },
   "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },

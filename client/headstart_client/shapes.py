@@ -178,6 +178,7 @@ DATA: dict[str, Shape] = {
         "etaMs": maybe(number),
         "output": words,
     },
+    "session.renamed": {"title": words},
     "session.prepared": _RECEIPT,
     "session.ready": _RECEIPT,
     "session.failed": {"attemptNumber": count, "failure": _FAILURE},

@@ -173,11 +173,11 @@ class Counts(Model):
     mcp_servers: int
 
 
-class SessionBase(Model):
-    """What is shown of a session everywhere."""
+class SessionView(Model):
+    """A session. What its sandbox says has limits: see `truncated` and the steps' texts."""
 
     session_id: str
-    title: str = Field(description="The first prompt's beginning.")
+    title: str = Field(description="The first prompt's beginning, until a person gives another.")
     status: Status
     created_at: Time
     updated_at: Time
@@ -201,11 +201,6 @@ class SessionBase(Model):
     )
     publication: PublicationView | None = Field(description="Null before any was asked for.")
     counts: Counts
-
-
-class SessionView(SessionBase):
-    """A session. What its sandbox says has limits: see `truncated` and the steps' texts."""
-
     queue: list[QueuedMessage]
     pending_inputs: list[PendingInput]
 
@@ -224,11 +219,50 @@ class EncryptionKey(Model):
     public_key: str = Field(description="SubjectPublicKeyInfo in DER, in base64.")
 
 
-class SessionSummary(SessionBase):
-    """A session in the list: no step has its output, and texts are short."""
+class SessionSummary(Model):
+    """A session in the list: what one looks for it by, and where it stands."""
 
+    session_id: str
+    title: str
+    status: Status
+    created_at: Time
+    updated_at: Time
+    repository: Repository
+    agent: str
     queue_length: int = Field(description="How many messages are not delivered yet.")
     pending_input_count: int = Field(description="How many answers the agent waits for.")
+    failure: Failure | None = Field(description="Its `reason` has 500 characters at most.")
+
+
+class OfferedAgent(Model):
+    """An agent that a session can have."""
+
+    name: str
+    modes: list[str]
+    models: list[str] = Field(description="Suggestions, as provider/model.")
+
+
+class Limits(Model):
+    """How much a session may ask for."""
+
+    active_sessions: int
+    prompt_bytes: int
+    env_vars: int
+    setup_commands: int
+    setup_command_characters: int
+    mcp_servers: int
+    append_system_prompt_characters: int
+    body_bytes: int
+
+
+class Defaults(Model):
+    """What a session is where nothing is said, what can be said, and how much."""
+
+    agent: str
+    mode: str | None = Field(description="Null is the agent's own.")
+    model: str | None = Field(description="Null is the agent's own.")
+    agents: list[OfferedAgent]
+    limits: Limits
 
 
 class SessionSnapshotView(SessionView):

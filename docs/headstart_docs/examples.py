@@ -88,6 +88,8 @@ class _Story:
         self._keep("initiate", "POST", f"{one}/initiate")
         message = {"prompt": "And then the tests"}
         self._keep("send_message", "POST", f"{one}/messages", message, KEY[::-1])
+        withdrawn = self._api.call("POST", f"{one}/messages", {"prompt": "No, stop"}).json
+        self._keep("withdraw_message", "DELETE", f"{one}/messages/{withdrawn['messageId']}")
         self._keep("list_messages", "GET", f"{one}/messages")
         self._keep("list_events", "GET", f"{one}/events?after=0")
         self._keep("interrupt", "POST", f"{one}/interrupt")
@@ -102,6 +104,7 @@ class _Story:
         asked = self._ask(session_id)
         self._keep("answer_input", "POST", f"{one}/inputs/{asked}", {"reply": "once"})
         self._keep("delete_session", "DELETE", one)
+        self._keep("defaults", "GET", "/defaults")
         self._keep("encryption_key", "GET", "/encryption-key")
         self._keep("health", "GET", "/health")
         return self._kept

@@ -22,6 +22,7 @@ with a `code` and whether it is `retryable`. Readers must ignore fields, event t
 they don't know: adding one is not a new version."""
 _PATH_PARAMETERS: Json = {
     "id": {"type": "string", "pattern": SESSION_ID_PATTERN},
+    "messageId": {"type": "string", "minLength": 1},
     "requestId": {"type": "string", "minLength": 1},
 }
 # What API Gateway answers by itself, without asking us.

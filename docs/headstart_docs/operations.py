@@ -9,8 +9,9 @@ from headstart.domain import errors as e
 from headstart.domain import requests
 from headstart.domain.calls import EFFECTS, Call, Effect
 from headstart.domain.model import Model
+from headstart.domain.search import REPOSITORY_CHARACTERS, SEARCH_CHARACTERS
 from headstart.domain.session import Status
-from headstart.usecases.read import PAGE_LIMIT, WAIT_LIMIT_SECONDS
+from headstart.usecases.read import PAGE_LIMIT, SEARCHED, WAIT_LIMIT_SECONDS
 from headstart_docs import answers
 
 Error = type[e.HeadstartError]
@@ -103,13 +104,22 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "list_sessions", "get", "/sessions", "List sessions",
-        "The caller's, newest first, and in short: what a session's sandbox printed, what waits in "
+        "The caller's, newest first, and in short: its steps, what waits in "
         "its queue and what its agent asks is in the answer of `GET /sessions/{id}`; here are "
-        "`queueLength` and `pendingInputCount`.",
+        "`queueLength` and `pendingInputCount`. With `search` or `repository` a page looks at the "
+        f"next {SEARCHED} sessions: it may be short, even empty, while there is a `nextCursor`.",
         200, answers.SessionPage,
         query=(
             Query("limit", "How many at most.", _number(1, PAGE_LIMIT, 20)),
             _CURSOR,
+            Query(
+                "search", "Words, each of which is in the title or the `gitUrl`, in any case.",
+                {"type": "string", "maxLength": SEARCH_CHARACTERS},
+            ),
+            Query(
+                "repository", "The `gitUrl`, exactly.",
+                {"type": "string", "maxLength": REPOSITORY_CHARACTERS},
+            ),
         ),
     ),
     Operation(
@@ -153,7 +163,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "patch_session", "patch", _ONE, "Change a session",
         "Before its first message is on its way: an absent field stays, null or empty clears it. "
-        "What a step already did is not undone.",
+        "What a step already did is not undone. The `title` can be changed at any time, by itself; "
+        "until then it is the first prompt's beginning.",
         200, answers.ChangedSession, requests.PatchSession, Call.PATCH,
         refusals=(e.AlreadyInitiated, e.QuotaExceeded),
     ),
@@ -179,6 +190,14 @@ OPERATIONS: tuple[Operation, ...] = (
         "asks for 409 while a turn is active.",
         202, answers.SentMessage, requests.SendMessage, Call.MESSAGE, keyed=True,
         refusals=(e.SessionBusy, e.QueueFull, e.QuotaExceeded),
+    ),
+    Operation(
+        "withdraw_message", "delete", f"{_ONE}/messages/{{messageId}}", "Withdraw a message",
+        "While it is `queued` or `held`: it keeps its place in the list of messages, and is never "
+        "delivered. Twice is harmless. The first message can't be withdrawn before the agent has "
+        "had it: its prompt can be changed.",
+        202, answers.Empty, call=Call.WITHDRAW,
+        refusals=(e.MessageNotFound, e.AlreadyDelivered, e.WrongStatus),
     ),
     Operation(
         "answer_input", "post", f"{_ONE}/inputs/{{requestId}}", "Answer the agent",
@@ -224,6 +243,13 @@ OPERATIONS: tuple[Operation, ...] = (
         "stream_ticket", "post", f"{_ONE}/stream-ticket", "Get a stream ticket",
         "One for each connection; good for a minute.",
         200, answers.Stream, call=Call.READ,
+    ),
+    Operation(
+        "defaults", "get", "/defaults", "Get defaults and limits",
+        "What a session is where its request says nothing, what it can ask for, and how much: for "
+        "forms. `models` are suggestions, none where the deployment names none. Good for five "
+        "minutes in a client's own cache.",
+        200, answers.Defaults,
     ),
     Operation(
         "encryption_key", "get", "/encryption-key", "Get the key for secrets",

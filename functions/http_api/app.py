@@ -13,6 +13,7 @@ from headstart.domain.requests import (
     RetrySession,
     SendMessage,
 )
+from headstart.domain.search import Wanted
 from headstart.http import (
     answer,
     body,
@@ -46,8 +47,10 @@ def create_session() -> Response[str]:
 def list_sessions() -> Response[str]:
     event = app.current_event
     limit = whole_number(event, "limit", 20, low=1, high=read.PAGE_LIMIT)
-    cursor = event.query_string_parameters.get("cursor")
-    return answer(read.list_sessions(services(), owner(event), cursor, limit))
+    asked = event.query_string_parameters
+    wanted = Wanted.of(asked.get("search"), asked.get("repository"))
+    cursor = asked.get("cursor")
+    return answer(read.list_sessions(services(), owner(event), cursor, limit, wanted))
 
 
 @app.get("/sessions/<id_>")
@@ -94,6 +97,13 @@ def send_message(id_: str) -> Response[str]:
     key = idempotency_key(event)
     sent = talk.send_message(services(), owner(event), session_id(id_), request, key)
     return answer(sent, 202)
+
+
+@app.delete("/sessions/<id_>/messages/<message_id>")
+def withdraw_message(id_: str, message_id: str) -> Response[str]:
+    caller = owner(app.current_event)
+    talk.withdraw_message(services(), caller, session_id(id_), message_id)
+    return answer({}, 202)
 
 
 @app.get("/sessions/<id_>/events")
@@ -150,6 +160,12 @@ def answer_input(id_: str, request_id: str) -> Response[str]:
 def stream_ticket(id_: str) -> Response[str]:
     caller = owner(app.current_event)
     return answer(read.stream_ticket(services(), caller, session_id(id_)))
+
+
+@app.get("/defaults")
+def defaults() -> Response[str]:
+    owner(app.current_event)
+    return answer(read.get_defaults(services()), cached_seconds=300, by="private")
 
 
 @app.get("/encryption-key")

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
+from headstart.domain.agents import MODES
 from headstart_local import processes, sample_repo, tokens
 from headstart_local.cloud import DEFAULT_PORT, Cloud
 from headstart_local.deploy import DeploymentError, RefusedError
@@ -65,7 +66,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
         arguments.template,
         port=arguments.port,
         parameters=dict(arguments.parameter),
-        offered={"AllowedGitSources": sources},
+        offered={"AllowedGitSources": sources, "Agents": _agents_here()},
         keys={"GitHubAppKeyArn": arguments.app_key} if arguments.app_key else {},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
@@ -76,13 +77,20 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
     token = tokens.issue(cloud.endpoint, "demo")
     kept = [f"{cloud.endpoint}/{b}/" for b in [cloud.outputs.get("ArchiveBucket")] if b]
     stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url, *kept]))
+    sample = git.url("sample.git")
+    link = urlencode({"api": cloud.http_url, "token": token, "repo": sample})
     return {
         "httpUrl": cloud.http_url,
         "wsUrl": cloud.websocket_url,
-        "pageUrl": f"{page.origin}/#{urlencode({'api': cloud.http_url, 'token': token})}",
+        "pageUrl": f"{page.origin}/#{link}",
         "token": token,
-        "gitUrl": git.url("sample.git"),
+        "gitUrl": sample,
     }
+
+
+def _agents_here() -> str:
+    """Return the agents whose programs are on PATH, and the demo, which is built in."""
+    return ",".join(name for name in sorted(MODES) if name == "demo" or shutil.which(name))
 
 
 def _described(addresses: dict[str, str]) -> str:

@@ -121,8 +121,10 @@ def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_it_turns_or_a_pe
     assert r"yes\u200b" in shown["cards"][1]
 
 
-def test_an_address_alone_changes_nothing(page):
-    assert page(links=[EVIL])["links"] == [[True, MINE, "o/n"]]
+def test_another_address_drops_the_token_and_the_same_one_changes_nothing(page):
+    there = {"api": "https://evil", "token": ""}
+    assert page(links=[EVIL])["links"] == [[True, there, None]]
+    assert page(links=["#api=https%3A%2F%2Fmine"])["links"] == [[True, MINE, "o/n"]]
 
 
 def test_a_token_alone_is_not_for_the_address_that_is_stored(page):
@@ -146,7 +148,13 @@ def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
     answer = page(unreadable={"healthy": True, "giveUpAfter": 3})["unreadable"]
     assert (answer["code"], answer["lost"]) == ("Hidden", 0)
     asked = [url for url, _, _ in answer["requests"]]
-    assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
+    looks = ["https://api/health", "https://api/sessions?limit=1"]
+    assert asked == ["https://api/sessions/ses_1/stream-ticket", *looks] * 4
+
+
+def test_one_lost_answer_is_no_refused_token(page):
+    answer = page(unreadable={"healthy": True, "listed": True, "giveUpAfter": 2})["unreadable"]
+    assert (answer["code"], answer["lost"]) == (None, 2)
 
 
 def test_what_no_pause_lifts_is_said_at_once_and_a_throttle_is_waited_out(page):

@@ -78,7 +78,11 @@ const { coloured } = await load("ansi.js");
 const { newCard } = await load("asked.js");
 const { connect, connection, takeLink } = await load("connection.js");
 const { newAttempt, newSession } = await load("bodies.js");
-const { newest } = await load("listing.js");
+const { merged, newest } = await load("listing.js");
+const { repositoryOf } = await load("address.js");
+const { seal } = await load("sealing.js");
+const { expired, subjectOf } = await load("token.js");
+const { told, when } = await load("status.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -205,21 +209,26 @@ function links(hashes) {
   const storage = {
     getItem: (name) => stored.get(name) ?? null,
     setItem: (name, value) => stored.set(name, value),
-    clear: () => stored.clear(),
+    removeItem: (name) => stored.delete(name),
   };
   connect(storage, "https://mine", "my token");
-  return hashes.map((hash) => [takeLink(hash, storage), connection(storage), stored.get("repo") ?? null]);
+  const pair = () => {
+    const { api, token } = connection(storage);
+    return { api, token };
+  };
+  return hashes.map((hash) => [takeLink(hash, storage), pair(), stored.get("repo") ?? null]);
 }
 
 // How a session is followed where each call with a token gets no answer that a page may read:
 // the error's code if it ends, how often it was said that the connection is lost, and the requests.
-async function unreadable({ healthy, giveUpAfter }) {
+async function unreadable({ healthy, listed = false, giveUpAfter }) {
   const requests = [];
   const stop = new AbortController();
   globalThis.setTimeout = (action) => queueMicrotask(action);
   globalThis.fetch = async (url, { headers, redirect }) => {
     requests.push([url, headers?.authorization ?? null, redirect]);
     if (healthy && url.endsWith("/health")) return new Response("{}");
+    if (listed && url.endsWith("/sessions?limit=1")) return new Response("{}");
     throw new TypeError("Failed to fetch");
   };
   let lost = 0;
@@ -245,6 +254,12 @@ const CHECKS = {
   read: (all) => all.map(read),
   held: (all) => all.map(held),
   listing: (all) => Promise.all(all.map(listing)),
+  merges: (all) => all.map(([known, first]) => merged(known, first)),
+  addresses: (all) => all.map(repositoryOf),
+  seals: (all) => Promise.all(all.map((given) => seal(...given).catch(({ message }) => message))),
+  tokens: (all) => all.map((token) => [subjectOf(token), expired(token)]),
+  moments: (all) => all.map(([moment, now]) => when(moment, new Date(now))),
+  told: (all) => all.map(told),
   sessions: (all) => all.map(newSession),
   attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
   links,

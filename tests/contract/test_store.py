@@ -133,7 +133,6 @@ def test_the_next_attempt_takes_the_place_of_the_one_before_which_is_kept(store:
     assert (found.sandbox, found.commands) == (sandbox(), {"1.disk.1": command(1)})
     first = named(store, session_id, RowKey(Attempt, (1,)))
     assert (first.number, first.status) == (1, AttemptStatus.FAILED)
-    assert store.attempts([store.session(session_id)]) == {session_id: second}
 
 
 def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None:
@@ -276,13 +275,11 @@ def test_an_owners_sessions_come_newest_first_in_pages(store: Store) -> None:
     created(store, owner="bob")
     first, cursor = store.sessions_of("alice", None, 2)
     assert [s.session_id for s in first] == [ids[2], ids[1]]
-    assert set(store.attempts(first)) == {ids[2], ids[1]}
     assert cursor
     rest, cursor = store.sessions_of("alice", cursor, 2)
     assert [s.session_id for s in rest] == [ids[0]]
     assert cursor is None
     assert store.sessions_of("carol", None, 2) == ([], None)
-    assert store.attempts([]) == {}
 
 
 def test_due_sessions_are_found_once_their_time_has_come(store: Store) -> None:

@@ -19,6 +19,7 @@ LAMBDA_VERSION = "AWS::Lambda::Version"
 MANAGED_POLICIES = 10 - 2 - 2
 DESCRIPTION_CHARACTERS = 256
 NO_ROOM = {
+    "Agents",
     "CommitAuthor",
     "Callbacks",
     "AllowedCallbackTargets",
@@ -26,6 +27,7 @@ NO_ROOM = {
     "RepositoryAccess",
     "GroupsClaim",
     "GitHubUrl",
+    "Models",
     "Secrets",
     "WebSocketUrl",
     "WebSocketManagementUrl",

@@ -62,7 +62,6 @@ TABLE = {
     "commit": ["PutItem", "UpdateItem", "DeleteItem"],
     "session": ["GetItem"],
     "sessions_of": ["Query", "BatchGetItem"],
-    "attempts": ["BatchGetItem"],
     "due": ["Query"],
     "messages": ["Query"],
     "messages_page": ["Query"],

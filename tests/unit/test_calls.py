@@ -11,6 +11,7 @@ from headstart.domain.errors import (
     AlreadyInitiated,
     HeadstartError,
     InputNotFound,
+    MessageNotFound,
     SandboxStopped,
     SessionBusy,
     SessionNotFound,
@@ -119,6 +120,8 @@ def do(ports: MemoryPorts, call: Call, session_id: str) -> None:
         case Call.MESSAGE:
             request = SendMessage(prompt="And then?")
             talk.send_message(ports, "alice", session_id, request, None)
+        case Call.WITHDRAW:
+            talk.withdraw_message(ports, "alice", session_id, "msg_unknown")
         case Call.ANSWER:
             answer = AnswerInput(reply="once")
             talk.answer_input(ports, "alice", session_id, "req", answer)
@@ -154,6 +157,9 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
         return
     if effect is Effect.REPLY:
         assert type(error) is InputNotFound
+        return
+    if effect is Effect.WITHDRAW:
+        assert type(error) is MessageNotFound
         return
     if effect is Effect.CHANGE and before.initiated_at:
         assert type(error) is AlreadyInitiated

@@ -102,6 +102,6 @@ def test_the_list_counts_what_it_does_not_show(ports: MemoryPorts) -> None:
     [item] = list_sessions(ports, "alice", None)["items"]
     assert (item["sessionId"], item["queueLength"], item["pendingInputCount"]) == (session_id, 1, 3)
     assert item["failure"]["reason"] == "x" * 500
-    assert not [step for step in item["attempt"]["steps"] if "output" in step]
+    assert "attempt" not in item
     assert "queue" not in item
     assert "pendingInputs" not in item

@@ -45,7 +45,7 @@ def test_whatever_a_workspace_is_made_by_makes_another_key(
     "other",
     [
         {"prompt": "y"},
-        {"agent": "other"},
+        {"agent": "kilo"},
         {"mode": "plan"},
         {"setupInputs": ["package-lock.json"]},
         {"preparedTree": "refresh"},

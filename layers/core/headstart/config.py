@@ -32,6 +32,8 @@ class Settings(BaseModel):
         alias="HEADSTART_REPOSITORY_ACCESS", default_factory=list
     )
     groups_claim: str = Field(alias="HEADSTART_GROUPS_CLAIM", default="cognito:groups")
+    agents: str = Field(alias="HEADSTART_AGENTS", default="")
+    models: str = Field(alias="HEADSTART_MODELS", default="")
     default_agent: str = Field(alias="HEADSTART_DEFAULT_AGENT", default="demo")
     default_mode: str = Field(alias="HEADSTART_DEFAULT_MODE", default="code")
     default_model: str = Field(alias="HEADSTART_DEFAULT_MODEL", default="")
@@ -77,6 +79,8 @@ class Settings(BaseModel):
             github_app=bool(self.github_app_id),
             access_rules=self.repository_access,
             groups_claim=self.groups_claim,
+            agents=_list(self.agents),
+            models=_list(self.models),
             default_agent=self.default_agent,
             default_mode=self.default_mode,
             default_model=self.default_model or None,

@@ -81,9 +81,11 @@ def _problem(app: APIGatewayHttpResolver, error: HeadstartError) -> Response[str
     )
 
 
-def answer(body: object, status: int = 200, *, cached_seconds: int = 0) -> Response[str]:
-    """Return a JSON answer, which no cache may keep unless everybody gets the same."""
-    kept = f"public, max-age={cached_seconds}" if cached_seconds else "no-store"
+def answer(
+    body: object, status: int = 200, *, cached_seconds: int = 0, by: str = "public"
+) -> Response[str]:
+    """Return a JSON answer, which no cache may keep unless all whom it serves get the same."""
+    kept = f"{by}, max-age={cached_seconds}" if cached_seconds else "no-store"
     return Response(
         status_code=status,
         content_type="application/json",

@@ -10,7 +10,6 @@ from headstart.adapters.dynamodb_callbacks import StoredCallbacks
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
 from headstart.adapters.transaction import Cancelled, Writes
-from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Ticket
 from headstart.domain.cursors import SessionPlace
@@ -180,22 +179,6 @@ class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners):
         sessions = self._readable(items, Session)
         more = answer.get("LastEvaluatedKey") and found
         return sessions, SessionPlace.parse(found[-1]["created"]["S"]) if more else None
-
-    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
-        """Return the present attempts of sessions, wherever their rows lie."""
-        here = {rows.session_pk(s.session_id): layout.ATTEMPT for s in sessions}
-        found = self._attempts(here)
-        old = {
-            rows.session_pk(s.session_id): rows.named_sk(Attempt, s.attempt_number)
-            for s in sessions
-            if rows.session_pk(s.session_id) not in found
-        }
-        found |= self._attempts(old)
-        return {pk.partition("#")[2]: attempt for pk, attempt in found.items()}
-
-    def _attempts(self, places: dict[str, str]) -> dict[str, Attempt]:
-        items = self._table.get_all([rows.key(pk, sk) for pk, sk in places.items()])
-        return dict(self._readable_with_pk(items, Attempt))
 
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:
         """Return ids of a shard's sessions whose time has come."""

@@ -167,11 +167,6 @@ class MemoryStore:
         """Return a session."""
         return self._set(session_id).session.model_copy(deep=True)
 
-    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
-        """Return the present attempts of sessions."""
-        found = {s.session_id: self.sets.get(s.session_id) for s in sessions}
-        return {i: known.attempt.model_copy(deep=True) for i, known in found.items() if known}
-
     def sessions_of(
         self, owner: str, after: SessionPlace | None, limit: int
     ) -> tuple[list[Session], SessionPlace | None]:

@@ -13,6 +13,7 @@ class Call(StrEnum):
     PATCH = "PATCH"
     INITIATE = "initiate"
     MESSAGE = "messages"
+    WITHDRAW = "DELETE messages"
     ANSWER = "inputs"
     INTERRUPT = "interrupt"
     PUBLISH = "publish"
@@ -24,12 +25,13 @@ class Effect(StrEnum):
     """What a call does."""
 
     ANSWER = "answers"
-    CHANGE = "changes, before the first delivery"
+    CHANGE = "changes; after the first delivery the title only"
     RELEASE = "releases what is held"
     QUEUE = "queues"
     DISPATCH = "queues and delivers"
     WAKE = "queues and wakes"
     RELEASE_AND_WAKE = "releases what is held and wakes"
+    WITHDRAW = "withdraws what waits"
     REPLY = "answers the agent"
     CANCEL = "cancels the attempt"
     ABORT = "stops the turn"
@@ -69,6 +71,7 @@ _ROWS: dict[Call, tuple[Effect, ...]] = {
         _E.QUEUE, _E.QUEUE, _E.DISPATCH, _E.QUEUE,
         _E.QUEUE, _E.WAKE, _E.QUEUE, _E.NOT_FOUND,
     ),
+    Call.WITHDRAW: (_E.WITHDRAW,) * 7 + (_E.NOT_FOUND,),
     Call.ANSWER: (
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.REPLY,
         _E.CONFLICT, _E.CONFLICT, _E.CONFLICT, _E.NOT_FOUND,

@@ -118,6 +118,18 @@ class AlreadyInitiated(HeadstartError):
     status, title = 409, "The first message was delivered"
 
 
+class MessageNotFound(HeadstartError):
+    """The session has no such message."""
+
+    status, title = 404, "No such message"
+
+
+class AlreadyDelivered(HeadstartError):
+    """The message is delivered, or on its way: it can't be withdrawn any more."""
+
+    status, title = 409, "The message was delivered"
+
+
 class EncryptionKeyNotFound(HeadstartError):
     """This deployment takes no secrets."""
 

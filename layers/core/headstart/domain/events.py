@@ -114,6 +114,13 @@ class Preparing(EventData):
     output_offset: int | None = None
 
 
+class SessionRenamed(EventData):
+    """A person gave the session a title."""
+
+    type = "session.renamed"
+    title: str
+
+
 class SessionPrepared(EventData):
     """Everything is done and the first message is held."""
 
@@ -157,12 +164,24 @@ class SessionDeleted(EventData):
 
 
 class MessageQueued(EventData):
-    """A message took its place in the queue; `text` is its first 8 KB."""
+    """A message took its place in the queue; `text` is its first 8 KB.
+
+    Where that is not all of it, `textBytes` says how much there is, in bytes of UTF-8: the whole is
+    in `GET …/messages`.
+    """
 
     type = "message.queued"
     message_id: str
     position: int
     text: str
+    text_bytes: int | None = None
+
+
+class MessageWithdrawn(EventData):
+    """The message left the queue, and is never delivered."""
+
+    type = "message.withdrawn"
+    message_id: str
 
 
 class MessageDelivered(EventData):

@@ -8,12 +8,16 @@ from headstart.domain.model import RowModel, Timestamp
 
 
 class MessageStatus(StrEnum):
-    """Where a message stands. `held` waits for a person: initiate, retry or the next message."""
+    """Where a message stands. `held` waits for a person: initiate, retry or the next message.
+
+    `withdrawn` is never delivered: whoever sent it did not want it any more.
+    """
 
     QUEUED = "queued"
     HELD = "held"
     DELIVERING = "delivering"
     DELIVERED = "delivered"
+    WITHDRAWN = "withdrawn"
 
 
 class Message(RowModel):

@@ -30,6 +30,10 @@ class Policy(Model):
     access_rules: list[AccessRule] = Field(default_factory=list)
     groups_claim: str = "cognito:groups"
     """Which claim names a caller's groups."""
+    agents: list[str] = Field(default_factory=list)
+    """The agents that sandboxes have; empty is all that Headstart knows."""
+    models: list[str] = Field(default_factory=list)
+    """What is suggested to who chooses a model, as provider/model."""
     default_agent: str = "demo"
     default_mode: str = "code"
     default_model: str | None = None

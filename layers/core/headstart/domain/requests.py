@@ -22,7 +22,9 @@ RAW_BODY_BYTES = 6 * BODY_BYTES
 """The most that escapes can make of it: one byte, six characters (`\\u0061`)."""
 
 PROMPT_BYTES = 100_000
+ENV_VARS = 50
 ENV_VARS_BYTES = 64 * 1024
+MCP_SERVERS = 20
 MCP_SERVERS_BYTES = 64 * 1024
 MCP_SERVERS_DEPTH = 16
 TITLE_CHARACTERS = 256
@@ -101,7 +103,7 @@ EnvValue = Annotated[str, StringConstraints(max_length=_VALUE_CHARACTERS), SOUND
 EnvVars = Annotated[
     dict[EnvKey, EnvValue],
     Field(
-        max_length=50,
+        max_length=ENV_VARS,
         description=f"Names of at most {_KEY_CHARACTERS} characters, values of at most "
         f"{_VALUE_CHARACTERS}, {ENV_VARS_BYTES} bytes together; HEADSTART_ is a reserved prefix, "
         "and GIT_DIR and its kin are refused: git works on the clone. Nothing in values is "
@@ -111,6 +113,7 @@ EnvVars = Annotated[
     ),
     AfterValidator(_sound_env),
 ]
+COMMANDS = 20
 COMMAND_CHARACTERS = 10_000
 COMMANDS_CHARACTERS = 100_000
 
@@ -132,7 +135,7 @@ SetupCommand = Annotated[str, StringConstraints(min_length=1, max_length=COMMAND
 SetupCommands = Annotated[
     list[SetupCommand],
     Field(
-        max_length=20,
+        max_length=COMMANDS,
         description=f"Scripts of a shell's, {COMMANDS_CHARACTERS} characters together.",
     ),
     AfterValidator(_commands_size),
@@ -147,16 +150,29 @@ ModelName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][\w./:@-]*$", max_length=128), SOUND
 ]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), SOUND]
-SystemPrompt = Annotated[str, StringConstraints(max_length=10_000), SOUND]
+SYSTEM_PROMPT_CHARACTERS = 10_000
+SystemPrompt = Annotated[str, StringConstraints(max_length=SYSTEM_PROMPT_CHARACTERS), SOUND]
 McpServers = Annotated[
     dict[ServerName, dict[str, Any]],
     Field(
-        max_length=20,
+        max_length=MCP_SERVERS,
         description=f"The agent's own settings, by server; at most {MCP_SERVERS_BYTES} bytes "
         f"together, {MCP_SERVERS_DEPTH} levels deep.",
     ),
     AfterValidator(_mcp_size),
 ]
+
+
+LIMITS = {
+    "promptBytes": PROMPT_BYTES,
+    "envVars": ENV_VARS,
+    "setupCommands": COMMANDS,
+    "setupCommandCharacters": COMMAND_CHARACTERS,
+    "mcpServers": MCP_SERVERS,
+    "appendSystemPromptCharacters": SYSTEM_PROMPT_CHARACTERS,
+    "bodyBytes": BODY_BYTES,
+}
+"""What forms tell people before they send anything."""
 
 
 _DEFAULT = "Where absent or null, the deployment's default."
@@ -348,9 +364,31 @@ def _or_empty(schema: dict[str, Any]) -> None:
 _EMPTY_CLEARS = (BeforeValidator(_cleared), Field(json_schema_extra=_or_empty))
 
 
-class PatchSession(Model):
-    """PATCH /sessions/{id}: absent leaves a field, null or empty clears it."""
+SESSION_TITLE_CHARACTERS = 200
 
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    if not line:
+        raise ValueError("must not be empty")
+    return line
+
+
+class PatchSession(Model):
+    """PATCH /sessions/{id}: absent leaves a field, null or empty clears it.
+
+    The title can be changed at any time.
+    """
+
+    title: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=SESSION_TITLE_CHARACTERS),
+            AfterValidator(_one_line),
+            SOUND,
+        ]
+        | None
+    ) = Field(default=None, description="Put on one line; it can't be cleared.")
     prompt: Prompt | None = None
     upstream_branch: Annotated[Branch | None, *_EMPTY_CLEARS] = None
     mode: Annotated[Name | None, *_EMPTY_CLEARS] = None
@@ -367,9 +405,15 @@ class PatchSession(Model):
 
     @model_validator(mode="after")
     def _a_prompt_stays(self) -> Self:
-        if "prompt" in self.model_fields_set and self.prompt is None:
-            raise ValueError("prompt can't be cleared")
+        for name in ("title", "prompt"):
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise ValueError(f"{name} can't be cleared")
         return self
+
+    @property
+    def only_renames(self) -> bool:
+        """Whether it asks for nothing but another title."""
+        return self.model_fields_set == {"title"}
 
 
 class RetrySession(Model):

@@ -137,6 +137,7 @@ class Session(RowModel):
     `set_up` says that the setup commands need not run again in the workspace as it is, or is put
     back.
     `began` is where its branch began; `changed` what was last told of its work against that.
+    `withdrawn` are numbers of messages behind the head that are not delivered any more.
     `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
     knows it, as it does not of one that an earlier version let wait.
     """
@@ -160,6 +161,7 @@ class Session(RowModel):
     attempt_cause: Cause = Cause.CREATED
     message_count: int = 0
     next_message: int = 1
+    withdrawn: list[int] = Field(default_factory=list)
     hold: Hold | None = None
     active_turn: Turn | None = None
     pending_inputs: list[str] = Field(default_factory=list)
@@ -208,7 +210,31 @@ class Session(RowModel):
     @property
     def queue_length(self) -> int:
         """How many messages are not yet delivered."""
+        return self.places_taken - len(self.withdrawn)
+
+    @property
+    def places_taken(self) -> int:
+        """How many numbers the queue reaches over, those of withdrawn messages too."""
         return self.message_count - self.next_message + 1
+
+    def number_after(self, number: int) -> int:
+        """Return the number of the first message behind one that is not withdrawn."""
+        number += 1
+        while number in self.withdrawn:
+            number += 1
+        return number
+
+    def pass_head(self) -> None:
+        """Have the queue begin with the message behind its head."""
+        self.next_message = self.number_after(self.next_message)
+        self.withdrawn = [number for number in self.withdrawn if number > self.next_message]
+
+    def withdraw(self, number: int) -> None:
+        """Take a message out of the queue, wherever it waits there."""
+        if number == self.next_message:
+            self.pass_head()
+        else:
+            self.withdrawn.append(number)
 
     @property
     def can_deliver(self) -> bool:

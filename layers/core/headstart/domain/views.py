@@ -37,7 +37,7 @@ _WHOLE = _Room(output=64 * 1024, message=4000, reason=8000, input=64 * 1024, inp
 _SNAPSHOT = _Room(
     output=SNAPSHOT_OUTPUT_CHARACTERS, message=1000, reason=2000, input=8 * 1024, inputs=48 * 1024
 )
-_IN_LIST = _Room(output=0, message=200, reason=500)
+_IN_LIST_REASON = 500
 
 _COUNTS = ("envVars", "encryptedSecrets", "setupCommands", "mcpServers")
 
@@ -68,12 +68,19 @@ def session_view(
     return view
 
 
-def summary_view(session: Session, attempt: Attempt) -> dict[str, Any]:
-    """Return the session as the list has it: what one GET adds is only counted."""
+def summary_view(session: Session) -> dict[str, Any]:
+    """Return the session as the list has it: in a few hundred bytes."""
     return {
-        **_view(session, attempt, _IN_LIST),
+        "sessionId": session.session_id,
+        "title": session.title,
+        "status": session.status.value,
+        "createdAt": format_time(session.created_at),
+        "updatedAt": format_time(session.updated_at),
+        "repository": {"gitUrl": session.git_url, "branch": session.branch},
+        "agent": session.agent,
         "queueLength": session.queue_length,
         "pendingInputCount": len(session.pending_inputs),
+        "failure": _failure_view(session.failure, _IN_LIST_REASON),
     }
 
 
@@ -102,7 +109,7 @@ def _view(
             "endedAt": attempt.ended_at and format_time(attempt.ended_at),
             "steps": [_step_view(record, output, room) for record in attempt.steps],
         },
-        "failure": _failure_view(session.failure, room),
+        "failure": _failure_view(session.failure, room.reason),
         "activeTurn": turn
         and {
             "turnId": turn.turn_id,
@@ -110,7 +117,10 @@ def _view(
             "startedAt": turn.started_at and format_time(turn.started_at),
         },
         "callback": callback
-        and {"status": callback.status.value, "failure": _failure_view(callback.failure, room)},
+        and {
+            "status": callback.status.value,
+            "failure": _failure_view(callback.failure, room.reason),
+        },
         "leftOut": session.kept.left_out if session.kept else [],
         "changes": session.changed and session.changed.to_json(),
         "publication": _publication_view(session, room),
@@ -118,10 +128,10 @@ def _view(
     }
 
 
-def _failure_view(failure: Failure | None, room: _Room) -> dict[str, Any] | None:
+def _failure_view(failure: Failure | None, room: int) -> dict[str, Any] | None:
     if failure is None:
         return None
-    return {**failure.to_json(), "reason": failure.reason[: room.reason]}
+    return {**failure.to_json(), "reason": failure.reason[:room]}
 
 
 def _publication_view(session: Session, room: _Room) -> dict[str, Any] | None:
@@ -136,7 +146,7 @@ def _publication_view(session: Session, room: _Room) -> dict[str, Any] | None:
         "url": publication.url,
         "pullRequest": opened and {"number": opened.number, "url": opened.url},
         "note": publication.note,
-        "failure": _failure_view(failure, room),
+        "failure": _failure_view(failure, room.reason),
     }
 
 
@@ -212,4 +222,4 @@ def message_view(message: Message) -> dict[str, Any]:
 
 def is_waiting(message: Message) -> bool:
     """Say whether a message still has its place in the queue."""
-    return message.status is not MessageStatus.DELIVERED
+    return message.status not in {MessageStatus.DELIVERED, MessageStatus.WITHDRAWN}

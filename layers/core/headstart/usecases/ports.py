@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 from pydantic import Field
 
 from headstart.domain.archive import StoredFile, Tree
-from headstart.domain.attempt import Attempt
 from headstart.domain.callbacks import DueCallbacks
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
@@ -65,12 +64,6 @@ class Store(Protocol):
         """Return a page of an owner's sessions, newest first, and where it ended if there are more.
 
         Eventually consistent.
-        """
-
-    def attempts(self, sessions: list[Session]) -> dict[str, Attempt]:
-        """Return the present attempts of up to 100 sessions by session id.
-
-        One that is gone or can't be read is left out.
         """
 
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from headstart.domain import cursors
+from headstart.domain.agents import MODES, agents_of, default_mode, models_of
 from headstart.domain.archive import Archive
 from headstart.domain.attempt import Output
 from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet, input_key, output_key
@@ -13,6 +14,8 @@ from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.cursors import MessagePlace, SessionPlace
 from headstart.domain.errors import ArchiveNotFound, SessionNotFound, ValidationFailed
 from headstart.domain.message import Input
+from headstart.domain.requests import LIMITS
+from headstart.domain.search import EVERY, Wanted
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepStatus
 from headstart.domain.views import (
@@ -29,6 +32,9 @@ from headstart.usecases.commit import read
 from headstart.usecases.ports import Ports
 
 PAGE_LIMIT = 100
+SEARCHED = 300
+"""How many sessions are looked at for one page of a search."""
+
 WAIT_LIMIT_SECONDS = 25
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _LATE_BY_AT_MOST = 0.1
@@ -131,15 +137,45 @@ _BEING_SAVED = "The work is being saved for the first time: ask again in a momen
 _NO_CHANGES = "What the session changed is not saved yet"
 
 
-def list_sessions(ports: Ports, owner: str, cursor: str | None, limit: int = 20) -> dict[str, Any]:
-    """Return a page of the owner's sessions, newest first: three reads, however long it is."""
-    sessions, following = ports.store.sessions_of(
-        owner, cursors.decode(cursor, SessionPlace) if cursor else None, min(limit, PAGE_LIMIT)
-    )
-    shown = [session for session in sessions if session.status is not Status.DELETING]
-    attempts = ports.store.attempts(shown)
-    items = [summary_view(s, attempts[s.session_id]) for s in shown if s.session_id in attempts]
-    return {"items": items, "nextCursor": cursors.encode(following) if following else None}
+def list_sessions(
+    ports: Ports, owner: str, cursor: str | None, limit: int = 20, wanted: Wanted = EVERY
+) -> dict[str, Any]:
+    """Return a page of the owner's sessions, newest first: two reads, however long it is.
+
+    Where not every one is wanted, SEARCHED of them are looked at, in up to three times two reads:
+    the page may be short then, and those to come begin behind what was looked at.
+    """
+    after = cursors.decode(cursor, SessionPlace) if cursor else None
+    limit = min(limit, PAGE_LIMIT)
+    asked = limit if wanted == EVERY else PAGE_LIMIT
+    found: list[Session] = []
+    for _ in range(1 if wanted == EVERY else SEARCHED // PAGE_LIMIT):
+        page, after = ports.store.sessions_of(owner, after, asked)
+        found += [s for s in page if s.status is not Status.DELETING and wanted.is_met_by(s)]
+        if after is None or len(found) >= limit:
+            break
+    if len(found) > limit:
+        found = found[:limit]
+        after = SessionPlace.of(found[-1])
+    return {
+        "items": [summary_view(session) for session in found],
+        "nextCursor": cursors.encode(after) if after else None,
+    }
+
+
+def get_defaults(ports: Ports) -> dict[str, Any]:
+    """Return what a session is where nothing is said, what can be said, and its limits."""
+    policy = ports.policy
+    return {
+        "agent": policy.default_agent,
+        "mode": default_mode(policy),
+        "model": policy.default_model,
+        "agents": [
+            {"name": name, "modes": [*MODES[name]], "models": models_of(policy, name)}
+            for name in agents_of(policy)
+        ],
+        "limits": {"activeSessions": policy.active_sessions, **LIMITS},
+    }
 
 
 def list_messages(

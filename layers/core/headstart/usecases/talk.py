@@ -11,9 +11,10 @@ from headstart.domain.change import (
     RowKey,
     WorkingSet,
     input_key,
+    message_key,
     used_key,
 )
-from headstart.domain.errors import IdempotencyKeyReused
+from headstart.domain.errors import IdempotencyKeyReused, MessageNotFound
 from headstart.domain.ids import body_hash
 from headstart.domain.life import asking, preparing, requesting, talking
 from headstart.domain.life.settling import head_of
@@ -25,11 +26,13 @@ from headstart.domain.requests import (
     RetrySession,
     SendMessage,
 )
+from headstart.domain.session import Session
 from headstart.domain.views import message_view
 from headstart.domain.warnings import warnings_of
 from headstart.usecases.change import change, follow
 from headstart.usecases.commit import commit
 from headstart.usecases.ports import Ports
+from headstart.usecases.read import owned_session
 
 
 def send_message(
@@ -59,6 +62,45 @@ def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:
     raise IdempotencyKeyReused()
 
 
+_LOOKED_AT = 100
+_LOOKS = 20
+"""How many messages are looked at for one of an id, newest first, and how often so many."""
+
+
+def withdraw_message(ports: Ports, owner: str, session_id: str, message_id: str) -> None:
+    """Take a message that waits out of the queue; twice is harmless.
+
+    Raises MessageNotFound, also for one with 2000 newer ones, AlreadyDelivered, WrongStatus,
+    SessionNotFound.
+    """
+    number = _number_of(ports, owned_session(ports, owner, session_id), message_id)
+    take_back = partial(talking.withdraw, owner=owner, number=number)
+
+    def concerned(found: WorkingSet) -> list[RowKey]:
+        """Name it, and what may become the head without it."""
+        session = found.session
+        behind = session.number_after(number)
+        both = [number, *([behind] if behind <= session.message_count else [])]
+        return [message_key(each) for each in both]
+
+    change(ports, session_id, take_back, concerned)
+
+
+def _number_of(ports: Ports, session: Session, message_id: str) -> int:
+    """Return a message's number, which it keeps for good; raises MessageNotFound."""
+    end = session.message_count
+    for _ in range(_LOOKS):
+        numbers = range(max(1, end - _LOOKED_AT + 1), end + 1)
+        found = ports.store.named(session.session_id, map(message_key, numbers))
+        for row in found.values():
+            if isinstance(row, Message) and row.message_id == message_id:
+                return row.number
+        end -= _LOOKED_AT
+        if end < 1:
+            break
+    raise MessageNotFound()
+
+
 def initiate(ports: Ports, owner: str, session_id: str) -> None:
     """Release the held queue; twice is harmless. Raises WrongStatus, SessionNotFound."""
     change(ports, session_id, partial(talking.initiate, owner=owner), head_of)
@@ -69,12 +111,16 @@ def patch_session(
 ) -> list[dict[str, Any]]:
     """Change what was asked for, before the first message is on its way; return the warnings.
 
-    What a step already did is not undone. Raises AlreadyInitiated, SessionNotFound, and where
-    `autoInitiate` wakes the session QuotaExceeded.
+    The title can be changed at any time. What a step already did is not undone. Raises
+    AlreadyInitiated, SessionNotFound, and where `autoInitiate` wakes the session QuotaExceeded.
     """
     warnings = warnings_of(request)
     patch = partial(talking.patch, owner=owner, request=request)
-    change(ports, session_id, patch, lambda found: [CONFIG, *head_of(found)])
+
+    def concerned(found: WorkingSet) -> list[RowKey]:
+        return [] if request.only_renames else [CONFIG, *head_of(found)]
+
+    change(ports, session_id, patch, concerned)
     return warnings
 
 

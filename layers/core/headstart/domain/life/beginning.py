@@ -4,6 +4,7 @@ from datetime import datetime
 
 from headstart.domain import events
 from headstart.domain.access import GIT_TOKEN, granted
+from headstart.domain.agents import check_agent
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
@@ -35,6 +36,7 @@ def new_session(
 
     `groups` are its owner's, for the access rules.
     """
+    agent = _agent(request, policy)
     git_url = _git_url(request, policy)
     config = SessionConfig.model_validate(
         request.model_dump(include=set(SessionConfig.model_fields))
@@ -55,7 +57,7 @@ def new_session(
         updated_at=now,
         git_url=git_url,
         branch=f"session/{session_id}",
-        agent=request.agent or policy.default_agent,
+        agent=agent,
         mode=request.mode or policy.default_mode,
         model=request.model or policy.default_model,
         prepared_tree=request.prepared_tree,
@@ -89,6 +91,13 @@ def new_session(
             expires_at=now + policy.key_life,
         )
     return change
+
+
+def _agent(request: CreateSession, policy: Policy) -> str:
+    try:
+        return check_agent(policy, request.agent or policy.default_agent)
+    except ValueError as error:
+        raise ValidationFailed([{"loc": ["agent"], "msg": str(error)}]) from error
 
 
 def _git_url(request: CreateSession, policy: Policy) -> str:

@@ -44,8 +44,13 @@ def _head(change: Change) -> Message | None:
 
 def queued_event(message: Message, position: int) -> events.MessageQueued:
     """Return the event of a message that took its place, with the first 8 KB of its text."""
-    text = message.text.encode()[: events.TEXT_LIMIT].decode(errors="ignore")
-    return events.MessageQueued(message_id=message.message_id, position=position, text=text)
+    whole = message.text.encode()
+    return events.MessageQueued(
+        message_id=message.message_id,
+        position=position,
+        text=whole[: events.TEXT_LIMIT].decode(errors="ignore"),
+        text_bytes=len(whole) if len(whole) > events.TEXT_LIMIT else None,
+    )
 
 
 def tell_hold(change: Change) -> None:

@@ -3,18 +3,22 @@
 from collections.abc import Collection
 from typing import Any
 
+from headstart.domain import events
 from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import CONFIG, Change, IdempotencyKey, NoPlace, used_key
 from headstart.domain.command_args import AbortArgs
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import SendOrder
 from headstart.domain.errors import (
+    AlreadyDelivered,
     AlreadyInitiated,
     DeliveryUnknown,
     IdempotencyKeyReused,
+    MessageNotFound,
     QueueFull,
     SessionBusy,
     ValidationFailed,
+    WrongStatus,
 )
 from headstart.domain.life import calling, queueing
 from headstart.domain.message import Message, MessageStatus
@@ -24,6 +28,10 @@ from headstart.domain.secrets import check_secrets
 from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
 from headstart.domain.tree import recipe
 from headstart.domain.views import message_view
+
+_PLACES_A_MESSAGE = 4
+"""How far the queue may reach, withdrawn messages counted, for each that may wait: SESSION lists
+them, and who shows the queue reads over them."""
 
 
 def send(
@@ -41,6 +49,10 @@ def send(
         raise SessionBusy(f"turn {session.active_turn.turn_id} is active")
     if session.queue_length >= change.policy.queued_messages:
         raise QueueFull(f"{session.queue_length} messages are waiting")
+    if session.places_taken >= change.policy.queued_messages * _PLACES_A_MESSAGE:
+        raise QueueFull(
+            f"{len(session.withdrawn)} messages were withdrawn behind one that still waits"
+        )
     if session.hold is Hold.PAUSED:
         # Before the new message counts: it is no row yet that could be the head.
         queueing.release(change)
@@ -77,17 +89,22 @@ def initiate(change: Change, *, owner: str) -> None:
 
 
 def patch(change: Change, *, owner: str, request: PatchSession) -> None:
-    """Change what was asked for, before the first message is on its way."""
+    """Change what was asked for, before the first message is on its way; the title at any time."""
     session, given = change.session, request.model_fields_set
     require(session, owner, Call.PATCH)
+    if request.title is not None and request.only_renames:
+        _rename(change, request.title)
+        return
     if session.initiated_at or session.active_turn:
         raise AlreadyInitiated()
     message = queueing.head(change)
-    if message.failure is not None and message.failure.code == DeliveryUnknown.__name__:
+    if _is_unknown(message):
         raise AlreadyInitiated()
     if request.prompt is not None:
+        if session.title == title_of(message.text):
+            # One that a person gave stays.
+            session.title = title_of(request.prompt)
         message.text = request.prompt
-        session.title = title_of(request.prompt)
         change.save(message)
     if "mode" in given:
         session.mode = request.mode or change.policy.default_mode
@@ -101,6 +118,60 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
     configure(change, request)
     session.updated_at = change.now
     change.no_place = NoPlace.ASK
+    if request.title is not None:
+        _rename(change, request.title)
+
+
+def _rename(change: Change, title: str) -> None:
+    session = change.session
+    if session.title != title:
+        session.title, session.updated_at = title, change.now
+        change.emit(events.SessionRenamed(title=title))
+
+
+def _is_unknown(message: Message) -> bool:
+    """Say whether the agent may have a message."""
+    return message.failure is not None and message.failure.code == DeliveryUnknown.__name__
+
+
+_FIRST = (
+    "The first message is what the session was made for: change its prompt (PATCH), or delete the "
+    "session"
+)
+_FIRST_UNKNOWN = (
+    "The agent may have the first message: initiate sends it again; or delete the session"
+)
+
+
+def withdraw(change: Change, *, owner: str, number: int) -> None:
+    """Take a message that waits out of the queue; again is harmless.
+
+    It keeps its number and its text. Raises MessageNotFound, AlreadyDelivered, and WrongStatus for
+    what the session was made for.
+    """
+    session = change.session
+    require(session, owner, Call.WITHDRAW)
+    message = change.message(number)
+    if message is None:
+        raise MessageNotFound()
+    if message.status is MessageStatus.WITHDRAWN:
+        return
+    if message.status is MessageStatus.DELIVERED:
+        raise AlreadyDelivered("The agent has the message: interrupt stops what it does for it")
+    if message.status is MessageStatus.DELIVERING:
+        raise AlreadyDelivered(
+            "The message is on its way to the agent: interrupt stops what it will do for it"
+        )
+    if number == 1:
+        raise WrongStatus(_FIRST_UNKNOWN if _is_unknown(message) else _FIRST)
+    if number == session.next_message and session.hold is Hold.INITIATE:
+        # What nobody knows about it holds up nobody any more; those behind it wait as after a stop.
+        session.hold = Hold.PAUSED
+    message.status = MessageStatus.WITHDRAWN
+    change.save(message)
+    session.withdraw(number)
+    session.updated_at = change.now
+    change.emit(events.MessageWithdrawn(message_id=message.message_id))
 
 
 _SET_UP_BY = ("setup_commands", "env_vars", "encrypted_secrets")

@@ -75,7 +75,7 @@ def accept(change: Change, message: Message) -> None:
     message.status = MessageStatus.DELIVERED
     message.delivered_at = change.now
     turn.started_at = change.now
-    session.next_message = message.number + 1
+    session.pass_head()
     session.initiated_at = session.initiated_at or change.now
     change.save(message)
     change.emit(events.MessageDelivered(message_id=message.message_id), turn.turn_id)

@@ -1,0 +1,38 @@
+"""The agents that a sandbox may have, and what of them can be chosen."""
+
+from headstart.domain.policy import Policy
+
+MODES: dict[str, tuple[str, ...]] = {
+    "demo": (),
+    "kilo": ("ask", "code", "debug", "orchestrator", "plan"),
+    "opencode": ("build", "plan"),
+}
+"""The modes of each agent that Headstart knows; a repository or a user may add others."""
+
+_WITHOUT_MODEL = frozenset({"demo"})
+
+
+def agents_of(policy: Policy) -> list[str]:
+    """Return the agents of a deployment: those that it names, else all there are."""
+    return sorted(set(policy.agents) & set(MODES) if policy.agents else MODES)
+
+
+def default_mode(policy: Policy) -> str | None:
+    """Return the mode of who names none, as the default agent calls it; None for its own."""
+    modes = MODES.get(policy.default_agent, ())
+    return policy.default_mode if policy.default_mode in modes else None
+
+
+def models_of(policy: Policy, agent: str) -> list[str]:
+    """Return the models that a deployment suggests for an agent, as provider/model."""
+    if agent in _WITHOUT_MODEL:
+        return []
+    return sorted({*policy.models, *([policy.default_model] if policy.default_model else [])})
+
+
+def check_agent(policy: Policy, agent: str) -> str:
+    """Return the agent; raises ValueError for one that no sandbox of the deployment has."""
+    known = agents_of(policy)
+    if agent not in known:
+        raise ValueError(f"must be an agent that this deployment has: {', '.join(known)}")
+    return agent
