@@ -18,6 +18,7 @@ export class Conversation {
   #marks = new Map();
   #drawn = 0; // how many items have their node; none is ever put before another
   #following = true;
+  #sizes;
 
   constructor(log, jump, does) {
     this.#log = log;
@@ -27,21 +28,22 @@ export class Conversation {
     log.replaceChildren(this.#said, this.#activity, this.#waiting);
     log.onscroll = () => this.#follow(log.scrollHeight - log.scrollTop - log.clientHeight < NEAR);
     jump.onclick = () => this.toEnd();
+    // What a person opens stays where it is.
+    log.onclick = ({ target }) => target.closest?.("summary, .more") && this.#follow(false);
     this.#follow(true);
     // What is drawn later, and what takes room from the log, moves its end as well.
     this.#sizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#keepUp());
     for (const node of [log, this.#said, this.#waiting]) this.#sizes?.observe(node);
   }
 
-  #sizes;
-
   draw(view) {
     const { rest } = this.#does;
     for (; this.#drawn < view.items.length; this.#drawn += 1) {
       const item = view.items[this.#drawn];
       // A message that waited is the same node in its place.
-      if (item.kind === "user") this.#marks.get(item.key)?.remove();
-      this.#said.append(this.#nodeOf(item));
+      const node = this.#nodeOf(item);
+      if (item.kind === "user") this.#unmark(item.key, node);
+      this.#said.append(node);
     }
     for (const item of view.items) {
       if (item.part?.changed) drawPart(this.#nodes.get(item.key), item.part, rest, view.now);
@@ -87,6 +89,7 @@ export class Conversation {
         const mark = this.#newMark(item);
         this.#marks.set(item.key, mark);
         node.append(mark);
+        node.className = "user waiting";
       }
       const [words, button] = this.#marks.get(item.key).children;
       setText(words, waitsFor(view, item));
@@ -96,6 +99,11 @@ export class Conversation {
     for (const [key, node] of this.#nodes) {
       if (node.parentNode === this.#waiting && !items.some((item) => item.key === key)) node.remove();
     }
+  }
+
+  #unmark(key, node) {
+    this.#marks.get(key)?.remove();
+    node.className = "user";
   }
 
   #newMark(item) {

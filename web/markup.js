@@ -58,7 +58,8 @@ export function nodesOf(tokens, finished) {
   }
   for (const link of fragment.querySelectorAll("a")) drawLink(link);
   for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
-  return [...fragment.childNodes];
+  // The line ends between blocks are nothing to draw.
+  return [...fragment.childNodes].filter((node) => node.tagName || node.textContent.trim());
 }
 
 function drawLink(link) {

@@ -6,9 +6,9 @@ import { element } from "./dom.js";
 import { lexer, nodesOf } from "./markup.js";
 import { readable } from "./text.js";
 
-const WINDOW = 16384; // characters that are looked at together; a longer block is drawn in pieces
+const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
 const SLICE = 12; // milliseconds at once
-const REST = 8; // times as long as it took nothing is drawn again
+const REST = 12; // times as long as it took nothing is drawn again
 const FENCE = /^ {0,3}(?:`{3,}|~{3,})[^\n]*\n/;
 
 export class Prose {
@@ -25,6 +25,7 @@ export class Prose {
 
   constructor(node) {
     this.#node = node;
+    if (!lexer) node.className += " plain";
     this.#clear();
   }
 
@@ -137,7 +138,7 @@ export class Prose {
     } else {
       this.#put([token]);
       if (type === "table") this.#before = raw.split("\n", 2).join("\n") + "\n";
-      else this.#open.previousSibling?.classList.add("goes-on");
+      else this.#open.previousElementSibling?.classList.add("goes-on");
     }
   }
 

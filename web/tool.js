@@ -51,14 +51,13 @@ export function given({ input }) {
   if (before !== null || after !== null) return [diff(changedLines(before ?? "", after ?? ""))];
   if (patch !== null) return [diff(patch.split("\n"))];
   if (content !== null) return [diff(content.split("\n").map((line) => `+${line}`))];
-  const { path, ...rest } = input;
-  if (!Object.keys(rest).length) return [];
+  if (Object.keys(input).every((name) => FIELDS.path.includes(name))) return [];
   return [block("Input", JSON.stringify(input, null, 1))];
 }
 
 // Lines that both begin or end with are told once.
 function changedLines(before, after) {
-  const [old, now] = [before, after].map((text) => (text ? text.split("\n") : []));
+  const [old, now] = [before, after].map((text) => (text ? text.replace(/\n$/, "").split("\n") : []));
   const least = Math.min(old.length, now.length);
   let head = 0;
   while (head < least && old[head] === now[head]) head += 1;
