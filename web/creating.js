@@ -7,7 +7,7 @@ import { element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { drawIcon } from "./heading.js";
 import { newest } from "./listing.js";
-import { repositories, sessions } from "./memory.js";
+import { keyOf, repositories, sessions } from "./memory.js";
 import { $, notice, sentence, show, state, submitted } from "./page.js";
 import { wrongFields } from "./refusals.js";
 import { Rows } from "./rows.js";
@@ -55,8 +55,6 @@ export function prefill({ repo, prompt, ...known }) {
   form.elements.prompt.value = prompt;
   for (const name of REMEMBERED) if (known[name]) form.elements[name].value = known[name];
 }
-
-const keyOf = (repo) => repo.toLowerCase().replace(/^https?:\/\/(www\.)?github\.com\//, "").replace(/\.git$/, "");
 
 // Makes of what is in the repository's field what can be cloned, with what was used for it last time.
 function understand() {

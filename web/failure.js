@@ -3,7 +3,7 @@
 import { newAttempt } from "./bodies.js";
 import { prefill } from "./creating.js";
 import { setText } from "./dom.js";
-import { sessions } from "./memory.js";
+import { keyOf, repositories, sessions } from "./memory.js";
 import { $, attempt, goHome, notice, state, submitted } from "./page.js";
 import { savedFiles } from "./saved.js";
 import { told } from "./status.js";
@@ -51,9 +51,16 @@ async function retry(mine, body) {
   } catch (error) {
     if (error.code !== "StaleAttempt") throw error;
   }
-  if (body.setupCommands) sessions().set(mine.id, { ...sessions().get(mine.id), setup: body.setupCommands.join("\n") });
+  if (body.setupCommands) remember(mine, body.setupCommands.join("\n"));
   mine.retried = body.attemptNumber;
   if (state.current === mine) drawFailure(mine);
+}
+
+// The next session is likely to need what this one was corrected to.
+function remember({ id, view }, setup) {
+  sessions().set(id, { ...sessions().get(id), setup });
+  const key = keyOf(view.session.repository.gitUrl);
+  repositories().set(key, { ...repositories().get(key), setup });
 }
 
 $("retry").onsubmit = (event) =>

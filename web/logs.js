@@ -1,16 +1,15 @@
 // The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
 
+import { coloured } from "./ansi.js";
 import { HIDDEN } from "./api.js";
 import { element, setText } from "./dom.js";
 import { $, state } from "./page.js";
-import { plain } from "./text.js";
 
 // The steps whose commands print something.
 export const LOGGED = new Set(["clone", "branch", "restore", "setup", "agent"]);
 
 const LIVE = 1500; // between two looks at a log that grows
 const AFTER = 20; // looks at one that doesn't come to its end though its step did
-const CONTROLS = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]/g;
 
 let open = new Map(); // the logs on display, by step
 
@@ -133,7 +132,7 @@ class Log {
   }
 
   get #whole() {
-    return plain(this.#pieces.join("").replace(CONTROLS, ""));
+    return this.#pieces.join("");
   }
 
   #draw() {
@@ -141,13 +140,14 @@ class Log {
     const atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 40;
     const wanted = this.#only.value.toLowerCase();
     const whole = this.#whole;
-    setText(node, wanted ? whole.split("\n").filter((line) => line.toLowerCase().includes(wanted)).join("\n") : whole);
+    const shown = wanted ? whole.split("\n").filter((line) => line.toLowerCase().includes(wanted)).join("\n") : whole;
+    node.replaceChildren(element("span", "", ...coloured(shown)));
     if (atEnd) node.scrollTop = node.scrollHeight;
   }
 
   #save() {
     const link = element("a");
-    link.href = URL.createObjectURL(new Blob([this.#whole], { type: "text/plain" }));
+    link.href = URL.createObjectURL(new Blob([element("span", "", ...coloured(this.#whole)).textContent], { type: "text/plain" }));
     link.download = `${this.mine.id}.${this.attempt}.${this.step}.log.txt`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), LIVE);

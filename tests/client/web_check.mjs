@@ -78,7 +78,11 @@ const { coloured } = await load("ansi.js");
 const { newCard } = await load("asked.js");
 const { connect, connection, takeLink } = await load("connection.js");
 const { newAttempt, newSession } = await load("bodies.js");
-const { newest } = await load("listing.js");
+const { merged, newest } = await load("listing.js");
+const { repositoryOf } = await load("address.js");
+const { seal } = await load("sealing.js");
+const { expired, subjectOf } = await load("token.js");
+const { told, when } = await load("status.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -249,6 +253,12 @@ const CHECKS = {
   read: (all) => all.map(read),
   held: (all) => all.map(held),
   listing: (all) => Promise.all(all.map(listing)),
+  merges: (all) => all.map(([known, first]) => merged(known, first)),
+  addresses: (all) => all.map(repositoryOf),
+  seals: (all) => Promise.all(all.map((given) => seal(...given).catch(({ message }) => message))),
+  tokens: (all) => all.map((token) => [subjectOf(token), expired(token)]),
+  moments: (all) => all.map(([moment, now]) => when(moment, new Date(now))),
+  told: (all) => all.map(told),
   sessions: (all) => all.map(newSession),
   attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
   links,
