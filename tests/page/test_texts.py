@@ -113,7 +113,9 @@ def test_code_is_whole_coloured_copied_and_scrolled_by_keys(shown: Locator):
     tab = shown.page
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shown.get_by_role("button", name=re.compile("copy", re.IGNORECASE)).nth(1).click()
-    tab.wait_for_function("navigator.clipboard.readText().then((t) => t.startsWith('def main'))")
+    tab.wait_for_function(
+        "() => navigator.clipboard.readText().then((text) => text.startsWith('def main'))"
+    )
     for block in blocks.all():
         assert block.evaluate(
             "node => !!node.closest('[tabindex=\"0\"]') || !!node.querySelector('[tabindex=\"0\"]')"
