@@ -83,7 +83,8 @@ export class Api {
       const signal = AbortSignal.timeout(CALL_LIMIT);
       const options = { method, headers, body: JSON.stringify(body), redirect: "error", signal };
       response = await fetch(this.url + path, options);
-    } catch {
+    } catch (error) {
+      if (error.name === "TimeoutError") throw new ApiError(0, { detail: `${this.url} did not answer in time` });
       throw await this.#unanswered();
     }
     const answer = await response.json().catch(() => null);
@@ -93,11 +94,16 @@ export class Api {
   }
 
   // API Gateway's own refusals (401, 429, 503) may lack the headers that let a page read them, and
-  // then look as if nobody were there. What needs no token tells whether somebody is.
+  // then look as if nobody were there. What needs no token tells whether somebody is, and another call
+  // with the token whether that is what is refused: then it can't be read either.
   async #unanswered() {
     if (!(await health(this.url))) return new ApiError(0, { detail: `${this.url} can't be reached` });
     const ended = expired(this.token);
     if (ended) return new ApiError(401, { code: EXPIRED, detail: ended, retryable: false });
+    const headers = { authorization: `Bearer ${this.token}` };
+    const options = { headers, redirect: "error", signal: AbortSignal.timeout(LOOK_LIMIT) };
+    const answer = await fetch(`${this.url}/sessions?limit=1`, options).catch(() => null);
+    if (answer) return new ApiError(0, { detail: "No answer came: the connection broke, or a gateway refused the call" });
     const detail = "The API is there but refuses the token's requests: the token may have expired";
     return new ApiError(0, { code: HIDDEN, detail });
   }

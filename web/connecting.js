@@ -22,7 +22,6 @@ export function readAddress() {
 }
 
 export function showConnect(why) {
-  document.title = "Headstart";
   show("connect");
   $("account").hidden = true;
   notice(why);

@@ -5,7 +5,6 @@ import { newSession } from "./bodies.js";
 import { drawChoices, keepDefaults } from "./defaults.js";
 import { element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
-import { drawIcon } from "./heading.js";
 import { newest } from "./listing.js";
 import { keyOf, repositories, sessions } from "./memory.js";
 import { $, notice, sentence, show, state, submitted } from "./page.js";
@@ -37,8 +36,6 @@ export function begunOf(id) {
 export const warningOf = (id) => (warning.id === id ? warning.text : "");
 
 export function showCreate() {
-  document.title = "Headstart";
-  drawIcon("");
   show("create");
   keepDefaults(form).then(() => form.elements.repo.value && recall());
   const { repo, prompt } = form.elements;

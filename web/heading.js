@@ -1,12 +1,12 @@
 // What tells a session from others: its title, its status, the tab's title and picture, and a notice of the system's.
 
 import { setText } from "./dom.js";
+import { drawIcon } from "./icon.js";
 import { $, attempt, state, submitted } from "./page.js";
 import { tellList } from "./sessions.js";
 import { told } from "./status.js";
 import { plain } from "./text.js";
 
-const COLOURS = { preparing: "3b6ef5", running: "3b6ef5", waits: "c77700", ready: "187a41", prepared: "187a41", failed: "b8282f" };
 const WISH = "notify";
 
 export function drawHeading({ id, view, begun, lost, known }) {
@@ -17,19 +17,10 @@ export function drawHeading({ id, view, begun, lost, known }) {
   setText($("where"), repository ? `${repository.gitUrl} · ${repository.branch}` : (begun?.gitUrl ?? ""));
   $("status").dataset.status = lost ? "" : is.status;
   setText($("status"), lost ? "reconnecting…" : is.words);
-  document.title = known ? plain(`${is.words} - ${title} · Headstart`) : "Headstart";
-  drawIcon(known ? is.status : "");
-  if (known && view.session) tellSystem(id, title, is);
-}
-
-let icon = "";
-
-export function drawIcon(status) {
-  const colour = COLOURS[status] ?? (status ? "5d6472" : "3b6ef5");
-  if (icon === colour) return;
-  icon = colour;
-  const dot = status ? `<circle cx='12' cy='4' r='4' fill='%23${colour}'/>` : "";
-  $("icon").href = `data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><path d='M3 2l10 6-10 6z' fill='%233b6ef5'/>${dot}</svg>`;
+  if (!known) return;
+  document.title = plain(`${is.words} - ${title} · Headstart`);
+  drawIcon(is.status);
+  if (view.session) tellSystem(id, title, is);
 }
 
 // Renaming, in place of the title.

@@ -1,7 +1,6 @@
 // The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
 
 import { coloured } from "./ansi.js";
-import { HIDDEN } from "./api.js";
 import { element, setText } from "./dom.js";
 import { $, state } from "./page.js";
 
@@ -82,9 +81,9 @@ class Log {
         page = await this.mine.api.call("GET", `${path}${cursor && `?cursor=${encodeURIComponent(cursor)}`}`);
       } catch (error) {
         if (this.#gone) return;
-        if (error.status !== 404 && error.code !== HIDDEN) return this.#say(`The log can't be had: ${error.message}`);
+        if (![0, 404].includes(error.status)) return this.#say(`The log can't be had: ${error.message}`);
+        if (!this.#runs) return this.#pieces.length ? this.#say("The rest of this log can't be had.") : this.#fallBack();
         page = { items: [], complete: false, nextCursor: null };
-        if (!this.#runs) return this.#fallBack();
       }
       if (this.#gone) return;
       for (const { offset, text } of page.items) this.#take(offset, text);

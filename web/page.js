@@ -2,6 +2,7 @@
 
 import { HIDDEN } from "./api.js";
 import { setText } from "./dom.js";
+import { drawIcon } from "./icon.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -75,9 +76,12 @@ export function said() {
   return text;
 }
 
+// No session is on display any more, nor on the tab.
 export function leave() {
   state.current?.stop.abort();
   state.current = null;
+  document.title = "Headstart";
+  drawIcon();
 }
 
 // Runs while the form is locked, so that a second click sends nothing twice.

@@ -60,7 +60,6 @@ export function open(id) {
     // What is left of a session that isn't there would look as if it could be stopped or deleted.
     if (state.current === mine && (error.status === 404 || !mine.view.session)) {
       leave();
-      document.title = "Headstart";
       show("");
     }
     throw error;

@@ -148,7 +148,13 @@ def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
     answer = page(unreadable={"healthy": True, "giveUpAfter": 3})["unreadable"]
     assert (answer["code"], answer["lost"]) == ("Hidden", 0)
     asked = [url for url, _, _ in answer["requests"]]
-    assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
+    looks = ["https://api/health", "https://api/sessions?limit=1"]
+    assert asked == ["https://api/sessions/ses_1/stream-ticket", *looks] * 4
+
+
+def test_one_lost_answer_is_no_refused_token(page):
+    answer = page(unreadable={"healthy": True, "listed": True, "giveUpAfter": 2})["unreadable"]
+    assert (answer["code"], answer["lost"]) == (None, 2)
 
 
 def test_what_no_pause_lifts_is_said_at_once_and_a_throttle_is_waited_out(page):

@@ -221,13 +221,14 @@ function links(hashes) {
 
 // How a session is followed where each call with a token gets no answer that a page may read:
 // the error's code if it ends, how often it was said that the connection is lost, and the requests.
-async function unreadable({ healthy, giveUpAfter }) {
+async function unreadable({ healthy, listed = false, giveUpAfter }) {
   const requests = [];
   const stop = new AbortController();
   globalThis.setTimeout = (action) => queueMicrotask(action);
   globalThis.fetch = async (url, { headers, redirect }) => {
     requests.push([url, headers?.authorization ?? null, redirect]);
     if (healthy && url.endsWith("/health")) return new Response("{}");
+    if (listed && url.endsWith("/sessions?limit=1")) return new Response("{}");
     throw new TypeError("Failed to fetch");
   };
   let lost = 0;
