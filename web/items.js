@@ -76,7 +76,6 @@ function drawText(node, part) {
   if (!part.prose) {
     node.className = "text";
     const body = element("div", "prose");
-    body.dir = "auto";
     part.prose = new Prose(body);
     part.more = element("div", "more");
     node.replaceChildren(speaker("The agent:"), body, part.more);

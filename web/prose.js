@@ -25,7 +25,7 @@ export class Prose {
 
   constructor(node) {
     this.#node = node;
-    if (!lexer) node.className += " plain";
+    if (!lexer) Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
     this.#clear();
   }
 
