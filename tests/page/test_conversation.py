@@ -125,11 +125,9 @@ def test_a_draft_stays_with_its_session(tab: Page, place: Place):
 def test_a_stop_that_was_asked_for_is_told_once_and_is_no_error(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
-    place.tell(
-        session,
-        erred("e", "Aborted"),
-        ended(1, "interrupted"),
-    )
+    place.tell(session, erred("e", "Aborted"))
+    expect(log_of(tab)).to_contain_text("Aborted")
+    place.tell(session, ended(1, "interrupted"))
     expect(log_of(tab)).to_contain_text(re.compile("stopped", re.IGNORECASE))
     assert len(re.findall("stopped|aborted", log_of(tab).inner_text(), re.IGNORECASE)) == 1
     expect(log_of(tab).locator(".bad").locator("visible=true")).to_have_count(0)
@@ -139,11 +137,9 @@ def test_a_failed_turn_is_told_once(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
     reason = "The provider has no credit left"
-    place.tell(
-        session,
-        erred("e", reason),
-        ended(1, "failed", code="AgentFailed", reason=reason),
-    )
+    place.tell(session, erred("e", reason))
+    expect(log_of(tab)).to_contain_text(reason)
+    place.tell(session, ended(1, "failed", code="AgentFailed", reason=reason))
     expect(log_of(tab)).to_contain_text(reason)
     expect(tab.locator("#status")).to_have_text("ready")
     assert log_of(tab).inner_text().count(reason) == 1

@@ -9,6 +9,8 @@ from tests.page.looks import DESK, PHONE
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended
 
+NOTHING = re.compile("no session|nothing", re.IGNORECASE)
+
 EVERY = 10_000
 """Milliseconds within which the list is refreshed."""
 
@@ -45,9 +47,10 @@ def test_sessions_are_searched_for_in_the_cloud(tab: Page, place: Place):
     box.fill("mend parser")
     expect(tab.locator("#sessions a")).to_have_count(1)
     expect(tab.locator("#sessions")).to_contain_text("Mend the parser")
-    box.fill("nothing like it")
+    with tab.expect_response("**/sessions?*search=nothing*"):
+        box.fill("nothing like it")
     expect(tab.locator("#sessions a")).to_have_count(0)
-    assert place.cloud.requests("GET", "/sessions")[-1].query["search"] == ["nothing like it"]
+    expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(NOTHING)
 
 
 def test_a_list_says_what_its_sessions_are(tab: Page, place: Place):
@@ -63,9 +66,10 @@ def test_a_list_says_what_its_sessions_are(tab: Page, place: Place):
 
 def test_an_empty_list_says_what_to_do_and_a_failing_one_why(tab: Page, place: Place):
     place.connect(tab)
-    expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(
-        re.compile("no session", re.IGNORECASE)
-    )
+    expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(NOTHING)
+    place.cloud.unreachable = True
+    tab.reload()
+    expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(re.compile("reach"))
 
 
 def test_a_refresh_moves_no_focus_makes_no_node_anew_and_asks_for_no_steps(tab: Page, place: Place):
