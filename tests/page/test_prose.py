@@ -66,6 +66,12 @@ def page(tab: Page, place: Place) -> Page:
 
 
 @needs_libraries
+def test_a_line_that_goes_on_finishes_nothing(page: Page):
+    text = "text\n#no heading\n\n1. a\n1.5 of it\n"
+    assert draw(page, text, [len("text\n#")]) == draw(page, text, [])
+
+
+@needs_libraries
 def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
     chance = random.Random(12)
     for _ in range(25):
@@ -170,10 +176,12 @@ def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place)
 
 
 def test_a_long_output_is_whole(tab: Page, place: Place):
-    lines = [f"line {n} " + "x" * (n % 90) for n in range(3000)]
+    lines = [f"line {n} " + "x" * (40_000 if n == 7 else n % 90) for n in range(3000)]
     given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
     script = [*RUNNING, ("agent.event", {**given, "output": "\n".join(lines)})]
     place.open(tab, place.session(script=script))
     pieces = tab.get_by_role("log").locator(".piece")
     expect(pieces.first).to_be_attached()
-    assert "\n".join(pieces.all_text_contents()).split("\n") == lines
+    assert "".join(pieces.all_text_contents()).replace("\n", "") == "".join(lines)
+    last = pieces.all_text_contents()[-1].split("\n")
+    assert last == lines[-len(last) :]
