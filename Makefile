@@ -46,11 +46,11 @@ test: $(SETUP)
 # The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and takes half a minute; the
 # second is all of them.
 .PHONY: test-page
-test-page: $(SETUP)
+test-page: $(SETUP) page
 	$(PYTEST) tests/page -m "not long"
 
 .PHONY: test-page-all
-test-page-all: $(SETUP)
+test-page-all: $(SETUP) page
 	$(PYTEST) tests/page
 
 # The real agents, which need a core each, against a stub of a model: all of them, or
@@ -129,7 +129,7 @@ template: $(SETUP)
 # BENCH=soak HOURS=0.05 SEED=1 for what takes long.
 .PHONY: bench
 bench: $(SETUP)
-	$(BIN)/python -m tests.bench $(BENCH) $(HOURS:%=--hours %) $(SEED:%=--seed %)
+	PYTHONPATH=tests/client $(BIN)/python -m tests.bench $(BENCH) $(HOURS:%=--hours %) $(SEED:%=--seed %)
 
 # The same of the agents that `make agents` has installed.
 .PHONY: bench-agents

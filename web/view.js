@@ -196,7 +196,10 @@ export class View {
 
   // The agent may have told the same itself.
   turnFailed({ reason }) {
-    for (const { part } of this.#turnItems("error")) part.told = reason.includes(part.text);
+    for (const { part } of this.#turnItems("error")) {
+      part.told = reason.includes(part.text);
+      part.changed = true;
+    }
     this.#endTurn("lost");
     this.note(`The turn failed: ${reason}`, true);
   }

@@ -8,11 +8,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from tests.flow.conftest import cloud, repositories, running_cloud
 from tests.page import scripted
 from tests.page.browser import chromium
+from tests.page.scripted import PATIENCE
 
 __all__ = ["cloud", "repositories", "running_cloud"]
-
-PATIENCE = 20.0
-"""Seconds anything may take to appear on the page; nothing waits as long unless it fails."""
 
 expect.set_options(timeout=PATIENCE * 1000)
 

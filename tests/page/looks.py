@@ -1,7 +1,7 @@
 """What must hold however the page looks: nothing out of reach, nothing that axe-core finds."""
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1440, "height": 900}
@@ -12,6 +12,11 @@ LOOKS = ((DESK, "light"), (PHONE, "dark"))
 ALL_LOOKS = (*LOOKS, (DESK, "dark"), (PHONE, "light"))
 
 _axe = Axe()
+
+
+def log_of(tab: Page) -> Locator:
+    """Return the conversation."""
+    return tab.get_by_role("log")
 
 
 def examine(tab: Page, looks=LOOKS) -> None:
