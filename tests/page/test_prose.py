@@ -1,17 +1,15 @@
 """Text for people: what Markdown becomes while it streams, and what that costs."""
 
-import json
 import random
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from session_scripts import good_start, receipt
 
 from headstart_local.page_server import VENDOR
 from tests.page.scripted import Place
+from tests.page.told import RUNNING, said
 
-pytestmark = pytest.mark.skipif(
+needs_libraries = pytest.mark.skipif(
     not (VENDOR / ".installed").exists(), reason="`make page` has not installed the libraries"
 )
 
@@ -67,6 +65,7 @@ def page(tab: Page, place: Place) -> Page:
     return tab
 
 
+@needs_libraries
 def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
     chance = random.Random(12)
     for _ in range(25):
@@ -75,6 +74,7 @@ def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
         assert draw(page, text, ends) == draw(page, text, []), (text, ends)
 
 
+@needs_libraries
 @pytest.mark.parametrize(
     ("line", "selector"),
     [
@@ -96,6 +96,7 @@ def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
     assert numbers == list(range(1, 2001))
 
 
+@needs_libraries
 def test_numbers_of_a_long_list_go_on(page: Page):
     text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
     read = f"async (given) => {{ const node = await ({DRAW})(given);"
@@ -111,6 +112,7 @@ def test_numbers_of_a_long_list_go_on(page: Page):
     assert following == 1001
 
 
+@needs_libraries
 def test_long_code_is_one_block_and_whole(page: Page):
     lines = [f"value_{n} = {n}" for n in range(3000)]
     text = "\n".join(["```python", *lines, "```", "", "THE END"])
@@ -132,6 +134,7 @@ code
 """
 
 
+@needs_libraries
 def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Page):
     html = f"async (given) => {{ const node = await ({DRAW})(given);"
     html += """ return [...node.querySelectorAll("*")].map((one) =>
@@ -153,87 +156,24 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
     assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
 
 
-def streamed(lines: list[str], at_once: int = 1) -> list[tuple[str, dict[str, Any]]]:
-    events: list[tuple[str, dict[str, Any]]] = [
-        *good_start(),
-        ("turn.started", {"turnId": "t", "messageId": "msg_1"}),
-        ("session.ready", receipt()),
-    ]
-    offset = 0
-    for n in range(0, len(lines), at_once):
-        text = "".join(lines[n : n + at_once])
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        events.append(("agent.delta", data))
-        offset += len(text)
-    return events
-
-
-def test_what_is_selected_in_a_finished_block_stays_selected(tab: Page, place: Place):
-    session = place.session(script=streamed(["First block.\n\n", "Second block.\n\n", "Third"]))
-    place.open(tab, session)
-    expect(tab.get_by_role("log")).to_contain_text("Third")
-    tab.evaluate("getSelection().selectAllChildren(document.querySelector('.prose p'))")
-    for n, text in enumerate([" grows\n\n", "and\n\n", "ends"]):
-        offset = sum(map(len, ["First block.\n\n", "Second block.\n\n", "Third"]))
-        offset += sum(map(len, [" grows\n\n", "and\n\n", "ends"][:n]))
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        place.cloud.emit(session, "agent.delta", data)
-    expect(tab.get_by_role("log")).to_contain_text("ends")
-    assert tab.evaluate("getSelection().toString()").strip() == "First block."
-
-
-def test_code_has_a_name_colours_and_a_button_that_copies(tab: Page, place: Place):
-    text = "```python\ndef f(): return 1\n```\n"
-    script = streamed([])
-    script.append(
-        ("agent.event", {"kind": "text", "messageId": "m", "partId": "p", "text": text}),
-    )
-    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):
+    tab.route("**/vendor/**", lambda route: route.fulfill(status=404))
+    text = "# One\n\n**two** <b>three</b> \x1b[31mfour"
+    output = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, said("a", text), ("agent.event", {**output, "output": "\x1b[31mred"})]
     place.open(tab, place.session(script=script))
-    code = tab.get_by_role("group", name="Code, python")
-    expect(code.locator(".hljs-keyword").first).to_have_text("def")
-    assert code.get_attribute("tabindex") == "0"
-    tab.get_by_role("button", name="Copy").click()
-    expect(tab.get_by_role("button", name="Copied")).to_be_visible()
-    assert tab.evaluate("navigator.clipboard.readText()") == "def f(): return 1"
+    prose = tab.locator(".prose")
+    expect(prose).to_contain_text("<b>three</b>")
+    assert prose.inner_text().startswith("# One\n\n**two**")
+    tab.get_by_role("log").locator("summary").click()
+    expect(tab.get_by_role("group", name="Output")).to_have_text("red")
 
 
-@pytest.mark.long
-def test_five_thousand_lines_do_not_hold_the_page_up(tab: Page, place: Place):
-    """Times are of the page's own thread, so that what else runs here does not count."""
-    lines = [
-        f"- line {n} of the answer with **bold** words and `code` in it\n" for n in range(5000)
-    ]
-    session = place.session(script=streamed([]))
-    place.open(tab, session)
-    expect(tab.get_by_role("log")).to_contain_text("Say hello")
-    assert tab.context.browser
-    tab.context.browser.start_tracing(
-        page=tab, categories=["disabled-by-default-devtools.timeline", "devtools.timeline"]
-    )
-    offset = 0
-    for n in range(0, 5000, 20):
-        text = "".join(lines[n : n + 20])
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        place.cloud.emit(session, "agent.delta", data)
-        offset += len(text)
-        tab.wait_for_timeout(20)
-    data = {"kind": "text", "messageId": "m", "partId": "p", "text": "".join(lines)}
-    place.cloud.emit(session, "agent.event", data)
-    # Cheap to ask, for what is asked counts as well.
-    last = "document.querySelector('.prose > ul:last-of-type')?.lastElementChild.textContent"
-    tab.wait_for_function(f"() => ({last} ?? '').includes('line 4999 ')", polling=200)
-    events = json.loads(tab.context.browser.stop_tracing())["traceEvents"]
-    page = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    tasks = [
-        event["tdur"] / 1000
-        for event in events
-        if event["name"] == "RunTask" and (event["pid"], event["tid"]) in page and "tdur" in event
-    ]
-    assert tasks
-    assert max(tasks) < 100
-    assert sum(task for task in tasks if task > 50) < 2000
+def test_a_long_output_is_whole(tab: Page, place: Place):
+    lines = [f"line {n} " + "x" * (n % 90) for n in range(3000)]
+    given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, ("agent.event", {**given, "output": "\n".join(lines)})]
+    place.open(tab, place.session(script=script))
+    pieces = tab.get_by_role("log").locator(".piece")
+    expect(pieces.first).to_be_attached()
+    assert "\n".join(pieces.all_text_contents()).split("\n") == lines
