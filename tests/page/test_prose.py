@@ -45,7 +45,8 @@ DRAW = """async ([text, ends, slow]) => {
     if (slow) await new Promise((done) => setTimeout(done, 5));
   }
   prose.show(text, true);
-  while (!node.textContent.includes("THE END")) await new Promise((done) => setTimeout(done));
+  const ended = () => node.textContent.includes("THE END") && !node.querySelector(".open").firstChild;
+  while (!ended()) await new Promise((done) => setTimeout(done));
   await (await import("./libraries.js")).highlighter();
   await new Promise((done) => setTimeout(done));
   node.querySelector(".open").remove();
