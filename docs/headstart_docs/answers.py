@@ -31,7 +31,7 @@ class Stream(Model):
 
 
 class Warned(Model):
-    """What of a request looks like a credential in the open; nothing of it is quoted."""
+    """What is to be known of a field that was taken all the same; nothing of it is quoted."""
 
     loc: list[int | str] = Field(
         description="Where it is, field by field.", examples=[["envVars", "API_TOKEN"]]
@@ -41,7 +41,10 @@ class Warned(Model):
 
 Warnings = Annotated[
     list[Warned],
-    Field(description="What looks like a credential and is kept in the open: 20 at most."),
+    Field(
+        description="What looks like a credential and is kept in the open: 20 at most. Of a "
+        "message to a session that `failed` also that it waits for `retry`."
+    ),
 ]
 
 
@@ -229,6 +232,7 @@ class SessionSummary(Model):
     updated_at: Time
     repository: Repository
     agent: str
+    mode: str
     queue_length: int = Field(description="How many messages are not delivered yet.")
     pending_input_count: int = Field(description="How many answers the agent waits for.")
     failure: Failure | None = Field(description="Its `reason` has 500 characters at most.")
@@ -351,6 +355,46 @@ class MessagePage(Model):
 
     items: list[MessageView]
     next_cursor: str | None = Field(description="The next page's `cursor`; null on the last.")
+
+
+class TextPieceView(Model):
+    """A piece of a text."""
+
+    offset: int = Field(description="The byte of the text, in UTF-8, with which it begins.")
+    text: str
+
+
+class _TextState(Model):
+    bytes: int = Field(description="What is there by now, in UTF-8.")
+    complete: bool = Field(description="Whether nothing more is to come.")
+    truncated: bool = Field(
+        description="Whether something is gone for good: it was more than is kept, or the sandbox "
+        "ended in the middle."
+    )
+
+
+class TextPage(_TextState):
+    """A page of a text: pieces in order, without a hole, 1 MB at most."""
+
+    items: list[TextPieceView]
+    next_cursor: str | None = Field(
+        description="Where to go on, now or, of a text that is not complete, later; null at the "
+        "end of a complete one."
+    )
+
+
+class LogView(_TextState):
+    """A step's log; of several tries the newest one's."""
+
+    attempt_number: int
+    step: StepName
+    ref: str = Field(description="By what `GET /sessions/{id}/texts/{ref}` has it.")
+
+
+class LogList(Model):
+    """Logs, in the order of attempts and steps."""
+
+    items: list[LogView]
 
 
 class SentInput(Model):

@@ -187,7 +187,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "send_message", "post", f"{_ONE}/messages", "Send a message",
         "Takes the last place in the queue, and wakes a sleeping session. `ifBusy: \"reject\"` "
-        "asks for 409 while a turn is active.",
+        "asks for 409 while a turn is active. In a session that `failed` it waits for `retry`, and "
+        "`warnings` say so.",
         202, answers.SentMessage, requests.SendMessage, Call.MESSAGE, keyed=True,
         refusals=(e.SessionBusy, e.QueueFull, e.QuotaExceeded),
     ),
@@ -238,6 +239,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "The persisted ones above `after`, a page at a time.",
         200, "EventPage", call=Call.READ,
         query=(Query("after", "The last event id you have.", _number(0, 10**12 - 1, 0)),),
+    ),
+    Operation(
+        "get_text", "get", f"{_ONE}/texts/{{ref}}", "Get a long text",
+        "All of a text whose beginning an event has, or of a step's log, a page at a time: see "
+        "\"Long texts\".",
+        200, answers.TextPage, call=Call.READ, query=(_CURSOR,), refusals=(e.TextNotFound,),
+    ),
+    Operation(
+        "list_logs", "get", f"{_ONE}/logs", "List the logs of the steps",
+        "Those of all attempts' steps that printed something; each is read as a text.",
+        200, answers.LogList, call=Call.READ,
     ),
     Operation(
         "stream_ticket", "post", f"{_ONE}/stream-ticket", "Get a stream ticket",

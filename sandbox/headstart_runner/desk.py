@@ -176,12 +176,18 @@ class Desk:
         elif command.kind == _ARCHIVE:
             patience = _LEAVING_SECONDS if self._leaving else PUBLICATION_SECONDS
             await self._idle(patience, Slot.PUBLICATION)
-        context = Context(self._tools, command.id, command.timeout)
+        log = self._tools.reporter.log(command.id)
+        context = Context(self._tools, command.id, log, command.timeout)
         self._contexts[command.id] = context
         logger.info("%s begins", command.id)
         try:
             await self._tools.gateway.ready()
             output = await self._limited(command, context)
+        except asyncio.CancelledError:
+            if self._slots.get(command.id) is Slot.PREPARATION:
+                # Nobody may come who wants the agent that gets ready beside the steps.
+                await self._tools.supervisor.stop_early()
+            raise
         except StepError as error:
             self._failed(command.id, error, context.elapsed_ms())
         except ValidationError as error:
@@ -227,6 +233,7 @@ class Desk:
             limit.cancel()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            context.log.end()
         if not work.cancelled():
             return work.result()
         raise StepTimedOut(f"The step was stopped after {command.timeout} s")

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from headstart.domain.channel import AgentDelta, AgentEvent, RunnerEvent, TurnRetrying
-from headstart.domain.errors import Cancelled, InternalStepError, ProviderUnavailable, StepError
+from headstart.domain.errors import AgentRefused, Cancelled, ProviderUnavailable, StepError
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.conversation import shapes
 from headstart_runner.conversation.shapes import Json
@@ -61,7 +61,7 @@ class _Failure:
             return Cancelled("The turn was stopped")
         if self.name in _PROVIDER_ERRORS:
             return ProviderUnavailable(f"The model provider answered: {self.text}")
-        return InternalStepError(f"The agent failed: {self.text}")
+        return AgentRefused(f"The agent gave up: {self.text}")
 
 
 @dataclass(slots=True)
@@ -197,7 +197,8 @@ class TurnTracker:
             if (text := part.raw.getvalue()) and "final" not in part.reported:
                 part.reported.add("final")
                 said = self._redactor.broken_off(text)
-                closing.append(self._event(part_id, part, text=said))
+                more = {"truncated": True} if part.full else {}
+                closing.append(self._event(part_id, part, text=said, **more))
         return closing
 
     def snapshot(self) -> list[Json]:
@@ -298,7 +299,7 @@ class TurnTracker:
         part.raw, part.shown = io.StringIO(), io.StringIO()
 
     def _text(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
-        text = shapes.text(part.get("text"))
+        text = shapes.text(part.get("text"), shapes.LONG_CHARACTERS)
         if "final" in known.reported or not text:
             return []
         if shapes.record(part.get("time")).get("end"):

@@ -148,6 +148,12 @@ class ArchiveNotFound(HeadstartError):
     status, title = 404, "No archive yet"
 
 
+class TextNotFound(HeadstartError):
+    """The session has no text of that ref: no event names it, and the step has printed nothing."""
+
+    status, title = 404, "No such text"
+
+
 class SessionDeleting(HeadstartError):
     """The session that the Idempotency-Key stands for is being deleted; the key goes with it."""
 
@@ -398,6 +404,25 @@ class AgentStartFailed(StepError):
     """The agent's server did not become healthy."""
 
     title, retryable = "The agent could not be started", True
+
+
+class AgentUnavailable(AgentStartFailed):
+    """The sandbox has no such agent, or the agent no such mode; the reason names those there are.
+
+    A session keeps its agent: another session can have another.
+    """
+
+    title, retryable = "The agent is not available", False
+
+
+class AgentRefused(StepError):
+    """The agent took the message and gave it up; the reason is what it said.
+
+    An unknown model or provider, or a conversation too long for it: the same again ends the same
+    way.
+    """
+
+    title = "The agent gave up"
 
 
 class AgentCrashed(StepError):
