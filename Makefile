@@ -22,8 +22,17 @@ demo: $(SETUP)
 
 # The embedded cloud, until Ctrl-C.
 .PHONY: run
-run: $(SETUP)
+run: $(SETUP) page
 	@PATH="$(AGENTS)/bin:$$PATH" $(BIN)/headstart up
+
+# What the page draws text with, installed from npm, once; where that can't be, the page shows text as it is.
+.PHONY: page
+page:
+	@if ! command -v npm >/dev/null; then \
+	  echo "npm is not there: the page will show Markdown and colours as plain text"; \
+	else \
+	  web/install.sh .cache/web || echo "npm could not install what web/package.json names: the page will show Markdown and colours as plain text"; \
+	fi
 
 # Most tests wait for something, so files run side by side, one more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.
@@ -33,6 +42,16 @@ PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 .PHONY: test
 test: $(SETUP)
 	$(PYTEST)
+
+# The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and takes half a minute; the
+# second is all of them.
+.PHONY: test-page
+test-page: $(SETUP) page
+	$(PYTEST) tests/page -m "not long"
+
+.PHONY: test-page-all
+test-page-all: $(SETUP) page
+	$(PYTEST) tests/page
 
 # The real agents, which need a core each, against a stub of a model: all of them, or
 # AGENT=opencode|kilo|demo. Installed from npm, once; without a network afterwards.
@@ -110,7 +129,7 @@ template: $(SETUP)
 # BENCH=soak HOURS=0.05 SEED=1 for what takes long.
 .PHONY: bench
 bench: $(SETUP)
-	$(BIN)/python -m tests.bench $(BENCH) $(HOURS:%=--hours %) $(SEED:%=--seed %)
+	PYTHONPATH=tests/client $(BIN)/python -m tests.bench $(BENCH) $(HOURS:%=--hours %) $(SEED:%=--seed %)
 
 # The same of the agents that `make agents` has installed.
 .PHONY: bench-agents

@@ -1,15 +1,22 @@
 // The HTTP API for the page: bounded retries that keep their Idempotency-Key, one kind of error.
 
+import { expired } from "./token.js";
+
 const TRIES = 4;
 const RETRY_BASE = 0.5;
 const RETRY_CAP = 8;
 const RETRY_AFTER_LIMIT = 30;
+const CALL_LIMIT = 40_000; // API Gateway answers within 30 s
+const LOOK_LIMIT = 10_000;
 
 // Codes that no pause lifts: a place is free when a person ends a session or a turn ends.
 const FULL = ["QueueFull", "QuotaExceeded"];
 
 // The code of an error whose answer the browser doesn't let the page read.
 export const HIDDEN = "Hidden";
+
+// The code of a token that ended.
+export const EXPIRED = "TokenExpired";
 
 export const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
@@ -23,9 +30,15 @@ export class ApiError extends Error {
     super(problem.detail ?? problem.message ?? problem.title ?? `The API answered ${status}`);
     this.status = status;
     this.code = problem.code ?? "";
+    this.errors = Array.isArray(problem.errors) ? problem.errors : [];
     this.retryable = problem.retryable ?? [0, 429, 500, 502, 503, 504].includes(status);
     this.retryAfter = retryAfter;
   }
+}
+
+// crypto.randomUUID is there only where the page came by https or from this machine.
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // What was not answered yet, by address: {text, key}.
@@ -38,7 +51,7 @@ export class Api {
   }
 
   // `once` is for calls whose repetition could do something else the second time.
-  async call(method, path, body, { once = false, key = crypto.randomUUID() } = {}) {
+  async call(method, path, body, { once = false, key = newKey() } = {}) {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
     if (method === "POST") headers["idempotency-key"] = key;
@@ -57,7 +70,7 @@ export class Api {
   // A POST that a person may ask for again: its key lasts until it succeeds or what is sent changes.
   async post(path, body) {
     const [address, text] = [this.url + path, JSON.stringify(body)];
-    if (unanswered.get(address)?.text !== text) unanswered.set(address, { text, key: crypto.randomUUID() });
+    if (unanswered.get(address)?.text !== text) unanswered.set(address, { text, key: newKey() });
     const answer = await this.call("POST", path, body, { key: unanswered.get(address).key });
     unanswered.delete(address);
     return answer;
@@ -67,9 +80,11 @@ export class Api {
     let response;
     try {
       // A redirect would take the token to an address that it was not given with.
-      const options = { method, headers, body: JSON.stringify(body), redirect: "error" };
+      const signal = AbortSignal.timeout(CALL_LIMIT);
+      const options = { method, headers, body: JSON.stringify(body), redirect: "error", signal };
       response = await fetch(this.url + path, options);
-    } catch {
+    } catch (error) {
+      if (error.name === "TimeoutError") throw new ApiError(0, { detail: `${this.url} did not answer in time` });
       throw await this.#unanswered();
     }
     const answer = await response.json().catch(() => null);
@@ -79,11 +94,27 @@ export class Api {
   }
 
   // API Gateway's own refusals (401, 429, 503) may lack the headers that let a page read them, and
-  // then look as if nobody were there. What needs no token tells whether somebody is.
+  // then look as if nobody were there. What needs no token tells whether somebody is, and another call
+  // with the token whether that is what is refused: then it can't be read either.
   async #unanswered() {
-    const there = await fetch(`${this.url}/health`, { redirect: "error" }).then(({ ok }) => ok, () => false);
-    if (!there) return new ApiError(0, { detail: `${this.url} can't be reached` });
+    if (!(await health(this.url))) return new ApiError(0, { detail: `${this.url} can't be reached` });
+    const ended = expired(this.token);
+    if (ended) return new ApiError(401, { code: EXPIRED, detail: ended, retryable: false });
+    const headers = { authorization: `Bearer ${this.token}` };
+    const options = { headers, redirect: "error", signal: AbortSignal.timeout(LOOK_LIMIT) };
+    const answer = await fetch(`${this.url}/sessions?limit=1`, options).catch(() => null);
+    if (answer) return new ApiError(0, { detail: "No answer came: the connection broke, or a gateway refused the call" });
     const detail = "The API is there but refuses the token's requests: the token may have expired";
     return new ApiError(0, { code: HIDDEN, detail });
+  }
+}
+
+// What an API says of itself without a token: an object, null where no such answer comes.
+export async function health(url) {
+  try {
+    const answer = await fetch(`${url}/health`, { redirect: "error", signal: AbortSignal.timeout(LOOK_LIMIT) });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
   }
 }

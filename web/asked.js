@@ -4,12 +4,12 @@ import { element } from "./dom.js";
 import { permission, questions } from "./inputs.js";
 import { visible } from "./text.js";
 
-// `answer(card, body)` is called with what a person chose.
+// `answer(card, body, words)` is called with what a person chose.
 export function newCard(asked, answer) {
   const card = element("div", "ask");
   card.dataset.request = asked.requestId;
   const fields = asked.kind === "permission" ? permissionFields : questionFields;
-  card.append(element("fieldset", "", ...fields(asked, (body) => answer(card, body))));
+  card.append(element("fieldset", "", ...fields(asked, (body, words) => answer(card, body, words))));
   return card;
 }
 
@@ -23,7 +23,7 @@ function button(text, onclick, className = "") {
 const choices = (...nodes) => element("div", "choices", ...nodes);
 
 function permissionFields(asked, answer) {
-  const reply = (text, value, className) => button(text, () => answer({ reply: value }), className);
+  const reply = (text, value, className) => button(text, () => answer({ reply: value }, text), className);
   return [
     element("p", "", visible(`May the agent do this? ${permission(asked)}`)),
     choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
@@ -38,7 +38,7 @@ function questionFields(asked, answer) {
   const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
   const choose = (at, label) => {
     if (atOnce) {
-      answer({ answers: [[label]] });
+      answer({ answers: [[label]] }, label);
       return;
     }
     const had = chosen[at].delete(label);
@@ -46,8 +46,9 @@ function questionFields(asked, answer) {
     if (!had) chosen[at].add(label);
     for (const one of options) one.node.ariaPressed = String(chosen[one.at].has(one.label));
   };
-  const option = (at, label) => {
+  const option = (at, label, description) => {
     const node = button(visible(label), () => choose(at, label));
+    if (description) node.append(element("small", "", visible(description)));
     if (!atOnce) node.ariaPressed = "false";
     options.push({ node, at, label });
     return node;
@@ -58,15 +59,26 @@ function questionFields(asked, answer) {
     node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
     return node;
   };
-  const last = [button("Reject", () => answer({ reject: true }))];
+  const last = [button("Reject", () => answer({ reject: true }, "Reject"))];
   if (all.length && !atOnce) {
-    last.unshift(button("Answer", () => answer({ answers: chosen.map((labels) => [...labels]) }), "primary"));
+    const send = () => {
+      const answers = chosen.map((labels) => [...labels]);
+      answer({ answers }, answers.flat().join(", "));
+    };
+    last.unshift(button("Answer", send, "primary"));
   }
   return [
-    ...all.flatMap(({ text, labels }, at) => [
+    ...all.flatMap(({ text, labels, descriptions }, at) => [
       element("p", "", visible(text)),
-      labels.length ? choices(...labels.map((label) => option(at, label))) : words(at, visible(text)),
+      labels.length ? choices(...labels.map((label, n) => option(at, label, descriptions[n]))) : words(at, visible(text)),
     ]),
     choices(...last),
   ];
+}
+
+// A request's card is made once and taken away once, so that a choice half made stays.
+export function drawAsked(box, open, answer) {
+  const shown = new Map([...box.children].map((card) => [card.dataset.request, card]));
+  for (const [id, card] of shown) if (!open.has(id)) card.remove();
+  for (const [id, asked] of open) if (!shown.has(id)) box.append(newCard(asked, answer));
 }

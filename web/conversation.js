@@ -1,51 +1,145 @@
-// How the items of a conversation look: what people wrote, what the agent says and does, notes.
+// The log of a conversation: what was said and done, what goes on, and below it what waits. One node an item, made once.
 
 import { element, setText } from "./dom.js";
-import { render as renderMarkdown } from "./markdown.js";
+import { drawMessage, drawPart, newItem, tickPart } from "./items.js";
 
-export function newItem(item) {
-  if (item.kind === "user") return element("div", "user", item.text);
-  if (item.kind === "note") return element("p", item.bad ? "note bad" : "note", item.text);
-  return element("div", "part");
-}
+const NEAR = 60; // pixels from the end that count as the end
+const WAITS = { held: "held: waits for you", queued: "waits for its turn", delivering: "on its way" };
 
-export function drawPart(node, part) {
-  const shown = part.shown;
-  part.changed = false;
-  node.hidden = false;
-  if (part.kind === "text") {
-    // The cut beginning of a long part stays the same while the part grows.
-    if (node.className === "text" && part.drawn === shown) return;
-    node.className = "text";
-    node.replaceChildren(...renderMarkdown(shown));
-    part.drawn = shown;
-  } else if (part.kind === "tool") {
-    drawTool(node, part.data);
-  } else if (part.kind === "reasoning" && shown) {
-    node.className = "tool";
-    node.replaceChildren(disclosure(node, ["Thoughts"], shown));
-  } else if (part.kind === "error") {
-    node.className = "note bad";
-    setText(node, shown || "The agent reported an error.");
-  } else if (part.kind === "patch") {
-    node.className = "note";
-    setText(node, `Changed ${part.data.files.join(", ")}`);
-  } else {
-    node.hidden = true;
+// `does` are what its buttons do: rest(item), withdraw(item).
+export class Conversation {
+  #log;
+  #jump;
+  #does;
+  #said = element("div", "stack");
+  #activity = element("p", "note activity");
+  #waiting = element("div", "stack");
+  #nodes = new Map();
+  #marks = new Map();
+  #drawn = 0; // how many items have their node; none is ever put before another
+  #following = true;
+  #top = 0; // where it was scrolled to last
+  #sizes;
+
+  constructor(log, jump, does) {
+    this.#log = log;
+    this.#jump = jump;
+    this.#does = does;
+    this.#activity.ariaLive = "off"; // is told by what comes of it
+    log.replaceChildren(this.#said, this.#activity, this.#waiting);
+    log.onscroll = () => this.#scrolled();
+    jump.onclick = () => this.toEnd();
+    // What a person opens stays where it is.
+    log.onclick = ({ target }) => target.closest?.("summary, .more") && this.#follow(false);
+    this.#follow(true);
+    // What is drawn later, and what takes room from the log, moves its end as well.
+    this.#sizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#keepUp());
+    for (const node of [log, this.#said, this.#waiting]) this.#sizes?.observe(node);
+  }
+
+  draw(view) {
+    const { rest } = this.#does;
+    for (; this.#drawn < view.items.length; this.#drawn += 1) {
+      const item = view.items[this.#drawn];
+      // A message that waited is the same node in its place.
+      const node = this.#nodeOf(item);
+      if (item.kind === "user") this.#unmark(item.key, node);
+      this.#said.append(node);
+    }
+    for (const item of view.items) {
+      if (item.part?.changed) drawPart(this.#nodes.get(item.key), item.part, rest, view.now);
+      if (item.changed) this.#redraw(item);
+    }
+    this.#drawWaiting(view);
+    const { activity } = view;
+    this.#activity.hidden = !activity;
+    setText(this.#activity, activity);
+    this.#keepUp();
+  }
+
+  // The time of what runs.
+  tick(view) {
+    for (const { part } of view.items.slice(-20)) if (part) tickPart(part, view.now);
+  }
+
+  toEnd() {
+    this.#follow(true);
+    this.#keepUp();
+  }
+
+  close() {
+    this.#sizes?.disconnect();
+  }
+
+  #nodeOf(item) {
+    if (!this.#nodes.has(item.key)) this.#nodes.set(item.key, newItem(item, this.#does.rest));
+    return this.#nodes.get(item.key);
+  }
+
+  #redraw(item) {
+    item.changed = false;
+    drawMessage(this.#nodes.get(item.key), item, this.#does.rest);
+  }
+
+  #drawWaiting(view) {
+    const items = [...view.waiting.values()];
+    for (const item of items) {
+      const node = this.#nodeOf(item);
+      if (item.changed) this.#redraw(item);
+      if (!this.#marks.has(item.key)) {
+        const mark = this.#newMark(item);
+        this.#marks.set(item.key, mark);
+        node.append(mark);
+        node.className = "user waiting";
+      }
+      const [words, button] = this.#marks.get(item.key).children;
+      setText(words, waitsFor(view, item));
+      button.hidden = !view.withdrawable(item);
+      if (node.parentNode !== this.#waiting) this.#waiting.append(node);
+    }
+    for (const [key, node] of this.#nodes) {
+      if (node.parentNode === this.#waiting && !items.some((item) => item.key === key)) node.remove();
+    }
+  }
+
+  #unmark(key, node) {
+    this.#marks.get(key)?.remove();
+    node.className = "user";
+  }
+
+  #newMark(item) {
+    const button = element("button", "", "Withdraw");
+    button.type = "button";
+    button.onclick = async () => {
+      button.disabled = true;
+      await this.#does.withdraw(item);
+      button.disabled = false;
+    };
+    return element("div", "waits", element("span"), button);
+  }
+
+  // Only a person scrolls up; that the end is further away may be of what was drawn meanwhile.
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#follow(true);
+    else if (scrollTop < this.#top) this.#follow(false);
+    this.#top = scrollTop;
+  }
+
+  #follow(following) {
+    this.#following = following;
+    this.#jump.hidden = following;
+  }
+
+  #keepUp() {
+    if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
   }
 }
 
-function drawTool(node, { status, tool, title, output }) {
-  node.className = "tool";
-  node.dataset.status = status;
-  const head = [element("b", "", tool || "tool"), ` ${title}`];
-  if (status === "running") head.push(" …");
-  node.replaceChildren(disclosure(node, head, output));
-}
-
-// Opened as what it replaces was.
-function disclosure(node, head, body) {
-  const details = element("details", "", element("summary", "", ...head), element("pre", "", body));
-  details.open = node.querySelector("details")?.open ?? false;
-  return details;
+function waitsFor(view, { messageId, first }) {
+  const status = view.queue.status(messageId);
+  if (view.status === "failed") return "waits for another try";
+  if (view.status === "preparing" && first) return "is sent when everything is ready";
+  if (view.status === "preparing" && status === "queued") return "waits until everything is ready";
+  return WAITS[status] ?? "";
 }

@@ -1,20 +1,99 @@
-// Why a preparation failed, and what can be done about it from here or elsewhere.
+// Why a preparation failed or was stopped, and what can be done about it from here or elsewhere.
 
+import { newAttempt } from "./bodies.js";
+import { prefill } from "./creating.js";
 import { setText } from "./dom.js";
+import { keyOf, repositories, sessions } from "./memory.js";
+import { $, attempt, goHome, notice, state, submitted } from "./page.js";
+import { savedFiles } from "./saved.js";
+import { told } from "./status.js";
+import { warned } from "./warnings.js";
 
-// `$` finds a node of the page by its id.
-export function drawFailure($, view, id) {
+export function closeFailure() {
+  $("change").open = false;
+  $("retry").reset();
+  $("files").replaceChildren();
+  delete $("failure").dataset.of;
+}
+
+export function drawFailure({ id, view, retried }) {
   const { failure } = view;
-  $("failure").hidden = !failure;
+  // What is tried again is no failure any more, though no event has said so yet.
+  $("failure").hidden = !failure || retried === view.attempt;
   if (!failure) return;
+  const stopped = told(view).status === "stopped";
+  $("failure").dataset.status = stopped ? "stopped" : "failed";
   setText($("reason"), failure.reason);
-  const output = failure.step ? view.step(failure.step).output.trimEnd() : "";
-  $("output").hidden = !output;
-  setText($("output"), output);
   $("retry").hidden = !failure.retryable;
   $("ways").hidden = failure.code !== "RestoreFailed";
   if ($("ways").hidden) $("files").replaceChildren();
   $("elsewhere").hidden = failure.code !== "BranchNotFound";
   $("sealed").hidden = failure.code !== "SecretsUnavailable";
   setText($("sealed"), `The command line sends others, all of them together: headstart retry ${id} --secret NAME …`);
+  const of = `${id} ${view.attempt}`;
+  if ($("failure").dataset.of === of) return;
+  $("failure").dataset.of = of;
+  // Only what this browser sent is known; unknown commands are no empty ones, so the fold stays closed.
+  const known = sessions().get(id)?.setup;
+  if (known === undefined) return;
+  $("retry").elements.setup.value = known;
+  $("change").open = failure.step === "setup";
 }
+
+// The next attempt, with the setup commands as the form has them.
+const attemptOf = ({ view }) => newAttempt(view.attempt, $("change").open ? $("retry").elements.setup.value : null);
+
+// Somebody else, or a click before this one, was first: then it is tried again as it should be.
+async function retry(mine, body) {
+  try {
+    const answer = await state.api.call("POST", `/sessions/${mine.id}/retry`, body, { once: true });
+    notice(warned(answer));
+  } catch (error) {
+    if (error.code !== "StaleAttempt") throw error;
+  }
+  if (body.setupCommands) remember(mine, body.setupCommands.join("\n"));
+  mine.retried = body.attemptNumber;
+  if (state.current === mine) drawFailure(mine);
+}
+
+// The next session is likely to need what this one was corrected to.
+function remember({ id, view }, setup) {
+  sessions().set(id, { ...sessions().get(id), setup });
+  const key = keyOf(view.session.repository.gitUrl);
+  repositories().set(key, { ...repositories().get(key), setup });
+}
+
+$("retry").onsubmit = (event) =>
+  submitted(event, async () => {
+    const mine = state.current;
+    const body = attemptOf(mine);
+    const start = $("elsewhere").hidden ? "" : event.target.elements.branch.value.trim();
+    if (start) await state.api.call("PATCH", `/sessions/${mine.id}`, { upstreamBranch: start });
+    await retry(mine, body);
+  });
+
+$("anew").onclick = () => {
+  const warning = "The repository is cloned anew and the agent remembers nothing. What is saved then replaces what is saved now.";
+  if (!confirm(`Start without the saved work? ${warning}`)) return;
+  const mine = state.current;
+  attempt(() => retry(mine, { ...attemptOf(mine), withoutArchive: true }));
+};
+
+$("download").onclick = () => {
+  const { id } = state.current;
+  attempt(async () => {
+    const saved = await state.api.call("GET", `/sessions/${id}/archive`);
+    if (state.current?.id === id) $("files").replaceChildren(...savedFiles(saved, id));
+  });
+};
+
+// An address can't be changed once there is a session: another one begins with what this one was given.
+$("copy").onclick = () => {
+  const { id, view } = state.current;
+  attempt(async () => {
+    const { items } = await state.api.call("GET", `/sessions/${id}/messages`);
+    if (state.current?.view !== view) return;
+    prefill({ repo: view.session.repository.gitUrl, prompt: items[0]?.text ?? "", ...sessions().get(id) });
+    goHome();
+  });
+};

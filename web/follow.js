@@ -1,6 +1,6 @@
 // Follows one session for ever: tickets, sockets and timers around the reducer.
 
-import { backoff, HIDDEN, sleep } from "./api.js";
+import { backoff, HIDDEN } from "./api.js";
 import { CAUGHT_UP, Reducer } from "./reducer.js";
 import { words } from "./shapes.js";
 
@@ -8,17 +8,20 @@ const PING_EVERY = 30;
 const PONG_WITHIN = 10;
 const RECONNECT_CAP = 20;
 
-// Calls `onEvent` for each event and `onLost` with a reason when the connection broke. Ends when
-// the session was deleted or `signal` aborts; throws what the ticket call says for good (401, 404), and
-// an answer that the browser hides: trying for ever would only hide it from people, too.
-export async function follow(api, sessionId, { onEvent, onLost, signal }) {
+// Calls `onEvent` for each event and `onLost` with a reason when the connection broke. `stream` is the
+// first connection's address and ticket, for who has them already. Ends when the session was deleted
+// or `signal` aborts; throws what the ticket call says for good (401, 404), and an answer that the
+// browser hides: trying for ever would only hide it from people, too.
+export async function follow(api, sessionId, { onEvent, onLost, signal, stream = null }) {
   const reducer = new Reducer();
   let failures = 0;
+  let given = stream;
   while (!signal.aborted && !reducer.deleted) {
     try {
       // Why a handshake was refused can't be seen, so each connection has a ticket of its own.
-      const stream = await api.call("POST", `/sessions/${sessionId}/stream-ticket`);
-      await watch(stream, reducer, signal, (event) => {
+      const ticket = given ?? (await api.call("POST", `/sessions/${sessionId}/stream-ticket`));
+      given = null;
+      await watch(ticket, reducer, signal, (event) => {
         if (event.eventId || event.type === CAUGHT_UP) failures = 0;
         if (!signal.aborted) onEvent(event);
       });
@@ -27,9 +30,24 @@ export async function follow(api, sessionId, { onEvent, onLost, signal }) {
       if (error.retryable === false || error.code === HIDDEN) throw error;
       failures += 1;
       onLost(error.message);
-      await sleep(backoff(failures, 0.5, RECONNECT_CAP));
+      await pause(backoff(failures, 0.5, RECONNECT_CAP), signal);
     }
   }
+}
+
+// Ends early where the machine is back in a network, or nobody looks any more.
+function pause(seconds, signal) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      globalThis.removeEventListener?.("online", end);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, seconds * 1000);
+    globalThis.addEventListener?.("online", end);
+    signal.addEventListener("abort", end);
+  });
 }
 
 // Resolves when there is nothing more to see; rejects when the connection is no good any more.

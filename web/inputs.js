@@ -40,6 +40,13 @@ export function questions({ body }) {
   return shaped(QUESTIONS, body).questions.map(({ question, options, multiple }) => ({
     text: question,
     labels: options.map(({ label }) => label),
+    descriptions: options.map(({ description }) => description),
     multiple,
   }));
+}
+
+// What was asked, once it is over.
+export function told(asked) {
+  if (asked.kind === "permission") return `May the agent do this? ${permission(asked)}:`;
+  return `${questions(asked).map(({ text }) => text).join(" ") || "The agent asked:"}`;
 }

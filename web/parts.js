@@ -1,27 +1,29 @@
 // A part of the agent's answer: deltas may come twice, late or out of order. Offsets count Unicode
-// code points, where JavaScript's own lengths count UTF-16 units, so text is kept as code points.
+// code points, where JavaScript's own lengths count UTF-16 units.
 
 import { dataOf } from "./shapes.js";
 
-// An open part is drawn whole with each frame, so only so many characters of it; a final one in full.
-const OPEN_LIMIT = 100000;
+const lengthOf = (text) => new TextEncoder().encode(text).length;
 
 export class Part {
-  #characters = [];
+  #text = "";
+  #length = 0; // in code points
   #early = new Map();
 
   kind = "text";
   data = dataOf({ type: "agent.event" });
   final = false;
+  cut = ""; // how it ended before its end: stopped, lost
+  told = false; // elsewhere
 
-  get text() {
-    return this.#characters.join("");
+  // It is not at its end.
+  get open() {
+    if (this.cut || ["patch", "error", "usage", "other"].includes(this.kind)) return false;
+    return this.kind === "tool" ? this.data.status === "running" : !this.final;
   }
 
-  // What is to be drawn of it now.
-  get shown() {
-    if (this.final || this.#characters.length <= OPEN_LIMIT) return this.text;
-    return `${this.#characters.slice(0, OPEN_LIMIT).join("")} …`;
+  get text() {
+    return this.#text;
   }
 
   // Takes in a delta, or keeps it until what comes before it is there.
@@ -29,22 +31,34 @@ export class Part {
     if (this.final) return;
     this.#early.set(offset, [...text]);
     for (const start of [...this.#early.keys()].sort((a, b) => a - b)) {
-      const have = this.#characters.length;
-      if (start > have) break;
-      for (const character of this.#early.get(start).slice(have - start)) {
-        this.#characters.push(character);
-      }
+      if (start > this.#length) break;
+      const news = this.#early.get(start).slice(this.#length - start);
+      this.#text += news.join("");
+      this.#length += news.length;
       this.#early.delete(start);
     }
   }
 
-  // Takes in an agent.event: for text the whole and final state.
+  // Takes in an agent.event: for text the whole and final state, or its beginning, where what was streamed may be more.
   settle(data) {
     this.data = data;
-    if (data.text !== null) {
-      this.#characters = [...data.text];
-      this.#early.clear();
-      this.final = true;
-    }
+    const told = data.kind === "tool" ? data.output || null : data.text;
+    if (told === null) return;
+    this.#early.clear();
+    this.final = true;
+    if (!(data.textRef && this.#text.startsWith(told))) this.#text = told;
+  }
+
+  // Takes in more of a long text than its event had, all from its beginning on, and what is told of its end.
+  extend(text, { bytes, truncated }) {
+    if (text.length > this.#text.length) this.#text = text;
+    this.data = { ...this.data, textBytes: bytes, truncated };
+    this.changed = true;
+  }
+
+  // How many bytes of it are there to be asked for.
+  get missing() {
+    const { textRef, textBytes } = this.data;
+    return textRef ? Math.max(0, textBytes - lengthOf(this.#text)) : 0;
   }
 }

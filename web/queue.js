@@ -12,6 +12,16 @@ export class Queue {
     return [...this.#waiting.values()].includes("held");
   }
 
+  // Whether a message waits for the agent only.
+  get moves() {
+    return this.#waiting.size > 0 && !this.held;
+  }
+
+  // How a message waits; nothing for one that does not.
+  status(messageId) {
+    return this.#waiting.get(messageId);
+  }
+
   // Takes in an event and what it says; what the last snapshot includes changes nothing.
   apply({ type, eventId }, data) {
     if (type === "session.snapshot") {
@@ -30,12 +40,15 @@ export class Queue {
 
 const hold = (waiting, { messageId }) => waiting.set(messageId, "held");
 
+const leave = (waiting, { messageId }) => waiting.delete(messageId);
+
 const HANDLERS = {
   __proto__: null,
   "message.queued": (waiting, { messageId }) => waiting.set(messageId, "queued"),
   "message.held": hold,
   "message.failed": hold,
-  "turn.started": (waiting, { messageId }) => waiting.delete(messageId),
+  "message.withdrawn": leave,
+  "turn.started": leave,
   "session.prepared"(waiting) {
     const [first] = waiting.keys();
     if (first !== undefined) waiting.set(first, "held");

@@ -9,6 +9,12 @@ const NOT_VISIBLE = new RegExp(`[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f${UNSEEN}]`, "
 // For the page as a whole: without it.
 export const plain = (text) => text.replace(NOT_PLAIN, "");
 
+// What turns the order of reading, and so can make a text say what it does not.
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+// For what an agent wrote and did: without what isn't seen, but for what turns it, which is spelled out.
+export const readable = (text) => plain(text.replace(TURNING, spelled));
+
 // For what a person is to allow: spelled out, so that nothing of it is missing.
 export const visible = (text) => text.replace(NOT_VISIBLE, spelled);
 

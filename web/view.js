@@ -1,10 +1,10 @@
 // What the page shows of a session, kept up to date event by event; knows nothing of the page.
 
-import { Inputs } from "./inputs.js";
+import { Inputs, told } from "./inputs.js";
 import { Part } from "./parts.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
-import { dataOf } from "./shapes.js";
+import { dataOf, shaped, USAGE } from "./shapes.js";
 import { Work } from "./work.js";
 
 export const STEPS = {
@@ -20,7 +20,7 @@ export const STEPS = {
 
 const OUTPUT_TAIL = 8 * 1024;
 
-const newStep = (title) => ({ title, status: "pending", elapsed: 0, seenAt: 0, revision: -1, output: "" });
+const newStep = (title) => ({ title, status: "pending", elapsed: 0, eta: null, seenAt: 0, revision: -1, output: "" });
 
 export class View {
   session = null;
@@ -30,29 +30,57 @@ export class View {
   receipt = null;
   failure = null;
   turn = null;
-  items = [];
+  items = []; // what is said and done, each answer under its message
+  waiting = new Map(); // the messages whose turn has not begun, in their order
+  retrying = null; // why the model's provider is asked again
+  apart = false; // the sandbox's connection is lost
   inputs = new Inputs();
   queue = new Queue();
   rest = new Rest();
   work = new Work();
+  given = new Map(); // what a person answered here, by what was asked
+  #asked = new Map();
+  #begun = 0; // turns
+  #turnFrom = 0; // where the items of the turn begin
+  #ahead = 0; // how far this machine's clock is ahead of the cloud's
   #parts = new Map();
 
   constructor() {
     this.#resetSteps();
   }
 
-  // A follow-up may be typed once the agent has accepted a message, and into a sleeping session.
-  get unlocked() {
-    return ["ready", "running", "stopping", "asleep"].includes(this.status);
-  }
-
   // Messages wait for a person, who need not wait for a preparation, a turn or a retry.
   get held() {
-    return this.queue.held && !this.turn && (this.unlocked || this.status === "prepared");
+    return this.queue.held && !this.turn && ["prepared", "ready", "running", "stopping", "asleep"].includes(this.status);
+  }
+
+  get waitsForYou() {
+    return this.inputs.open.size > 0;
+  }
+
+  // What goes on and is not in the conversation yet.
+  get activity() {
+    if (this.apart) return "The connection to the sandbox is lost; it comes back by itself";
+    if (!this.turn) return "";
+    if (this.waitsForYou) return "The agent waits for your answer";
+    if (this.retrying !== null) return `The model's provider fails (${this.retrying}); the agent tries again`;
+    const part = this.items.at(-1)?.part;
+    return part && part.open ? "" : "The agent is thinking";
+  }
+
+  // The cloud's time.
+  get now() {
+    return Date.now() - this.#ahead;
+  }
+
+  // Whether a person may take a waiting message back: not the first, before it was delivered once.
+  withdrawable({ messageId, first }) {
+    return !(first && !this.#begun) && ["queued", "held"].includes(this.queue.status(messageId));
   }
 
   apply(event) {
     const data = dataOf(event);
+    if (event.eventId === null && event.timestamp) this.#ahead = Date.now() - Date.parse(event.timestamp);
     this.inputs.apply(event);
     this.queue.apply(event, data);
     this.rest.apply(event, data);
@@ -60,11 +88,25 @@ export class View {
     HANDLERS[event.type]?.call(this, data, event);
   }
 
+  // What who created a session knows of it before the cloud tells anything.
+  begin({ attemptNumber, prompt }) {
+    this.#beginAttempt(attemptNumber);
+    // Until its event brings it with its id.
+    this.waiting.set("", { kind: "user", key: "user", messageId: "", text: prompt, first: true });
+    Object.assign(this.steps.values().next().value, { status: "running", seenAt: performance.now() });
+  }
+
+  // An event from before the snapshot would bring back an older title.
+  rename(title, eventId = Infinity) {
+    if (this.session && eventId > this.session.lastEventId) this.session.title = title;
+  }
+
   snapshot(session, event) {
     this.session = session;
     this.status = session.status;
     this.failure = session.failure;
     this.turn = session.activeTurn?.turnId ?? null;
+    this.apart = false;
     if (session.attempt.number < this.attempt) return;
     this.#beginAttempt(session.attempt.number);
     for (const state of session.attempt.steps) {
@@ -93,6 +135,7 @@ export class View {
     // What a step was at is no news of it once it has ended.
     step.message = data.message ?? (step.status === "running" ? step.message : null);
     step.percent = data.percent ?? step.percent;
+    step.eta = data.etaMs;
     step.output = (step.output + data.output).slice(-OUTPUT_TAIL);
     this.#clock(step, data.elapsedMs);
   }
@@ -114,25 +157,61 @@ export class View {
   attemptFailed({ failure }) {
     this.status = "failed";
     this.failure = failure;
-    this.turn = null;
+    this.#endTurn("lost");
     if (failure.step) this.step(failure.step).status = "failed";
   }
 
   fallAsleep() {
     this.status = "asleep";
-    this.turn = null;
-    this.note(`The session fell asleep: ${this.rest.why}.`, this.rest.saved === false);
+    this.#endTurn("lost");
+    const lost = this.rest.saved === false;
+    const what = lost ? "The sandbox is gone, and what changed since it was saved last is lost" : "The session fell asleep";
+    this.note(`${what}: ${this.rest.why}.`, lost);
   }
 
-  turnStarted({ turnId }) {
+  message({ messageId, text, textBytes }) {
+    this.waiting.delete("");
+    const first = !this.items.some(({ kind }) => kind === "user") && !this.waiting.size;
+    this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
+  }
+
+  // A message takes its place once the agent works on it, so that its answer stands below it.
+  turnStarted({ turnId, messageId }) {
     this.turn = turnId;
+    this.retrying = null;
     if (this.status !== "preparing") this.status = "running";
+    const message = this.waiting.get(messageId);
+    this.waiting.delete(messageId);
+    if (message) this.items.push(message);
+    this.#begun += 1;
+    this.#turnFrom = this.items.length;
   }
 
-  turnEnded(note) {
-    this.turn = null;
-    if (this.status === "running") this.status = "ready";
-    if (note) this.note(note, true);
+  turnCompleted({ usage }) {
+    this.#endTurn("lost");
+    if (this.status === "ready" && this.queue.moves) this.status = "running"; // the next turn begins at once
+    const used = shaped(USAGE, usage);
+    const tokens = used.inputTokens + used.outputTokens + used.reasoningTokens;
+    const cost = used.cost ? `, $${used.cost.toFixed(used.cost < 0.1 ? 4 : 2)}` : "";
+    const [read, written] = [used.inputTokens, used.outputTokens + used.reasoningTokens].map((many) => many.toLocaleString("en"));
+    if (tokens || cost) this.note(`${read} tokens read, ${written} written${cost}`);
+  }
+
+  // The agent may have told the same itself.
+  turnFailed({ reason }) {
+    for (const { part } of this.#turnItems("error")) {
+      part.told = reason.includes(part.text);
+      part.changed = true;
+    }
+    this.#endTurn("lost");
+    this.note(`The turn failed: ${reason}`, true);
+  }
+
+  // What the agent calls an error then is that it was stopped.
+  turnStopped() {
+    for (const { part } of this.#turnItems("error")) part.told = part.changed = true;
+    this.#endTurn("stopped");
+    this.note("The turn was stopped.");
   }
 
   undelivered({ code, reason }) {
@@ -142,8 +221,22 @@ export class View {
     this.note(`${what}: ${reason}`, true);
   }
 
-  message({ messageId, text }) {
-    this.items.push({ kind: "user", key: `user ${messageId}`, text });
+  // Also a claimed message that never started.
+  heldAgain() {
+    this.turn = null;
+    if (this.status === "running") this.status = "ready";
+  }
+
+  asks(asked) {
+    this.#asked.set(asked.requestId, asked);
+  }
+
+  // `given` is what a person chose on this page; the cloud tells only that somebody did.
+  answered({ requestId, outcome }) {
+    const asked = this.#asked.get(requestId);
+    const given = outcome === "answered" && this.given.get(requestId);
+    this.#asked.delete(requestId);
+    if (asked) this.note(`${told(asked)} ${given || outcome || "resolved"}`);
   }
 
   note(text, bad = false) {
@@ -159,7 +252,29 @@ export class View {
     }
     part.kind = kind ?? part.kind;
     part.changed = true;
+    this.retrying = null;
+    this.apart = false;
     return part;
+  }
+
+  partTold(data, { timestamp }) {
+    const part = this.part(data);
+    part.settle(data);
+    part.beganAt ??= timestamp && Date.parse(timestamp);
+    if (!part.open) part.endedAt = timestamp && Date.parse(timestamp);
+  }
+
+  #turnItems(kind) {
+    return this.items.slice(this.#turnFrom).filter(({ part }) => part && (kind === undefined || part.kind === kind));
+  }
+
+  // What has not ended by itself says how it did.
+  #endTurn(how) {
+    for (const { part } of this.#turnItems()) if (part.open) Object.assign(part, { cut: how, changed: true });
+    this.turn = null;
+    this.retrying = null;
+    this.#turnFrom = this.items.length;
+    if (this.status === "running") this.status = "ready";
   }
 
   step(name) {
@@ -192,16 +307,23 @@ const HANDLERS = {
   "session.prepared"(data) { this.attemptDone("prepared", data); },
   "session.ready"(data) { this.attemptDone(this.turn ? "running" : "ready", data); },
   "session.failed"(data) { this.attemptFailed(data); },
+  "session.renamed"({ title }, { eventId }) { this.rename(title, eventId); },
   "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
   "message.failed"(data) { this.undelivered(data); },
-  "message.held"() { this.turn = null; }, // also a claimed one that never started
+  "message.held"() { this.heldAgain(); },
+  "message.withdrawn"(data) { this.waiting.delete(data.messageId); },
   "turn.started"(data) { this.turnStarted(data); },
-  "turn.completed"() { this.turnEnded(); },
-  "turn.failed"(data) { this.turnEnded(`The turn failed: ${data.reason}`); },
-  "turn.interrupted"() { this.turnEnded("The turn was stopped."); },
-  "agent.event"(data) { this.part(data).settle(data); },
+  "turn.completed"(data) { this.turnCompleted(data); },
+  "turn.failed"(data) { this.turnFailed(data); },
+  "turn.interrupted"() { this.turnStopped(); },
+  "turn.retrying"(data) { this.retrying = data.reason; },
+  "runner.disconnected"() { this.apart = true; },
+  "runner.reconnected"() { this.apart = false; },
+  "input.requested"(data) { this.asks(data); },
+  "input.resolved"(data) { this.answered(data); },
+  "agent.event"(data, event) { this.partTold(data, event); },
   "agent.delta"(data) { this.part(data).grow(data.offset, data.text); },
   "agent.snapshot"(data) { for (const open of data.parts) this.part(open).grow(0, open.text); },
 };

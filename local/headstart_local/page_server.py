@@ -1,15 +1,16 @@
-"""The web server of the page: the files of one folder, on a loopback port of its own."""
+"""The web server of the page: its folder, and what draws text on it, on a loopback port."""
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from headstart_local.guard import GuardedHandler, foreign_host
 
 _STOP_SECONDS = 10.0
+VENDOR = Path(__file__).parents[2] / ".cache" / "web" / "vendor"
+"""Where `make page` puts what is not ours; it need not be there."""
 
 
 class _Handler(GuardedHandler, SimpleHTTPRequestHandler):
@@ -26,6 +27,12 @@ class _Handler(GuardedHandler, SimpleHTTPRequestHandler):
         self.send_header("Content-Security-Policy", self.server.policy)
         super().end_headers()
 
+    def translate_path(self, path: str) -> str:
+        """Take what is not ours from a folder of its own."""
+        theirs = path.startswith("/vendor/")
+        self.directory = str(self.server.vendor if theirs else self.server.folder)
+        return super().translate_path(path.removeprefix("/vendor") if theirs else path)
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
         """Say nothing: standard output is for the one line."""
 
@@ -35,8 +42,9 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+    def __init__(self, folder: Path, vendor: Path = VENDOR) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder, self.vendor = folder, vendor
         self.policy = ""
 
     @property

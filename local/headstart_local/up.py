@@ -77,12 +77,14 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
     token = tokens.issue(cloud.endpoint, "demo")
     kept = [f"{cloud.endpoint}/{b}/" for b in [cloud.outputs.get("ArchiveBucket")] if b]
     stack.enter_context(page.serving([f"{cloud.http_url}/", cloud.websocket_url, *kept]))
+    sample = git.url("sample.git")
+    link = urlencode({"api": cloud.http_url, "token": token, "repo": sample})
     return {
         "httpUrl": cloud.http_url,
         "wsUrl": cloud.websocket_url,
-        "pageUrl": f"{page.origin}/#{urlencode({'api': cloud.http_url, 'token': token})}",
+        "pageUrl": f"{page.origin}/#{link}",
         "token": token,
-        "gitUrl": git.url("sample.git"),
+        "gitUrl": sample,
     }
 
 

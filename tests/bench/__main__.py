@@ -1,9 +1,9 @@
 """`make bench`: prints tables of figures, and fails on none of them.
 
 `python -m tests.bench cold`, `cloud`, `clone`, `archives`, `trees`, `gateway`, `gateway-models` or
-`steps` prints only those; `costs`, `load`, `streaming`, `history` and `soak` are for who names
-them. Figures depend on the machine and on what else it does: docs/performance.md has some, with
-date and machine.
+`steps` prints only those; `costs`, `load`, `streaming`, `history`, `page` (which needs Chromium)
+and `soak` are for who names them. Figures depend on the machine and on what else it does:
+docs/performance.md has some, with date and machine.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.bench import (
     trees,
 )
 
-LONG = ("costs", "load", "streaming", "history", "soak")
+LONG = ("costs", "load", "streaming", "history", "page", "soak")
 """What `all` leaves out."""
 
 
@@ -79,10 +79,18 @@ def main() -> None:
         "load": lambda: load.run(arguments.sessions),
         "streaming": lambda: streaming.run(arguments.viewers, arguments.seconds),
         "history": lambda: history.run(arguments.events),
+        "page": lambda: _page(min(3, arguments.samples)),
         "soak": lambda: soak.run(arguments.hours, arguments.rate, arguments.seed),
     }
     if arguments.part in LONG:
         long[arguments.part]()
+
+
+def _page(samples: int) -> None:
+    # A browser's library and the scripted cloud of the tests, which nothing else here needs.
+    from tests.bench import page  # noqa: PLC0415
+
+    page.run(samples)
 
 
 if __name__ == "__main__":

@@ -22,15 +22,42 @@ class Element {
 
   // A form's fields, made as they are asked for.
   get elements() {
-    return new Proxy(this.#fields, { get: (fields, name) => (fields[name] ??= new Element("input")) });
+    return new Proxy(this.#fields, {
+      get: (fields, name) => {
+        if (!fields[name]) this.append((fields[name] = new Element("input")));
+        return fields[name];
+      },
+    });
   }
 
   reset() {
     for (const field of Object.values(this.#fields)) field.value = "";
   }
 
+  get parentElement() {
+    return this.#parent;
+  }
+
+  closest(tag) {
+    return this.tag === tag ? this : (this.#parent?.closest(tag) ?? null);
+  }
+
+  after(node) {
+    this.#parent.insertBefore(node, this.#parent.children[this.#parent.children.indexOf(this) + 1] ?? null);
+  }
+
+  insertBefore(node, there) {
+    node.remove();
+    node.#parent = this;
+    this.children.splice(there ? this.children.indexOf(there) : this.children.length, 0, node);
+  }
+
   append(...children) {
-    for (const child of children) if (typeof child !== "string") child.#parent = this;
+    for (const child of children) {
+      if (typeof child === "string") continue;
+      child.remove();
+      child.#parent = this;
+    }
     this.children.push(...children);
   }
 
@@ -40,14 +67,31 @@ class Element {
   }
 
   remove() {
-    this.#parent.children = this.#parent.children.filter((child) => child !== this);
+    if (this.#parent) this.#parent.children = this.#parent.children.filter((child) => child !== this);
+    this.#parent = null;
   }
 
   setAttribute(name, value) {
     this.#attributes[name] = value;
   }
 
-  focus() {}
+  getAttribute(name) {
+    return this.#attributes[name] ?? null;
+  }
+
+  removeAttribute(name) {
+    delete this.#attributes[name];
+  }
+
+  focus() {
+    document.activeElement = this;
+  }
+
+  select() {}
+
+  get parentNode() {
+    return this.#parent;
+  }
 
   get firstChild() {
     return this.children[0];
@@ -65,6 +109,11 @@ class Element {
     this.children = [text];
   }
 
+  querySelectorAll(selector) {
+    const below = this.children.filter((child) => typeof child !== "string");
+    return below.flatMap((child) => [...(child.#is(selector) ? [child] : []), ...child.querySelectorAll(selector)]);
+  }
+
   // Knows a tag, a class, a data attribute with its value, and those inside each other.
   querySelector(selector) {
     const [first, ...rest] = selector.split(" ");
@@ -77,6 +126,8 @@ class Element {
   }
 
   #is(selector) {
+    if (selector.includes(",")) return selector.split(/, ?/).some((one) => this.#is(one));
+    if (selector === "[aria-invalid]") return this.#attributes["aria-invalid"] !== undefined;
     const [, tag, kind, name, value] = /^(\w+)?(?:\.(\w+))?(?:\[data-(\w+)="(.*)"\])?$/.exec(selector);
     if (name) return this.dataset[name] === value;
     return (!tag || tag === this.tag) && (!kind || this.className.split(" ").includes(kind));
@@ -84,7 +135,7 @@ class Element {
 }
 
 const byId = Object.fromEntries(ids.map((id) => [id, new Element(id)]));
-for (const id of ["connect", "create", "message", "retry"]) {
+for (const id of ["connect", "create", "message", "retry", "rename"]) {
   const button = new Element("button");
   button.className = "primary";
   byId[id].append(button);
@@ -93,6 +144,11 @@ for (const id of ["connect", "create", "message", "retry"]) {
 byId.left.append(new Element("ul"));
 
 const stored = new Map([["connection", JSON.stringify({ api: "http://api", token: "t" })]]);
+const storage = {
+  getItem: (name) => stored.get(name) ?? null,
+  setItem: (name, value) => stored.set(name, value),
+  removeItem: (name) => stored.delete(name),
+};
 let hash = "";
 const answers = new Map(); // what is answered, by method and path
 const requests = [];
@@ -115,8 +171,10 @@ class Socket {
 
 Object.assign(globalThis, {
   window: globalThis,
-  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "" },
-  sessionStorage: { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value) },
+  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "", activeElement: null },
+  localStorage: storage,
+  sessionStorage: storage,
+  addEventListener() {},
   history: { replaceState() {} },
   location: {
     pathname: "/",
@@ -150,9 +208,25 @@ const DOES = {
   answer: (request, status, body) => answers.set(request, [status, body]),
   go: (part) => (location.hash = part),
   fill: (form, fields) => Object.entries(fields).forEach(([name, value]) => (byId[form].elements[name].value = value)),
+  change: (form, name, value) => {
+    byId[form].elements[name].value = value;
+    byId[form].elements[name].onchange?.();
+  },
   submit: (form) => byId[form].onsubmit({ preventDefault() {}, target: byId[form] }),
+  // As a person does who goes on reading while the answer is on its way.
+  "leave while submitting": (form, part) => {
+    DOES.submit(form);
+    hash = `#${part}`;
+    globalThis.onhashchange();
+  },
+  "mark rows": async () => {
+    byId.more.onclick();
+    await settled();
+    for (const row of byId.sessions.children) row.marked = true;
+  },
   more: () => byId.more.onclick(),
   press: (id) => byId[id].onclick(),
+  unfold: (id) => (byId[id].open = true),
   refuse: () => (agrees = false),
   event: (event) => sockets.at(-1).onmessage({ data: JSON.stringify({ type: "events", events: [event] }) }),
 };
@@ -166,7 +240,7 @@ answers.set("GET /sessions", [200, { items: [], nextCursor: null }]);
 await import(pathToFileURL(`${web}/app.js`));
 await settled();
 for (const [what, ...given] of steps) {
-  DOES[what](...given);
+  await DOES[what](...given);
   await settled();
 }
 const shown = ids.filter((id) => !byId[id].hidden);
@@ -178,6 +252,17 @@ process.stdout.write(
     notice: byId.notice.textContent,
     sealed: byId.sealed.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
+    told: byId.told.hidden ? "" : byId.told.textContent,
+    wrong: Object.fromEntries(ids.flatMap((id) => byId[id].querySelectorAll(".wrong")).map((said) => [said.id.replace("wrong-", ""), said.textContent])),
+    hash,
+    known: byId.session.dataset.known,
+    marked: byId.sessions.children.map(({ marked }) => marked ?? false),
+    connect: ["api", "token"].map((name) => byId.connect.elements[name].value),
+    title: document.title,
+    status: byId.status.textContent,
+    names: byId.sessions.children.map((link) => link.querySelector(".name").textContent),
+    logs: byId.steps.querySelectorAll(".log").map((log) => log.textContent),
+    stored: Object.fromEntries(stored),
     hint: byId.text.placeholder,
     confirmed,
     summary: byId.summary.textContent,

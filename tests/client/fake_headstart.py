@@ -399,9 +399,9 @@ def problem(status: int, code: str, detail: str, **more: Any) -> Reply:
 
 
 @contextmanager
-def running() -> Iterator[FakeHeadstart]:
+def running(fake: FakeHeadstart | None = None) -> Iterator[FakeHeadstart]:
     """Serve on two free ports until the end of the block."""
-    fake = FakeHeadstart()
+    fake = fake or FakeHeadstart()
     http = ThreadingHTTPServer(("127.0.0.1", 0), handler(fake))
     http.daemon_threads = True
     http.block_on_close = False

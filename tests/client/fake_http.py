@@ -8,6 +8,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
+# The API has these for the page's origin on each answer of its own, preflights included.
+CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-headers": "authorization, content-type, idempotency-key",
+    "access-control-allow-methods": "GET, POST, PATCH, DELETE",
+    "access-control-expose-headers": "retry-after",
+}
+
 
 @dataclass
 class Seen:
@@ -22,11 +30,15 @@ class Seen:
 
 @dataclass
 class Reply:
-    """A canned answer; a status of 0 closes the connection without one."""
+    """A canned answer; a status of 0 closes the connection without one.
+
+    A page of another origin can't read a `hidden` one: a gateway refused before the API was asked.
+    """
 
     status: int
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
+    hidden: bool = False
 
 
 class Answering(Protocol):
@@ -66,13 +78,20 @@ def handler(fake: Answering) -> type[BaseHTTPRequestHandler]:
             if not isinstance(reply.body, bytes | None):
                 body = json.dumps(reply.body).encode()
             self.send_response(reply.status)
-            for name, value in reply.headers.items():
+            for name, value in (reply.headers | ({} if reply.hidden else CORS)).items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         do_POST = do_PATCH = do_DELETE = do_GET
+
+        def do_OPTIONS(self) -> None:
+            """Answer a browser's preflight, which no test has to do with."""
+            self.send_response(204)
+            for name, value in CORS.items():
+                self.send_header(name, value)
+            self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             """Tests look at `seen`."""

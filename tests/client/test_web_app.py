@@ -1,5 +1,6 @@
 """The whole page in node, on a document of its own: what is shown, and what is asked of the API."""
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -49,18 +50,265 @@ def test_a_session_that_goes_while_it_is_followed_leaves_the_page(app):
     assert "session" not in page["shown"]
 
 
-def test_the_next_session_begins_without_the_branch_of_the_last(app):
-    created = {"sessionId": SESSION_ID}
-    page = app(
-        ["answer", "POST /sessions", 202, created],
-        ["fill", "create", {"repo": "o/n", "prompt": "p", "branch": "dev", "setup": "make"}],
-        ["submit", "create"],
-    )
-    [sent] = [
-        body for method, path, body in page["requests"] if (method, path) == ("POST", "/sessions")
+CREATED = [
+    ["answer", "POST /sessions", 202, {"sessionId": SESSION_ID}],
+    ["fill", "create", {"repo": "o/n", "prompt": "p", "branch": "dev", "setup": "make"}],
+    ["submit", "create"],
+]
+
+
+def sent(page: dict[str, Any], method: str, path: str) -> list[Any]:
+    """The bodies of a call, in order."""
+    return [body for *call, body in page["requests"] if call == [method, path]]
+
+
+def test_the_branch_and_commands_of_the_last_session_are_its_repositorys(app):
+    page = app(*CREATED)
+    [body] = sent(page, "POST", "/sessions")
+    assert body["upstreamBranch"] == "dev"
+    assert page["create"] == ["o/n", "", "dev", "make"]
+    other = app(*CREATED, ["change", "create", "repo", "o/other"])
+    assert other["create"] == ["o/other", "", "", ""]
+    again = ["change", "create", "repo", "https://github.com/O/N.git"]
+    assert app(*CREATED, ["change", "create", "repo", "o/other"], again)["create"][2:] == [
+        "dev",
+        "make",
     ]
-    assert sent["upstreamBranch"] == "dev"
-    assert page["create"] == ["o/n", "", "", ""]
+
+
+def test_what_a_person_filled_in_is_not_taken_away(app):
+    changed = [["fill", "create", {"branch": "mine"}], ["change", "create", "repo", "o/other"]]
+    assert app(*CREATED, *changed)["create"] == ["o/other", "", "mine", ""]
+
+
+def test_the_address_of_a_page_names_its_repository_and_branch(app):
+    page = app(["change", "create", "repo", "https://github.com/o/n/tree/dev"])
+    assert page["create"] == ["o/n", "", "dev", ""]
+    page = app(["change", "create", "repo", "https://me:pw@github.com/o/n"])
+    assert "password" in page["wrong"]["repo"]
+
+
+def test_what_is_wrong_is_said_at_its_field_in_words(app):
+    errors = [
+        {"loc": ["gitUrl"], "msg": "must name a host."},
+        {"loc": ["setupCommands", 1], "msg": "String should have at most 10000 characters"},
+        {"loc": ["envVars", "A B", "[key]"], "msg": "String should match pattern '^a$'"},
+    ]
+    refusal = {"code": "ValidationFailed", "detail": "x", "errors": errors, "retryable": False}
+    page = app(["answer", "POST /sessions", 422, refusal], *CREATED[1:])
+    assert page["wrong"] == {
+        "repo": "It must name a host.",
+        "setup": "Line 2: It may have 10000 characters at most.",
+        "env": "A B: It has characters that are not possible here.",
+    }
+    assert page["notice"] == ""
+    assert page["create"] == ["o/n", "p", "dev", "make"]
+
+
+def test_at_the_limit_the_active_sessions_are_named_at_once(app):
+    full = {"code": "QuotaExceeded", "detail": "At most 2.", "retryable": True}
+    listed = {"items": [summary(FakeSession(status="ready"))], "nextCursor": None}
+    asleep = summary(FakeSession(session_id="ses_1", title="Naps", status="asleep"))
+    listed["items"].append(asleep)
+    page = app(
+        ["answer", "GET /sessions", 200, listed],
+        ["answer", "POST /sessions", 429, full],
+        *CREATED[1:],
+    )
+    assert len(sent(page, "POST", "/sessions")) == 1
+    assert page["notice"].startswith("At most 2. These are active")
+    assert "Say hello" in page["notice"]
+    assert "Naps" not in page["notice"]
+
+
+def test_who_went_elsewhere_is_not_led_away(app):
+    other = "ses_other"
+    page = app(
+        *CREATED[:2],
+        ["answer", f"POST /sessions/{other}/stream-ticket", 200, STREAM],
+        ["leave while submitting", "create", other],
+    )
+    assert page["hash"] == f"#{other}"
+    assert page["notice"] == "The session has begun: p"
+
+
+def test_a_new_session_shows_its_title_and_first_step_before_the_cloud_says_anything(app):
+    created = {"sessionId": SESSION_ID, "attemptNumber": 1, "stream": STREAM}
+    page = app(["answer", "POST /sessions", 202, created], *CREATED[1:])
+    assert page["title"] == "preparing - p · Headstart"
+    assert "stop" in page["shown"]
+    # The ticket of the answer is used instead of another one.
+    assert not sent(page, "POST", f"/sessions/{SESSION_ID}/stream-ticket")
+
+
+def test_of_a_session_that_is_not_known_yet_nothing_is_claimed(app):
+    page = app(*OPEN)
+    assert page["known"] == "false"
+    assert app(*OPEN, snapshot(FakeSession()))["known"] == "true"
+
+
+def test_a_stopped_preparation_has_not_failed(app):
+    page = app(*OPEN, snapshot(failed(code="Cancelled")))
+    assert (page["status"], page["summary"]) == ("stopped", "The preparation was stopped")
+    assert app(*OPEN, snapshot(failed()))["status"] == "failed"
+
+
+def test_a_session_deleted_elsewhere_is_told(app):
+    gone = ["event", {"eventId": None, "type": "session.deleted", "data": {}}]
+    page = app(*OPEN, snapshot(FakeSession()), gone)
+    assert page["notice"] == "“Say hello” was deleted elsewhere."
+    assert "create" in page["shown"]
+    delete = [["answer", f"DELETE /sessions/{SESSION_ID}", 202, {}], ["press", "remove"]]
+    assert app(*OPEN, snapshot(FakeSession()), *delete)["notice"] == ""
+
+
+def test_a_title_is_changed_in_place_and_where_others_changed_it(app):
+    path = f"/sessions/{SESSION_ID}"
+    page = app(
+        *OPEN,
+        snapshot(FakeSession()),
+        ["answer", f"PATCH {path}", 200, {"title": "Mine"}],
+        ["press", "naming"],
+        ["fill", "rename", {"title": " Mine "}],
+        ["submit", "rename"],
+    )
+    assert sent(page, "PATCH", path) == [{"title": "Mine"}]
+    assert page["title"] == "preparing - Mine · Headstart"
+    renamed = {"eventId": 1, "type": "session.renamed", "data": {"title": "Theirs"}}
+    page = app(*OPEN, snapshot(FakeSession()), ["event", renamed])
+    assert page["title"] == "preparing - Theirs · Headstart"
+
+
+def test_an_older_title_does_not_come_back_by_a_replay(app):
+    at = {**FakeSession(title="New").view(), "lastEventId": 5}
+    seen = ["event", {"eventId": None, "type": "session.snapshot", "data": at}]
+    old = ["event", {"eventId": 1, "type": "session.renamed", "data": {"title": "Old"}}]
+    assert app(*OPEN, seen, old)["title"] == "preparing - New · Headstart"
+
+
+def test_an_error_of_the_list_and_an_empty_one_are_told_in_it(app):
+    broken = {"code": "RowUnreadable", "detail": "A row.", "retryable": False}
+    page = app(["answer", "GET /sessions", 503, broken], ["more"])
+    assert page["told"] == "The list can't be had: A row."
+    assert page["notice"] == ""
+    assert app()["told"].startswith("No sessions yet")
+
+
+def test_a_row_of_the_list_stays_the_same_node(app):
+    listed = {"items": [summary(FakeSession(status="running"))], "nextCursor": None}
+    newer = summary(FakeSession(session_id="ses_1", title="Newer"))
+    page = app(
+        ["answer", "GET /sessions", 200, listed],
+        ["mark rows"],
+        ["answer", "GET /sessions", 200, {"items": [newer, *listed["items"]], "nextCursor": None}],
+        ["press", "new"],
+    )
+    assert page["names"] == ["Newer", "Say hello"]
+    assert page["marked"] == [False, True]
+
+
+def test_who_waits_for_a_person_says_so_in_the_list(app):
+    waits = {**summary(FakeSession(status="running")), "pendingInputCount": 1}
+    page = app(["answer", "GET /sessions", 200, {"items": [waits], "nextCursor": None}], ["more"])
+    [[status, words]] = page["list"]
+    assert (status, words.split(" · ")[0]) == ("waits", "waits for you")
+
+
+LOG = f"/sessions/{SESSION_ID}/texts/log.1.setup"
+
+
+def test_the_log_of_the_step_that_failed_opens_by_itself(app):
+    items = [{"offset": 0, "text": "one\n"}, {"offset": 4, "text": "\x1b[31mtwo\x1b[0m"}]
+    text = {"items": items, "bytes": 16, "complete": True, "truncated": False, "nextCursor": None}
+    answer = ["answer", f"GET {LOG}", 200, text]
+    page = app(answer, *OPEN, snapshot(failed(step="setup", code="SetupCommandFailed")))
+    assert page["logs"] == ["Downloadone\ntwo"]
+    cut = ["answer", f"GET {LOG}", 200, {**text, "truncated": True}]
+    page = app(cut, *OPEN, snapshot(failed(step="setup", code="SetupCommandFailed")))
+    assert page["logs"] == ["DownloadThis is all that was kept: it printed more.one\ntwo"]
+
+
+def test_without_a_log_there_is_what_the_stream_told(app):
+    session = failed(step="setup", code="SetupCommandFailed")
+    session.steps["setup"] = {"status": "failed", "output": "the end"}
+    [log] = app(*OPEN, snapshot(session))["logs"]
+    assert "the end" in log
+
+
+def test_a_second_click_on_try_again_is_harmless(app):
+    stale = {"code": "StaleAttempt", "detail": "The last attempt is 2.", "retryable": False}
+    again = [["answer", f"POST {PATH}/retry", 409, stale], ["submit", "retry"]]
+    page = app(*OPEN, snapshot(failed()), *again)
+    assert page["notice"] == ""
+    assert "failure" not in page["shown"]
+
+
+def test_corrected_commands_are_those_of_the_next_session(app):
+    page = app(
+        *OPEN,
+        snapshot(failed(step="setup", code="SetupCommandFailed")),
+        ["answer", f"POST {PATH}/retry", 202, {}],
+        ["unfold", "change"],
+        ["fill", "retry", {"setup": "npm ci"}],
+        ["submit", "retry"],
+        ["go", ""],
+        ["change", "create", "repo", "https://example.com/r.git"],
+    )
+    assert sent(page, "POST", f"{PATH}/retry")[0]["setupCommands"] == ["npm ci"]
+    assert page["create"][3] == "npm ci"
+
+
+def test_another_session_begins_with_what_a_failed_one_was_given(app):
+    messages = {"items": [{"text": "the whole prompt"}], "nextCursor": None}
+    page = app(
+        *OPEN,
+        snapshot(failed(code="RepositoryNotFound")),
+        ["answer", f"GET {PATH}/messages", 200, messages],
+        ["press", "copy"],
+    )
+    assert page["create"][:2] == [FakeSession().view()["repository"]["gitUrl"], "the whole prompt"]
+    assert "create" in page["shown"]
+
+
+def test_a_refused_token_goes_and_its_address_stays(app):
+    refused = [401, {"message": "Unauthorized"}]
+    page = app(["answer", "GET /sessions", *refused], ["more"])
+    assert "connect" in page["shown"]
+    assert page["connect"] == ["http://api", ""]
+    assert page["stored"]["connection"] == '{"api":"http://api","token":""}'
+
+
+PAIR = ["fill", "connect", {"api": "http://api/", "token": "new"}]
+HEALTHY = ["answer", "GET /health", 200, {"status": "ok"}]
+
+
+def test_who_disconnects_leaves_an_address_and_nothing_else(app):
+    page = app(*CREATED, ["press", "disconnect"])
+    assert page["stored"] == {"connection": '{"api":"http://api","token":""}'}
+
+
+def test_connect_tries_address_and_token_before_it_keeps_them(app):
+    start = ["press", "disconnect"]
+    page = app(start, PAIR, ["submit", "connect"])
+    assert "can't be reached" in page["wrong"]["api"]
+    other = ["answer", "GET /health", 200, {"hello": 1}]
+    assert "is no Headstart" in app(start, other, PAIR, ["submit", "connect"])["wrong"]["api"]
+    refused = ["answer", "GET /sessions", 401, {"message": "Unauthorized"}]
+    page = app(start, HEALTHY, refused, PAIR, ["submit", "connect"])
+    assert "refuses this token" in page["wrong"]["token"]
+    assert page["connect"] == ["http://api/", "new"]
+    assert '"token":""' in page["stored"]["connection"]
+    page = app(start, HEALTHY, PAIR, ["submit", "connect"])
+    assert page["wrong"] == {}
+    assert page["stored"]["connection"] == '{"api":"http://api","token":"new"}'
+    assert "create" in page["shown"]
+
+
+def test_a_token_that_ended_is_said_to_have(app):
+    claims = base64.urlsafe_b64encode(b'{"exp": 1600000000}').decode().rstrip("=")
+    ended = ["fill", "connect", {"api": "http://api", "token": f"a.{claims}.c"}]
+    page = app(["press", "disconnect"], HEALTHY, ended, ["submit", "connect"])
+    assert page["wrong"]["token"].startswith("The token expired on ")
 
 
 def test_what_was_sent_in_the_open_is_told_where_the_session_is_shown(app):
@@ -97,7 +345,10 @@ def test_a_list_that_was_asked_for_before_is_not_ahead_of_it_either(app):
 
 @pytest.mark.parametrize(
     ("retryable", "hint"),
-    [(True, "Try again first, then write"), (False, "The session failed: start a new one")],
+    [
+        (True, "What you write waits until you try again"),
+        (False, "The session failed for good: start a new one"),
+    ],
 )
 def test_a_failed_session_says_what_comes_before_a_message(app, retryable, hint):
     assert app(*OPEN, snapshot(failed(retryable=retryable)))["hint"] == hint
@@ -122,9 +373,8 @@ def test_a_branch_that_is_not_there_can_be_another(app, code, branch, changed):
         ["submit", "retry"],
     )
     assert ("elsewhere" in page["shown"]) is (code == "BranchNotFound")
-    sent = page["requests"]
-    assert [body for method, at, body in sent if (method, at) == ("PATCH", path)] == changed
-    assert sent[-1] == ["POST", f"{path}/retry", {"attemptNumber": 1}]
+    assert sent(page, "PATCH", path) == changed
+    assert page["requests"][-1] == ["POST", f"{path}/retry", {"attemptNumber": 1}]
 
 
 def test_who_lacks_secrets_is_told_what_sends_them(app):
@@ -159,10 +409,10 @@ def test_a_wake_that_failed_can_begin_without_the_saved_work_and_asks_first(app)
     assert {"ways", "anew", "download"} <= set(page["shown"])
     [question] = page["confirmed"]
     assert "What is saved then replaces what is saved now." in question
-    sent = ["POST", f"{PATH}/retry", {"attemptNumber": 1, "withoutArchive": True}]
-    assert page["requests"][-1] == sent
+    anew = ["POST", f"{PATH}/retry", {"attemptNumber": 1, "withoutArchive": True}]
+    assert page["requests"][-1] == anew
     refused = app(*LOST, retry, ["refuse"], ["press", "anew"])
-    assert sent not in refused["requests"]
+    assert anew not in refused["requests"]
 
 
 def test_what_is_saved_can_be_taken_away_where_a_wake_failed(app):

@@ -75,7 +75,7 @@ def test_odd_tools_and_patches_are_shown_with_what_they_have(page):
     )
     opened = [{"eventId": None, "type": "agent.snapshot", "data": {"parts": [{"kind": "patch"}]}}]
     answer = page(read=[odd_ones, [{"type": "events", "events": opened}]])["read"]
-    assert answer[0]["items"] == ['tool {"x":1}', "Changed 5", "The agent reported an error."]
+    assert answer[0]["items"] == ['tool {"x":1} ', "Changed 5", "The agent reported an error."]
     assert answer[1]["items"] == ["Changed "]
 
 
@@ -84,6 +84,7 @@ def test_a_part_can_not_take_the_place_of_what_a_person_wrote(page):
         read=[
             events(
                 ("message.queued", {"messageId": "msg_1", "text": "mine"}),
+                ("turn.started", {"messageId": "msg_1"}),
                 ("agent.event", {"kind": "text", "partId": "msg_1", "text": "theirs"}),
             )
         ]
@@ -91,13 +92,14 @@ def test_a_part_can_not_take_the_place_of_what_a_person_wrote(page):
     assert shown["items"] == ["mine", "theirs"]
 
 
-def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_a_person_decides(page):
+def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_it_turns_or_a_person_decides(page):
     command = "rm -rf ~ #\u202e txt.\nls\x1b[8m"
     option = {"label": "yes\u200b"}
     shown = page(
         read=[
             events(
-                ("message.queued", {"messageId": "m", "text": "a\u202eb"}),
+                ("message.queued", {"messageId": "m", "text": "a\u202eb\u200b"}),
+                ("turn.started", {"messageId": "m"}),
                 ("agent.event", {"kind": "text", "partId": "a", "text": "c `d\u2066` e\u2028f"}),
                 ("agent.event", {"kind": "tool", "partId": "b", "tool": "\u200bbash"}),
                 ("agent.event", {"kind": "patch", "partId": "c", "files": ["a\u202e"]}),
@@ -112,39 +114,17 @@ def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_a_person_decides
             )
         ]
     )["read"][0]  # fmt: skip
-    assert shown["items"] == ["ab", "c d ef", "bash ", "Changed a"]
+    said = [r"a\u202eb", r"c `d\u2066` ef", "bash  ", r"Changed a\u202e"]
+    assert shown["items"] == said
     assert r"bash: rm -rf ~ #\u202e txt." + "\nls" + r"\u001b[8m" in shown["cards"][0]
     assert r"Sure\u061c?" in shown["cards"][1]
     assert r"yes\u200b" in shown["cards"][1]
 
 
-def test_markdown_takes_steps_in_proportion_to_its_length(page):
-    kinds = ["a\n", "- a\n", "```\na\n```\n", "# a\n", "| a |\n", "> a\n\n"]
-    sizes = [1000, 2000]
-    touched = page(touched=[kind * size for kind in kinds for size in sizes])["touched"]
-    for once, twice in zip(touched[::2], touched[1::2], strict=True):
-        assert twice <= 2 * once + 10
-
-
-def test_no_line_makes_markdown_go_back_again_and_again(page):
-    """Squares of these lengths would be steps for hours; node has 20 seconds."""
-    spaces = " " * 300_000
-    begins = ["# ", "- ", "1. ", "| ", ">"]
-    lines = [f"{begin}{spaces}x{end}x" for begin in begins for end in ("\r", "\u2028")]
-    signs = ["`a" * 100_001, "**a" * 100_001, "_a" * 100_001, " _a" * 100_001, "*" * 300_000]
-    assert len(page(markdown=[{"text": text} for text in lines + signs])["markdown"]) == 15
-
-
-def test_of_an_open_part_the_beginning_is_drawn_and_once(page):
-    sixty, limit, end = "x" * 60_000, 100_000, " …"
-    cut = limit + len(end)
-    drawn = page(grown=[[sixty, sixty, sixty, "x"], ["short", "er"]])["grown"]
-    assert drawn[0] == [[60_000, True], [cut, True], [cut, False], [cut, False], [180_001, True]]
-    assert drawn[1] == [[5, True], [7, True], [7, True]]
-
-
-def test_an_address_alone_changes_nothing(page):
-    assert page(links=[EVIL])["links"] == [[True, MINE, "o/n"]]
+def test_another_address_drops_the_token_and_the_same_one_changes_nothing(page):
+    there = {"api": "https://evil", "token": ""}
+    assert page(links=[EVIL])["links"] == [[True, there, None]]
+    assert page(links=["#api=https%3A%2F%2Fmine"])["links"] == [[True, MINE, "o/n"]]
 
 
 def test_a_token_alone_is_not_for_the_address_that_is_stored(page):
@@ -168,7 +148,13 @@ def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):
     answer = page(unreadable={"healthy": True, "giveUpAfter": 3})["unreadable"]
     assert (answer["code"], answer["lost"]) == ("Hidden", 0)
     asked = [url for url, _, _ in answer["requests"]]
-    assert asked == ["https://api/sessions/ses_1/stream-ticket", "https://api/health"] * 4
+    looks = ["https://api/health", "https://api/sessions?limit=1"]
+    assert asked == ["https://api/sessions/ses_1/stream-ticket", *looks] * 4
+
+
+def test_one_lost_answer_is_no_refused_token(page):
+    answer = page(unreadable={"healthy": True, "listed": True, "giveUpAfter": 2})["unreadable"]
+    assert (answer["code"], answer["lost"]) == (None, 2)
 
 
 def test_what_no_pause_lifts_is_said_at_once_and_a_throttle_is_waited_out(page):
@@ -191,3 +177,83 @@ def test_a_token_goes_to_its_own_address_and_follows_no_redirect(page):
     for url, authorization, redirect in requests:
         assert redirect == "error"
         assert authorization == (None if url.endswith("/health") else "Bearer token")
+
+
+def tool(name: str, given: dict[str, Any], title: str = "", **told: Any) -> dict[str, Any]:
+    data = {"kind": "tool", "tool": name, "title": title, "status": "completed", "input": given}
+    return {"data": {**data, **told.pop("data", {})}, "now": 0, **told}
+
+
+def test_a_tool_says_what_it_was_given(page):
+    edit = {"filePath": "a.py", "oldString": "a\nb\nc", "newString": "a\nx\ny\nc\n"}
+    tools = [
+        tool("bash", {"command": "npm ci\nnpm test"}, "Install"),
+        tool("bash", {"command": "ls"}, "ls"),
+        tool("edit", edit, "a.py"),
+        tool("edit", {"file_path": "b", "old_string": "", "new_string": "new"}),
+        tool("write", {"filePath": "c", "content": "one\ntwo"}),
+        tool("patch", {"patchText": "-a\n+b"}),
+        tool("read", {"filePath": "d\u202e"}),
+        tool("grep", {"pattern": "x", "path": "src"}),
+        tool("odd", {"command": 5}),
+    ]
+    assert [[deed, given] for deed, _, given in page(tools=tools)["tools"]] == [
+        ["Install: npm ci", ["$ npm ci\nnpm test"]],
+        ["ls", ["$ ls"]],
+        ["a.py", [" a\n-b\n+x\n+y\n c\n"]],
+        ["b", ["+new\n"]],
+        ["c", ["+one\n+two\n"]],
+        ["", ["-a\n+b\n"]],
+        ["d\u202e", []],
+        ["src", ['{\n "pattern": "x",\n "path": "src"\n}']],
+        ["", ['{\n "command": 5\n}']],
+    ]
+
+
+def test_a_tool_says_how_it_ended_and_how_long_it_takes(page):
+    running = {"data": {"status": "running"}, "beganAt": 1000}
+    tools = [
+        tool("t", {}, beganAt=1000, endedAt=1900),
+        tool("t", {}, beganAt=1000, endedAt=64_000),
+        tool("t", {}, data={"status": "error"}, beganAt=1000, endedAt=3000),
+        tool("t", {}, **{**running, "now": 5000}),
+        tool("t", {}, **{**running, "now": 0}),
+        tool("t", {}, **running, cut="stopped"),
+        tool("t", {}, **running, cut="lost"),
+    ]
+    assert [state for _, state, _ in page(tools=tools)["tools"]] == [
+        "", "1 min 3 s", "failed 2 s", "running 4 s", "running", "stopped", "its end is not known",
+    ]  # fmt: skip
+
+
+def test_an_output_is_shown_as_a_terminal_would_without_its_codes(page):
+    outputs = ["\x1b[1;31mred\x1b[0m", "10%\r50%\r100%\ndone\r\n", "\x1b]0;title\x07a\x08b\u202e"]
+    assert page(outputs=outputs)["outputs"] == ["red", "100%\ndone\n", r"ab\u202e"]
+
+
+def test_an_answer_stands_under_its_message_and_what_waits_below_all(page):
+    def queued(number: int) -> tuple[str, dict[str, Any]]:
+        return "message.queued", {"messageId": f"m{number}", "text": f"message {number}"}
+
+    def turn(number: int) -> list[tuple[str, dict[str, Any]]]:
+        begun = {"turnId": f"t{number}", "messageId": f"m{number}"}
+        said = {"kind": "text", "partId": f"p{number}", "text": f"answer {number}"}
+        return [("turn.started", begun), ("agent.event", said), ("turn.completed", begun)]
+
+    three = [queued(1), queued(2), queued(3), queued(4)]
+    shown = page(
+        read=[
+            events(*three, *turn(1), ("message.withdrawn", {"messageId": "m3"})),
+            events(*three, *turn(1), *turn(2), *turn(3)),
+            events(
+                *three,
+                ("turn.started", {"turnId": "t", "messageId": "m1"}),
+                ("session.ready", {}),
+            ),
+        ]
+    )["read"]
+    assert shown[0]["items"] == ["message 1", "answer 1"]
+    assert [text for text, *_ in shown[0]["waiting"]] == ["message 2", "message 4"]
+    assert shown[1]["items"] == [f"{what} {n}" for n in (1, 2, 3) for what in ("message", "answer")]
+    assert shown[2]["activity"] == "The agent is thinking"
+    assert shown[2]["waiting"][0] == ["message 2", "waits for its turn", "Withdraw"]

@@ -51,7 +51,6 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
     answers = page(
         reducer=[{"after": after, "steps": steps} for after, steps in scripts],
         parts=VECTORS["parts"],
-        markdown=VECTORS["markdown"],
         inputs=VECTORS["inputs"],
         shapes=VECTORS["shapes"],
         rests=VECTORS["rests"],
@@ -62,7 +61,6 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
         assert answer == reduce(after, steps)
     assert answers["parts"] == [vector["text"] for vector in VECTORS["parts"]]
     assert answers["inputs"] == [vector["open"] for vector in VECTORS["inputs"]]
-    assert answers["markdown"] == [vector["blocks"] for vector in VECTORS["markdown"]]
     assert answers["shapes"] == [vector["shaped"] for vector in VECTORS["shapes"]]
     assert answers["rests"] == [vector["rest"] for vector in VECTORS["rests"]]
     assert answers["agos"] == [words for _, words in VECTORS["agos"]]

@@ -9,17 +9,36 @@ class Element {
   className = "";
   dataset = {};
   children = [];
+  parentNode = null;
 
   constructor(tag) {
     this.tag = tag;
   }
 
+  setAttribute() {}
+
   append(...children) {
+    for (const child of children) {
+      if (typeof child === "string") continue;
+      child.remove();
+      child.parentNode = this;
+    }
     this.children.push(...children);
   }
 
+  appendChild(child) {
+    this.append(child);
+    return child;
+  }
+
   replaceChildren(...children) {
-    this.children = children;
+    this.children = [];
+    this.append(...children);
+  }
+
+  remove() {
+    if (this.parentNode) this.parentNode.children = this.parentNode.children.filter((child) => child !== this);
+    this.parentNode = null;
   }
 
   querySelector(tag) {
@@ -34,13 +53,18 @@ class Element {
   set textContent(text) {
     this.children = [text];
   }
+
+  // What of it is seen.
+  get seen() {
+    if (this.hidden || this.className === "hidden") return "";
+    return this.children.map((child) => child.seen ?? child).join("");
+  }
 }
 globalThis.document = { createElement: (tag) => new Element(tag) };
 
 const load = (name) => import(pathToFileURL(`${web}/${name}`));
 const { Reducer } = await load("reducer.js");
 const { Part } = await load("parts.js");
-const { parse } = await load("markdown.js");
 const { Inputs, permission, questions } = await load("inputs.js");
 const { Api } = await load("api.js");
 const { follow } = await load("follow.js");
@@ -48,11 +72,17 @@ const { dataOf } = await load("shapes.js");
 const { plain, visible } = await load("text.js");
 const { View } = await load("view.js");
 const { ago, Rest } = await load("rest.js");
-const { drawPart, newItem } = await load("conversation.js");
+const { Conversation } = await load("conversation.js");
+const { deed, given, state } = await load("tool.js");
+const { coloured } = await load("ansi.js");
 const { newCard } = await load("asked.js");
 const { connect, connection, takeLink } = await load("connection.js");
 const { newAttempt, newSession } = await load("bodies.js");
-const { newest } = await load("listing.js");
+const { merged, newest } = await load("listing.js");
+const { repositoryOf } = await load("address.js");
+const { seal } = await load("sealing.js");
+const { expired, subjectOf } = await load("token.js");
+const { told, when } = await load("status.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -86,24 +116,38 @@ function rested({ events }) {
   return [rest.why, rest.saved, rest.leftOut];
 }
 
-// What a person reads after some frames: the conversation, and what is asked.
+// What a person reads after some frames: the conversation, what waits below it, and what is asked.
 function read(frames) {
   const [reducer, view] = [new Reducer(), new View()];
-  const nodes = new Map();
+  const log = new Element("div");
+  const conversation = new Conversation(log, new Element("button"), {});
   for (const frame of frames) {
     for (const event of reducer.feed(frame).events) {
       view.apply(event);
-      for (const item of view.items) {
-        if (!nodes.has(item.key)) nodes.set(item.key, newItem(item));
-        if (item.part?.changed) drawPart(nodes.get(item.key), item.part);
-      }
+      conversation.draw(view);
     }
   }
   const cards = [...view.inputs.open.values()].map((one) => newCard(one, () => {}));
-  const texts = (all) => all.map((node) => (node.hidden ? "" : node.textContent));
-  const { held, receipt } = view;
-  return { items: texts([...nodes.values()]), cards: texts(cards), steps: [...view.steps], receipt, held };
+  const [items, activity, waiting] = log.children;
+  const texts = (nodes) => nodes.map((node) => node.seen);
+  const { held, receipt, waitsForYou } = view;
+  return {
+    items: texts(items.children),
+    activity: activity.seen,
+    waiting: waiting.children.map((node) => texts([node.children[1], ...node.children[3].children])),
+    cards: cards.map((card) => card.textContent),
+    steps: [...view.steps],
+    receipt,
+    held,
+    waitsForYou,
+  };
 }
+
+// What a tool says of itself, with the lines that it was given.
+const did = ({ data, cut = "", beganAt, endedAt, now }) => {
+  const whole = dataOf({ type: "agent.event", data });
+  return [deed(whole), state({ data: whole, cut, beganAt, endedAt }, now), given(whole).map((node) => node.textContent)];
+};
 
 // Whether what was written waits for a person, after each of some events; "release" is theirs.
 function held(events) {
@@ -128,38 +172,6 @@ async function listing({ sessions, wanted }) {
   };
   const { items, more } = await newest({ call }, wanted);
   return { items, more, calls };
-}
-
-// How many elements of arrays are moved or looked at by the calls that do so to all of them.
-function elementsTouched(action) {
-  let touched = 0;
-  const stock = {};
-  for (const name of ["shift", "unshift", "splice", "slice", "findIndex", "indexOf", "concat"]) {
-    stock[name] = Array.prototype[name];
-    Array.prototype[name] = function counted(...given) {
-      const [before, result] = [this.length, stock[name].apply(this, given)];
-      touched += name === "slice" ? result.length : before;
-      return result;
-    };
-  }
-  action();
-  Object.assign(Array.prototype, stock);
-  return touched;
-}
-
-// What is drawn of a part that grows by some texts, and what when it ends.
-function grown(texts) {
-  const [part, node] = [new Part(), new Element("div")];
-  const drawn = [];
-  for (const text of texts) {
-    const before = node.children;
-    part.grow(part.text.length, text);
-    drawPart(node, part);
-    drawn.push([node.textContent.length, node.children !== before]);
-  }
-  part.settle(dataOf({ type: "agent.event", data: { text: part.text } }));
-  drawPart(node, part);
-  return [...drawn, [node.textContent.length, true]];
 }
 
 // Which sends [text, the answer's status] had the Idempotency-Key of an earlier one, by its place.
@@ -197,21 +209,26 @@ function links(hashes) {
   const storage = {
     getItem: (name) => stored.get(name) ?? null,
     setItem: (name, value) => stored.set(name, value),
-    clear: () => stored.clear(),
+    removeItem: (name) => stored.delete(name),
   };
   connect(storage, "https://mine", "my token");
-  return hashes.map((hash) => [takeLink(hash, storage), connection(storage), stored.get("repo") ?? null]);
+  const pair = () => {
+    const { api, token } = connection(storage);
+    return { api, token };
+  };
+  return hashes.map((hash) => [takeLink(hash, storage), pair(), stored.get("repo") ?? null]);
 }
 
 // How a session is followed where each call with a token gets no answer that a page may read:
 // the error's code if it ends, how often it was said that the connection is lost, and the requests.
-async function unreadable({ healthy, giveUpAfter }) {
+async function unreadable({ healthy, listed = false, giveUpAfter }) {
   const requests = [];
   const stop = new AbortController();
   globalThis.setTimeout = (action) => queueMicrotask(action);
   globalThis.fetch = async (url, { headers, redirect }) => {
     requests.push([url, headers?.authorization ?? null, redirect]);
     if (healthy && url.endsWith("/health")) return new Response("{}");
+    if (listed && url.endsWith("/sessions?limit=1")) return new Response("{}");
     throw new TypeError("Failed to fetch");
   };
   let lost = 0;
@@ -227,9 +244,8 @@ async function unreadable({ healthy, giveUpAfter }) {
 const CHECKS = {
   reducer: (all) => all.map(reduce),
   parts: (all) => all.map(assemble),
-  markdown: (all) => all.map(({ text }) => parse(text)),
-  touched: (all) => all.map((text) => elementsTouched(() => parse(text))),
-  grown: (all) => all.map(grown),
+  tools: (all) => all.map(did),
+  outputs: (all) => all.map((text) => coloured(text).join("")),
   inputs: (all) => all.map(asked),
   rests: (all) => all.map(rested),
   agos: (all) => all.map(([seconds]) => ago(seconds)),
@@ -238,6 +254,12 @@ const CHECKS = {
   read: (all) => all.map(read),
   held: (all) => all.map(held),
   listing: (all) => Promise.all(all.map(listing)),
+  merges: (all) => all.map(([known, first]) => merged(known, first)),
+  addresses: (all) => all.map(repositoryOf),
+  seals: (all) => Promise.all(all.map((given) => seal(...given).catch(({ message }) => message))),
+  tokens: (all) => all.map((token) => [subjectOf(token), expired(token)]),
+  moments: (all) => all.map(([moment, now]) => when(moment, new Date(now))),
+  told: (all) => all.map(told),
   sessions: (all) => all.map(newSession),
   attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
   links,

@@ -1,0 +1,240 @@
+"""How a conversation reads: each answer under its message, what waits, what ends, what is asked."""
+
+import re
+
+from playwright.sync_api import Page, expect
+from session_scripts import good_session, good_start, receipt
+
+from tests.page.looks import log_of
+from tests.page.scripted import Place
+from tests.page.told import (
+    RUNNING,
+    asked_question,
+    asleep,
+    ended,
+    erred,
+    held,
+    queued,
+    said,
+    started,
+)
+
+READY = good_session()
+
+
+def in_order(text: str, *words: str) -> bool:
+    """Say whether these words are all there, one after the other."""
+    return re.search(".*".join(map(re.escape, words)), text, re.DOTALL) is not None
+
+
+def test_each_answer_stands_under_its_own_message(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(
+        session,
+        queued(2, "second question"),
+        queued(3, "third question"),
+        said("a1", "answer one"),
+        ended(1),
+        started(2),
+        said("a2", "answer two"),
+        ended(2),
+        started(3),
+        said("a3", "answer three"),
+        ended(3),
+    )
+    expect(log_of(tab)).to_contain_text("answer three")
+    order = ("first", "answer one", "second question", "answer two", "third question", "answer thr")
+    assert in_order(log_of(tab).inner_text(), *order)
+    with place.cloud.watched(session):
+        tab.reload()
+    expect(log_of(tab)).to_contain_text("answer three")
+    assert in_order(log_of(tab).inner_text(), *order)
+
+
+def test_what_waits_is_marked_in_order_and_can_be_withdrawn(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(session, queued(2, "second question"), queued(3, "third question"))
+    section = tab.locator("#session")
+    expect(section).to_contain_text("third question")
+    assert in_order(section.inner_text(), "second question", "third question")
+    withdraw = tab.get_by_role("button", name=re.compile("withdraw", re.IGNORECASE))
+    expect(withdraw).to_have_count(2)
+    withdraw.first.click()
+    expect(section).not_to_contain_text("second question")
+    expect(section).to_contain_text("third question")
+    assert len(place.cloud.requests("DELETE", "/messages/msg_2")) == 1
+
+
+def test_after_a_stop_what_waits_is_told_and_released_once(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(
+        session,
+        queued(2, "second question"),
+        ended(1, "interrupted"),
+        held(2),
+    )
+    release = tab.get_by_role("button", name="Send what waits")
+    expect(release).to_be_visible()
+    release.click()
+    expect(release).to_be_hidden()
+    assert len(place.cloud.requests("POST", "/initiate")) == 1
+
+
+def test_a_held_prompt_can_be_released_while_the_session_sleeps(tab: Page, place: Place):
+    session = place.session(script=good_start()[:-1])
+    place.open(tab, session)
+    place.tell(
+        session,
+        ("session.prepared", receipt()),
+        held(1),
+        asleep(),
+    )
+    expect(
+        tab.get_by_role("button", name=re.compile("Send what waits|Start the agent"))
+    ).to_be_visible()
+
+
+def test_people_can_write_while_it_prepares(tab: Page, place: Place):
+    place.open(tab, place.session(script=good_start()[:5]))
+    box = tab.locator("#text")
+    expect(box).to_be_enabled()
+    box.fill("and the tests, please")
+    box.press("Enter")
+    expect(tab.locator("#session")).to_contain_text("and the tests, please")
+    expect(box).to_have_value("")
+
+
+def test_a_draft_stays_with_its_session(tab: Page, place: Place):
+    one = place.session(title="one", script=READY)
+    two = place.session(title="two", script=READY)
+    place.open(tab, one)
+    tab.locator("#text").fill("only for one")
+    place.go(tab, two)
+    expect(tab.locator("#title")).to_contain_text("two")
+    expect(tab.locator("#text")).to_have_value("")
+    place.go(tab, one)
+    expect(tab.locator("#text")).to_have_value("only for one")
+    with place.cloud.watched(one):
+        tab.reload()
+    expect(tab.locator("#text")).to_have_value("only for one")
+
+
+def test_a_stop_that_was_asked_for_is_told_once_and_is_no_error(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(session, erred("e", "Aborted"))
+    expect(log_of(tab)).to_contain_text("Aborted")
+    place.tell(session, ended(1, "interrupted"))
+    expect(log_of(tab)).to_contain_text(re.compile("stopped", re.IGNORECASE))
+    assert len(re.findall("stopped|aborted", log_of(tab).inner_text(), re.IGNORECASE)) == 1
+    expect(log_of(tab).locator(".bad").locator("visible=true")).to_have_count(0)
+
+
+def test_a_failed_turn_is_told_once(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    reason = "The provider has no credit left"
+    place.tell(session, erred("e", reason))
+    expect(log_of(tab)).to_contain_text(reason)
+    place.tell(session, ended(1, "failed", code="AgentFailed", reason=reason))
+    expect(log_of(tab)).to_contain_text(reason)
+    expect(tab.locator("#status")).to_have_text("ready")
+    assert log_of(tab).inner_text().count(reason) == 1
+
+
+def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
+    session = place.session(script=READY)
+    place.open(tab, session)
+    reason = "Essential container in task exited (exit code 137)"
+    place.tell(session, asleep(reason, saved=False))
+    expect(log_of(tab)).to_contain_text("exit code 137")
+    expect(log_of(tab)).to_contain_text(re.compile("not saved|lost|unsaved", re.IGNORECASE))
+
+
+def test_what_goes_on_behind_is_told(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(session, ("turn.retrying", {"reason": "The model's provider is overloaded"}))
+    expect(tab.locator("#session")).to_contain_text("overloaded")
+    place.tell(session, ("runner.disconnected", {}))
+    expect(tab.locator("#session")).to_contain_text(re.compile("connect", re.IGNORECASE))
+    usage = {"cost": 0.0123, "tokens": {"input": 1200, "output": 345, "reasoning": 0}}
+    place.tell(session, said("a", "done"), ended(1, usage=usage))
+    expect(log_of(tab)).to_contain_text(re.compile(r"0\.01|1[.,\s ]?545|1[.,]2\s?k|345"))
+    expect(tab.locator("#session")).not_to_contain_text("overloaded")
+
+
+def test_what_the_agent_asks_waits_for_you_and_leaves_a_line(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    place.tell(session, asked_question("que_1"))
+    asked = tab.locator("#asked")
+    expect(asked).to_contain_text("Begin with what should be there.")
+    expect(tab.locator("#status")).to_have_text(re.compile("waits for you", re.IGNORECASE))
+    expect(tab).to_have_title(re.compile("waits for you|❗|\\(1\\)", re.IGNORECASE))
+    asked.get_by_role("button", name=re.compile("A test")).click()
+    answers = place.cloud.requests("POST", "/inputs/que_1")
+    assert [seen.body for seen in answers] == [{"answers": [["A test"]]}]
+    place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered"}))
+    expect(asked.get_by_role("button")).to_have_count(0)
+    expect(log_of(tab)).to_contain_text("Where should I begin?")
+    expect(tab.locator("#status")).to_have_text("running")
+
+
+def test_a_message_that_wakes_a_session_stays_in_sight(tab: Page, place: Place):
+    long = "\n\n".join(f"paragraph {n}" for n in range(80))
+    session = place.session(script=[*RUNNING, said("a", long), ended(1)])
+    place.open(tab, session)
+    place.tell(session, asleep())
+    place.tell(
+        session,
+        queued(2, "wake up, please"),
+        ("session.preparing", {"attemptNumber": 2, "cause": "message"}),
+    )
+    expect(tab.get_by_text("wake up, please")).to_be_in_viewport()
+
+
+def test_a_long_prompt_is_whole_when_asked_for(tab: Page, place: Place):
+    whole = "".join(f"word{n} " for n in range(2_500))
+    place.cloud.whole["msg_1"] = whole
+    script = good_session()
+    script[1] = queued(1, whole[:8_192], textBytes=len(whole))
+    place.open(tab, place.session(script=script))
+    expect(log_of(tab)).to_contain_text("word100 ")
+    tab.get_by_role("button", name=re.compile("show (the )?(rest|whole)", re.IGNORECASE)).click()
+    expect(log_of(tab)).to_contain_text("word2499")
+
+
+def test_keys_send_and_stop(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    box = tab.locator("#text")
+    box.fill("more")
+    box.press("Control+Enter")
+    expect(box).to_have_value("")
+    with tab.expect_request("**/interrupt"):
+        box.press("Escape")
+
+
+def test_people_and_agent_are_told_apart_by_more_than_colour(tab: Page, place: Place):
+    place.open(tab, place.session(script=READY))
+    expect(log_of(tab)).to_contain_text("Hello, world.")
+    told = log_of(tab).aria_snapshot()
+    assert re.search("you", told, re.IGNORECASE), told
+
+
+def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place: Place):
+    long = "\n\n".join(f"paragraph {n}" for n in range(200))
+    session = place.session(script=[*RUNNING, said("a", long)])
+    place.open(tab, session)
+    expect(log_of(tab)).to_contain_text("paragraph 199")
+    tab.evaluate("document.querySelector('[role=log]').scrollTop = 0")
+    place.tell(session, said("b", "the very end"), ended(1))
+    expect(log_of(tab)).to_contain_text("the very end")
+    expect(tab.locator("#status")).to_have_text("ready")
+    assert tab.evaluate("document.querySelector('[role=log]').scrollTop") == 0
+    tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE)).click()
+    expect(tab.get_by_text("the very end")).to_be_in_viewport()

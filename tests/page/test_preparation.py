@@ -1,0 +1,120 @@
+"""How a preparation looks: its steps and their logs, what failed and what can be done about it."""
+
+import re
+
+from fake_headstart import Reply
+from playwright.sync_api import Page, expect
+from session_scripts import good_session, good_start, preparing
+
+from tests.page.scripted import Place
+from tests.page.told import failed
+
+LONG = "".join(f"line {n}\n" for n in range(500)) + "\x1b[31mlast words\x1b[0m\n"
+
+
+def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
+    place.connect(tab)
+    tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
+    expect(tab.locator("main")).to_contain_text("No such session")
+    for name in ("Stop", "Delete"):
+        expect(tab.get_by_role("button", name=name, exact=True)).to_be_hidden()
+    expect(tab.locator("#steps li")).to_have_count(0)
+
+
+def test_nor_for_a_session_whose_api_is_down(tab: Page, place: Place):
+    session = place.session(script=good_session())
+    place.connect(tab)
+    place.cloud.unreachable = True
+    tab.evaluate("id => { location.hash = id; }", session.session_id)
+    expect(tab.locator("body")).to_contain_text(re.compile("reach", re.IGNORECASE))
+    expect(tab.locator("#steps li").locator("visible=true")).to_have_count(0)
+    for name in ("Stop", "Delete"):
+        expect(tab.get_by_role("button", name=name, exact=True)).to_be_hidden()
+
+
+def failing(place: Place, *, stage: str = "setup", code: str = "SetupFailed") -> object:
+    place.cloud.texts["log.1.setup"] = LONG
+    script = [
+        *good_start()[:12],
+        preparing(13, "setup", "running"),
+        preparing(14, "setup", "failed", 900, message="The command failed"),
+        failed(stage, code, "npm ci: exit code 1"),
+    ]
+    return place.session(script=script)
+
+
+def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place: Place):
+    place.open(tab, failing(place))
+    last = tab.get_by_text("last words")
+    expect(last).to_be_in_viewport()
+    text = tab.locator("main").inner_text()
+    assert "[31m" not in text
+    assert "\x1b" not in text
+
+
+def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
+    place.open(tab, failing(place))
+    setup = tab.locator("#failure [name=setup]")
+    change = tab.get_by_text(re.compile("change the setup", re.IGNORECASE))
+    if change.count() and not setup.is_visible():
+        change.first.click()
+    setup.fill("npm install")
+    tab.get_by_role("button", name="Try again").dblclick()
+    expect(tab.locator("main")).not_to_contain_text("last attempt")
+    retries = place.cloud.requests("POST", "/retry")
+    assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
+
+
+def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
+    script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
+    place.open(tab, place.session(script=script))
+    expect(tab.locator("#summary")).to_contain_text(re.compile("stopped", re.IGNORECASE))
+    expect(tab.locator("#status")).to_have_text(re.compile("stopped", re.IGNORECASE))
+
+
+def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
+    reason = "https://example.com/" + "x" * 400
+    place.open(tab, place.session(script=[failed("clone", "CloneFailed", reason)]))
+    expect(tab.locator("#reason")).to_contain_text("xxx")
+    for node in ("#reason", "#failure"):
+        wide = "node => node.scrollWidth > node.clientWidth + 1"
+        assert not tab.locator(node).evaluate(wide)
+
+
+def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place: Place):
+    place.cloud.texts["log.1.clone"] = LONG
+    place.open(tab, place.session(script=good_session()))
+    expect(tab.locator("#status")).to_have_text("ready")
+    place.open_log(tab, "clone")
+    expect(tab.locator("main")).to_contain_text("last words")
+    with tab.expect_download() as download:
+        tab.get_by_text(re.compile("download", re.IGNORECASE)).locator("visible=true").first.click()
+    assert "line 499" in download.value.path().read_text()
+
+
+def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
+    place.cloud.texts["log.1.setup"] = "begun\n"
+    place.cloud.open_texts.add("log.1.setup")
+    tab.clock.install()
+    script = [*good_start()[:12], preparing(13, "setup", "running")]
+    place.open(tab, place.session(script=script))
+    place.open_log(tab, "setup")
+    expect(tab.locator("main")).to_contain_text("begun")
+    place.cloud.texts["log.1.setup"] += "and more\n"
+    tab.clock.fast_forward(10_000)
+    expect(tab.locator("main")).to_contain_text("and more")
+
+
+def test_how_long_a_step_will_take_is_told(tab: Page, place: Place):
+    script = [*good_start()[:6], preparing(5, "clone", "running", 1000, percent=10, etaMs=42_000)]
+    place.open(tab, place.session(script=script))
+    expect(tab.locator("#preparation")).to_contain_text(re.compile(r"4[0-2] s"))
+
+
+def test_an_api_that_answers_nonsense_is_said(tab: Page, place: Place):
+    place.connect(tab)
+    place.cloud.canned.append(Reply(500, b"<html>"))
+    session = place.session(script=good_session())
+    with place.cloud.watched(session):
+        tab.evaluate("id => { location.hash = id; }", session.session_id)
+    expect(tab.locator("#status")).to_have_text("ready")

@@ -1,0 +1,189 @@
+"""Text for people: what Markdown becomes while it streams, and what that costs."""
+
+import random
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from headstart_local.page_server import VENDOR
+from tests.page.scripted import Place
+from tests.page.told import RUNNING, said
+
+needs_libraries = pytest.mark.skipif(
+    not (VENDOR / ".installed").exists(), reason="`make page` has not installed the libraries"
+)
+
+BLOCKS = [
+    "# Heading\n",
+    "## Two *words*\n\n",
+    "A paragraph with **bold**\nand `code` in two lines.\n\n",
+    "text\n",
+    "- one\n- two\n  - nested\n",
+    "- loose\n\n- items\n\n",
+    "7. seven\n8. eight\n\n",
+    "- [x] done\n- [ ] to do\n\n",
+    "| a | b |\n|---|--:|\n| 1 | `x \\| y` |\n\n",
+    "```python\nx = 1  # one\n\n- no list\n```\n",
+    "~~~\ntilde\n~~~\n",
+    "````\n```\ninner\n```\n````\n",
+    "> quoted\n> twice\n\n",
+    "---\n\n",
+    "<b>html</b> & <div>\n\n",
+    "Setext\n===\n\n",
+    "    indented\n\n",
+    "\n",
+    "#not a heading\n",
+    "שלום **עולם**\r\n\r\n",
+]
+
+DRAW = """async ([text, ends, slow]) => {
+  const { Prose } = await import("./prose.js");
+  const node = document.createElement("div");
+  const prose = new Prose(node);
+  for (const end of ends) {
+    prose.show(text.slice(0, end), false);
+    if (slow) await new Promise((done) => setTimeout(done, 5));
+  }
+  prose.show(text, true);
+  const open = node.querySelector(".open");
+  const ended = () => node.textContent.includes("THE END") && !open.firstChild;
+  while (!ended()) await new Promise((done) => setTimeout(done));
+  await (await import("./libraries.js")).highlighter();
+  await new Promise((done) => setTimeout(done));
+  open.remove();
+  return node;
+}"""
+HTML = f"async (given) => (await ({DRAW})(given)).innerHTML"
+
+
+def draw(tab: Page, text: str, ends: list[int]) -> str:
+    html: str = tab.evaluate(HTML, [f"{text}\n\nTHE END", ends, bool(ends)])
+    return html
+
+
+@pytest.fixture
+def page(tab: Page, place: Place) -> Page:
+    tab.goto(place.link)
+    return tab
+
+
+@needs_libraries
+def test_a_line_that_goes_on_finishes_nothing(page: Page):
+    text = "text\n#no heading\n\n1. a\n1.5 of it\n"
+    assert draw(page, text, [len("text\n#")]) == draw(page, text, [])
+
+
+@needs_libraries
+def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
+    chance = random.Random(12)
+    for _ in range(25):
+        text = "".join(chance.choices(BLOCKS, k=chance.randint(1, 12)))
+        ends = sorted(chance.choices(range(len(text) + 1), k=chance.randint(1, 8)))
+        assert draw(page, text, ends) == draw(page, text, []), (text, ends)
+
+
+@needs_libraries
+@pytest.mark.parametrize(
+    ("line", "selector"),
+    [
+        ("- item {n} **b**\n", "li"),
+        ("| {n} | b |\n", "td:first-child"),
+        ("line {n}\n", "p"),
+        ("x" * 400 + " {n}\n\n", "p"),
+    ],
+)
+def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
+    page: Page, line: str, selector: str
+):
+    head = "| a | b |\n|---|---|\n" if line.startswith("|") else ""
+    text = head + "".join(line.format(n=n) for n in range(1, 2001)) + "\nTHE END"
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += f' return [...node.querySelectorAll("{selector}")].map((one) => one.textContent); }}'
+    told = " ".join(page.evaluate(read, [text, [9000, 20_000], True])).split()
+    numbers = [int(word) for word in told if word.isdigit()]
+    assert numbers == list(range(1, 2001))
+
+
+@needs_libraries
+def test_numbers_of_a_long_list_go_on(page: Page):
+    text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += (
+        ' return [...node.querySelectorAll("ol")].map((ol) => [ol.start, ol.children.length]); }'
+    )
+    lists = page.evaluate(read, [text, [], False])
+    assert len(lists) > 1
+    following = 1
+    for start, length in lists:
+        assert start == following
+        following += length
+    assert following == 1001
+
+
+@needs_libraries
+def test_long_code_is_one_block_and_whole(page: Page):
+    lines = [f"value_{n} = {n}" for n in range(3000)]
+    text = "\n".join(["```python", *lines, "```", "", "THE END"])
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += """ return [...node.querySelectorAll("pre")].map((pre) =>
+      [...pre.querySelectorAll(".piece")].map((piece) => piece.textContent).join("\\n")); }"""
+    for ends in ([], [100, 9000, 9010, 30_000]):
+        assert page.evaluate(read, [text, ends, True]) == ["\n".join(lines)]
+
+
+EVIL = """[a](javascript:alert(1)) [b](data:text/html,x) [c](/relative) [d](https://example.com/x)
+![pixel](https://example.com/p.png) <img src=x onerror=alert(1)> <a href=x id=api name=y>z</a>
+
+<style>*{display:none}</style> <form action=x><input name=token></form>
+
+```html" onclick="x
+code
+```
+"""
+
+
+@needs_libraries
+def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Page):
+    html = f"async (given) => {{ const node = await ({DRAW})(given);"
+    html += """ return [...node.querySelectorAll("*")].map((one) =>
+      [one.localName, ...[...one.attributes].map(({ name, value }) => `${name}=${value}`)]); }"""
+    found = page.evaluate(html, [f"{EVIL}\n\nTHE END", [], False])
+    tags = {tag for tag, *_ in found}
+    assert tags <= {"p", "a", "div", "pre", "code", "span", "button"}
+    links = [attributes for tag, *attributes in found if tag == "a"]
+    assert [one for one in links if not any(a.startswith("href=") for a in one)] != []
+    for attributes in links:
+        names = {attribute.partition("=")[0] for attribute in attributes}
+        assert names <= {"href", "rel", "target", "title"}
+        for attribute in attributes:
+            if attribute.startswith("href="):
+                assert attribute.startswith("href=https://example.com/")
+                assert "rel=noopener noreferrer" in attributes
+                assert "target=_blank" in attributes
+    names = {a.partition("=")[0] for _, *attributes in found for a in attributes}
+    assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
+
+
+def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):
+    tab.route("**/vendor/**", lambda route: route.fulfill(status=404))
+    text = "# One\n\n**two** <b>three</b> \x1b[31mfour"
+    output = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, said("a", text), ("agent.event", {**output, "output": "\x1b[31mred"})]
+    place.open(tab, place.session(script=script))
+    prose = tab.locator(".prose")
+    expect(prose).to_contain_text("<b>three</b>")
+    assert prose.inner_text().startswith("# One\n\n**two**")
+    tab.get_by_role("log").locator("summary").click()
+    expect(tab.get_by_role("group", name="Output")).to_have_text("red")
+
+
+def test_a_long_output_is_whole(tab: Page, place: Place):
+    lines = [f"line {n} " + "x" * (40_000 if n == 7 else n % 90) for n in range(3000)]
+    given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, ("agent.event", {**given, "output": "\n".join(lines)})]
+    place.open(tab, place.session(script=script))
+    pieces = tab.get_by_role("log").locator(".piece")
+    expect(pieces.first).to_be_attached()
+    assert "".join(pieces.all_text_contents()).replace("\n", "") == "".join(lines)
+    last = pieces.all_text_contents()[-1].split("\n")
+    assert last == lines[-len(last) :]

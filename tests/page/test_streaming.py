@@ -1,0 +1,80 @@
+"""What a streamed answer costs, counted: nodes made anew, selections lost, words announced."""
+
+from playwright.sync_api import Page, expect
+
+from tests.page.looks import log_of
+from tests.page.scripted import Place
+from tests.page.told import RUNNING, ended, said, written
+
+WATCH = """() => {
+  const log = document.querySelector("[role=log]");
+  window.counted = { removed: 0, added: 0 };
+  const text = (nodes) => [...nodes].reduce((sum, node) => sum + node.textContent.length, 0);
+  new MutationObserver((changes) => {
+    for (const change of changes) {
+      window.counted.removed += change.removedNodes.length;
+      window.counted.added += text(change.addedNodes);
+    }
+  }).observe(log, { childList: true, subtree: true });
+}"""
+
+LINES = [f"- item {n} with `code` and **bold** words\n" for n in range(20)]
+BLOCKS = [f"## Part {n}\n\n{''.join(LINES)}\n```python\nx = {n}\n```\n\n" for n in range(12)]
+
+
+def stream(place: Place, session, blocks: list[str], at: int = 0) -> int:
+    """Let an agent write, in pieces of the size that a runner sends."""
+    for block in blocks:
+        for start in range(0, len(block), 120):
+            text = block[start : start + 120]
+            place.tell(session, written("a", at, text))
+            at += len(text)
+    return at
+
+
+def test_finished_blocks_are_never_made_again_and_a_selection_in_them_survives(
+    tab: Page, place: Place
+):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    at = stream(place, session, BLOCKS[:2])
+    expect(log_of(tab).get_by_text("x = 1")).to_be_visible()
+    first = log_of(tab).get_by_role("heading", name="Part 0").element_handle()
+    tab.evaluate("node => getSelection().selectAllChildren(node)", first)
+    tab.evaluate(WATCH)
+    stream(place, session, BLOCKS[2:], at)
+    expect(log_of(tab).get_by_text("x = 11")).to_be_visible()
+    assert first.evaluate("node => node.isConnected")
+    assert tab.evaluate("getSelection().toString()") == "Part 0"
+    whole = "".join(BLOCKS)
+    place.tell(session, said("a", whole), ended(1))
+    expect(tab.locator("#status")).to_have_text("ready")
+    assert first.evaluate("node => node.isConnected")
+    assert tab.evaluate("getSelection().toString()") == "Part 0"
+    expect(log_of(tab).get_by_role("heading")).to_have_count(12)
+    counted = tab.evaluate("window.counted")
+    # A block that is written may be drawn with each piece: a tenth of the answer, seven pieces.
+    assert counted["added"] < 12 * len(whole), counted
+
+
+def test_a_screen_reader_is_not_read_the_whole_answer_again_and_again(tab: Page, place: Place):
+    """Text inside a live region is announced as it is added, unless the region is busy or off."""
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    tab.evaluate("""() => {
+      window.announced = 0;
+      new MutationObserver((changes) => {
+        for (const { target, addedNodes } of changes) {
+          const element = target.nodeType === 1 ? target : target.parentElement;
+          const quiet = element.closest("[aria-live=off], [aria-busy=true]");
+          if (quiet) continue;
+          for (const node of addedNodes) window.announced += node.textContent.length;
+        }
+      }).observe(document.querySelector("[role=log]"), { childList: true, subtree: true });
+    }""")
+    stream(place, session, BLOCKS)
+    expect(log_of(tab).get_by_text("x = 11")).to_be_visible()
+    place.tell(session, said("a", "".join(BLOCKS)), ended(1))
+    expect(tab.locator("#status")).to_have_text("ready")
+    # Each block once when it is finished, and once when its code is coloured.
+    assert tab.evaluate("window.announced") < 3 * len("".join(BLOCKS))

@@ -1,0 +1,45 @@
+// What a terminal would show of an output: its colours, and of a line that was written over the last state.
+
+import { element } from "./dom.js";
+import { AnsiUp } from "./libraries.js";
+import { readable } from "./text.js";
+
+const OVERWRITTEN = /^[^\n]*\r(?!\n|$)/gm;
+const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])/g;
+const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
+
+// Has each stretch of one look told by itself, as text and not as HTML.
+class Stretches extends (AnsiUp ?? Object) {
+  found = [];
+
+  transform_to_html(stretch) {
+    this.found.push(stretch);
+    return "";
+  }
+
+  // An address in a terminal's output is shown as the text it has there.
+  process_hyperlink(packet) {
+    return this.transform_to_html(this.with_state(packet));
+  }
+}
+
+const clean = (text) => readable(text.replace(CODES, "").replace(CONTROLS, ""));
+
+// Nodes and texts for `element`.
+export function coloured(output) {
+  const text = output.replace(/\r\n/g, "\n").replace(OVERWRITTEN, "");
+  if (!AnsiUp || !text.includes("\x1b")) return [clean(text)];
+  const stretches = new Stretches();
+  stretches.ansi_to_html(text);
+  return stretches.found.map(({ text, ...look }) => {
+    const classes = classesOf(look);
+    return classes ? element("span", classes, clean(text)) : clean(text);
+  });
+}
+
+// Of 256 and of all colours the sixteen of the page's own are shown, for it knows what can be read on it.
+function classesOf({ bold, faint, italic, underline, fg, bg }) {
+  const named = (colour, end) => colour && colour.class_name !== "truecolor" && `${colour.class_name}-${end}`;
+  const all = [bold && "bold", faint && "faint", italic && "italic", underline && "underline", named(fg, "fg"), named(bg, "bg")];
+  return all.filter(Boolean).join(" ");
+}

@@ -1,0 +1,85 @@
+// The form that connects: where the API is, and a token for it. Both are tried before they are kept.
+
+import { Api, EXPIRED, health, HIDDEN } from "./api.js";
+import { connect, connection, disconnect, takeLink } from "./connection.js";
+import { setText } from "./dom.js";
+import { tellFields } from "./fields.js";
+import { forget } from "./memory.js";
+import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
+import { expired } from "./token.js";
+
+// Where the API is: from a link once, then from what is kept. Says why there is a form instead.
+export function readAddress() {
+  if (takeLink(location.hash, localStorage)) {
+    // A token must not stay in the address, where it is seen, copied and remembered.
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  const known = connection(localStorage);
+  const same = state.api && state.api.url === known?.api && state.api.token === known?.token;
+  if (!same) state.api = known?.token ? new Api(known.api, known.token) : null;
+  $("account").hidden = !state.api;
+  setText($("api"), state.api ? URL.canParse(state.api.url) ? new URL(state.api.url).host : state.api.url : "");
+  return known?.why ? `${known.why}: get another one.` : "";
+}
+
+export function showConnect(why) {
+  show("connect");
+  $("account").hidden = true;
+  notice(why);
+  const { api, token } = $("connect").elements;
+  api.value ||= connection(localStorage)?.api ?? "";
+  (api.value ? token : api).focus();
+}
+
+// What is wrong with a pair, by field; empty where a first list came.
+async function wrong(url, token) {
+  if (!/^https?:\/\/[^/\s]+/.test(url)) return { api: "The whole address, please, from https:// on." };
+  const found = await health(url);
+  if (!found) return { api: `${url} can't be reached from this page. Is the address right, and does the API allow this page's origin?` };
+  if (found.status !== "ok") return { api: `Something answers at ${url}, but it is no Headstart.` };
+  const ended = expired(token);
+  if (ended) return { token: `${ended}: get another one.` };
+  try {
+    await new Api(url, token).call("GET", "/sessions?limit=1", undefined, { once: true });
+    return {};
+  } catch (error) {
+    if (![HIDDEN, EXPIRED].includes(error.code) && error.status !== 401) throw error;
+    return { token: "The API is there and refuses this token. Is all of it here, and is it for this address?" };
+  }
+}
+
+// `route` is called when there is a pair, and when there is none any more.
+export function onConnect(route) {
+  $("connect").onsubmit = (event) =>
+    submitted(event, async () => {
+      const form = event.target;
+      const [url, token] = [form.elements.api.value.trim().replace(/\/+$/, ""), form.elements.token.value.trim()];
+      tellFields(form, {});
+      const found = await wrong(url, token);
+      tellFields(form, found);
+      if (Object.keys(found).length) return;
+      connect(localStorage, url, token);
+      form.elements.token.value = "";
+      route();
+    });
+  $("disconnect").onclick = () => {
+    leave();
+    disconnect(localStorage);
+    forget();
+    route();
+  };
+  // Another tab of this browser has a token again, or none any more.
+  window.addEventListener("storage", ({ key }) => {
+    if (key !== "connection") return;
+    const known = connection(localStorage);
+    if (known?.api !== state.api?.url || (known?.token ?? "") !== (state.api?.token ?? "")) route();
+  });
+  onRefused((error) => {
+    const token = connection(localStorage)?.token ?? "";
+    // A throttled call looks like a refused one: the token may be good yet, and can be tried again.
+    if (error.code === HIDDEN) $("connect").elements.token.value = token;
+    else disconnect(localStorage);
+    const ended = expired(token);
+    showConnect(ended ? `${ended}: get another one.` : error.code === HIDDEN ? `${error.message}.` : "The API refused the token: it may have expired.");
+  });
+}

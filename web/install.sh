@@ -1,0 +1,23 @@
+#!/bin/sh
+# Installs what the page draws text with: install.sh FOLDER puts FOLDER/vendor, to be served as /vendor/ beside the
+# page. A folder that has the locked versions already is left alone, and needs no network. The page does without.
+#
+# After a change of package.json, beside it: npm install --package-lock-only --omit-lockfile-registry-resolved
+set -eu
+folder=$1
+here=$(dirname "$0")
+locked=$(cat "$0" "$here/package-lock.json" | sha256sum | cut -c1-12)
+[ "$(cat "$folder/vendor/.installed" 2>/dev/null)" != "$locked" ] || exit 0
+
+rm -rf "$folder"
+mkdir -p "$folder/vendor"
+cp "$here/package.json" "$here/package-lock.json" "$folder"
+# Whoever waits for the page waits for this: a registry that does not answer is given up soon.
+npm ci --prefix "$folder" --ignore-scripts --omit=optional --no-audit --no-fund --silent \
+  --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=20000
+modules=$folder/node_modules
+cp "$modules/marked/lib/marked.esm.js" "$folder/vendor/marked.js"
+cp "$modules/dompurify/dist/purify.es.mjs" "$folder/vendor/purify.js"
+cp "$modules/@highlightjs/cdn-assets/es/highlight.min.js" "$folder/vendor/highlight.js"
+cp "$modules/ansi_up/ansi_up.js" "$folder/vendor/ansi.js"
+echo "$locked" >"$folder/vendor/.installed"

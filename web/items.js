@@ -1,0 +1,122 @@
+// How the items of a conversation look: what people wrote, what the agent says and does, notes.
+
+import { element, setText } from "./dom.js";
+import { Prose } from "./prose.js";
+import { readable } from "./text.js";
+import { deed, given, printed, state } from "./tool.js";
+
+// `rest(item)` fetches what is missing of a long text; it is called by a button.
+export function newItem(item, rest) {
+  if (item.kind === "user") return newMessage(item, rest);
+  if (item.kind === "note") return element("p", item.bad ? "note bad" : "note", readable(item.text));
+  return element("div", "part");
+}
+
+function newMessage(item, rest) {
+  const text = element("div", "said", readable(item.text));
+  text.dir = "auto";
+  const node = element("div", "user", speaker("You wrote:"), text, element("div", "more"));
+  drawMessage(node, item, rest);
+  return node;
+}
+
+// Anew once all of it is there.
+export function drawMessage(node, item, rest) {
+  setText(node.children[1], readable(item.text));
+  drawMore(node.children[2], missingOf(item), false, () => rest(item));
+}
+
+function missingOf({ text, bytes }) {
+  return bytes ? Math.max(0, bytes - new TextEncoder().encode(text).length) : 0;
+}
+
+const speaker = (text) => element("span", "hidden", text);
+
+const size = (bytes) => (bytes < 1000 ? `${bytes} bytes` : `${Math.round(bytes / 1000)} KB`);
+
+// What is not there of a long text, and how to get it.
+function drawMore(node, missing, gone, fetch) {
+  const text = missing ? `Show the rest (${size(missing)})` : gone ? "The rest is gone: it was longer than what is kept." : "";
+  if (node.dataset.text === text) return;
+  node.dataset.text = text;
+  if (!missing) return node.replaceChildren(text);
+  const button = element("button", "", text);
+  button.type = "button";
+  button.onclick = async () => {
+    button.disabled = true;
+    await fetch();
+    button.disabled = false;
+  };
+  node.replaceChildren(button);
+}
+
+// `now` is the cloud's time.
+export function drawPart(node, part, rest, now = 0) {
+  part.changed = false;
+  node.hidden = part.told;
+  if (part.kind === "text") {
+    drawText(node, part);
+  } else if (part.kind === "tool") {
+    drawTool(node, part, now);
+  } else if (part.kind === "reasoning" && part.text) {
+    drawReasoning(node, part);
+  } else if (part.kind === "error") {
+    node.className = "note bad";
+    setText(node, readable(part.text || "The agent reported an error."));
+  } else if (part.kind === "patch") {
+    node.className = "note";
+    setText(node, readable(`Changed ${part.data.files.join(", ")}`));
+  } else {
+    node.hidden = true;
+  }
+  if (part.more && part.final) drawMore(part.more, part.missing, part.data.truncated, () => rest(part));
+}
+
+function drawText(node, part) {
+  if (!part.prose) {
+    node.className = "text";
+    const body = element("div", "prose");
+    part.prose = new Prose(body);
+    part.more = element("div", "more");
+    node.replaceChildren(speaker("The agent:"), body, part.more);
+  }
+  part.prose.show(part.text, part.final);
+}
+
+function drawReasoning(node, part) {
+  const body = fold(node, "Thoughts", part);
+  part.body ??= body.appendChild(element("pre"));
+  // A long one grows by what is new of it.
+  const had = part.drawn ?? "";
+  if (!part.text.startsWith(had)) part.body.replaceChildren();
+  part.body.append(readable(part.text.startsWith(had) ? part.text.slice(had.length) : part.text));
+  part.drawn = part.text;
+}
+
+function drawTool(node, part, now) {
+  const { data } = part;
+  node.dataset.status = part.cut || data.status;
+  const body = fold(node, "", part);
+  const said = deed(data);
+  part.state = element("span", "state", state(part, now));
+  part.state.ariaLive = "off"; // nobody wants to hear the seconds
+  part.head.replaceChildren(element("b", "", readable(data.tool || "tool")), ` ${readable(said)} `, part.state);
+  body.replaceChildren(...given(data), ...(part.text ? [printed(part.text)] : []));
+}
+
+// The time of a tool that runs.
+export function tickPart(part, now) {
+  if (part.state && part.open) setText(part.state, state(part, now));
+}
+
+// A disclosure that stays as a person left it; returns what it holds.
+function fold(node, title, part) {
+  if (!part.head) {
+    node.className = "tool";
+    part.head = element("summary", "", title);
+    part.inside = element("div", "inside");
+    part.more = element("div", "more");
+    node.replaceChildren(element("details", "", part.head, part.inside, part.more));
+  }
+  return part.inside;
+}

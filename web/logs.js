@@ -1,0 +1,154 @@
+// The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
+
+import { coloured } from "./ansi.js";
+import { element, setText } from "./dom.js";
+import { $, state } from "./page.js";
+
+// The steps whose commands print something.
+export const LOGGED = new Set(["clone", "branch", "restore", "setup", "agent"]);
+
+const LIVE = 1500; // between two looks at a log that grows
+const AFTER = 20; // looks at one that doesn't come to its end though its step did
+
+let open = new Map(); // the logs on display, by step
+
+export function closeLogs() {
+  for (const log of open.values()) log.close();
+  open = new Map();
+  delete $("steps").dataset.failed;
+}
+
+export function toggleLog(row, step) {
+  if (open.has(step)) {
+    open.get(step).close();
+    open.delete(step);
+    row.querySelector(".more").setAttribute("aria-expanded", "false");
+  } else {
+    openLog(row, step);
+  }
+}
+
+export function openLog(row, step) {
+  open.get(step)?.close();
+  const log = new Log(row, step, state.current);
+  open.set(step, log);
+  row.querySelector(".more").setAttribute("aria-expanded", "true");
+  log.read();
+}
+
+class Log {
+  #stop = new AbortController();
+  #pieces = [];
+  #bytes = 0;
+  #node;
+  #said = element("span");
+  #only = element("input");
+  #text = element("pre");
+
+  constructor(row, step, mine) {
+    this.mine = mine;
+    this.step = step;
+    this.attempt = mine.view.attempt;
+    const title = mine.view.step(step).title;
+    this.#only.type = "search";
+    this.#only.placeholder = "Only lines with…";
+    this.#only.setAttribute("aria-label", `Only lines of this log with: ${title}`);
+    this.#only.oninput = () => this.#draw();
+    this.#said.setAttribute("role", "status");
+    const save = element("button", "", "Download");
+    save.type = "button";
+    save.onclick = () => this.#save();
+    this.#text.tabIndex = 0;
+    this.#text.setAttribute("role", "region");
+    this.#text.setAttribute("aria-label", `Log of: ${title}`);
+    this.#node = element("div", "log", element("div", "choices", this.#only, save, this.#said), this.#text);
+    row.append(this.#node);
+  }
+
+  close() {
+    this.#stop.abort();
+    this.#node.remove();
+  }
+
+  // Until its end is here, the panel is closed, or nothing more is to be hoped for.
+  async read() {
+    const path = `/sessions/${this.mine.id}/texts/log.${this.attempt}.${this.step}`;
+    let cursor = "";
+    let vain = 0;
+    while (!this.#gone) {
+      let page;
+      try {
+        page = await this.mine.api.call("GET", `${path}${cursor && `?cursor=${encodeURIComponent(cursor)}`}`);
+      } catch (error) {
+        if (this.#gone) return;
+        if (![0, 404].includes(error.status)) return this.#say(`The log can't be had: ${error.message}`);
+        if (!this.#runs) return this.#pieces.length ? this.#say("The rest of this log can't be had.") : this.#fallBack();
+        page = { items: [], complete: false, nextCursor: null };
+      }
+      if (this.#gone) return;
+      for (const { offset, text } of page.items) this.#take(offset, text);
+      if (page.items.length) this.#draw();
+      cursor = page.nextCursor ?? cursor;
+      if (page.complete && !page.nextCursor) return this.#end(page.truncated);
+      if (page.items.length && page.nextCursor) continue;
+      vain = this.#runs ? 0 : vain + 1;
+      if (vain > AFTER) return this.#say("The rest of this log did not come.");
+      this.#say(this.#runs ? "Live" : "");
+      await new Promise((done) => setTimeout(done, LIVE));
+    }
+  }
+
+  get #gone() {
+    return this.#stop.signal.aborted || state.current !== this.mine;
+  }
+
+  get #runs() {
+    const { view } = this.mine;
+    return view.attempt === this.attempt && view.step(this.step).status === "running";
+  }
+
+  // A page that is asked for again may bring what is here already.
+  #take(offset, text) {
+    if (offset < this.#bytes) return;
+    this.#pieces.push(text);
+    this.#bytes = offset + new TextEncoder().encode(text).length;
+  }
+
+  // What the stream told is better than nothing.
+  #fallBack() {
+    const { output } = this.mine.view.step(this.step);
+    if (output) this.#pieces = [output];
+    this.#draw();
+    this.#say(output ? "The end of what it printed" : "It printed nothing.");
+  }
+
+  #end(truncated) {
+    this.#say(truncated ? "This is all that was kept: it printed more." : this.#pieces.length ? "" : "It printed nothing.");
+  }
+
+  #say(text) {
+    setText(this.#said, text);
+  }
+
+  get #whole() {
+    return this.#pieces.join("");
+  }
+
+  #draw() {
+    const node = this.#text;
+    const atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 40;
+    const wanted = this.#only.value.toLowerCase();
+    const whole = this.#whole;
+    const shown = wanted ? whole.split("\n").filter((line) => line.toLowerCase().includes(wanted)).join("\n") : whole;
+    node.replaceChildren(element("span", "", ...coloured(shown)));
+    if (atEnd) node.scrollTop = node.scrollHeight;
+  }
+
+  #save() {
+    const link = element("a");
+    link.href = URL.createObjectURL(new Blob([element("span", "", ...coloured(this.#whole)).textContent], { type: "text/plain" }));
+    link.download = `${this.mine.id}.${this.attempt}.${this.step}.log.txt`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), LIVE);
+  }
+}

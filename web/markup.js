@@ -1,0 +1,70 @@
+// Markdown as nodes of the page. What an agent writes is not to be trusted: HTML in it is shown as the text it is, and
+// what comes of the rest is cleaned down to a short list.
+
+import { Code } from "./code.js";
+import { element } from "./dom.js";
+import { DOMPurify, Marked } from "./libraries.js";
+
+const TAGS =
+  "a blockquote br code del em h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" ");
+const CLEAN = {
+  ALLOWED_TAGS: TAGS,
+  ALLOWED_ATTR: ["align", "class", "href", "start"],
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ADD_URI_SAFE_ATTR: ["align", "start"], // the others are held against the line above
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_DATA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
+};
+const LANGUAGE = /(?:^|\s)language-(\S+)/;
+const TURNS = "p, li, h3, h4, h5, h6, td, th, blockquote";
+
+const escaped = (text) =>
+  text.replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]);
+
+const RENDERER = {
+  html: ({ text, block }) => (block ? `<p>${escaped(text.trimEnd())}</p>` : escaped(text)),
+  // The page has two levels above it.
+  heading({ tokens, depth }) {
+    const tag = `h${Math.min(depth + 2, 6)}`;
+    return `<${tag}>${this.parser.parseInline(tokens)}</${tag}>`;
+  },
+  // A picture from elsewhere would tell who looks at it.
+  image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+  checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+};
+
+const marked = Marked && new Marked({ gfm: true, renderer: RENDERER });
+
+// Null where the libraries are missing.
+export const lexer = marked && ((text) => marked.lexer(text));
+
+// The nodes of some blocks. `finished` ones are coloured.
+export function nodesOf(tokens, finished) {
+  const fragment = DOMPurify.sanitize(marked.parser(tokens), CLEAN);
+  for (const pre of fragment.querySelectorAll("pre")) {
+    const code = new Code(LANGUAGE.exec(pre.firstElementChild?.className ?? "")?.[1] ?? "");
+    code.add(pre.textContent.replace(/\n$/, ""));
+    if (finished) code.finish();
+    pre.replaceWith(code.node);
+  }
+  for (const table of fragment.querySelectorAll("table")) {
+    const frame = element("div", "table");
+    frame.tabIndex = 0;
+    frame.setAttribute("role", "group");
+    frame.ariaLabel = "Table";
+    table.replaceWith(frame);
+    frame.append(table);
+  }
+  for (const link of fragment.querySelectorAll("a")) drawLink(link);
+  for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
+  // The line ends between blocks are nothing to draw.
+  return [...fragment.childNodes].filter((node) => node.tagName || node.textContent.trim());
+}
+
+function drawLink(link) {
+  if (!link.hasAttribute("href")) return;
+  link.rel = "noopener noreferrer";
+  link.target = "_blank";
+  link.title = link.href; // whatever its text says
+}

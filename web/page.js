@@ -1,0 +1,94 @@
+// What the page's parts share: its nodes by their ids, who is connected, and what is said to people.
+
+import { HIDDEN } from "./api.js";
+import { setText } from "./dom.js";
+import { drawIcon } from "./icon.js";
+
+export const $ = (id) => document.getElementById(id);
+
+// `api` is null until somebody is connected; `current` is the session on display, {id, view, stop, lost, …}.
+export const state = { api: null, current: null };
+
+let turnAway = () => {};
+let ofConnection = false; // what is said is that nobody answered
+
+// Shows one of the page's parts, none for an empty id.
+export function show(id) {
+  for (const name of ["connect", "create", "session"]) $(name).hidden = name !== id;
+}
+
+// A text, and nodes after it.
+export function notice(text = "", ...nodes) {
+  ofConnection = false;
+  $("notice").hidden = !text;
+  setText($("notice"), text);
+  $("notice").append(...nodes);
+}
+
+// Somebody answers: that nobody does is no news any more.
+export function answered() {
+  if (ofConnection) notice();
+}
+
+// What may fail, said where a person looks.
+export async function attempt(action, meanwhile = "") {
+  notice(meanwhile);
+  try {
+    return await action();
+  } catch (error) {
+    if (!refused(error)) failed(error);
+    return undefined;
+  }
+}
+
+export const sentence = (text) => `${text.replace(/\.$/, "")}.`;
+
+export function failed(error) {
+  notice(sentence(error.message));
+  ofConnection = error.status === 0;
+}
+
+// `turned(error)` is called where the token is refused; nothing is asked any more before there is another.
+export function onRefused(turned) {
+  turnAway = turned;
+}
+
+export function refused(error) {
+  if (error.status !== 401 && error.code !== HIDDEN) return false;
+  leave();
+  state.api = null;
+  turnAway(error);
+  return true;
+}
+
+let farewell = "";
+
+// Leads to the form of a new session, where `text` is said.
+export function goHome(text = "") {
+  farewell = text;
+  location.hash = "";
+}
+
+// What is to be said where the page leads to, once.
+export function said() {
+  const text = farewell;
+  farewell = "";
+  return text;
+}
+
+// No session is on display any more, nor on the tab.
+export function leave() {
+  state.current?.stop.abort();
+  state.current = null;
+  document.title = "Headstart";
+  drawIcon();
+}
+
+// Runs while the form is locked, so that a second click sends nothing twice.
+export async function submitted(event, action) {
+  event.preventDefault();
+  const button = event.target.querySelector("button.primary");
+  button.disabled = true;
+  await attempt(action);
+  button.disabled = false;
+}

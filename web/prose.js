@@ -1,0 +1,158 @@
+// A text for people that grows: what is finished of it is drawn once and never touched again, the last block anew with
+// each change. Where the libraries are missing it is shown as it is.
+
+import { Code } from "./code.js";
+import { element } from "./dom.js";
+import { lexer, nodesOf } from "./markup.js";
+import { readable } from "./text.js";
+
+const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
+const SLICE = 12; // milliseconds at once
+const REST = 12; // times as long as it took nothing is drawn again
+const FENCE = /^ {0,3}(?:`{3,}|~{3,})[^\n]*\n/;
+
+export class Prose {
+  #node;
+  #open; // holds what is not finished; a screen reader hears of it once it is
+  #raw = "";
+  #text = "";
+  #final = false;
+  #done = 0; // how much of the text is finished
+  #before = ""; // what the rest must be read after: a fence, or a table's head
+  #code = null; // the block that goes on
+  #timer = null;
+  #due = 0;
+
+  constructor(node) {
+    this.#node = node;
+    if (!lexer) Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
+    this.#clear();
+  }
+
+  // What was shown is the beginning of it, or it begins anew.
+  show(text, final) {
+    if (text === this.#raw && final === this.#final) return;
+    if (!text.startsWith(this.#raw)) this.#clear();
+    const news = text.slice(this.#raw.length);
+    const halfEnd = this.#raw.endsWith("\r") && news.startsWith("\n");
+    this.#raw = text;
+    this.#final = final;
+    const added = readable(news.slice(halfEnd ? 1 : 0).replace(/\r\n?/g, "\n"));
+    this.#text += added;
+    if (!lexer) this.#node.append(added);
+    else if (this.#timer === null) this.#later(Math.max(0, this.#due - performance.now()));
+  }
+
+  #clear() {
+    this.#raw = this.#text = this.#before = "";
+    this.#done = 0;
+    this.#code = null;
+    this.#open = element("div", "open");
+    this.#open.ariaLive = "off";
+    this.#node.replaceChildren(...(lexer ? [this.#open] : []));
+  }
+
+  #later(pause) {
+    if (!pause) return this.#draw();
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#draw();
+    }, pause);
+  }
+
+  // In slices, so that the page goes on meanwhile.
+  #draw() {
+    const began = performance.now();
+    let more = true;
+    while (more && performance.now() - began < SLICE) more = this.#finishSome();
+    if (more || this.#final) this.#open.replaceChildren();
+    else this.#drawOpen();
+    const took = performance.now() - began;
+    this.#due = performance.now() + took * REST;
+    if (more) this.#later(took);
+  }
+
+  // Draws what is finished within the window; returns whether to look further.
+  #finishSome() {
+    const rest = this.#text.slice(this.#done, this.#done + WINDOW + 1);
+    const whole = rest.length <= WINDOW;
+    // A line that goes on may yet be something else.
+    const end = whole && this.#final ? rest.length : endOfLine(rest, whole ? rest.length : WINDOW, !whole);
+    const tokens = lexer(this.#before + rest.slice(0, end));
+    const last = tokens.findLastIndex(({ type }) => type !== "space");
+    if (last < 0) {
+      if (whole && !this.#final) return false;
+      this.#done += end;
+      return !whole;
+    }
+    if (whole && this.#final) {
+      this.#finish(tokens);
+      this.#code?.finish();
+      this.#code = null;
+      return false;
+    }
+    if (last > 0) this.#finish(tokens.slice(0, last));
+    else if (!whole) this.#split(tokens[last]);
+    return !whole;
+  }
+
+  #finish(tokens) {
+    const length = tokens.reduce((sum, { raw }) => sum + raw.length, 0);
+    this.#done += length - this.#before.length;
+    const [first, ...others] = tokens;
+    const goesOn = this.#before !== "";
+    this.#before = "";
+    if (goesOn && this.#code) {
+      if (first.text) this.#code.add(first.text);
+      this.#code.finish();
+      this.#code = null;
+      this.#put(others);
+    } else {
+      this.#put(goesOn && first.rows?.length === 0 ? others : tokens);
+    }
+  }
+
+  #put(tokens) {
+    if (tokens.length) this.#open.before(...nodesOf(tokens, true));
+  }
+
+  // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
+  #split(token) {
+    const { type, raw } = token;
+    const before = this.#before;
+    if (type === "list" && token.items.length > 1) {
+      const items = token.items.slice(0, -1);
+      this.#put([{ ...token, items }]);
+      this.#done += items.reduce((sum, item) => sum + item.raw.length, 0);
+      return;
+    }
+    this.#done += raw.length - before.length;
+    if (type === "code" && FENCE.test(raw)) {
+      const [fence] = FENCE.exec(raw);
+      if (!this.#code) {
+        this.#code = new Code(token.lang?.match(/^\S*/)[0] ?? "");
+        this.#open.before(this.#code.node);
+      }
+      this.#code.add(raw.slice(fence.length).replace(/\n$/, ""));
+      this.#before = fence;
+    } else {
+      this.#put([token]);
+      if (type === "table") this.#before = raw.split("\n", 2).join("\n") + "\n";
+      else this.#open.previousElementSibling?.classList.add("goes-on");
+    }
+  }
+
+  #drawOpen() {
+    const tokens = lexer(this.#before + this.#text.slice(this.#done));
+    if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
+    this.#open.replaceChildren(...nodesOf(tokens, false));
+  }
+}
+
+// Just after the last line that ends before `most`; where none does, none of it, or as much as may be.
+function endOfLine(text, most, cut) {
+  const end = text.lastIndexOf("\n", most - 1) + 1;
+  if (end || !cut) return end;
+  const half = text.charCodeAt(most - 1);
+  return half >= 0xd800 && half <= 0xdbff ? most - 1 : most;
+}

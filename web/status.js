@@ -1,0 +1,26 @@
+// How a session's status is told, in the list, on the pill, in the title and on the tab.
+
+const WORDS = { prepared: "prepared, not started", deleting: "being deleted" };
+
+// {status, words}: the status is for colours, and has two of its own, `waits` and `stopped`.
+export function told({ status, failure = null, waitsForYou = false }) {
+  if (waitsForYou) return { status: "waits", words: "waits for you" };
+  // Who stopped a preparation knows that it did not fail.
+  if (status === "failed" && failure?.code === "Cancelled") return { status: "stopped", words: "stopped" };
+  return { status, words: WORDS[status] ?? status };
+}
+
+// A moment as people say it: the time of today, else the day.
+export function when(moment, now = new Date()) {
+  const date = new Date(moment);
+  if (date.toDateString() === now.toDateString()) return date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+  if (date.toDateString() === yesterday.toDateString()) return "yesterday";
+  const year = date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+  return date.toLocaleDateString([], { day: "numeric", month: "short", ...year });
+}
+
+// What a repository is called where room is short: without its host, as far as that is GitHub's.
+export function shortName(gitUrl) {
+  return gitUrl.replace(/^https?:\/\/(github\.com\/)?/, "").replace(/\.git$/, "");
+}

@@ -1,0 +1,70 @@
+// The lower half of a session: the conversation, what the agent asks, what waits, and where a person writes.
+
+import { drawAsked } from "./asked.js";
+import { newComposer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { fetchMessage, fetchText } from "./texts.js";
+
+const SECOND = 1000;
+
+// `page` is what its frame offers: `$` finds a node by its id, `current()` is the session on display with its id and
+// view, `attempt` says what fails, and `submitted` does so with a form locked meanwhile.
+export function newTalk(page) {
+  const { $, attempt, api, current } = page;
+  let conversation = null;
+  const composer = newComposer(page, { sent: () => conversation.toEnd(), stop });
+
+  function stop() {
+    const { id, view } = current() ?? {};
+    if (view?.turn) attempt(() => api().call("POST", `/sessions/${id}/interrupt`, undefined, { once: true }));
+  }
+
+  // The card stays locked until the cloud says what became of the answer, and takes the card away.
+  async function answer(card, body, words) {
+    const { id, view } = current();
+    const { request } = card.dataset;
+    const fields = card.querySelector("fieldset");
+    fields.disabled = true;
+    view.given.set(request, words);
+    const path = `/sessions/${id}/inputs/${encodeURIComponent(request)}`;
+    const sent = await attempt(() => api().call("POST", path, body, { once: true }));
+    if (!sent) fields.disabled = false;
+  }
+
+  // What a button does is about the session it stands in, whichever is on display once it is done.
+  function doing({ id, view }) {
+    const mine = () => current()?.view === view && conversation.draw(view);
+    return {
+      rest: (item) =>
+        attempt(async () => {
+          if (item.messageId) {
+            item.text = (await fetchMessage(api(), id, item.messageId))?.text ?? item.text;
+            item.changed = true;
+            return mine();
+          }
+          await fetchText(api(), id, item.data.textRef, (text, told) => {
+            item.extend(text, told);
+            mine();
+          });
+        }),
+      withdraw: ({ messageId }) =>
+        attempt(() => api().call("DELETE", `/sessions/${id}/messages/${encodeURIComponent(messageId)}`)),
+    };
+  }
+
+  setInterval(() => current() && conversation?.tick(current().view), SECOND);
+
+  return {
+    open() {
+      conversation?.close();
+      conversation = new Conversation($("conversation"), $("jump"), doing(current()));
+      $("asked").replaceChildren();
+      composer.open(current().id);
+    },
+    draw(view) {
+      composer.draw(view);
+      drawAsked($("asked"), view.inputs.open, answer);
+      conversation.draw(view);
+    },
+  };
+}

@@ -1,0 +1,99 @@
+// What a tool did, in its own terms: the command of a shell, the lines of an edit, the path of a file.
+
+import { coloured } from "./ansi.js";
+import { element } from "./dom.js";
+import { words } from "./shapes.js";
+import { readable } from "./text.js";
+
+const FIELDS = {
+  command: ["command", "cmd"],
+  path: ["filePath", "file_path", "path", "file"],
+  before: ["oldString", "old_string"],
+  after: ["newString", "new_string"],
+  content: ["content"],
+  patch: ["patchText", "patch", "diff"],
+};
+const PIECE = 16384; // characters
+const KINDS = { "+": "added", "-": "deleted", "@": "place" };
+const ENDS = { stopped: "stopped", lost: "its end is not known", error: "failed" };
+
+function field(input, name) {
+  const found = FIELDS[name].find((one) => typeof input[one] === "string");
+  return found === undefined ? null : words(input[found]);
+}
+
+// What its one line says beside its name.
+export function deed({ tool, title, input }) {
+  const said = field(input, "command")?.trim().split("\n")[0] || field(input, "path") || "";
+  if (!title || title === tool) return said;
+  return !said || title.includes(said) || said.includes(title) ? title : `${title}: ${said}`;
+}
+
+// How it ended or how long it takes, in words; `now` is the cloud's.
+export function state({ data, cut, beganAt, endedAt }, now) {
+  const running = data.status === "running" && !cut;
+  const ms = beganAt === null || beganAt === undefined ? 0 : Math.max(0, ((running ? now : endedAt) ?? beganAt) - beganAt);
+  const time = ms >= 1000 ? duration(ms) : "";
+  const how = running ? "running" : (ENDS[cut] ?? ENDS[data.status] ?? "");
+  return [how, time].filter(Boolean).join(" ");
+}
+
+function duration(ms) {
+  const seconds = Math.floor(ms / 1000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+// The nodes of what it was given.
+export function given({ input }) {
+  const [command, before, after, content, patch] = ["command", "before", "after", "content", "patch"].map((name) =>
+    field(input, name),
+  );
+  if (command !== null) return [block("Command", `$ ${command}`)];
+  if (before !== null || after !== null) return [diff(changedLines(before ?? "", after ?? ""))];
+  if (patch !== null) return [diff(patch.split("\n"))];
+  if (content !== null) return [diff(content.split("\n").map((line) => `+${line}`))];
+  if (Object.keys(input).every((name) => FIELDS.path.includes(name))) return [];
+  return [block("Input", JSON.stringify(input, null, 1))];
+}
+
+// Lines that both begin or end with are told once.
+function changedLines(before, after) {
+  const [old, now] = [before, after].map((text) => (text ? text.replace(/\n$/, "").split("\n") : []));
+  const least = Math.min(old.length, now.length);
+  let head = 0;
+  while (head < least && old[head] === now[head]) head += 1;
+  let tail = 0;
+  while (tail < least - head && old.at(-1 - tail) === now.at(-1 - tail)) tail += 1;
+  return [
+    ...old.slice(0, head).map((line) => ` ${line}`),
+    ...old.slice(head, old.length - tail).map((line) => `-${line}`),
+    ...now.slice(head, now.length - tail).map((line) => `+${line}`),
+    ...old.slice(old.length - tail).map((line) => ` ${line}`),
+  ];
+}
+
+const diff = (lines) =>
+  block("Changed lines", ...lines.map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`)));
+
+export const printed = (output) => block("Output", ...pieces(output));
+
+// A long output is laid out piece by piece, as it comes into sight.
+function pieces(output) {
+  if (output.length <= PIECE) return coloured(output);
+  const found = [];
+  for (let at = 0; at < output.length; ) {
+    const end = output.length - at > PIECE ? output.lastIndexOf("\n", at + PIECE) : output.length;
+    const next = end > at ? end : at + PIECE; // a line may be longer than a piece
+    found.push(element("span", "piece", ...coloured(output.slice(at, next))));
+    at = next + (end > at ? 1 : 0);
+  }
+  return found;
+}
+
+function block(name, ...children) {
+  const pre = element("pre", "", ...children.map((child) => (typeof child === "string" ? readable(child) : child)));
+  pre.tabIndex = 0;
+  pre.setAttribute("role", "group");
+  pre.ariaLabel = name;
+  return pre;
+}

@@ -1,0 +1,40 @@
+// What a session changed, and publishing it.
+
+import { diffLines, drawWork as drawState, fileList, link } from "./changes.js";
+import { $, attempt, state } from "./page.js";
+
+export function drawWork(view) {
+  drawState({ work: $("work"), worked: $("worked"), published: $("published"), page: $("page"), publish: $("send-work") }, view);
+}
+
+export function closeWork() {
+  $("work").open = false;
+  $("diff").hidden = true;
+  for (const name of ["changed", "whole", "diff"]) $(name).replaceChildren();
+}
+
+$("publish").onsubmit = (event) => {
+  event.preventDefault();
+  const { id, view } = state.current;
+  const body = event.target.elements.pull.checked ? { pullRequest: { draft: false } } : {};
+  attempt(async () => {
+    const session = await state.api.post(`/sessions/${id}/publish`, body);
+    view.work.publication = session.publication;
+    if (state.current?.view === view) drawWork(view);
+  });
+};
+
+$("compare").onclick = () => {
+  const { id } = state.current;
+  attempt(async () => {
+    const path = `/sessions/${id}`;
+    const [changes, diff] = await Promise.all([state.api.call("GET", `${path}/changes`), state.api.call("GET", `${path}/diff`)]);
+    // The bucket may let no page read it: then there is the link.
+    const text = await fetch(diff.url).then((answer) => (answer.ok ? answer.text() : null), () => null);
+    if (state.current?.id !== id) return;
+    $("changed").replaceChildren(...fileList(changes));
+    $("whole").replaceChildren(link("The whole diff", diff.url));
+    $("diff").hidden = text === null;
+    $("diff").replaceChildren(...(text === null ? [] : diffLines(text)));
+  });
+};
