@@ -353,6 +353,46 @@ class MessagePage(Model):
     next_cursor: str | None = Field(description="The next page's `cursor`; null on the last.")
 
 
+class TextPieceView(Model):
+    """A piece of a text."""
+
+    offset: int = Field(description="The byte of the text, in UTF-8, with which it begins.")
+    text: str
+
+
+class _TextState(Model):
+    bytes: int = Field(description="What is there by now, in UTF-8.")
+    complete: bool = Field(description="Whether nothing more is to come.")
+    truncated: bool = Field(
+        description="Whether something is gone for good: it was more than is kept, or the sandbox "
+        "ended in the middle."
+    )
+
+
+class TextPage(_TextState):
+    """A page of a text: pieces in order, without a hole, 1 MB at most."""
+
+    items: list[TextPieceView]
+    next_cursor: str | None = Field(
+        description="Where to go on, now or, of a text that is not complete, later; null at the "
+        "end of a complete one."
+    )
+
+
+class LogView(_TextState):
+    """A step's log; of several tries the newest one's."""
+
+    attempt_number: int
+    step: StepName
+    ref: str = Field(description="By what `GET /sessions/{id}/texts/{ref}` has it.")
+
+
+class LogList(Model):
+    """Logs, in the order of attempts and steps."""
+
+    items: list[LogView]
+
+
 class SentInput(Model):
     """The answer is on its way; `input.resolved` tells when the agent has it."""
 

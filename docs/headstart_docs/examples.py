@@ -10,6 +10,7 @@ from headstart.adapters.memory import MemoryClock, MemoryPorts
 from headstart.domain import ids
 from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.life import saving
+from headstart.domain.long_texts import Text, TextPiece, log_ref
 from headstart.domain.message import Input
 from headstart.domain.session import Status, Turn
 from headstart.domain.steps import StepName
@@ -92,6 +93,9 @@ class _Story:
         self._keep("withdraw_message", "DELETE", f"{one}/messages/{withdrawn['messageId']}")
         self._keep("list_messages", "GET", f"{one}/messages")
         self._keep("list_events", "GET", f"{one}/events?after=0")
+        self._log(session_id)
+        self._keep("get_text", "GET", f"{one}/texts/{log_ref(1, StepName.SETUP)}")
+        self._keep("list_logs", "GET", f"{one}/logs")
         self._keep("interrupt", "POST", f"{one}/interrupt")
         retry = {"attemptNumber": 1, "setupCommands": ["npm ci --ignore-scripts"]}
         self._keep("retry", "POST", f"{one}/retry", retry)
@@ -116,6 +120,15 @@ class _Story:
             session_id=session_id, attempt_number=1, step=StepName.SANDBOX, task_token=token
         )
         run_step(self._ports, task)
+
+    def _log(self, session_id: str) -> None:
+        """Let its setup have printed something."""
+        change = read(self._ports, session_id)
+        ref, said = log_ref(1, StepName.SETUP), "added 181 packages in 4s\n"
+        piece = TextPiece(ref=ref, writer="try", offset=0, text=said)
+        change.save(piece)
+        change.save(Text(ref=ref, writer="try", bytes=piece.end, ended=True))
+        self._ports.store.commit(change)
 
     def _archive(self, session_id: str) -> None:
         """Let its work be saved."""

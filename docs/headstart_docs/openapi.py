@@ -7,6 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from headstart.domain.events import EVENT_TYPES, EventData, SessionSnapshot
 from headstart.domain.ids import SESSION_ID_PATTERN
+from headstart.domain.long_texts import REF
 from headstart.domain.model import Model
 from headstart.http import RETRY_AFTER_SECONDS
 from headstart_docs import answers
@@ -24,6 +25,7 @@ _PATH_PARAMETERS: Json = {
     "id": {"type": "string", "pattern": SESSION_ID_PATTERN},
     "messageId": {"type": "string", "minLength": 1},
     "requestId": {"type": "string", "minLength": 1},
+    "ref": {"type": "string", "pattern": f"^{REF}$"},
 }
 # What API Gateway answers by itself, without asking us.
 _GATEWAY = {401, 429, 503}

@@ -240,6 +240,17 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(Query("after", "The last event id you have.", _number(0, 10**12 - 1, 0)),),
     ),
     Operation(
+        "get_text", "get", f"{_ONE}/texts/{{ref}}", "Get a long text",
+        "All of a text whose beginning an event has, or of a step's log, a page at a time: see "
+        "\"Long texts\".",
+        200, answers.TextPage, call=Call.READ, query=(_CURSOR,), refusals=(e.TextNotFound,),
+    ),
+    Operation(
+        "list_logs", "get", f"{_ONE}/logs", "List the logs of the steps",
+        "Those of all attempts' steps that printed something; each is read as a text.",
+        200, answers.LogList, call=Call.READ,
+    ),
+    Operation(
         "stream_ticket", "post", f"{_ONE}/stream-ticket", "Get a stream ticket",
         "One for each connection; good for a minute.",
         200, answers.Stream, call=Call.READ,

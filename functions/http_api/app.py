@@ -25,7 +25,7 @@ from headstart.http import (
     session_id,
     whole_number,
 )
-from headstart.usecases import create, delete, read, sealing, talk
+from headstart.usecases import create, delete, read, sealing, talk, texts
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -111,6 +111,19 @@ def list_events(id_: str) -> Response[str]:
     event = app.current_event
     after = whole_number(event, "after", 0, high=10**12 - 1)
     return answer(read.list_events(services(), owner(event), session_id(id_), after))
+
+
+@app.get("/sessions/<id_>/texts/<ref>")
+def get_text(id_: str, ref: str) -> Response[str]:
+    event = app.current_event
+    cursor = event.query_string_parameters.get("cursor")
+    return answer(texts.get_text(services(), owner(event), session_id(id_), ref, cursor))
+
+
+@app.get("/sessions/<id_>/logs")
+def list_logs(id_: str) -> Response[str]:
+    caller = owner(app.current_event)
+    return answer(texts.list_logs(services(), caller, session_id(id_)))
 
 
 @app.post("/sessions/<id_>/initiate")

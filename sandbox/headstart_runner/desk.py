@@ -176,7 +176,8 @@ class Desk:
         elif command.kind == _ARCHIVE:
             patience = _LEAVING_SECONDS if self._leaving else PUBLICATION_SECONDS
             await self._idle(patience, Slot.PUBLICATION)
-        context = Context(self._tools, command.id, command.timeout)
+        log = self._tools.reporter.log(command.id)
+        context = Context(self._tools, command.id, log, command.timeout)
         self._contexts[command.id] = context
         logger.info("%s begins", command.id)
         try:
@@ -227,6 +228,7 @@ class Desk:
             limit.cancel()
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            context.log.end()
         if not work.cancelled():
             return work.result()
         raise StepTimedOut(f"The step was stopped after {command.timeout} s")

@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS commands (
   id TEXT PRIMARY KEY, frame TEXT, state TEXT NOT NULL, result TEXT);
 CREATE TABLE IF NOT EXISTS spool (id INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS texts (
+  ref TEXT PRIMARY KEY, writer TEXT NOT NULL, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS batch (seq INTEGER PRIMARY KEY, frame TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (
   message_id TEXT PRIMARY KEY, agent_message_id TEXT NOT NULL, turn_id TEXT NOT NULL,
@@ -139,6 +141,19 @@ class Journal:
     def spool(self, entry: Entry) -> int:
         """Keep an item until its batch is acknowledged; return its place."""
         return _spool(self._db, entry)
+
+    def spool_piece(self, entry: Entry, ref: str, written: tuple[str, str, int] | None) -> int:
+        """Keep a piece of a text, and how far that is `written`; None when it is over."""
+        with self._transaction() as db:
+            if written is None:
+                db.execute("DELETE FROM texts WHERE ref = ?", (ref,))
+            else:
+                db.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", written)
+            return _spool(db, entry)
+
+    def open_texts(self) -> list[tuple[str, str, int]]:
+        """Return the texts that were being written: their refs, writers, and bytes so far."""
+        return list(self._db.execute("SELECT ref, writer, bytes FROM texts"))
 
     def spooled(self) -> list[tuple[int, Entry]]:
         """Return what waits to be sent, in order."""

@@ -109,7 +109,7 @@ async def _ask_to_save(
 
 async def _flush(serving: asyncio.Task[None], reporter: Reporter) -> int:
     """Send what is left, if there is still a channel, and return the exit status."""
-    draining = asyncio.create_task(reporter.drained())
+    draining = asyncio.create_task(reporter.drained(texts=True))
     try:
         await asyncio.wait(
             {serving, draining}, timeout=_FLUSH_SECONDS, return_when=asyncio.FIRST_COMPLETED

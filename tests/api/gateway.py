@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from headstart.adapters.memory import MemoryMachine, MemoryPorts
+from headstart.domain.long_texts import Text, TextPiece
 from headstart.domain.message import Input
 from headstart.domain.session import Status
 from headstart.usecases.commit import read
@@ -16,6 +17,7 @@ from tests.unit.test_calls import REACHED
 
 TOKEN = "a.good.token"
 REQUEST_ID = "per_pending"
+TEXT_REF = "log.1.setup"
 
 
 class World:
@@ -74,6 +76,8 @@ def _reached(status: Status) -> tuple[MemoryPorts, str]:
             request_id=REQUEST_ID, turn_id="turn", kind="permission", body={}, created_at=change.now
         )
         change.save(asked)
+        change.save(TextPiece(ref=TEXT_REF, writer="try", offset=0, text="said"))
+        change.save(Text(ref=TEXT_REF, writer="try", bytes=4, ended=True))
         ports.store.commit(change)
     return ports, session_id
 

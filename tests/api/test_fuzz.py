@@ -21,7 +21,7 @@ from headstart.domain.session import Status
 from headstart.usecases import read
 from headstart_docs.in_process import Api
 from headstart_docs.operations import OPERATIONS
-from tests.api.gateway import REQUEST_ID, TOKEN, World
+from tests.api.gateway import REQUEST_ID, TEXT_REF, TOKEN, World
 
 WORLD = World()
 CONFIG = Config.from_dict(
@@ -76,7 +76,7 @@ def statuses(case: Case) -> list[Status]:
 
 def arrange(case: Case, status: Status) -> None:
     """Let the case find a session in that status, and what its agent asks."""
-    known = {"id": WORLD.arrange(status), "requestId": REQUEST_ID}
+    known = {"id": WORLD.arrange(status), "requestId": REQUEST_ID, "ref": TEXT_REF}
     for name in set(known) & set(case.path_parameters):
         case.path_parameters[name] = known[name]
 

@@ -1,5 +1,7 @@
 """Each state of the page: at 360 and 1440 px, dark and light, all in reach and readable."""
 
+from collections.abc import Iterable
+
 import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing, receipt
@@ -74,12 +76,21 @@ STATES: dict[str, tuple[list[Event], str]] = {
 }
 
 
+BLOCKING = {"failed", "running", "held", "asked", "ready"}
+"""What has the most on it; the others are looked at where there is more time."""
+
+
 @pytest.fixture(params=[LOOKS, pytest.param(ALL_LOOKS, marks=pytest.mark.long)], ids=["two", "all"])
 def looks(request: pytest.FixtureRequest) -> tuple:
     return request.param
 
 
-@pytest.mark.parametrize("state", STATES)
+def among(states: Iterable[str]) -> list:
+    """Return the states as parameters, those that block no merge marked."""
+    return [s if s in BLOCKING else pytest.param(s, marks=pytest.mark.long) for s in states]
+
+
+@pytest.mark.parametrize("state", among(STATES))
 def test_a_session(tab: Page, place: Place, state: str, looks: tuple):
     script, words = STATES[state]
     session = place.session(title="A title " * 8, script=script)
@@ -106,6 +117,7 @@ def test_the_forms(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.long
 def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -113,6 +125,7 @@ def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.long
 def test_a_lost_connection(tab: Page, place: Place, looks: tuple):
     session = place.session(script=good_session())
     place.open(tab, session)

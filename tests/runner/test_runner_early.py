@@ -249,9 +249,9 @@ async def test_nothing_is_imported_while_a_server_may_be_making_its_database(
         await settled(self)
         done.append("waited")
 
-    async def importing(*args: Any) -> None:
+    async def importing(*args: Any, **more: Any) -> None:
         done.append("import")
-        await imports(*args)
+        await imports(*args, **more)
 
     monkeypatch.setattr(AGENTS["demo"], "creates", False)
     monkeypatch.setattr(AgentServer, "start", slow)

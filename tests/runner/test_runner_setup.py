@@ -45,7 +45,9 @@ async def test_the_first_failure_stops_the_setup_and_says_why(
     assert reason == f"`{commands[1]}` exited with status 7: E: no such package"
     assert tail(cloud) == "fine\nwörking\nE: no such package\n"
     assert not (cloned.repository / "never").exists()
-    kinds = [item.get("type", "result") for item in cloud.order if item["commandId"] == "1.setup.1"]
+    kinds = [
+        item.get("type", "result") for item in cloud.order if item.get("commandId") == "1.setup.1"
+    ]
     assert kinds[-1] == "result"
 
 

@@ -66,6 +66,8 @@ TABLE = {
     "messages": ["Query"],
     "messages_page": ["Query"],
     "events_after": ["Query"],
+    "texts": ["Query"],
+    "text_pieces": ["Query"],
     "forget_key": ["DeleteItem"],
     "places": ["GetItem"],
     "free_places": ["UpdateItem"],

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import shlex
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from headstart_runner.agents.environment import environment_of
 from headstart_runner.config import Config
 from headstart_runner.processes.kept import Ends
 from headstart_runner.processes.launcher import CommandNotStarted, Launcher
+from headstart_runner.processes.printed import Printed
 from headstart_runner.wire import head
 
 _SAID_BYTES = 64 * 1024
@@ -27,10 +30,12 @@ async def import_session(
     adapter: AgentAdapter,
     args: RestoreArgs,
     saved: dict[str, Any] | None,
+    *,
+    say: Callable[[str], None],
 ) -> None:
     """Import a session, an empty one without a saved export; RestoreFailed if that fails.
 
-    The file is removed whatever happens.
+    The file is removed whatever happens. `say` is told what the program prints.
     """
     repository = config.repository
     env = await environment_of(adapter, launcher, repository, args)
@@ -44,8 +49,15 @@ async def import_session(
         await asyncio.to_thread(_write, handle, document)
         launcher.own(file)
         command = adapter.import_command(file)
-        async with launcher.running(command, cwd=repository, env=env, stdout=out.take) as tree:
+        printed = Printed(say, f"$ {shlex.join(command)}")
+
+        def take(data: bytes) -> None:
+            out.take(data)
+            printed.feed(data)
+
+        async with launcher.running(command, cwd=repository, env=env, stdout=take) as tree:
             code = await tree.finished()
+        printed.finish()
     except CommandNotStarted as error:
         raise start_error(args.agent, str(error), config.path) from error
     except OSError as error:

@@ -97,7 +97,7 @@ class Supervisor:
         self.listener: AgentListener | None = None
 
     async def restore(
-        self, args: RestoreArgs, show: Show, saved: dict[str, Any] | None = None
+        self, args: RestoreArgs, show: Show, say: Show, saved: dict[str, Any] | None = None
     ) -> None:
         """Import a session, an empty one without a saved export, into the agent's database.
 
@@ -106,7 +106,7 @@ class Supervisor:
         adapter = self._adapter(args.agent)
         self._know_folder(adapter, args.env)
         await self._early_settled(args.agent, show)
-        await import_session(self._launcher, self._config, adapter, args, saved)
+        await import_session(self._launcher, self._config, adapter, args, saved, say=say)
 
     def get_ready(self, args: AgentArgs | None) -> None:
         """Have a server get ready in the background, unless there is one; `start` takes it over.
@@ -133,12 +133,19 @@ class Supervisor:
         return server
 
     async def start(
-        self, args: AgentArgs, show: Show, seconds_left: Callable[[], float], *, new: bool
+        self,
+        args: AgentArgs,
+        show: Show,
+        say: Show,
+        seconds_left: Callable[[], float],
+        *,
+        new: bool,
     ) -> str:
         """Return the version of the server once it has opened the session, a `new` one made it.
 
         One that runs already with the same arguments, and after the same setup, stays; with others
-        it is replaced. `seconds_left` says how long the step may still take.
+        it is replaced. `say` is told what it prints; `seconds_left` says how long the step may
+        still take.
         """
         await self._end_recovery()
         await self._early_settled(args.agent, show)
@@ -155,10 +162,16 @@ class Supervisor:
             self._journal.put(_AGENT, wanted)
             self._restarts.clear()
             self._know_folder(self._adapter(args.agent), args.env)
-            return await self._begin(args, show, seconds_left, new=new)
+            return await self._begin(args, show, say, seconds_left, new=new)
 
     async def _begin(
-        self, args: AgentArgs, show: Show, seconds_left: Callable[[], float], *, new: bool
+        self,
+        args: AgentArgs,
+        show: Show,
+        say: Show,
+        seconds_left: Callable[[], float],
+        *,
+        new: bool,
     ) -> str:
         """Take the server that got ready, if it is as one that is started now; else start one."""
         server = self._early.server
@@ -166,6 +179,7 @@ class Supervisor:
             told = await self._keys.kept_from(args)
             if await server.is_as_if_started_now(self._launcher, told, self._variables):
                 show(f"Opening the session in {args.agent}")
+                server.output.log_to(say)
                 try:
                     version = await self._open(server, told, new=new)
                     self._early.taken()
@@ -177,7 +191,7 @@ class Supervisor:
                 logger.info("the agent that got ready is replaced: what it read is not what it was")
         await self._early.stop()
         show(f"Starting {args.agent}")
-        return await self._start(args, seconds_left() * _OF_WHAT_IS_LEFT, new=new)
+        return await self._start(args, seconds_left() * _OF_WHAT_IS_LEFT, say, new=new)
 
     @property
     def folders(self) -> list[Path]:
@@ -258,9 +272,13 @@ class Supervisor:
         if server is not None:
             await server.stop()
 
-    async def _start(self, args: AgentArgs, seconds: float, *, new: bool = False) -> str:
+    async def _start(
+        self, args: AgentArgs, seconds: float, say: Show | None = None, *, new: bool = False
+    ) -> str:
         told = await self._keys.kept_from(args)
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor, self._in)
+        if say is not None:
+            server.output.log_to(say)
         await server.start(self._launcher, told, self._variables, seconds=seconds)
         return await self._open(server, told, new=new)
 

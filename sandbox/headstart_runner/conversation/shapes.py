@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from headstart.domain.long_texts import TEXT_BYTES
 from headstart_runner.wire import head
 
 Json = dict[str, Any]
@@ -19,6 +20,8 @@ ID_BYTES = 128
 
 LINE_CHARACTERS = 2_000
 TEXT_CHARACTERS = 1_000_000
+LONG_CHARACTERS = TEXT_BYTES + 1
+"""Of what goes in pieces: one more than is kept, which says that it is not all."""
 
 _ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.~:-]{{0,{ID_BYTES - 1}}}")
 LEVELS = 24
@@ -52,7 +55,7 @@ def texts(value: Any, most: int = _MEMBERS) -> list[str]:
 def prose(value: Any) -> str:
     """Return a text as it is, nothing as an empty one, and any other value as JSON."""
     if isinstance(value, str):
-        return text(value)
+        return text(value, LONG_CHARACTERS)
     return "" if value is None else json.dumps(free(value), ensure_ascii=False)
 
 

@@ -197,7 +197,8 @@ class TurnTracker:
             if (text := part.raw.getvalue()) and "final" not in part.reported:
                 part.reported.add("final")
                 said = self._redactor.broken_off(text)
-                closing.append(self._event(part_id, part, text=said))
+                more = {"truncated": True} if part.full else {}
+                closing.append(self._event(part_id, part, text=said, **more))
         return closing
 
     def snapshot(self) -> list[Json]:
@@ -298,7 +299,7 @@ class TurnTracker:
         part.raw, part.shown = io.StringIO(), io.StringIO()
 
     def _text(self, part_id: str, known: _Part, part: Json) -> list[RunnerEvent]:
-        text = shapes.text(part.get("text"))
+        text = shapes.text(part.get("text"), shapes.LONG_CHARACTERS)
         if "final" in known.reported or not text:
             return []
         if shapes.record(part.get("time")).get("end"):

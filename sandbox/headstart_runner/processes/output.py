@@ -27,8 +27,14 @@ class StepOutput:
         self._seen = 0
         self._allowance = float(LIVE_BYTES_PER_SECOND)
         self._refilled = clock()
+        self._log: Callable[[str], None] = lambda _: None
         self.not_shown = 0
         """Bytes that were too many to be shown live."""
+
+    def log_to(self, log: Callable[[str], None]) -> None:
+        """Have all of it written elsewhere, too: what is kept so far, and what comes."""
+        self._log = log
+        log(self._tail.decode(errors="ignore"))
 
     def feed(self, data: bytes, *, watched: bool) -> tuple[int, str] | None:
         """Take output and return `(offset, text)` of what may be shown live, if anything."""
@@ -47,6 +53,7 @@ class StepOutput:
         return self._take(f"\n{line}\n" if begun else f"{line}\n", watched)
 
     def _take(self, text: str, watched: bool) -> tuple[int, str] | None:
+        self._log(text)
         shown = text.encode("utf-8", "replace")
         offset = self._end
         self._end += len(shown)

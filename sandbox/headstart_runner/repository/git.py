@@ -1,7 +1,8 @@
 """git on untrusted repositories: no prompts, no helpers, no hooks, words for its failures."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from headstart.domain.errors import (
 from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.processes.kept import Ends, bounded
 from headstart_runner.processes.launcher import Launcher, Sink
+from headstart_runner.processes.printed import Printed
 from headstart_runner.terminal import last_line, plain
 from headstart_runner.wire import cut_text
 
@@ -67,11 +69,20 @@ class GitResult:
 
 
 class Git:
-    """Runs git under the agent's uid, by way of the gateway if there is one."""
+    """Runs git under the agent's uid, by way of the gateway if there is one.
 
-    def __init__(self, launcher: Launcher, gateway: Gateway | None = None) -> None:
+    `say` is told all its messages, after the command that they are of.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        gateway: Gateway | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         self._launcher = launcher
         self.gateway = gateway
+        self._say = say
 
     async def run(
         self,
@@ -89,25 +100,30 @@ class Git:
         prints more than 64 MB has failed, and of its messages there are but the first and the last.
         """
         out, err = bytearray(), Ends(_SAID_BYTES)
+        printed = self._printed(arguments)
 
         def messages(data: bytes) -> None:
             err.take(data)
+            printed.feed(data)
             if stderr is not None:
                 stderr(data)
 
         argv = ("git", *_OPTIONS, *options, *arguments)
         way = self.gateway.environment if self.gateway else {}
         env = {**_ENVIRONMENT, **way, **(env or {})}
-        async with self._launcher.running(
-            argv,
-            cwd=cwd,
-            env=env,
-            stdin=stdin,
-            stdout=stdout or bounded(out, _PRINTED_BYTES + 1),
-            stderr=messages,
-            grace=_GRACE_SECONDS,
-        ) as tree:
-            code = await tree.finished()
+        try:
+            async with self._launcher.running(
+                argv,
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                stdout=stdout or bounded(out, _PRINTED_BYTES + 1),
+                stderr=messages,
+                grace=_GRACE_SECONDS,
+            ) as tree:
+                code = await tree.finished()
+        finally:
+            printed.finish()
         said = err.text()
         if len(out) > _PRINTED_BYTES:
             code, said = code or 1, said + _TOO_MUCH
@@ -115,6 +131,13 @@ class Git:
         if self.gateway is not None:
             said = self.gateway.true(said)
         return GitResult(code, out.decode(errors="replace"), said)
+
+    def _printed(self, arguments: Sequence[str]) -> Printed:
+        """Return what takes a command's messages; nobody may be there to be told."""
+        if self._say is None:
+            return Printed(lambda _: None, "")
+        title = without_credentials(shlex.join(("git", *arguments)))
+        return Printed(self._say, f"$ {title}", self.gateway.true if self.gateway else str)
 
     async def must(self, *arguments: str, cwd: Path) -> None:
         """Run a command that can't fail for a reason of its own; CloneFailed if it does."""

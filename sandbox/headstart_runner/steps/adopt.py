@@ -43,9 +43,7 @@ async def archive(context: Context, args: CloneArgs) -> Cloned:
     await remove_stale(context.tools.launcher, config.repository)
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
-            return await describe(
-                Git(context.tools.launcher, context.tools.gateway), config.repository
-            )
+            return await describe(context.git(), config.repository)
     except (TimeoutError, OSError):
         # It is as it was saved, whatever that is: git may never come to an end there.
         return Cloned(commit=None, default_branch=None, bytes=0, empty=False, notes=[])

@@ -22,7 +22,7 @@ async def run(context: Context, args: AgentArgs) -> dict[str, Any]:
     new = not restore.given(journal, args.env)
     try:
         version = await context.tools.supervisor.start(
-            args, context.progress, context.seconds_left, new=new
+            args, context.progress, context.log.write, context.seconds_left, new=new
         )
     except AgentStartFailed as error:
         if new or not isinstance(error.__cause__, SessionUnknown):

@@ -19,7 +19,9 @@ from headstart_runner.gateway.gateway import Gateway
 from headstart_runner.journal import Journal
 from headstart_runner.processes.launcher import Launcher
 from headstart_runner.redaction import Redactor
+from headstart_runner.repository.git import Git
 from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.uplink.texts import Log
 from headstart_runner.vault import Vault
 
 _SEALED = "vault.sealed"
@@ -57,6 +59,8 @@ class Context:
 
     tools: Tools
     command_id: str
+    log: Log
+    """Where what the step's commands print is written."""
     seconds: float = math.inf
     """How long the step may take."""
     expired: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +85,10 @@ class Context:
                 "The work tree is gone from the sandbox, a setup command may have removed it: "
                 "a retry begins with a new sandbox"
             )
+
+    def git(self) -> Git:
+        """Return a git whose messages are in the step's log."""
+        return Git(self.tools.launcher, self.tools.gateway, self.log.write)
 
     def progress(
         self,

@@ -20,10 +20,7 @@ _IN_THE_WAY = re.compile(r"'refs/heads/(\S{1,1000})' exists; cannot create")
 async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
     """Create the branch at HEAD, or switch to it; in an empty repository it stays unborn."""
     context.need_work_tree()
-    git, repository = (
-        Git(context.tools.launcher, context.tools.gateway),
-        context.tools.config.repository,
-    )
+    git, repository = context.git(), context.tools.config.repository
     # Of a try before this one that was killed.
     await remove_stale(context.tools.launcher, repository)
     create = ("switch", "--create", args.branch)

@@ -12,7 +12,6 @@ from headstart_runner.archives import export
 from headstart_runner.archives.workspace import Unusable
 from headstart_runner.gateway.gateway import Source, Watch
 from headstart_runner.repository.clone import Cloned, clone
-from headstart_runner.repository.git import Git
 from headstart_runner.repository.remote import Remote
 from headstart_runner.steps import adopt, restore, setup
 from headstart_runner.steps.base import Context
@@ -52,7 +51,7 @@ async def _archive(context: Context, args: CloneArgs) -> dict[str, Any]:
 
 async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
     remote = await Remote.at(
-        Git(context.tools.launcher, context.tools.gateway),
+        context.git(),
         args.git_url,
         Watch(context.progress, context.seconds_left),
         allow_private=args.allow_private,

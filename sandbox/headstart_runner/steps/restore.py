@@ -33,7 +33,7 @@ async def run(context: Context, args: RestoreArgs) -> dict[str, Any]:
             raise RestoreFailed(f"The agent's session could not be put back: {error}") from error
         if saved is None and supervisor.creates(args.agent):
             return {"imported": False, "missing": missing}
-        await supervisor.restore(args, context.progress, saved)
+        await supervisor.restore(args, context.progress, context.log.write, saved)
         note_given(journal, args.env)
     return {"imported": True, "missing": missing}
 

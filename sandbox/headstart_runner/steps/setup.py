@@ -49,6 +49,8 @@ async def run(context: Context, args: SetupArgs) -> dict[str, Any]:
     work = _Work(context, args)
     context.joined.append(work.show_missed)
     done = [_skipped(command) for command in args.commands[:finished]]
+    for command in args.commands[:finished]:
+        context.log.line(f"$ {_name(command)} (skipped, it ran before)")
     journal.put(_DONE, json.dumps(chain[:finished]))
     skipped = f"; {finished} skipped, they ran before" if finished else ""
     try:
@@ -137,6 +139,7 @@ class _Work:
     def __init__(self, context: Context, args: SetupArgs) -> None:
         tools = context.tools
         self.output = StepOutput(tools.redactor, context.clock)
+        self.output.log_to(context.log.write)
         self.shell = Shell(tools.launcher, tools.redactor, tools.config.home)
         self.trees: list[Tree] = []
         self.notes: list[str] = []
@@ -170,6 +173,7 @@ class _Work:
         """Run a command to its end; SetupCommandFailed or SetupCommandTimedOut if it is bad."""
         context, self._title = self._context, title
         context.need_work_tree()
+        context.log.line(f"$ {_name(command)}")
         self._show(None)
         env = await self.shell.environment(self._env, number)
         self._tell_notes()

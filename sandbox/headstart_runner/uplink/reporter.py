@@ -29,6 +29,7 @@ from headstart_runner.redaction import Redactor
 from headstart_runner.terminal import plain
 from headstart_runner.uplink.patience import Patience
 from headstart_runner.uplink.spool import Batch, Spool
+from headstart_runner.uplink.texts import Log, other_than_pieces
 
 _SENDS_PER_CONNECTION = 2
 
@@ -63,6 +64,7 @@ class Reporter:
         self._clock = asyncio.get_running_loop().time
         self._spool = Spool(journal, self._clock)
         self._changed = asyncio.Event()
+        self._spool.pieces.added = self._changed.set
         self._settled = asyncio.Event()
         self._last_batch = float("-inf")
         self._awaited: tuple[int, asyncio.Future[None]] | None = None
@@ -102,6 +104,10 @@ class Reporter:
             case TurnEnded():
                 self._spool.add_turn_end(clean)
         self._changed.set()
+
+    def log(self, command_id: str) -> Log:
+        """Return where a command's step writes what it prints."""
+        return Log(self._spool.pieces, self._redactor, command_id)
 
     def result(self, result: CommandResult) -> None:
         """Journal and queue a command's result."""
@@ -190,8 +196,18 @@ class Reporter:
         self._journal.begin_batch(seq, frame, batch.places)
         return seq, frame
 
-    async def drained(self) -> None:
-        """Wait until every item queued has been acknowledged."""
-        while self._journal.batch() is not None or len(self._spool):
+    async def drained(self, *, texts: bool = False) -> None:
+        """Wait until every item queued has been acknowledged, the pieces of `texts` if asked."""
+        while self._waits(texts=texts):
             self._settled.clear()
             await self._settled.wait()
+
+    def _waits(self, *, texts: bool) -> bool:
+        batch = self._journal.batch()
+        if texts or batch is None:
+            return (
+                batch is not None or len(self._spool) > 0 or (texts and len(self._spool.pieces) > 0)
+            )
+        frame = json.loads(batch[1])
+        under_way = bool(frame["results"]) or other_than_pieces(frame["events"])
+        return under_way or len(self._spool) > 0

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.domain.channel import (
-    BATCH_BYTES,
     AgentDelta,
     AgentEvent,
     AgentSnapshot,
@@ -26,11 +25,10 @@ from headstart.domain.channel import (
 from headstart_runner import wire
 from headstart_runner.journal import Entry, Journal
 from headstart_runner.log import logger
+from headstart_runner.uplink.texts import ITEM_BYTES, Pieces, Writing, split
 
 SPOOL_BYTES = 8 * 1024 * 1024
 _ENVELOPE = 256
-ITEM_BYTES = BATCH_BYTES - _ENVELOPE
-"""The most one event or result may take, so that it fits a batch of its own."""
 
 _DELTA_BYTES = 8 * 1024
 """How long a delta's text may become by merging, or a snapshot's be at all, in bytes of JSON."""
@@ -77,8 +75,14 @@ class Spool:
         self._progress: dict[str, Progress] = {}
         self._progress_sent: dict[str, float] = {}
         self.viewers = 0
+        self.pieces = Pieces(journal)
+        self._passed_over = False
         for place, entry in journal.spooled():
-            self._append(entry, place, urgent=True)
+            if entry.get("event", {}).get("type") == "text":
+                self.pieces.restore(place, entry)
+            else:
+                self._append(entry, place, urgent=True)
+        self.pieces.end_what_was_written()
 
     def __len__(self) -> int:
         return len(self._items)
@@ -97,9 +101,18 @@ class Spool:
         self,
         event: Output | AgentEvent | InputRequested | InputResolved | WorkChanged | WorkPushed,
     ) -> None:
-        """Queue something that must arrive."""
-        entry = _fitting({"event": event.to_json()})
+        """Queue something that must arrive; what is long of the agent's answer goes in pieces."""
+        ref = whole = ""
+        if isinstance(event, AgentEvent):
+            entry, ref, whole = split(event)
+        else:
+            entry = {"event": event.to_json()}
+        entry = _fitting(entry)
         self._append(entry, self._journal.spool(entry), urgent=isinstance(event, WorkPushed))
+        if ref:
+            text = Writing(self.pieces, ref)
+            text.write(whole)
+            text.end()
 
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""
@@ -132,17 +145,23 @@ class Spool:
 
     def ready_at(self, last_batch: float, pause: float) -> float | None:
         """Return when the next batch may go: `pause` after the last, urgent items at once."""
-        if any(item.urgent for item in self._items):
+        if self.pieces.fill_a_batch or any(item.urgent for item in self._items):
             return self._clock()
         times = [max(self._progress_due(command), last_batch + pause) for command in self._progress]
-        if self._items:
+        if self._items or self.pieces:
             times.append(last_batch + pause)
         return min(times, default=None)
 
     def take(self) -> Batch:
-        """Return as much as fits one batch; its volatile items leave the spool now."""
+        """Return as much as fits one batch; its volatile items leave the spool now.
+
+        Pieces of texts have the room that is left, or come first if the last batch left them none
+        and nobody waits.
+        """
         batch, room = Batch(), ITEM_BYTES
-        now = self._clock()
+        now, waiting = self._clock(), len(self.pieces)
+        if self._passed_over and not any(item.urgent for item in self._items):
+            room = self._take_pieces(batch, room)
         for command in [c for c in self._progress if self._progress_due(c) <= now]:
             entry = _fitting({"event": self._progress[command].to_json()})
             if (needed := wire.size(entry)) > room:
@@ -162,7 +181,15 @@ class Spool:
             if item.place is not None:
                 batch.places.append(item.place)
         self._remove(self._items[:taken])
+        self._take_pieces(batch, room)
+        self._passed_over = len(self.pieces) == waiting > 0
         return batch
+
+    def _take_pieces(self, batch: Batch, room: int) -> int:
+        entries, places, left = self.pieces.take(room)
+        batch.entries += entries
+        batch.places += places
+        return left
 
     def _progress_due(self, command: str) -> float:
         interval = PROGRESS_SECONDS if self.viewers else QUIET_PROGRESS_SECONDS

@@ -9,6 +9,7 @@ from headstart.adapters import earlier_layout, layout, rows
 from headstart.adapters.dynamodb_callbacks import StoredCallbacks
 from headstart.adapters.dynamodb_connections import StoredConnections
 from headstart.adapters.dynamodb_owners import StoredOwners, add_place, quota_exceeded
+from headstart.adapters.dynamodb_texts import StoredTexts
 from headstart.adapters.transaction import Cancelled, Writes
 from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Ticket
@@ -37,7 +38,7 @@ _PAGE_BYTES = 1_000_000
 """What a page of events may come to, about as much as one Query gives."""
 
 
-class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners):
+class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners, StoredTexts):
     """The Store port on one table."""
 
     # Writing sessions.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from headstart.adapters.layout import hot_sk, is_hot
+from headstart.adapters.memory_texts import MemoryTexts
 from headstart.adapters.rows import check_count, named_sk, row_sk
 from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
@@ -38,7 +39,7 @@ _M = TypeVar("_M", bound=RowModel)
 _PAGE_BYTES = 1024 * 1024
 
 
-class MemoryStore:
+class MemoryStore(MemoryTexts):
     """The Store port; rows are copied in and out, so nobody shares what they hold."""
 
     def __init__(self) -> None:

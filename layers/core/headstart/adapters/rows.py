@@ -21,6 +21,7 @@ from headstart.domain.connections import Connection, Ticket
 from headstart.domain.cursors import SessionPlace
 from headstart.domain.errors import ChangeRefused, RowUnreadable
 from headstart.domain.events import Event
+from headstart.domain.long_texts import Text, TextPiece
 from headstart.domain.message import Input, Message
 from headstart.domain.model import Model, RowModel, format_time
 from headstart.domain.policy import DUE_SHARDS
@@ -139,12 +140,14 @@ def row_sk(row: RowModel) -> str:
             return named_sk(type(row))
         case Attempt() | Message():
             return named_sk(type(row), row.number)
-        case Input():
-            return named_sk(Input, row.request_id)
+        case Input(request_id=name) | Text(ref=name):
+            return named_sk(type(row), name)
         case DueCallbacks():
             return named_sk(DueCallbacks, row.event_ids[-1])
         case Output():
             return named_sk(Output, row.attempt_number, row.step.value)
+        case TextPiece():
+            return named_sk(TextPiece, row.ref, row.writer, row.offset)
         case _:
             raise ValueError(f"{type(row).__name__} has no place beside the working set")
 
@@ -159,6 +162,8 @@ def named_sk(model: type[RowModel], *name: str | int) -> str:
         Input: "INPUT#{}",
         DueCallbacks: "CALLBACKS#{:012d}",
         Output: "OUTPUT#{:04d}#{}",
+        Text: "TEXT#{}",
+        TextPiece: "PIECE#{}#{}#{:09d}",
     }
     return patterns[model].format(*name)
 

@@ -16,6 +16,7 @@ from headstart.domain.connections import Connection
 from headstart.domain.errands import Errand
 from headstart.domain.events import Event, EventData
 from headstart.domain.ids import new_id
+from headstart.domain.long_texts import Text, TextPiece
 from headstart.domain.message import Input, Message
 from headstart.domain.model import OpenModel, RowModel, Timestamp
 from headstart.domain.policy import Policy
@@ -25,7 +26,7 @@ from headstart.domain.session import Session, SessionConfig, Waiting
 HotRow = Attempt | Sandbox | Command | Connection
 """What every read of a session finds with it."""
 
-NamedRow = Archive | Input | Message | Output | SessionConfig
+NamedRow = Archive | Input | Message | Output | SessionConfig | Text | TextPiece
 """What is read by name only: texts, and what few decisions rest on."""
 
 _R = TypeVar("_R", bound=RowModel)
@@ -85,6 +86,11 @@ def input_key(request_id: str) -> RowKey:
 def output_key(attempt_number: int, step: str) -> RowKey:
     """Return the name of what a step printed."""
     return RowKey(Output, (attempt_number, step))
+
+
+def text_key(ref: str) -> RowKey:
+    """Return the name of how a long text stands."""
+    return RowKey(Text, (ref,))
 
 
 def used_key(owner: str, key: str) -> RowKey:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError
 from headstart.domain.ids import new_id
+from headstart.domain.long_texts import Piece
 from headstart.domain.model import OpenModel, Timestamp
 from headstart.domain.naming import step_error
 
@@ -85,7 +86,9 @@ class AgentEvent(OpenModel):
     """The final state of a part of the agent's answer, or the start of a tool; persisted.
 
     `data` holds `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId`
-    and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`.
+    and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a
+    long `text` or `output` the beginning, with `textBytes`, and `textRef` by which all of it is
+    sent in pieces, afterwards.
     """
 
     type: Literal["agent.event"] = "agent.event"
@@ -174,6 +177,7 @@ class WorkPushed(OpenModel):
 RunnerEvent = Annotated[
     Progress
     | Output
+    | Piece
     | AgentEvent
     | AgentDelta
     | AgentSnapshot

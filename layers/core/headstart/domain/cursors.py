@@ -9,6 +9,7 @@ from typing import Protocol, Self, TypeVar
 
 from headstart.domain.errors import ValidationFailed
 from headstart.domain.ids import SESSION_ID_PATTERN
+from headstart.domain.long_texts import TEXT_BYTES, WRITER
 from headstart.domain.model import format_time
 from headstart.domain.session import Session
 
@@ -75,6 +76,29 @@ class MessagePlace:
     def text(self) -> str:
         """The text."""
         return str(self.number)
+
+
+@dataclass(frozen=True)
+class TextPlace:
+    """A byte of a text, as one writer wrote it; no writer before anything has come."""
+
+    writer: str
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the place of a text; raises ValueError."""
+        writer, _, offset = text.partition("#")
+        if writer and not re.fullmatch(WRITER, writer):
+            raise ValueError("no writer")
+        if not 0 <= int(offset) <= TEXT_BYTES:
+            raise ValueError("no place in a text")
+        return cls(writer, int(offset))
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return f"{self.writer}#{self.offset}"
 
 
 def encode(place: Place) -> str:

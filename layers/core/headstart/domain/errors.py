@@ -148,6 +148,12 @@ class ArchiveNotFound(HeadstartError):
     status, title = 404, "No archive yet"
 
 
+class TextNotFound(HeadstartError):
+    """The session has no text of that ref: no event names it, and the step has printed nothing."""
+
+    status, title = 404, "No such text"
+
+
 class SessionDeleting(HeadstartError):
     """The session that the Idempotency-Key stands for is being deleted; the key goes with it."""
 

@@ -359,7 +359,9 @@ class AgentEvent(_Passed):
     """A finished part of the agent's answer, or the start of a tool.
 
     `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId` and what the
-    kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`.
+    kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a long `text` or
+    `output` it has the beginning, `textBytes`, and `textRef` by which all of it is read;
+    `truncated` where something else was too long.
     """
 
     type = "agent.event"

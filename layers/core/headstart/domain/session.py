@@ -136,6 +136,7 @@ class Session(RowModel):
     hash of all that its workspace is made by, None where prepared trees are not its business.
     `set_up` says that the setup commands need not run again in the workspace as it is, or is put
     back.
+    `text_bytes` counts what is kept of long texts.
     `began` is where its branch began; `changed` what was last told of its work against that.
     `withdrawn` are numbers of messages behind the head that are not delivered any more.
     `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
@@ -176,6 +177,7 @@ class Session(RowModel):
     publication: Publication | None = None
     failure: Failure | None = None
     runner_seq: int = 0
+    text_bytes: int = 0
     due_at: Timestamp | None = None
     waiting_since: Timestamp | None = None
     in_line: bool = False

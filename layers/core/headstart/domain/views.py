@@ -12,6 +12,7 @@ from headstart.domain.archive import Archive, StoredFile
 from headstart.domain.attempt import Attempt, Output, StepRecord
 from headstart.domain.failure import Failure
 from headstart.domain.fitting import fitting
+from headstart.domain.long_texts import Text, TextPiece
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.model import format_time
 from headstart.domain.session import Session
@@ -218,6 +219,29 @@ def message_view(message: Message) -> dict[str, Any]:
         "deliveredAt": message.delivered_at and format_time(message.delivered_at),
         "failure": message.failure and message.failure.to_json(),
     }
+
+
+def text_view(text: Text, pieces: Sequence[TextPiece], following: str | None) -> dict[str, Any]:
+    """Return a page of a long text; `following` is where to go on."""
+    return {
+        "items": [{"offset": piece.offset, "text": piece.text} for piece in pieces],
+        **_text_state(text),
+        "nextCursor": following,
+    }
+
+
+def log_view(text: Text, attempt_number: int, step: str) -> dict[str, Any]:
+    """Return a step's log as GET …/logs lists it."""
+    return {
+        "attemptNumber": attempt_number,
+        "step": step,
+        "ref": text.ref,
+        **_text_state(text),
+    }
+
+
+def _text_state(text: Text) -> dict[str, Any]:
+    return {"bytes": text.bytes, "complete": text.ended, "truncated": text.truncated}
 
 
 def is_waiting(message: Message) -> bool:

@@ -13,6 +13,7 @@ from headstart.domain.change import Change, IdempotencyKey, RowKey, WorkingSet
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.cursors import SessionPlace
 from headstart.domain.events import Event
+from headstart.domain.long_texts import Text, TextPiece
 from headstart.domain.message import Message
 from headstart.domain.model import Model, RowModel, Timestamp
 from headstart.domain.policy import Policy
@@ -80,6 +81,12 @@ class Store(Protocol):
 
     def events_after(self, session_id: str, after: int, limit: int) -> tuple[list[Event], bool]:
         """Return about `limit` persisted events above `after` in order, and whether more follow."""
+
+    def texts(self, session_id: str, beginning: str) -> list[Text]:
+        """Return how the texts stand whose refs begin so, by ref: those of about 1 MB of rows."""
+
+    def text_pieces(self, session_id: str, text: Text, offset: int) -> list[TextPiece]:
+        """Return pieces of a text from a byte on, in order: about 1 MB at most."""
 
     # What is an owner's.
 

@@ -45,11 +45,12 @@ and 25 s take no more reads than one each half second would."""
 def owned_session(ports: Ports, owner: str, session_id: str) -> Session:
     """Return the owner's session; someone else's or a deleted one is SessionNotFound."""
     session = ports.store.session(session_id)
-    _require_owned(session, owner)
+    require_owned(session, owner)
     return session
 
 
-def _require_owned(session: Session, owner: str) -> None:
+def require_owned(session: Session, owner: str) -> None:
+    """Raise SessionNotFound for someone else's session, or one that is being deleted."""
     if session.owner != owner or session.status is Status.DELETING:
         raise SessionNotFound()
 
@@ -57,7 +58,7 @@ def _require_owned(session: Session, owner: str) -> None:
 def get_session(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
     """Return one session as GET answers it."""
     found = read(ports, session_id, _shown)
-    _require_owned(found.session, owner)
+    require_owned(found.session, owner)
     return view_of(ports, found)
 
 

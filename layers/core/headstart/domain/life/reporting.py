@@ -6,7 +6,7 @@ from typing import Any
 from headstart.domain import channel, events
 from headstart.domain.archive import words
 from headstart.domain.attempt import AttemptStatus, Output
-from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key
+from headstart.domain.change import Change, RowKey, WorkingSet, input_key, output_key, text_key
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import AnswerTask, LookForCopy, Measure
 from headstart.domain.errors import ArchiveFailed, SandboxLeaving, StepError
@@ -21,6 +21,7 @@ from headstart.domain.life import (
     sleeping,
     turns,
     workspace,
+    writing,
 )
 from headstart.domain.life.progress import (
     begin_step,
@@ -30,6 +31,7 @@ from headstart.domain.life.progress import (
     progress_step,
     receipt,
 )
+from headstart.domain.long_texts import Piece
 from headstart.domain.sandbox import Command
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName, StepStatus
@@ -51,6 +53,8 @@ def named_by(found: WorkingSet, report: channel.Report) -> Iterator[RowKey]:
         match event:
             case channel.Output() if step := _step_of(found.commands.get(event.command_id)):
                 yield output_key(found.attempt.number, step.value)
+            case Piece() | channel.AgentEvent() if ref := writing.ref_of(event):
+                yield text_key(ref)
             case channel.InputResolved():
                 yield input_key(event.request_id)
     for result in report.results:
@@ -100,6 +104,8 @@ def _take_event(change: Change, event: channel.RunnerEvent) -> None:
         case channel.Output():
             if step := _current_step(change, event.command_id):
                 _keep_output(change, step, event)
+        case Piece():
+            writing.take_piece(change, event)
         case channel.WorkChanged():
             publishing.told_changes(change, event)
         case channel.WorkPushed():
@@ -134,6 +140,8 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
         case channel.InputResolved():
             asking.resolve(change, event.request_id, event.outcome)
         case _:
+            if isinstance(event, channel.AgentEvent) and (ref := writing.ref_of(event)):
+                writing.expect(change, ref)
             change.emit(_passed_on(event), event.turn_id)
 
 

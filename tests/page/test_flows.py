@@ -1,4 +1,4 @@
-"""A person's first session, in the embedded cloud with the demo agent."""
+"""Whole flows: the page on the embedded cloud with the demo agent."""
 
 import re
 
@@ -23,3 +23,8 @@ def test_a_prompt_becomes_an_answer_and_is_there_after_a_reload(tab: Page, cloud
     expect(tab.locator("#status")).to_have_text("ready")
     expect(log).to_contain_text("demo agent")
     assert log.inner_text() == told
+
+
+def test_a_local_cloud_brings_its_sample_repository(tab: Page, cloud: Cloud):
+    tab.goto(cloud.info["pageUrl"])
+    expect(tab.locator("#create [name=repo]")).to_have_value(cloud.info["gitUrl"])

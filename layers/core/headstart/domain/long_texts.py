@@ -1,0 +1,76 @@
+"""Long texts: what an agent or a step said that no event holds, kept piece by piece."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from headstart.domain.model import OpenModel, RowModel
+
+TEXT_BYTES = 4 * 1024 * 1024
+"""Bytes of UTF-8 of one text; what comes after them is gone."""
+
+SESSION_TEXT_BYTES = 64 * 1024 * 1024
+"""Bytes of all texts of a session, those of earlier tries too; later ones are gone."""
+
+REF = r"[A-Za-z0-9_.-]{1,128}"
+WRITER = r"[A-Za-z0-9_.-]{1,64}"
+LOGS = "log."
+
+
+def log_ref(attempt_number: int, step: str) -> str:
+    """Return by what the log of a step is read."""
+    return f"{LOGS}{attempt_number}.{step}"
+
+
+def step_of(ref: str) -> tuple[int, str] | None:
+    """Return the attempt and the step of a log, None for another text."""
+    kind, _, rest = ref.partition(".")
+    number, _, step = rest.partition(".")
+    return (int(number), step) if f"{kind}." == LOGS and number.isdecimal() and step else None
+
+
+class Piece(OpenModel):
+    """A piece of a long text, from byte `offset` of it, and the `last` of it; no viewer is told.
+
+    A text's pieces come in order and without a hole. `writer` is random and of one writing: another
+    one, from offset 0, begins the text anew. `truncated`, on the last, says that more was to come
+    and is gone.
+    """
+
+    type: Literal["text"] = "text"
+    ref: str = Field(pattern=f"^{REF}$")
+    writer: str = Field(pattern=f"^{WRITER}$")
+    offset: int = Field(ge=0)
+    text: str
+    last: bool = False
+    truncated: bool = False
+
+
+class Text(RowModel):
+    """How a long text stands: `bytes` are there, in pieces without a hole.
+
+    `writer` is random and of one writing; another one began it anew, and what the earlier one wrote
+    is read no more. It was written in the sandbox `sandbox_id`. `ended` says that nothing is to
+    come, `truncated` that something is gone.
+    """
+
+    ref: str
+    writer: str = ""
+    sandbox_id: str = ""
+    bytes: int = 0
+    ended: bool = False
+    truncated: bool = False
+
+
+class TextPiece(RowModel):
+    """A piece of a long text, from byte `offset`."""
+
+    ref: str
+    writer: str
+    offset: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        """Where the next piece begins."""
+        return self.offset + len(self.text.encode())

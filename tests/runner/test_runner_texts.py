@@ -1,0 +1,288 @@
+"""Long texts on their way: whole, in order, and in nobody's way."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from talk_kit import answer, event
+from text_kit import Said, texts_of
+
+from headstart.domain.channel import (
+    BATCH_BYTES,
+    AgentDelta,
+    AgentEvent,
+    CommandResult,
+)
+from headstart.domain.long_texts import TEXT_BYTES
+from headstart_runner import wire
+from headstart_runner.conversation import tracker
+from headstart_runner.conversation.tracker import TurnTracker
+from headstart_runner.journal import Journal
+from headstart_runner.redaction import Redactor
+from headstart_runner.uplink import texts
+from headstart_runner.uplink.patience import Patience
+from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.uplink.spool import ITEM_BYTES, Spool
+from headstart_runner.uplink.texts import PIECE_BYTES, Log, Pieces, Writing
+
+ANSWER = "\n".join(f"{n:5d} the quick brown fox jumps over the lazy dog, twice and thrice" for n in
+                   range(5000)) + "\nthat was it: 389 000 characters, or so"  # fmt: skip
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    found = Journal(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def spool(journal: Journal) -> Spool:
+    return Spool(journal, lambda: 0.0)
+
+
+def part(text: str, **more: Any) -> AgentEvent:
+    data = {"kind": "text", "messageId": "m", "partId": "p", "text": text, **more}
+    return AgentEvent(turn_id="t", data=data)
+
+
+def batches(spool: Spool) -> Iterator[list[dict[str, Any]]]:
+    while entries := spool.take().entries:
+        assert sum(map(wire.size, entries)) <= ITEM_BYTES < BATCH_BYTES
+        yield entries
+
+
+def events(spool: Spool) -> list[dict[str, Any]]:
+    return [entry["event"] for batch in batches(spool) for entry in batch if "event" in entry]
+
+
+def told(found: list[dict[str, Any]]) -> tuple[dict[str, Any], Said | None]:
+    """Return the data of the one event, and the text that it refers to."""
+    [data] = [event["data"] for event in found if event["type"] == "agent.event"]
+    return data, texts_of(found).get(data.get("textRef", ""))
+
+
+def test_a_long_answer_is_told_by_its_beginning_and_sent_whole(spool: Spool) -> None:
+    spool.add_event(part(ANSWER))
+    data, said = told(events(spool))
+    assert said
+    assert (said.text, said.ended, said.truncated) == (ANSWER, True, False)
+    assert data["textBytes"] == len(ANSWER.encode()) > 330_000
+    assert ANSWER.startswith(data["text"])
+    assert len(data["text"]) > 20_000
+    assert "truncated" not in data
+
+
+def test_what_fits_is_told_as_it_is(spool: Spool) -> None:
+    spool.add_event(part("x" * 20_000))
+    data, said = told(events(spool))
+    assert data == part("x" * 20_000).data
+    assert said is None
+
+
+@pytest.mark.parametrize("output", ["done", "o" * 1_000_000])
+def test_what_is_long_by_its_input_is_truncated_and_its_output_is_not(
+    spool: Spool, output: str
+) -> None:
+    data = {"kind": "tool", "partId": "p", "input": {"content": "i" * 90_000}, "output": output}
+    spool.add_event(AgentEvent(turn_id="t", data=data))
+    data, said = told(events(spool))
+    assert data["truncated"] is True
+    assert output.startswith(data["output"])
+    if output == "done":
+        assert data["output"] == output
+        assert said is None
+    else:
+        assert len(data["output"]) > 3000
+        assert said
+        assert said.text == output
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    st.sampled_from(["text", "reasoning", "tool"]),
+    st.integers(0, 30_000),
+)
+def test_any_long_text_comes_whole(tmp_path_factory: Any, seed: str, kind: str, times: int) -> None:
+    found = Journal(tmp_path_factory.mktemp("journal"))
+    spool, name = Spool(found, lambda: 0.0), "output" if kind == "tool" else "text"
+    whole = seed * times
+    spool.add_event(AgentEvent(turn_id="t", data={"kind": kind, "partId": "p", name: whole}))
+    data, said = told(events(spool))
+    found.close()
+    assert (said.text if said else data[name]) == whole
+    assert "truncated" not in data
+    if said:
+        assert data["textBytes"] == len(whole.encode())
+
+
+def test_a_result_and_the_end_of_a_turn_overtake_what_is_long(spool: Spool) -> None:
+    spool.add_event(part("x" * TEXT_BYTES))
+    spool.take()
+    spool.add_result(CommandResult(command_id="c", status="completed"))
+    assert any("result" in entry for entry in spool.take().entries)
+
+
+def test_what_comes_all_the_time_leaves_room_for_texts(spool: Spool) -> None:
+    spool.viewers = 1
+    spool.add_event(part("x" * 200_000))
+    taken: list[dict[str, Any]] = []
+    for number in range(40):
+        spool.add_volatile(AgentDelta(turn_id="t", part_id="q", offset=9 * number, text="a" * 999))
+        taken += [entry["event"] for entry in spool.take().entries]
+    _, said = told(taken)
+    assert said
+    assert said.ended
+    assert len([event for event in taken if event["type"] == "agent.delta"]) >= 20
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_of_a_text_without_end_so_much_is_sent(spool: Spool, over: int) -> None:
+    whole = "é" * (TEXT_BYTES // 2) + "x" * over
+    spool.add_event(part(whole))
+    data, said = told(events(spool))
+    assert said
+    assert data["textBytes"] == TEXT_BYTES + over
+    assert said.ended
+    assert said.truncated is bool(over)
+    assert whole.startswith(said.text)
+    assert len(said.text.encode()) > TEXT_BYTES - 2 * PIECE_BYTES
+
+
+def test_what_waits_is_bounded(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "WAITING_BYTES", 100_000)
+    pieces = Pieces(journal)
+    for number in range(3):
+        writing = Writing(pieces, f"txt_{number}")
+        writing.write("x" * 70_000)
+        writing.end()
+    assert pieces.bytes < 100_000 + 2 * ITEM_BYTES
+    found = texts_of(entry["event"] for _, entry in journal.spooled())
+    assert [(said.ended, said.truncated) for said in found.values()] == [
+        (True, False),
+        (True, True),
+        (True, True),
+    ]
+
+
+def test_a_report_has_no_more_pieces_than_a_transaction_takes(spool: Spool) -> None:
+    writing = Writing(spool.pieces, "log.1.setup")
+    for _ in range(100):
+        writing.write("a line\n")
+    found = list(batches(spool))
+    assert max(map(len, found)) <= 40
+    said = texts_of(entry["event"] for batch in found for entry in batch)["log.1.setup"]
+    assert said.text == "a line\n" * 100
+
+
+def test_the_next_runner_sends_what_is_there_and_says_that_there_was_more(tmp_path: Path) -> None:
+    first = Journal(tmp_path)
+    spool = Spool(first, lambda: 0.0)
+    Writing(spool.pieces, "log.1.setup").write("x" * 60_000)
+    spool.add_event(part(ANSWER))
+    sent = spool.take()
+    first.begin_batch(1, "frame", sent.places)
+    first.close()
+    second = Journal(tmp_path)
+    found = [entry["event"] for entry in sent.entries] + events(Spool(second, lambda: 0.0))
+    second.close()
+    _, said = told(found)
+    assert said
+    assert said.text == ANSWER
+    log = texts_of(found)["log.1.setup"]
+    assert (log.text, log.ended, log.truncated) == ("x" * 60_000, True, True)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", [0, PIECE_BYTES - 8, 3 * PIECE_BYTES - 3])
+async def test_a_secret_across_a_border_is_not_told(journal: Journal, before: int) -> None:
+    redactor, secret = Redactor(), "hunter2-hunter2"
+    redactor.add(secret)
+    pieces = Pieces(journal)
+    log = Log(pieces, redactor, "1.setup.1")
+    whole = "x" * before + secret + "y" * PIECE_BYTES
+    for start in range(0, len(whole), 7):
+        log.write(whole[start : start + 7])
+    log.end()
+    said = texts_of(entry["event"] for _, entry in journal.spooled())["log.1.setup"]
+    assert said.text == whole.replace(secret, "[redacted]")
+
+
+@pytest.mark.anyio
+async def test_a_secret_across_the_pieces_of_an_answer_is_not_told(journal: Journal) -> None:
+    redactor, secret = Redactor(), "hunter2-hunter2"
+    redactor.add(secret)
+    reporter = Reporter(journal, redactor, session_id="ses_1", batch_seconds=0, patience=Patience())
+    whole = "".join("x" * (997 + number) + secret for number in range(200))
+    reporter.report(part(whole))
+    _, said = told([entry["event"] for _, entry in journal.spooled()])
+    assert said
+    assert said.text == whole.replace(secret, "[redacted]")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("command_id", ["arc_1.archive.1", "msg_1.prompt.1", "1.setup", "x"])
+async def test_what_is_no_step_has_no_log(journal: Journal, command_id: str) -> None:
+    pieces = Pieces(journal)
+    log = Log(pieces, Redactor(), command_id)
+    log.line("hello")
+    log.end()
+    assert len(pieces) == 0
+
+
+@pytest.mark.anyio
+async def test_a_step_that_prints_nothing_has_no_log_but_after_a_try_that_did(
+    journal: Journal,
+) -> None:
+    pieces = Pieces(journal)
+    Log(pieces, Redactor(), "1.setup.1").end()
+    assert len(pieces) == 0
+    log = Log(pieces, Redactor(), "1.setup.2")
+    log.end()
+    log.write("too late")
+    [(_, entry)] = journal.spooled()
+    assert (entry["event"]["text"], entry["event"]["last"]) == ("", True)
+
+
+@pytest.mark.anyio
+async def test_a_trickle_is_sent_before_the_step_is_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "LOG_SECONDS", 0.01)
+    pieces, added = Pieces(journal), asyncio.Event()
+    pieces.added = added.set
+    log = Log(pieces, Redactor(), "1.setup.1")
+    log.write("working…\n")
+    async with asyncio.timeout(10):
+        await added.wait()
+    assert texts_of(e["event"] for _, e in journal.spooled())["log.1.setup"].text == "working…\n"
+
+
+def test_an_answer_of_which_a_part_was_not_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "_OPEN_CHARACTERS", 10)
+    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
+    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    tracked.feed(answer())
+    for delta in ("12345678", "90123"):
+        said = {"messageID": "msg_a", "partID": "p1", "field": "text", "delta": delta}
+        tracked.feed(event("message.part.delta", **said))
+    [closing] = tracked.close()
+    assert isinstance(closing, AgentEvent)
+    assert closing.data["text"] == "12345678"
+    assert closing.data["truncated"] is True
+
+
+def test_an_answer_of_megabytes_is_read_whole() -> None:
+    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
+    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    tracked.feed(answer())
+    whole = "x" * 3_000_000
+    body = {"id": "p1", "messageID": "msg_a", "type": "text", "text": whole, "time": {"end": 1}}
+    [told_] = tracked.feed(event("message.part.updated", part=body)) or []
+    assert isinstance(told_, AgentEvent)
+    assert told_.data["text"] == whole
