@@ -31,7 +31,7 @@ class Stream(Model):
 
 
 class Warned(Model):
-    """What of a request looks like a credential in the open; nothing of it is quoted."""
+    """What is to be known of a field that was taken all the same; nothing of it is quoted."""
 
     loc: list[int | str] = Field(
         description="Where it is, field by field.", examples=[["envVars", "API_TOKEN"]]
@@ -41,7 +41,10 @@ class Warned(Model):
 
 Warnings = Annotated[
     list[Warned],
-    Field(description="What looks like a credential and is kept in the open: 20 at most."),
+    Field(
+        description="What looks like a credential and is kept in the open: 20 at most. Of a "
+        "message to a session that `failed` also that it waits for `retry`."
+    ),
 ]
 
 
@@ -229,6 +232,7 @@ class SessionSummary(Model):
     updated_at: Time
     repository: Repository
     agent: str
+    mode: str
     queue_length: int = Field(description="How many messages are not delivered yet.")
     pending_input_count: int = Field(description="How many answers the agent waits for.")
     failure: Failure | None = Field(description="Its `reason` has 500 characters at most.")

@@ -187,7 +187,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "send_message", "post", f"{_ONE}/messages", "Send a message",
         "Takes the last place in the queue, and wakes a sleeping session. `ifBusy: \"reject\"` "
-        "asks for 409 while a turn is active.",
+        "asks for 409 while a turn is active. In a session that `failed` it waits for `retry`, and "
+        "`warnings` say so.",
         202, answers.SentMessage, requests.SendMessage, Call.MESSAGE, keyed=True,
         refusals=(e.SessionBusy, e.QueueFull, e.QuotaExceeded),
     ),

@@ -183,6 +183,11 @@ class Desk:
         try:
             await self._tools.gateway.ready()
             output = await self._limited(command, context)
+        except asyncio.CancelledError:
+            if self._slots.get(command.id) is Slot.PREPARATION:
+                # Nobody may come who wants the agent that gets ready beside the steps.
+                await self._tools.supervisor.stop_early()
+            raise
         except StepError as error:
             self._failed(command.id, error, context.elapsed_ms())
         except ValidationError as error:

@@ -111,7 +111,7 @@ async def test_a_mode_that_the_agent_does_not_have_is_a_failure_in_words(
 
     result = await box.begin("agent", box.agent_args(mode="semaphore"), "1.agent.2")
 
-    assert result["error"]["code"] == "AgentStartFailed"
+    assert result["error"]["code"] == "AgentUnavailable"
     assert "no mode semaphore here: there are " in result["error"]["reason"]
     assert "plan" in result["error"]["reason"]
 
@@ -121,6 +121,7 @@ async def test_a_model_that_is_not_there_fails_the_turn(prepared: AgentBox) -> N
     await prepared.succeed("prompt", args, "msg_1.prompt")
     ended = await prepared.ended(1)
 
+    assert ended["error"]["code"] == "AgentRefused"
     assert "stub/none" in ended["error"]["reason"]
 
 

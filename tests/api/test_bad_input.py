@@ -180,7 +180,6 @@ LENGTHS = {
     "a command": ({"setupCommands": ["x" * 10_001]}, "10000 characters"),
     "commands": ({"setupCommands": ["x" * 9999] * 11}, "100000 characters together"),
     "a setup's input": ({"setupInputs": ["x" * 201]}, "200 characters"),
-    "an empty command": ({"setupCommands": [""]}, "1 character"),
     "a variable": ({"envVars": {"A": "x" * 4097}}, "4096 characters"),
     "a variable's name": ({"envVars": {"A" * 129: "x"}}, "128 characters"),
     "variables": ({"envVars": {f"A{n}": "x" * 4000 for n in range(17)}}, "65536 bytes together"),

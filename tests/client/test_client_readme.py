@@ -105,7 +105,7 @@ def test_each_row_says_what_the_api_refuses_that_call_with(operation):
             requests.CreateSession,
             {"prompt", "auto_initiate"},
         ),
-        ("changes", operations.SessionChanges, requests.PatchSession, set()),
+        ("changes", operations.SessionChanges, requests.PatchSession, {"title"}),
     ],
 )
 def test_what_a_session_is_asked_for_with_is_what_the_api_takes(name, fields, request_, own):

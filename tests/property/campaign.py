@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from tests.property.desk import Manners
 from tests.property.laboratory import laboratory
 from tests.property.violation import Violation
-from tests.property.walk import DISTURBANCES, Choices, Move, take
+from tests.property.walk import DISTURBANCES, SECOND_THOUGHTS, Choices, Move, take
 from tests.property.world import Moment, Scene, World
 
 MOVES = 14
 """How many disturbances a walk has."""
+
+_MORE = 5
+"""How many second thoughts people have in the walks in which they have some."""
 
 _SHRINKS = 400
 """How many walks may be tried in search of a shorter one."""
@@ -39,7 +42,12 @@ def draw(number: int) -> Walk:
     choices = {name: _fewer(chance, DISTURBANCES[name][1]) for name in names}
     # By its number instead of by chance: the other walks are what they would be without.
     scene = replace(_scene(chance), makes_trees=number % 4 == 3, loses_trees=number % 8 == 3)
-    return Walk(scene, tuple(_move(chance, choices) for _ in range(MOVES)))
+    moves = [_move(chance, choices) for _ in range(MOVES)]
+    if number % 8 in {3, 5}:
+        also = {name: choices for name, (_, choices) in SECOND_THOUGHTS.items()}
+        for _ in range(_MORE):
+            moves.insert(chance.randrange(len(moves) + 1), _move(chance, also))
+    return Walk(scene, tuple(moves))
 
 
 def _fewer(chance: random.Random, choices: Choices) -> Choices:

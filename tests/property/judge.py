@@ -7,6 +7,7 @@ from typing import Any
 from headstart.domain import errands
 from headstart.domain.attempt import AttemptStatus
 from headstart.domain.change import Change
+from headstart.domain.message import Message, MessageStatus
 from headstart.domain.session import TRANSITIONS, Status
 from tests.property.copies import copied
 from tests.property.violation import hold
@@ -56,6 +57,10 @@ def _outcome(decided: Decided, change: Change, decide: Any) -> Any:
         return error
 
 
+def _is_withdrawn(message: Message) -> bool:
+    return message.status is MessageStatus.WITHDRAWN
+
+
 def _check(change: Change, number: int, status: AttemptStatus) -> None:
     session, before = change.session, change.before
     hold(session.version == before.version, "a decision counts versions")
@@ -67,8 +72,10 @@ def _check(change: Change, number: int, status: AttemptStatus) -> None:
     given = [event.event_id for event in change.persisted_events]
     following = list(range(before.last_event_id + 1, session.last_event_id + 1))
     hold(given == following, "events are not numbered one after another")
-    moved = session.next_message - before.next_message
-    hold(moved in {0, 1} and session.queue_length >= 0, "messages are passed over")
+    taken_back = {r.number for r in change.rows if isinstance(r, Message) and _is_withdrawn(r)}
+    passed = {*range(before.next_message, session.next_message)} - {*before.withdrawn} - taken_back
+    is_forward = session.next_message >= before.next_message and session.queue_length >= 0
+    hold(is_forward and len(passed) <= 1, "messages are passed over")
     for errand in change.errands:
         if isinstance(errand, _OF_COMMANDS):
             hold(errand.command_id in change.commands, "an errand for a command that is gone")

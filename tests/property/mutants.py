@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.adapters import layout
 from headstart.domain.life import beating, hosting, saving, sleeping, talking, turns
+from headstart.domain.session import Session
 from headstart.usecases import callbacks
 
 
@@ -49,6 +50,20 @@ MUTANTS = (
         "delivering is not None and not any(map(turn.is_by, delivering))",
         "True",
         shown_by=62,
+    ),
+    Mutant(
+        "a message on its way is taken back",
+        talking.withdraw,
+        "if message.status is MessageStatus.DELIVERING",
+        "if False",
+        shown_by=27,
+    ),
+    Mutant(
+        "what was withdrawn comes up all the same",
+        Session.number_after,
+        "while number in self.withdrawn",
+        "while False",
+        shown_by=3,
     ),
     Mutant(
         "a message of unknown fate is released by the next",

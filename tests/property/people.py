@@ -37,6 +37,8 @@ class People:
         self.session_ids: list[str] = []
         self.accepted: dict[str, dict[str, str]] = defaultdict(dict)
         """Texts by message id, by session, of all that was answered well."""
+        self.withdrawn: dict[str, set[str]] = defaultdict(set)
+        """The ids of messages whose withdrawal was answered well, by session."""
         self.releases: Counter[str] = Counter()
         """How often someone wanted a message sent though the agent may have it."""
         self.deleted: set[str] = set()
@@ -72,6 +74,25 @@ class People:
             self.accepted[session_id][answer["messageId"]] = request.prompt
 
         self._ask(ask)
+
+    def withdraw(self, session_id: str, place: int = -1) -> None:
+        """Take back a message, sensible or not."""
+        rows = self._world.base.store.rows[session_id].values()
+        messages = sorted((r for r in rows if isinstance(r, Message)), key=lambda row: row.number)
+        if not messages:
+            return
+        message_id = messages[place % len(messages)].message_id
+
+        def ask() -> None:
+            talk.withdraw_message(self._world.ports, _ALICE, session_id, message_id)
+            self.withdrawn[session_id].add(message_id)
+
+        self._ask(ask)
+
+    def rename(self, session_id: str) -> None:
+        """Give it a title."""
+        request = PatchSession(title=f"title {next(self._keys)}")
+        self._request(lambda: talk.patch_session(self._world.ports, _ALICE, session_id, request))
 
     def initiate(self, session_id: str) -> None:
         """Release what is held."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.property.world import World
 
 _FAILURES = {"session.failed", "message.failed", "turn.failed"}
+_DONE = {MessageStatus.DELIVERED, MessageStatus.WITHDRAWN}
 _ENDS = {"turn.completed", "turn.failed", "turn.interrupted"}
 _WITHOUT_SANDBOX = {Status.PREPARING, Status.ASLEEP, Status.FAILED, Status.DELETING}
 _AT_REST = {Status.ASLEEP, Status.FAILED}
@@ -216,10 +217,20 @@ class Truth:
         order = [numbers[message_id] for message_id in told]
         hold(order == sorted(order), "the agent was told out of order")
         for row in rows:
-            is_over = row.number < session.next_message
+            is_over = row.number < session.next_message or row.number in session.withdrawn
             is_delivered = row.status is MessageStatus.DELIVERED
-            hold(is_delivered == is_over, "a message was passed over")
-            hold(not is_over or row.message_id in told, "delivered, and the agent has it not")
+            is_withdrawn = row.status is MessageStatus.WITHDRAWN
+            hold((is_delivered or is_withdrawn) == is_over, "a message was passed over")
+            hold(not is_delivered or row.message_id in told, "delivered, and the agent has it not")
+            # Where it was not known whether the agent has it, it may have it.
+            hold(row.failure or not is_withdrawn or row.message_id not in told, "told in vain")
+        waiting = session.message_count - sum(row.status in _DONE for row in rows)
+        hold(waiting == session.queue_length, "the queue is counted wrong")
+        log = self._store.event_log[session_id]
+        taken_back = [e.data["messageId"] for e in log if e.type == "message.withdrawn"]
+        gone = [row.message_id for row in rows if row.status is MessageStatus.WITHDRAWN]
+        hold(sorted(taken_back) == sorted(gone), "a withdrawal was told wrong")
+        hold(people.withdrawn[session_id] <= {*gone}, "what was withdrawn is not")
         texts = Counter(row.text for row in rows)
         for message_id, text in people.accepted[session_id].items():
             hold(message_id in numbers, "an accepted message is lost")

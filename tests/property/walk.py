@@ -53,7 +53,8 @@ DISTURBANCES: dict[str, tuple[Disturb, Choices]] = {}
 
 def take(world: World, move: Move) -> None:
     """Disturb the world, let it go on, and look at it."""
-    DISTURBANCES[move.name][0](world, **move.args)
+    disturb, _ = (DISTURBANCES | SECOND_THOUGHTS)[move.name]
+    disturb(world, **move.args)
     world.go_on(move.pause, talk=move.talk)
     world.truth.check()
 
@@ -115,7 +116,16 @@ def a_call_goes_wrong(world: World, mishap: Mishap, function: str, calls: int) -
 
 
 @_disturbance(
-    act=("say", "interrupt", "initiate", "publish", "sandbox", "machine", "late", "dies"),
+    act=(
+        "say",
+        "interrupt",
+        "initiate",
+        "publish",
+        "sandbox",
+        "machine",
+        "late",
+        "dies",
+    ),
     function=_FUNCTIONS,
     calls=_CALLS,
     # Few reads that are torn are of rows that tell.
@@ -148,6 +158,40 @@ def _act(world: World, act: str) -> None:
             world.ecs.tick()
         case _:
             getattr(world.people, act)(world.people.session_ids[0])
+
+
+def people_think_again(world: World, what: str, place: int, whose: int) -> None:
+    """Have someone take back a message, or give a session a title."""
+    session_id = world.people.session_ids[whose % len(world.people.session_ids)]
+    if what == "rename":
+        world.people.rename(session_id)
+        return
+    # Mostly there is something to take back: two that wait, or one that is just delivered.
+    world.people.say(session_id)
+    world.people.say(session_id)
+    world.people.withdraw(session_id, place)
+
+
+def someone_takes_back_in_between(world: World, function: str, calls: int, when: When) -> None:
+    """Have a message withdrawn between two calls of a function, or before it commits."""
+
+    def rival() -> None:
+        world.people.withdraw(world.people.session_ids[0])
+
+    world.faults.arm_rival(rival, function, calls if when == "call" else calls % 3, when)
+
+
+SECOND_THOUGHTS: dict[str, tuple[Disturb, Choices]] = {
+    "people_think_again": (
+        people_think_again,
+        {"what": ("withdraw", "withdraw", "rename"), "place": (-1, -1, -2), "whose": (0, 0, 1)},
+    ),
+    "someone_takes_back_in_between": (
+        someone_takes_back_in_between,
+        {"function": _FUNCTIONS, "calls": _CALLS, "when": ("call", "commit", "read")},
+    ),
+}
+"""What some walks have besides: the others are what they would be without."""
 
 
 @_disturbance(function=_FUNCTIONS, commits=(0, 0, 1), mishap=(None, *Mishap), calls=_CALLS)

@@ -220,6 +220,10 @@ def test_actions_are_forgotten_when_there_are_too_many() -> None:
         batch(download={"href": 5}),
         batch(download={"href": "http://[x"}),
         batch(download={"href": "https://h/1", "header": {"x": "y" * 9000}}),
+        batch(download={"href": "https://h/1", "header": {"x": "y\r\nHost: evil"}}),
+        batch(download={"href": "https://h/1", "header": {"x\n": "y"}}),
+        batch(download={"href": "https://h/1\r\n", "header": {}}),
+        batch(download={"href": "https://s3.example/1", "header": {"x": "y\0z"}}),
     ],
 )
 def test_a_batch_that_makes_no_sense_is_none(said: bytes) -> None:

@@ -157,6 +157,21 @@ async def test_an_agent_that_runs_with_the_same_arguments_stays(
     assert before == kept != agents()
 
 
+@pytest.mark.parametrize("agent", ["nobody", "opencode"])
+@pytest.mark.usefixtures("sandbox")
+async def test_an_agent_that_is_not_there_is_told_before_anything_is_fetched(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch, agent: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program, **_: "/" in program or None)
+    there = await cloud.do("disk", {"minFreeBytes": 1, "agent": "demo"}, name="1.disk.1")
+    failed = await cloud.do("disk", {"minFreeBytes": 1, "agent": agent}, name="1.disk.2")
+
+    assert there["status"] == "completed"
+    assert failed["error"]["code"] == "AgentUnavailable"
+    assert not failed["error"]["retryable"]
+    assert failed["error"]["reason"].startswith(f"This sandbox has no {agent}, only demo: ")
+
+
 async def test_an_agent_that_does_not_start_says_why(
     cloud: FakeCloud, sandbox: Sandbox, sample: str
 ) -> None:
@@ -165,7 +180,8 @@ async def test_an_agent_that_does_not_start_says_why(
     broken = await cloud.do("agent", agent_args(DEMO_AGENT_SECONDS="x"), name="1.agent.2")
     early = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
-    assert unknown["error"]["code"] == "AgentStartFailed"
+    assert unknown["error"]["code"] == "AgentUnavailable"
+    assert not unknown["error"]["retryable"]
     assert "demo" in unknown["error"]["reason"]
     assert broken["error"]["code"] == "AgentStartFailed"
     assert "could not convert string to float" in broken["error"]["reason"]

@@ -34,6 +34,18 @@ pytestmark = pytest.mark.anyio
 __all__ = ["own_temporary_files"]
 
 
+async def test_a_cancelled_clone_has_the_agent_beside_it_stopped(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, git_server: GitServer
+) -> None:
+    with behaving(git_server, delay_seconds=60):
+        await cloud.start("clone", clone_args(sample, agent=agent_args()), name="1.clone")
+        early = await ready()
+        await cloud.cancel("1.clone")
+        await eventually(lambda: ended(early))
+
+    assert agents() == []
+
+
 async def test_a_cancelled_clone_leaves_the_next_one_a_server_of_its_own(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, git_server: GitServer
 ) -> None:

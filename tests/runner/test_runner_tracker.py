@@ -110,7 +110,8 @@ def test_a_removed_part_is_forgotten_and_an_open_one_is_closed() -> None:
     ("error", "code"),
     [
         ({"name": "APIError", "data": {"message": "overloaded"}}, "ProviderUnavailable"),
-        ({"name": "UnknownError", "data": {"message": "odd"}}, "InternalStepError"),
+        ({"name": "UnknownError", "data": {"message": "odd"}}, "AgentRefused"),
+        ({"name": "ProviderModelNotFoundError", "data": {}}, "AgentRefused"),
         ({"name": "MessageAbortedError", "data": {}}, "Cancelled"),
     ],
 )

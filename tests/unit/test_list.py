@@ -30,6 +30,7 @@ def test_an_item_has_what_one_looks_for_a_session_by(ports: MemoryPorts) -> None
         "updatedAt",
         "repository",
         "agent",
+        "mode",
         "queueLength",
         "pendingInputCount",
         "failure",

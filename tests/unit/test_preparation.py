@@ -48,6 +48,27 @@ def test_the_whole_way_to_the_end_of_the_first_turn(ports: MemoryPorts) -> None:
     assert ids == list(range(1, len(ids) + 1))
 
 
+def test_a_receipt_accounts_for_the_time_between_the_steps(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    ports.clock.advance(seconds=3)
+    runner = prepared_up_to(ports, session_id, S.CLONE)
+    begin(ports, session_id, S.CLONE)
+    ports.clock.advance(seconds=5)
+    runner.complete("1.clone.1")
+    ports.clock.advance(milliseconds=250)
+    for step in (S.BRANCH, S.RESTORE, S.SETUP, S.AGENT):
+        begin(ports, session_id, step)
+        runner.complete(f"1.{step.value}.1")
+    begin(ports, session_id, S.DELIVER)
+    message = ports.store.message(session_id, 1)
+    runner.complete(f"{message.message_id}.prompt.1", agentMessageId="msg_1")
+    finish_preparation(ports, session_id, 1)
+    [ready] = [e for e in ports.store.event_log[session_id] if e.type == "session.ready"]
+    receipt = ready.data["receipt"]
+    assert (receipt["totalMs"], receipt["betweenMs"]) == (8250, 3250)
+    assert sum(step["elapsedMs"] for step in receipt["steps"]) == 5000
+
+
 def test_setup_without_commands_is_skipped_without_the_runner(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = prepared_up_to(ports, session_id, S.SETUP)

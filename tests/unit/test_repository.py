@@ -39,6 +39,7 @@ def test_an_address_is_taken_in_one_spelling(url: str, taken: str) -> None:
 
 
 PAGE = "must be the address of a repository, https://github.com/org/name; a branch goes into"
+GIVE = "is a page about a repository: give https://github.com/org/name"
 DOTS = "must not have . or .. in its path"
 HOST = "must name its host in plain ASCII"
 
@@ -46,10 +47,17 @@ HOST = "must name its host in plain ASCII"
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("https://github.com/org/name/tree/main", PAGE),
-        ("https://GitHub.com:443/org/name/blob/main/README.md", PAGE),
-        ("https://github.com/org/name/pull/7", PAGE),
+        ("https://github.com/org/name/tree/main", f"{GIVE}, and main as upstreamBranch"),
+        (
+            "https://GitHub.com:443/org/name/blob/main/R.md#L3",
+            f"{GIVE}, and main as upstreamBranch",
+        ),
+        ("https://github.com/org/name/pull/7?w=1", f"{GIVE}; a branch of it goes into upstream"),
+        ("https://github.com/org/name/tree/a..b", f"{GIVE}; a branch of it goes into upstream"),
+        ("https://github.com/org/name/tree", f"{GIVE}; a branch of it goes into upstream"),
+        ("https://github.com/org/na%0Ame/tree/main", "must have a plain path"),
         ("https://github.com/org", PAGE),
+        ("https://github.com/-/%2e/tree/main", DOTS),
         ("https://example.com/team/../other/a.git", DOTS),
         ("https://git.corp/team/../other/a.git", DOTS),
         ("https://git.corp/team/%2e%2E/other/a.git", DOTS),
@@ -87,7 +95,7 @@ def test_another_address_is_refused_in_words_that_quote_nothing(url: str, said: 
 def test_pages_are_known_on_a_github_of_ones_own() -> None:
     own = "https://ghe.corp.example/"
     assert check_git_url("https://ghe.corp.example/a/b", [], own)
-    with pytest.raises(ValueError, match=r"repository, https://ghe\.corp\.example/org/name;"):
+    with pytest.raises(ValueError, match=r"give https://ghe\.corp\.example/a/b, and main"):
         check_git_url("https://ghe.corp.example/a/b/tree/main", [], own)
 
 

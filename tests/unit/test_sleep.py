@@ -95,10 +95,14 @@ def test_a_follow_up_wakes_it_and_the_saved_work_is_sent_along(ports: MemoryPort
     woken = Runner(ports, session_id, connection_id="r2", process="p2")
     woken.connect()
     woken.hello()
+    said: list[str | None] = []
     for step in (StepName.DISK, StepName.CLONE):
         begin(ports, session_id, step, attempt=2)
+        said.append(ports.store.attempt(session_id, 2).step(step).message)
         clone = woken.frames()[-1]
         woken.complete(clone["id"])
+    # Not its name once more, and not that it clones.
+    assert said == [None, "Restoring the saved work"]
     archive = clone["args"]["archive"]
     kept = archive_of(ports, session_id)
     assert archive["base"] == {"url": f"https://objects.test/{kept.base.key}", **BASE}

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
@@ -23,6 +23,9 @@ from headstart.domain.errors import (
 from headstart.domain.ids import SESSION_ID_PATTERN
 from headstart.domain.model import Model
 from headstart.domain.requests import BODY_BYTES, RAW_BODY_BYTES
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _log = logging.getLogger(__name__)
 _M = TypeVar("_M", bound=Model)
@@ -206,14 +209,41 @@ def _errors(error: ValidationError) -> list[dict[str, object]]:
     The first 20, with names cut to 100 characters: a body of nothing but wrong fields would
     otherwise make an answer many times its size.
     """
-    found = error.errors(include_input=False, include_url=False, include_context=False)
+    found = error.errors(include_input=False, include_url=False)
     return [
-        {
-            "loc": [_cut(part) for part in item["loc"]] or ["body"],
-            "msg": item["msg"].removeprefix("Value error, "),
-        }
+        {"loc": [_cut(part) for part in item["loc"]] or ["body"], "msg": _said(item)}
         for item in found[:_ERRORS]
     ]
+
+
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "string_too_long": "must be at most {max_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "has a character that may not be there: it must match {pattern}",
+}
+"""Pydantic's errors by type, as forms show them beside a field ("Validation Errors", pydantic)."""
+
+
+def _said(item: "ErrorDetails") -> str:
+    words = _WORDS.get(item["type"])
+    # Of the context only limits: the rest may quote what was sent.
+    return words.format_map(item.get("ctx", {})) if words else item["msg"].removeprefix(_PREFIX)
+
+
+_PREFIX = "Value error, "
 
 
 def _cut(part: int | str) -> int | str:

@@ -2,7 +2,7 @@
 
 import shutil
 
-from headstart.domain.errors import AgentStartFailed
+from headstart.domain.errors import AgentStartFailed, AgentUnavailable
 from headstart_runner.agents.base import AgentAdapter
 from headstart_runner.agents.demo import DemoAgent
 from headstart_runner.agents.kilo import KiloAgent
@@ -14,11 +14,18 @@ AGENTS: dict[str, AgentAdapter] = {
 
 
 def find_agent(name: str, path: str) -> AgentAdapter:
-    """Return an agent's adapter; AgentStartFailed for an unknown name."""
+    """Return an agent's adapter; AgentUnavailable for an unknown name."""
     try:
         return AGENTS[name]
     except KeyError:
         raise start_error(name, "Headstart knows no such agent", path) from None
+
+
+def check_agent(name: str, path: str) -> None:
+    """Make sure that an agent's program is there; raises AgentUnavailable."""
+    program = find_agent(name, path).serve_command(0)[0]
+    if not shutil.which(program, path=path):
+        raise start_error(name, f"there is no {program} on its PATH", path)
 
 
 def start_error(name: str, why: str, path: str) -> AgentStartFailed:
@@ -27,4 +34,7 @@ def start_error(name: str, why: str, path: str) -> AgentStartFailed:
     here = [known for known, program in programs.items() if shutil.which(program, path=path)]
     if name in here:
         return AgentStartFailed(f"{name} could not be started: {why}")
-    return AgentStartFailed(f"This sandbox has no {name}, only {', '.join(here)}: {why}")
+    return AgentUnavailable(
+        f"This sandbox has no {name}, only {', '.join(here)}: {why}. Start a session with one of "
+        "these, or have the deployment's image hold it"
+    )

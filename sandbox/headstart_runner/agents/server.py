@@ -7,7 +7,7 @@ import shutil
 import socket
 from contextlib import suppress
 
-from headstart.domain.errors import AgentStartFailed
+from headstart.domain.errors import AgentStartFailed, AgentUnavailable
 from headstart_runner.agents import start_error
 from headstart_runner.agents.base import AgentAdapter, ServerArgs
 from headstart_runner.agents.environment import environment_of
@@ -164,7 +164,7 @@ class AgentServer:
             raise AgentStartFailed(f"{agent} can't open the session: {error}") from error
         if mode and mode not in modes:
             known = ", ".join(sorted(modes))
-            raise AgentStartFailed(f"{agent} has no mode {args.mode} here: there are {known}")
+            raise AgentUnavailable(f"{agent} has no mode {args.mode} here: there are {known}")
 
     @property
     def alive(self) -> bool:

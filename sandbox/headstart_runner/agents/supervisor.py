@@ -116,6 +116,11 @@ class Supervisor:
         if args is not None and self._server is None:
             self._early.begin(args, self._vault.values)
 
+    async def stop_early(self) -> None:
+        """Stop the server that gets ready, or got ready and was not taken over."""
+        async with self._lock:
+            await self._early.stop()
+
     async def _early_settled(self, agent: str, show: Show) -> None:
         if self._early.unsettled:
             show(f"Waiting for {agent}, which is getting ready")

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from headstart.domain.channel import AgentDelta, AgentEvent, RunnerEvent, TurnRetrying
-from headstart.domain.errors import Cancelled, InternalStepError, ProviderUnavailable, StepError
+from headstart.domain.errors import AgentRefused, Cancelled, ProviderUnavailable, StepError
 from headstart_runner.agents.said import OddEvent
 from headstart_runner.conversation import shapes
 from headstart_runner.conversation.shapes import Json
@@ -61,7 +61,7 @@ class _Failure:
             return Cancelled("The turn was stopped")
         if self.name in _PROVIDER_ERRORS:
             return ProviderUnavailable(f"The model provider answered: {self.text}")
-        return InternalStepError(f"The agent failed: {self.text}")
+        return AgentRefused(f"The agent gave up: {self.text}")
 
 
 @dataclass(slots=True)

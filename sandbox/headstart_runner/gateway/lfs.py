@@ -5,6 +5,7 @@ where to, and with which headers, an Authorization too where a host keeps the co
 """
 
 import json
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ _GROUPS = {"actions", "_links"}
 _MOST_ACTIONS = 4000
 _MOST_HEADER_BYTES = 8 * 1024
 _NAME_BYTES = 16
+_BREAKS = re.compile(r"[\x00\r\n]")
+"""What ends a header's line, or its value for some (RFC 9110, 5.5)."""
 
 
 class NotABatch(ValueError):
@@ -136,6 +139,8 @@ class Actions:
             except ValueError:
                 raise NotABatch("an action of it leads nowhere") from None
             headers = {str(name): str(value) for name, value in header.items()}
+            if any(_BREAKS.search(text) for text in (href, *headers, *headers.values())):
+                raise NotABatch("an action of it has a line break where none may be")
             if not ours_to_open:
                 if any(secret in value for secret in ours for value in headers.values()):
                     action["header"] = {

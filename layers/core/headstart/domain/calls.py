@@ -54,6 +54,14 @@ _DEEDS = {
 }
 """What people know those calls as that can be refused."""
 
+_INSTEAD = {
+    Call.INITIATE: "prepare it again first",
+    Call.ANSWER: "the agent asks only while it works on a message",
+    Call.RETRY: "only one that failed is prepared again; a message wakes one that is asleep",
+    Call.PUBLISH: "prepare it again first",
+}
+"""What there is to do, or to know, in the statuses that refuse them."""
+
 _E = Effect
 _ORDER = (
     Status.PREPARING, Status.PREPARED, Status.READY, Status.RUNNING,
@@ -105,9 +113,12 @@ def effect_of(call: Call, status: Status) -> Effect:
     if effect is Effect.NOT_FOUND:
         refusal = SessionNotFound()
     elif effect is Effect.CONFLICT:
-        refusal = WrongStatus(f"{_DEEDS[call]} is not possible while the session is {status.value}")
+        why = f"is not possible while the session is {status.value}"
+        refusal = WrongStatus(f"{_DEEDS[call]} {why}: {_INSTEAD[call]}")
     elif effect is Effect.BUSY:
-        refusal = SessionBusy(f"{_DEEDS[call]} is not possible while a turn is active")
+        refusal = SessionBusy(
+            f"{_DEEDS[call]} is not possible while a turn is active: ask again when it has ended"
+        )
     if refusal:
         raise refusal
     return effect

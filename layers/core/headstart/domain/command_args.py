@@ -9,9 +9,13 @@ from headstart.domain.work import Beginning
 
 
 class DiskArgs(OpenModel):
-    """Answers `{freeBytes, totalBytes}`; fails with DiskFull below the minimum."""
+    """Answers `{freeBytes, totalBytes}`; fails with DiskFull below the minimum.
+
+    Without the session's `agent` fails with AgentUnavailable, before there is anything to wait for.
+    """
 
     min_free_bytes: int
+    agent: str | None = None
 
 
 class FileRef(OpenModel):

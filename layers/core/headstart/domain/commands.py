@@ -42,7 +42,7 @@ def step_args(
     """
     match step:
         case StepName.DISK:
-            return DiskArgs(min_free_bytes=policy.min_free_disk)
+            return DiskArgs(min_free_bytes=policy.min_free_disk, agent=session.agent)
         case StepName.CLONE:
             return CloneArgs(
                 git_url=session.git_url,

@@ -406,6 +406,25 @@ class AgentStartFailed(StepError):
     title, retryable = "The agent could not be started", True
 
 
+class AgentUnavailable(AgentStartFailed):
+    """The sandbox has no such agent, or the agent no such mode; the reason names those there are.
+
+    A session keeps its agent: another session can have another.
+    """
+
+    title, retryable = "The agent is not available", False
+
+
+class AgentRefused(StepError):
+    """The agent took the message and gave it up; the reason is what it said.
+
+    An unknown model or provider, or a conversation too long for it: the same again ends the same
+    way.
+    """
+
+    title = "The agent gave up"
+
+
 class AgentCrashed(StepError):
     """The agent's server died during a turn."""
 

@@ -76,12 +76,14 @@ class TreeReceipt(Model):
 class Receipt(Model):
     """What an attempt took, in milliseconds, and the container's share of its price.
 
+    `betweenMs` is what the total has beside the steps: in line, and from one step to the next.
     `clonedBytes` is what came over the network; `cached` says that an earlier clone was there;
     `preparedTree` is null where none was adopted.
     """
 
     attempt_number: int
     total_ms: int
+    between_ms: int = 0
     steps: list[StepReceipt]
     cloned_bytes: int | None = None
     cached: bool = False

@@ -31,7 +31,7 @@ def github_url(base_url: str, repo: str) -> str:
     """Return the clone URL of `org/name`; raises ValueError for anything else."""
     name = repo.partition("/")[2]
     if not _GITHUB_REPO.fullmatch(repo) or name in {".", ".."} or name.endswith(".git"):
-        raise ValueError("must look like org/name")
+        raise ValueError("must look like org/name; a whole address goes into gitUrl")
     return f"{base_url.rstrip('/')}/{repo}.git"
 
 
@@ -62,8 +62,6 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("must not contain credentials")
     _check_host(parts)
-    if parts.query or parts.fragment:
-        raise ValueError("must not have a query or fragment")
     if not parts.path.strip("/"):
         raise ValueError("must name a repository")
     if has_dot_segments(parts.path):
@@ -71,6 +69,8 @@ def check_git_url(url: str, allowed_sources: list[str], github: str) -> str:
     if not is_plain_path(parts.path):
         raise ValueError("must have a plain path: what is no letter, digit or usual sign as %XX")
     _refuse_page(parts, urlsplit(github))
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or fragment")
     clean = parts._replace(netloc=parts.netloc.lower()).geturl()
     if is_allowed_source(clean, allowed_sources):
         return clean
@@ -111,7 +111,7 @@ def _check_host(parts: SplitResult) -> None:
     except ValueError:
         raise ValueError("is not a valid URL") from None
     if not named:
-        raise ValueError("must name a host")
+        raise ValueError("must be a whole address, with a host in it")
     # What else there is, full-width digits or %31, some resolvers take for other names.
     if not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError("must name its host in plain ASCII, an international name as xn--…")
@@ -133,14 +133,29 @@ def is_plain_path(path: str) -> bool:
     return bool(_PLAIN_PATH.fullmatch(path)) and not has_dot_segments(path)
 
 
+_OF_BRANCH = {"tree", "blob", "commits", "edit", "raw", "blame"}
+"""Pages of GitHub whose address names a branch, or a tag or a commit, next."""
+
+
 def _refuse_page(parts: SplitResult, github: SplitResult) -> None:
-    """Refuse what a browser shows about a repository of GitHub: git finds nothing there."""
+    """Refuse what a browser shows about a repository of GitHub: git finds nothing there.
+
+    What is quoted is the name of a repository and of a branch, and nothing that is none.
+    """
+    base = github.geturl().rstrip("/")
     names = [name for name in parts.path.removeprefix(github.path.rstrip("/")).split("/") if name]
-    if _origin(parts) == _origin(github) and len(names) != 2:
-        raise ValueError(
-            f"must be the address of a repository, {github.geturl().rstrip('/')}/org/name; "
-            "a branch goes into upstreamBranch"
-        )
+    if _origin(parts) != _origin(github) or not names or len(names) == 2:
+        return
+    said = f"must be the address of a repository, {base}/org/name"
+    if len(names) < 2 or not _GITHUB_REPO.fullmatch("/".join(names[:2])):
+        raise ValueError(f"{said}; a branch goes into upstreamBranch")
+    instead = f"is a page about a repository: give {base}/{names[0]}/{names[1]}"
+    branch = unquote(names[3]) if len(names) > 3 and names[2] in _OF_BRANCH else None
+    try:
+        more = f", and {check_branch(branch)} as upstreamBranch" if branch else None
+    except ValueError:
+        more = None
+    raise ValueError(instead + (more or "; a branch of it goes into upstreamBranch"))
 
 
 def is_allowed_source(url: str, allowed_sources: list[str]) -> bool:

@@ -38,7 +38,6 @@ class Step:
 
     name: StepName
     state: str
-    title: str
     timeout: int
     heartbeat: int | None
     retries: tuple[tuple[str, int], ...] = ()
@@ -48,19 +47,19 @@ _BEAT = 50
 
 STEPS: tuple[Step, ...] = (
     Step(
-        StepName.SANDBOX, "AcquireSandbox", "Starting the sandbox", 240, None,
+        StepName.SANDBOX, "AcquireSandbox", 240, None,
         (("SandboxStartFailed", 2), ("SandboxStopped", 1)),
     ),
-    Step(StepName.DISK, "CheckDisk", "Checking the disk", 60, _BEAT),
+    Step(StepName.DISK, "CheckDisk", 60, _BEAT),
     Step(
-        StepName.CLONE, "CloneRepository", "Cloning the repository", 1200, _BEAT,
+        StepName.CLONE, "CloneRepository", 1200, _BEAT,
         (("GitNetworkError", 3), ("GitHubUnavailable", 3)),
     ),
-    Step(StepName.BRANCH, "CheckOutBranch", "Checking out the branch", 120, _BEAT),
-    Step(StepName.RESTORE, "RestoreSession", "Restoring the agent's session", 300, _BEAT),
-    Step(StepName.SETUP, "RunSetup", "Running setup commands", 3600, _BEAT),
-    Step(StepName.AGENT, "StartAgent", "Starting the agent", 180, _BEAT),
-    Step(StepName.DELIVER, "DeliverMessages", "Delivering the first message", 180, _BEAT),
+    Step(StepName.BRANCH, "CheckOutBranch", 120, _BEAT),
+    Step(StepName.RESTORE, "RestoreSession", 300, _BEAT),
+    Step(StepName.SETUP, "RunSetup", 3600, _BEAT),
+    Step(StepName.AGENT, "StartAgent", 180, _BEAT),
+    Step(StepName.DELIVER, "DeliverMessages", 180, _BEAT),
 )  # fmt: skip
 
 STEP_BY_NAME = {step.name: step for step in STEPS}

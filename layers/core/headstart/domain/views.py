@@ -79,6 +79,8 @@ def summary_view(session: Session) -> dict[str, Any]:
         "updatedAt": format_time(session.updated_at),
         "repository": {"gitUrl": session.git_url, "branch": session.branch},
         "agent": session.agent,
+        # Clients of before can't do without.
+        "mode": session.mode,
         "queueLength": session.queue_length,
         "pendingInputCount": len(session.pending_inputs),
         "failure": _failure_view(session.failure, _IN_LIST_REASON),

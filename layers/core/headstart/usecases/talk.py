@@ -26,7 +26,7 @@ from headstart.domain.requests import (
     RetrySession,
     SendMessage,
 )
-from headstart.domain.session import Session
+from headstart.domain.session import Session, Status
 from headstart.domain.views import message_view
 from headstart.domain.warnings import warnings_of
 from headstart.usecases.change import change, follow
@@ -50,7 +50,13 @@ def send_message(
     work, queued = commit(ports, session_id, send, lambda _: names)
     follow(ports, work)
     sent = queued or message_view(_message_of(ports, work, names[0]))
-    return {**sent, "warnings": warnings_of(request)}
+    warnings = warnings_of(request)
+    if work.session.status is Status.FAILED:
+        warnings = [{"loc": ["prompt"], "msg": _FAILED}, *warnings]
+    return {**sent, "warnings": warnings}
+
+
+_FAILED = "waits until the session, which failed, is prepared again (POST …/retry)"
 
 
 def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:

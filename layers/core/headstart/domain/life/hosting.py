@@ -26,7 +26,7 @@ from headstart.domain.ids import derived_secret, hash_secret
 from headstart.domain.life.progress import begin_step, end_step, is_done, require_attempt
 from headstart.domain.sandbox import Command, Sandbox, SandboxStatus
 from headstart.domain.session import Status
-from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
+from headstart.domain.steps import StepName, StepStatus
 
 KEPT_STEPS = (StepName.CLONE, StepName.BRANCH, StepName.RESTORE)
 """What need not be done again in the same sandbox; the runner itself knows of the others."""
@@ -71,7 +71,7 @@ def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer)
     if sandbox.status is SandboxStatus.CONNECTED:
         change.then(AnswerTask((token,)))
     if not is_done(change.attempt.step(StepName.SANDBOX)):
-        begin_step(change, StepName.SANDBOX, STEP_BY_NAME[StepName.SANDBOX].title)
+        begin_step(change, StepName.SANDBOX)
 
 
 def may_be_kept(change: Change) -> bool:

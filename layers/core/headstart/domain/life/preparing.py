@@ -51,7 +51,7 @@ from headstart.domain.life.progress import (
 from headstart.domain.requests import RetrySession
 from headstart.domain.sandbox import Command, SandboxStatus
 from headstart.domain.session import Cause, Hold, Status
-from headstart.domain.steps import STEP_BY_NAME, StepName, StepStatus
+from headstart.domain.steps import StepName, StepStatus
 
 INFRASTRUCTURE = (
     SandboxStartFailed,
@@ -116,7 +116,7 @@ def take_step(change: Change, attempt_number: int, step: StepName, token: str) -
         )
     command.wait_with(token)
     change.save(command)
-    begin_step(change, step, STEP_BY_NAME[step].title)
+    begin_step(change, step, workspace.begins_with(change, step))
     change.then(SendStep(command.command_id))
 
 
@@ -161,7 +161,7 @@ def take_delivery(change: Change, attempt_number: int, token: str) -> None:
     command.wait_with(token)
     change.save(command)
     if turn is None:
-        begin_step(change, StepName.DELIVER, STEP_BY_NAME[StepName.DELIVER].title)
+        begin_step(change, StepName.DELIVER)
     if command.offered:
         change.then(SendPrompt(command.command_id))
 
@@ -276,7 +276,7 @@ def cancel(change: Change) -> None:
     publishing.give_up(change, Cancelled("The wake-up was cancelled"))
     _drop_commands(change)
     record = next((r for r in attempt.steps if not is_done(r)), attempt.steps[-1])
-    end_step(change, record.step, StepStatus.CANCELLED, "Cancelled")
+    end_step(change, record.step, StepStatus.CANCELLED)
     attempt.status = AttemptStatus.CANCELLED
     attempt.ended_at = change.now
     session.hold = session.hold or Hold.PAUSED

@@ -49,8 +49,11 @@ def is_done(record: StepRecord) -> bool:
     return record.status in _DONE
 
 
-def begin_step(change: Change, name: StepName, message: str) -> StepRecord:
-    """Show a step as running; a further try of it keeps the first one's start."""
+def begin_step(change: Change, name: StepName, message: str | None = None) -> StepRecord:
+    """Show a step as running; a further try of it keeps the first one's start.
+
+    The `message` is what its name does not say.
+    """
     record = change.attempt.step(name)
     record.status = StepStatus.RUNNING
     record.started_at = record.started_at or change.now
@@ -141,22 +144,24 @@ def show(
 def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> events.Receipt:
     """Return what the attempt took so far."""
     total = milliseconds(attempt.started_at, now)
+    steps = [
+        events.StepReceipt(
+            step=record.step,
+            status=record.status,
+            elapsed_ms=milliseconds(record.started_at, record.ended_at or now),
+        )
+        for record in attempt.steps
+        if record.started_at
+    ]
     return events.Receipt(
         attempt_number=attempt.number,
         total_ms=total,
+        between_ms=max(0, total - sum(step.elapsed_ms for step in steps)),
         cloned_bytes=attempt.cloned_bytes,
         cached=attempt.clone_cached,
         prepared_tree=_tree_receipt(attempt),
         estimated_dollars=round(total / 3_600_000 * dollars_per_hour, 6),
-        steps=[
-            events.StepReceipt(
-                step=record.step,
-                status=record.status,
-                elapsed_ms=milliseconds(record.started_at, record.ended_at or now),
-            )
-            for record in attempt.steps
-            if record.started_at
-        ],
+        steps=steps,
     )
 
 

@@ -10,12 +10,27 @@ from headstart.domain.errors import RestoreFailed, StepError
 from headstart.domain.life import saving
 from headstart.domain.life.progress import milliseconds
 from headstart.domain.sandbox import Command
+from headstart.domain.session import Session
 from headstart.domain.steps import StepName
 from headstart.domain.tree import MOST_BYTES, ago, folder_of, said_commit
 from headstart.domain.work import Beginning
 
 _MOST_NOTES = 5
 _PUT_BACK = "Put back as it was"
+
+
+def begins_with(change: Change, step: StepName) -> str | None:
+    """Say what a step does where its name says something else."""
+    session = change.session
+    if step is StepName.CLONE and session.put_back:
+        return "Restoring the saved work"
+    if step is StepName.SETUP and _has_no_commands(session):
+        return "No setup commands: the workspace is saved for later sessions"
+    return None
+
+
+def _has_no_commands(session: Session) -> bool:
+    return session.counts.get("setupCommands", 1) == 0
 
 
 def why_skipped(change: Change, step: StepName) -> str | None:
@@ -36,8 +51,7 @@ def _why_not_set_up(change: Change) -> str | None:
         return f"Done in attempt {attempt.number - 1}"
     # After a slow clone a base is worth making though there is nothing to set up.
     is_slow = base_after_ms(session, attempt, change.policy) == 0
-    has_none = session.counts.get("setupCommands", 1) == 0
-    return "No setup commands" if has_none and not is_slow else None
+    return "No setup commands" if _has_no_commands(session) and not is_slow else None
 
 
 def skipped(change: Change, step: StepName) -> None:
