@@ -18,6 +18,7 @@ export class Conversation {
   #marks = new Map();
   #drawn = 0; // how many items have their node; none is ever put before another
   #following = true;
+  #top = 0; // where it was scrolled to last
   #sizes;
 
   constructor(log, jump, does) {
@@ -26,7 +27,7 @@ export class Conversation {
     this.#does = does;
     this.#activity.ariaLive = "off"; // is told by what comes of it
     log.replaceChildren(this.#said, this.#activity, this.#waiting);
-    log.onscroll = () => this.#follow(log.scrollHeight - log.scrollTop - log.clientHeight < NEAR);
+    log.onscroll = () => this.#scrolled();
     jump.onclick = () => this.toEnd();
     // What a person opens stays where it is.
     log.onclick = ({ target }) => target.closest?.("summary, .more") && this.#follow(false);
@@ -115,6 +116,14 @@ export class Conversation {
       button.disabled = false;
     };
     return element("div", "waits", element("span"), button);
+  }
+
+  // Only a person scrolls up; that the end is further away may be of what was drawn meanwhile.
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#follow(true);
+    else if (scrollTop < this.#top) this.#follow(false);
+    this.#top = scrollTop;
   }
 
   #follow(following) {

@@ -196,10 +196,7 @@ export class View {
 
   // The agent may have told the same itself.
   turnFailed({ reason }) {
-    for (const { part } of this.#turnItems("error")) {
-      part.told = reason.includes(part.text);
-      part.changed = true;
-    }
+    for (const { part } of this.#turnItems("error")) Object.assign(part, { told: reason.includes(part.text), changed: true });
     this.#endTurn("lost");
     this.note(`The turn failed: ${reason}`, true);
   }

@@ -177,3 +177,83 @@ def test_a_token_goes_to_its_own_address_and_follows_no_redirect(page):
     for url, authorization, redirect in requests:
         assert redirect == "error"
         assert authorization == (None if url.endswith("/health") else "Bearer token")
+
+
+def tool(name: str, given: dict[str, Any], title: str = "", **told: Any) -> dict[str, Any]:
+    data = {"kind": "tool", "tool": name, "title": title, "status": "completed", "input": given}
+    return {"data": {**data, **told.pop("data", {})}, "now": 0, **told}
+
+
+def test_a_tool_says_what_it_was_given(page):
+    edit = {"filePath": "a.py", "oldString": "a\nb\nc", "newString": "a\nx\ny\nc\n"}
+    tools = [
+        tool("bash", {"command": "npm ci\nnpm test"}, "Install"),
+        tool("bash", {"command": "ls"}, "ls"),
+        tool("edit", edit, "a.py"),
+        tool("edit", {"file_path": "b", "old_string": "", "new_string": "new"}),
+        tool("write", {"filePath": "c", "content": "one\ntwo"}),
+        tool("patch", {"patchText": "-a\n+b"}),
+        tool("read", {"filePath": "d\u202e"}),
+        tool("grep", {"pattern": "x", "path": "src"}),
+        tool("odd", {"command": 5}),
+    ]
+    assert [[deed, given] for deed, _, given in page(tools=tools)["tools"]] == [
+        ["Install: npm ci", ["$ npm ci\nnpm test"]],
+        ["ls", ["$ ls"]],
+        ["a.py", [" a\n-b\n+x\n+y\n c\n"]],
+        ["b", ["+new\n"]],
+        ["c", ["+one\n+two\n"]],
+        ["", ["-a\n+b\n"]],
+        ["d\u202e", []],
+        ["src", ['{\n "pattern": "x",\n "path": "src"\n}']],
+        ["", ['{\n "command": 5\n}']],
+    ]
+
+
+def test_a_tool_says_how_it_ended_and_how_long_it_takes(page):
+    running = {"data": {"status": "running"}, "beganAt": 1000}
+    tools = [
+        tool("t", {}, beganAt=1000, endedAt=1900),
+        tool("t", {}, beganAt=1000, endedAt=64_000),
+        tool("t", {}, data={"status": "error"}, beganAt=1000, endedAt=3000),
+        tool("t", {}, **{**running, "now": 5000}),
+        tool("t", {}, **{**running, "now": 0}),
+        tool("t", {}, **running, cut="stopped"),
+        tool("t", {}, **running, cut="lost"),
+    ]
+    assert [state for _, state, _ in page(tools=tools)["tools"]] == [
+        "", "1 min 3 s", "failed 2 s", "running 4 s", "running", "stopped", "its end is not known",
+    ]  # fmt: skip
+
+
+def test_an_output_is_shown_as_a_terminal_would_without_its_codes(page):
+    outputs = ["\x1b[1;31mred\x1b[0m", "10%\r50%\r100%\ndone\r\n", "\x1b]0;title\x07a\x08b\u202e"]
+    assert page(outputs=outputs)["outputs"] == ["red", "100%\ndone\n", r"ab\u202e"]
+
+
+def test_an_answer_stands_under_its_message_and_what_waits_below_all(page):
+    def queued(number: int) -> tuple[str, dict[str, Any]]:
+        return "message.queued", {"messageId": f"m{number}", "text": f"message {number}"}
+
+    def turn(number: int) -> list[tuple[str, dict[str, Any]]]:
+        begun = {"turnId": f"t{number}", "messageId": f"m{number}"}
+        said = {"kind": "text", "partId": f"p{number}", "text": f"answer {number}"}
+        return [("turn.started", begun), ("agent.event", said), ("turn.completed", begun)]
+
+    three = [queued(1), queued(2), queued(3), queued(4)]
+    shown = page(
+        read=[
+            events(*three, *turn(1), ("message.withdrawn", {"messageId": "m3"})),
+            events(*three, *turn(1), *turn(2), *turn(3)),
+            events(
+                *three,
+                ("turn.started", {"turnId": "t", "messageId": "m1"}),
+                ("session.ready", {}),
+            ),
+        ]
+    )["read"]
+    assert shown[0]["items"] == ["message 1", "answer 1"]
+    assert [text for text, *_ in shown[0]["waiting"]] == ["message 2", "message 4"]
+    assert shown[1]["items"] == [f"{what} {n}" for n in (1, 2, 3) for what in ("message", "answer")]
+    assert shown[2]["activity"] == "The agent is thinking"
+    assert shown[2]["waiting"][0] == ["message 2", "waits for its turn", "Withdraw"]

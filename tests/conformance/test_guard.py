@@ -185,6 +185,23 @@ def test_the_page_is_for_loopback_names_and_connects_to_its_own_api(page: PageSe
     assert refused(httpx.get(page.origin, headers=rebound))
 
 
+def test_what_is_not_ours_is_served_beside_the_page_and_nothing_else_is(tmp_path: Path) -> None:
+    web, vendor = tmp_path / "web", tmp_path / "vendor"
+    for folder in (web, vendor):
+        folder.mkdir()
+        (folder / "marked.js").write_text(folder.name)
+    (tmp_path / "secret").write_text("no")
+    with PageServer(web, vendor) as server, server.serving([]):
+        assert httpx.get(f"{server.origin}/marked.js").text == "web"
+        answer = httpx.get(f"{server.origin}/vendor/marked.js")
+        assert answer.text == "vendor"
+        assert answer.headers["content-type"] == "text/javascript"
+        for path in ("vendor/none.js", "vendor/../secret", "vendor/%2e%2e/secret", "../secret"):
+            assert httpx.get(f"{server.origin}/{path}").status_code == 404
+    with PageServer(web, tmp_path / "not there") as server, server.serving([]):
+        assert httpx.get(f"{server.origin}/vendor/marked.js").status_code == 404
+
+
 def test_the_git_server_is_for_programs(tmp_path: Path) -> None:
     with GitServer(tmp_path) as git:
         url = f"{git.base_url}/none.git/info/refs?service=git-upload-pack"

@@ -1,12 +1,9 @@
 """Text for people: what Markdown becomes while it streams, and what that costs."""
 
-import json
 import random
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
-from session_scripts import good_start, receipt
+from playwright.sync_api import Page
 
 from headstart_local.page_server import VENDOR
 from tests.page.scripted import Place
@@ -151,89 +148,3 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
                 assert "target=_blank" in attributes
     names = {a.partition("=")[0] for _, *attributes in found for a in attributes}
     assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
-
-
-def streamed(lines: list[str], at_once: int = 1) -> list[tuple[str, dict[str, Any]]]:
-    events: list[tuple[str, dict[str, Any]]] = [
-        *good_start(),
-        ("turn.started", {"turnId": "t", "messageId": "msg_1"}),
-        ("session.ready", receipt()),
-    ]
-    offset = 0
-    for n in range(0, len(lines), at_once):
-        text = "".join(lines[n : n + at_once])
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        events.append(("agent.delta", data))
-        offset += len(text)
-    return events
-
-
-def test_what_is_selected_in_a_finished_block_stays_selected(tab: Page, place: Place):
-    session = place.session(script=streamed(["First block.\n\n", "Second block.\n\n", "Third"]))
-    place.open(tab, session)
-    expect(tab.get_by_role("log")).to_contain_text("Third")
-    tab.evaluate("getSelection().selectAllChildren(document.querySelector('.prose p'))")
-    for n, text in enumerate([" grows\n\n", "and\n\n", "ends"]):
-        offset = sum(map(len, ["First block.\n\n", "Second block.\n\n", "Third"]))
-        offset += sum(map(len, [" grows\n\n", "and\n\n", "ends"][:n]))
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        place.cloud.emit(session, "agent.delta", data)
-    expect(tab.get_by_role("log")).to_contain_text("ends")
-    assert tab.evaluate("getSelection().toString()").strip() == "First block."
-
-
-def test_code_has_a_name_colours_and_a_button_that_copies(tab: Page, place: Place):
-    text = "```python\ndef f(): return 1\n```\n"
-    script = streamed([])
-    script.append(
-        ("agent.event", {"kind": "text", "messageId": "m", "partId": "p", "text": text}),
-    )
-    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    place.open(tab, place.session(script=script))
-    code = tab.get_by_role("group", name="Code, python")
-    expect(code.locator(".hljs-keyword").first).to_have_text("def")
-    assert code.get_attribute("tabindex") == "0"
-    tab.get_by_role("button", name="Copy").click()
-    expect(tab.get_by_role("button", name="Copied")).to_be_visible()
-    assert tab.evaluate("navigator.clipboard.readText()") == "def f(): return 1"
-
-
-@pytest.mark.long
-def test_five_thousand_lines_do_not_hold_the_page_up(tab: Page, place: Place):
-    """Times are of the page's own thread, so that what else runs here does not count."""
-    lines = [
-        f"- line {n} of the answer with **bold** words and `code` in it\n" for n in range(5000)
-    ]
-    session = place.session(script=streamed([]))
-    place.open(tab, session)
-    expect(tab.get_by_role("log")).to_contain_text("Say hello")
-    assert tab.context.browser
-    tab.context.browser.start_tracing(
-        page=tab, categories=["disabled-by-default-devtools.timeline", "devtools.timeline"]
-    )
-    offset = 0
-    for n in range(0, 5000, 20):
-        text = "".join(lines[n : n + 20])
-        data = {"partId": "p", "kind": "text", "offset": offset, "text": text}
-        place.cloud.emit(session, "agent.delta", data)
-        offset += len(text)
-        tab.wait_for_timeout(20)
-    data = {"kind": "text", "messageId": "m", "partId": "p", "text": "".join(lines)}
-    place.cloud.emit(session, "agent.event", data)
-    # Cheap to ask, for what is asked counts as well.
-    last = "document.querySelector('.prose > ul:last-of-type')?.lastElementChild.textContent"
-    tab.wait_for_function(f"() => ({last} ?? '').includes('line 4999 ')", polling=200)
-    events = json.loads(tab.context.browser.stop_tracing())["traceEvents"]
-    page = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    tasks = [
-        event["tdur"] / 1000
-        for event in events
-        if event["name"] == "RunTask" and (event["pid"], event["tid"]) in page and "tdur" in event
-    ]
-    assert tasks
-    assert max(tasks) < 100
-    assert sum(task for task in tasks if task > 50) < 2000
