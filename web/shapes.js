@@ -128,7 +128,6 @@ export const DATA = {
   "session.ready": RECEIPT,
   "session.failed": { attemptNumber: count, failure: FAILURE },
   "session.asleep": { reason: words, saved: maybe(flag), leftOut: many },
-  "session.renamed": { title: words },
   "message.queued": { messageId: words, position: count, text: words, textBytes: maybe(count) },
   "message.delivered": { messageId: words },
   "message.failed": { messageId: words, code: words, reason: words },

@@ -183,7 +183,6 @@ DATA: dict[str, Shape] = {
     "session.ready": _RECEIPT,
     "session.failed": {"attemptNumber": count, "failure": _FAILURE},
     "session.asleep": {"reason": words, "saved": maybe(flag), "leftOut": many},
-    "session.renamed": {"title": words},
     "message.queued": {
         "messageId": words,
         "position": count,

@@ -226,6 +226,7 @@ const DOES = {
   },
   more: () => byId.more.onclick(),
   press: (id) => byId[id].onclick(),
+  unfold: (id) => (byId[id].open = true),
   refuse: () => (agrees = false),
   event: (event) => sockets.at(-1).onmessage({ data: JSON.stringify({ type: "events", events: [event] }) }),
 };

@@ -243,6 +243,21 @@ def test_a_second_click_on_try_again_is_harmless(app):
     assert "failure" not in page["shown"]
 
 
+def test_corrected_commands_are_those_of_the_next_session(app):
+    page = app(
+        *OPEN,
+        snapshot(failed(step="setup", code="SetupCommandFailed")),
+        ["answer", f"POST {PATH}/retry", 202, {}],
+        ["unfold", "change"],
+        ["fill", "retry", {"setup": "npm ci"}],
+        ["submit", "retry"],
+        ["go", ""],
+        ["change", "create", "repo", "https://example.com/r.git"],
+    )
+    assert sent(page, "POST", f"{PATH}/retry")[0]["setupCommands"] == ["npm ci"]
+    assert page["create"][3] == "npm ci"
+
+
 def test_another_session_begins_with_what_a_failed_one_was_given(app):
     messages = {"items": [{"text": "the whole prompt"}], "nextCursor": None}
     page = app(

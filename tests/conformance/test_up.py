@@ -62,6 +62,7 @@ def test_up_prints_one_line_and_leaves_nothing(
     assert parse_qs(page.fragment) == {
         "api": [addresses["httpUrl"]],
         "token": [addresses["token"]],
+        "repo": [addresses["gitUrl"]],
     }
     listed = subprocess.run(
         ["git", "ls-remote", addresses["gitUrl"], "main"],
