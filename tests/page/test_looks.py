@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing, receipt
 
-from tests.page.looks import ALL_LOOKS, LOOKS, examine, log_of
+from tests.page.looks import ALL_LOOKS, LOOKS, examine, log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import (
     RUNNING,
@@ -139,6 +139,6 @@ def test_an_open_log(tab: Page, place: Place, looks: tuple):
     place.cloud.texts["log.1.clone"] = "\x1b[32mfine\x1b[0m " * 90 + "\nline" * 90
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")
-    place.open_log(tab, "clone")
+    open_log(tab, "clone")
     expect(tab.locator("main")).to_contain_text("fine")
     examine(tab, looks)

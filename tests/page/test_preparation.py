@@ -6,6 +6,7 @@ from fake_headstart import Reply
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing
 
+from tests.page.looks import open_log
 from tests.page.scripted import Place
 from tests.page.told import failed
 
@@ -85,7 +86,7 @@ def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place
     place.cloud.texts["log.1.clone"] = LONG
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")
-    place.open_log(tab, "clone")
+    open_log(tab, "clone")
     expect(tab.locator("main")).to_contain_text("last words")
     with tab.expect_download() as download:
         tab.get_by_text(re.compile("download", re.IGNORECASE)).locator("visible=true").first.click()
@@ -98,7 +99,7 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     tab.clock.install()
     script = [*good_start()[:12], preparing(13, "setup", "running")]
     place.open(tab, place.session(script=script))
-    place.open_log(tab, "setup")
+    open_log(tab, "setup")
     expect(tab.locator("main")).to_contain_text("begun")
     place.cloud.texts["log.1.setup"] += "and more\n"
     tab.clock.fast_forward(10_000)
