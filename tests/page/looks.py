@@ -23,7 +23,9 @@ def open_log(tab: Page, step: str) -> None:
     """Open what a step's commands printed, in a preparation that is folded away or not."""
     if not tab.locator("#preparation").evaluate("node => node.open"):
         tab.locator("#summary").click()
-    tab.locator(f"#steps [data-step={step}]").get_by_text("Log", exact=True).click()
+    button = tab.locator(f"#steps [data-step={step}]").get_by_text("Log", exact=True)
+    if button.get_attribute("aria-expanded") != "true":
+        button.click()
 
 
 def examine(tab: Page, looks=LOOKS) -> None:

@@ -66,6 +66,19 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
+def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
+    session = failing(place)
+    place.open(tab, session)
+    expect(tab.get_by_text("last words")).to_be_visible()
+    place.tell(session, ("session.preparing", {"attemptNumber": 2, "cause": "retry"}))
+    expect(tab.locator("#status")).to_have_text("preparing")
+    expect(tab.get_by_text("last words")).to_have_count(0)
+    place.tell(session, preparing(1, "setup", "running", attempt=2))
+    place.cloud.texts["log.2.setup"] = "other words"
+    open_log(tab, "setup")
+    expect(tab.locator("#steps")).to_contain_text("other words")
+
+
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
