@@ -37,7 +37,8 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
       if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
       if (current()?.id !== id) return;
       if (text.value === prompt) text.value = "";
-      text.focus();
+      // The button was locked meanwhile; who went elsewhere stays there.
+      if ([undefined, document.body, text].includes(document.activeElement)) text.focus();
       sent();
     }).then(() => current() && draw(current().view));
 

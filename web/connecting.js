@@ -4,6 +4,7 @@ import { Api, EXPIRED, health, HIDDEN } from "./api.js";
 import { connect, connection, disconnect, takeLink } from "./connection.js";
 import { setText } from "./dom.js";
 import { tellFields } from "./fields.js";
+import { forget } from "./memory.js";
 import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
 import { expired } from "./token.js";
 
@@ -64,6 +65,7 @@ export function onConnect(route) {
   $("disconnect").onclick = () => {
     leave();
     disconnect(localStorage);
+    forget();
     route();
   };
   // Another tab of this browser has a token again, or none any more.

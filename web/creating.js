@@ -136,7 +136,7 @@ form.onsubmit = (event) =>
     sessions().set(created.sessionId, { branch: remembered.branch, setup: remembered.setup });
     const title = body.prompt.trim().split("\n")[0];
     warning = { id: created.sessionId, text: warned(created) };
-    begun = { id: created.sessionId, stream: created.stream, attemptNumber: created.attemptNumber ?? 1, title, gitUrl: repo };
+    begun = { id: created.sessionId, stream: created.stream, attemptNumber: created.attemptNumber ?? 1, title, prompt: body.prompt, gitUrl: repo };
     const here = !form.hidden;
     clear(repo);
     // Who went elsewhere meanwhile reads something else now.

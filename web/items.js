@@ -99,6 +99,7 @@ function drawTool(node, part, now) {
   const body = fold(node, "", part);
   const said = deed(data);
   part.state = element("span", "state", state(part, now));
+  part.state.ariaLive = "off"; // nobody wants to hear the seconds
   part.head.replaceChildren(element("b", "", readable(data.tool || "tool")), ` ${readable(said)} `, part.state);
   body.replaceChildren(...given(data), ...(part.text ? [printed(part.text)] : []));
 }

@@ -41,3 +41,8 @@ export const repositories = () => new Memory("repositories");
 
 // By id: branch and setup as they were sent, which the API doesn't tell.
 export const sessions = () => new Memory("sessions");
+
+// Nothing of it is left for who uses this browser next.
+export function forget() {
+  for (const name of ["repositories", "sessions", "repo"]) localStorage.removeItem(name);
+}

@@ -13,6 +13,7 @@ const FIELDS = {
   content: ["content"],
   patch: ["patchText", "patch", "diff"],
 };
+const PIECE = 16384; // characters
 const KINDS = { "+": "added", "-": "deleted", "@": "place" };
 const ENDS = { stopped: "stopped", lost: "its end is not known", error: "failed" };
 
@@ -74,7 +75,20 @@ function changedLines(before, after) {
 const diff = (lines) =>
   block("Changed lines", ...lines.map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`)));
 
-export const printed = (output) => block("Output", ...coloured(output));
+export const printed = (output) => block("Output", ...pieces(output));
+
+// A long output is laid out piece by piece, as it comes into sight.
+function pieces(output) {
+  if (output.length <= PIECE) return coloured(output);
+  const found = [];
+  for (let at = 0; at < output.length; ) {
+    const end = output.length - at > PIECE ? output.lastIndexOf("\n", at + PIECE) : output.length;
+    const next = end > at ? end : at + PIECE; // a line may be longer than a piece
+    found.push(element("span", "piece", ...coloured(output.slice(at, next))));
+    at = next + (end > at ? 1 : 0);
+  }
+  return found;
+}
 
 function block(name, ...children) {
   const pre = element("pre", "", ...children.map((child) => (typeof child === "string" ? readable(child) : child)));

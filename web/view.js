@@ -89,8 +89,10 @@ export class View {
   }
 
   // What who created a session knows of it before the cloud tells anything.
-  begin({ attemptNumber }) {
+  begin({ attemptNumber, prompt }) {
     this.#beginAttempt(attemptNumber);
+    // Until its event brings it with its id.
+    this.waiting.set("", { kind: "user", key: "user", messageId: "", text: prompt, first: true });
     Object.assign(this.steps.values().next().value, { status: "running", seenAt: performance.now() });
   }
 
@@ -168,6 +170,7 @@ export class View {
   }
 
   message({ messageId, text, textBytes }) {
+    this.waiting.delete("");
     const first = !this.items.some(({ kind }) => kind === "user") && !this.waiting.size;
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
   }
@@ -196,7 +199,10 @@ export class View {
 
   // The agent may have told the same itself.
   turnFailed({ reason }) {
-    for (const { part } of this.#turnItems("error")) Object.assign(part, { told: reason.includes(part.text), changed: true });
+    for (const { part } of this.#turnItems("error")) {
+      part.told = reason.includes(part.text);
+      part.changed = true;
+    }
     this.#endTurn("lost");
     this.note(`The turn failed: ${reason}`, true);
   }

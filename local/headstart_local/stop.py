@@ -6,7 +6,7 @@ from types import FrameType
 
 
 class Stop:
-    """SIGINT and SIGTERM, heeded between two steps: amid one they would leave half of it."""
+    """SIGINT, SIGTERM or SIGHUP, heeded between two steps: amid one it would leave half of it."""
 
     def __init__(self) -> None:
         # A signal may be delivered to any thread, and then interrupts no wait of this one; but
@@ -15,7 +15,7 @@ class Stop:
         self._wake.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         self._asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -282,6 +282,11 @@ PAIR = ["fill", "connect", {"api": "http://api/", "token": "new"}]
 HEALTHY = ["answer", "GET /health", 200, {"status": "ok"}]
 
 
+def test_who_disconnects_leaves_an_address_and_nothing_else(app):
+    page = app(*CREATED, ["press", "disconnect"])
+    assert page["stored"] == {"connection": '{"api":"http://api","token":""}'}
+
+
 def test_connect_tries_address_and_token_before_it_keeps_them(app):
     start = ["press", "disconnect"]
     page = app(start, PAIR, ["submit", "connect"])

@@ -1,18 +1,20 @@
 """WebSocket APIs: handshake, messages, @connections, the end."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import botocore.exceptions
 import pytest
 import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 
+from headstart_local.patches import websocket
 from tests.conformance.conftest import Probe
 
 SECONDS = 5
@@ -254,6 +256,32 @@ def test_a_flood_of_pings_keeps_nobody_waiting(probe: Probe) -> None:
         assert flooding.ping().wait(SECONDS)
 
 
+@pytest.mark.proves("websocket.sessions")
+def test_a_client_that_reads_nothing_is_closed_and_not_kept_for(
+    probe: Probe, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "MOST_WAITING", 5)
+    monkeypatch.setattr(websocket, "LAST_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", probe.cloud.port)) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        address = urlsplit(f"{probe.cloud.websocket_url}?{urlencode({'id': unique})}")
+        head = (
+            f"GET {address.path}?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer x\r\n\r\n"
+        )
+        deaf.sendall(head.encode())
+        assert deaf.recv(12).endswith(b"101")
+        noted = probe.item("connected", unique)["event"]["requestContext"]["connectionId"]
+        posts = 0
+        with pytest.raises(botocore.exceptions.ClientError) as raised:
+            while posts < 1000:
+                management(probe).post_to_connection(ConnectionId=noted, Data=b"x" * 120_000)
+                posts += 1
+    assert raised.value.response["Error"]["Code"] == "GoneException"
+
+
+@pytest.mark.proves("websocket.sessions")
 def test_delete_connection_closes_the_socket(probe: Probe, unique: str) -> None:
     with opened(probe, id=unique) as client:
         connection = probe.item("connected", unique)["event"]["requestContext"]["connectionId"]

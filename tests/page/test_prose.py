@@ -3,12 +3,13 @@
 import random
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from headstart_local.page_server import VENDOR
 from tests.page.scripted import Place
+from tests.page.told import RUNNING, said
 
-pytestmark = pytest.mark.skipif(
+needs_libraries = pytest.mark.skipif(
     not (VENDOR / ".installed").exists(), reason="`make page` has not installed the libraries"
 )
 
@@ -44,7 +45,8 @@ DRAW = """async ([text, ends, slow]) => {
     if (slow) await new Promise((done) => setTimeout(done, 5));
   }
   prose.show(text, true);
-  while (!node.textContent.includes("THE END")) await new Promise((done) => setTimeout(done));
+  const ended = () => node.textContent.includes("THE END") && !node.querySelector(".open").firstChild;
+  while (!ended()) await new Promise((done) => setTimeout(done));
   await (await import("./libraries.js")).highlighter();
   await new Promise((done) => setTimeout(done));
   node.querySelector(".open").remove();
@@ -64,6 +66,13 @@ def page(tab: Page, place: Place) -> Page:
     return tab
 
 
+@needs_libraries
+def test_a_line_that_goes_on_finishes_nothing(page: Page):
+    text = "text\n#no heading\n\n1. a\n1.5 of it\n"
+    assert draw(page, text, [len("text\n#")]) == draw(page, text, [])
+
+
+@needs_libraries
 def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
     chance = random.Random(12)
     for _ in range(25):
@@ -72,6 +81,7 @@ def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
         assert draw(page, text, ends) == draw(page, text, []), (text, ends)
 
 
+@needs_libraries
 @pytest.mark.parametrize(
     ("line", "selector"),
     [
@@ -93,6 +103,7 @@ def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
     assert numbers == list(range(1, 2001))
 
 
+@needs_libraries
 def test_numbers_of_a_long_list_go_on(page: Page):
     text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
     read = f"async (given) => {{ const node = await ({DRAW})(given);"
@@ -108,6 +119,7 @@ def test_numbers_of_a_long_list_go_on(page: Page):
     assert following == 1001
 
 
+@needs_libraries
 def test_long_code_is_one_block_and_whole(page: Page):
     lines = [f"value_{n} = {n}" for n in range(3000)]
     text = "\n".join(["```python", *lines, "```", "", "THE END"])
@@ -129,6 +141,7 @@ code
 """
 
 
+@needs_libraries
 def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Page):
     html = f"async (given) => {{ const node = await ({DRAW})(given);"
     html += """ return [...node.querySelectorAll("*")].map((one) =>
@@ -148,3 +161,28 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
                 assert "target=_blank" in attributes
     names = {a.partition("=")[0] for _, *attributes in found for a in attributes}
     assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
+
+
+def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):
+    tab.route("**/vendor/**", lambda route: route.fulfill(status=404))
+    text = "# One\n\n**two** <b>three</b> \x1b[31mfour"
+    output = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, said("a", text), ("agent.event", {**output, "output": "\x1b[31mred"})]
+    place.open(tab, place.session(script=script))
+    prose = tab.locator(".prose")
+    expect(prose).to_contain_text("<b>three</b>")
+    assert prose.inner_text().startswith("# One\n\n**two**")
+    tab.get_by_role("log").locator("summary").click()
+    expect(tab.get_by_role("group", name="Output")).to_have_text("red")
+
+
+def test_a_long_output_is_whole(tab: Page, place: Place):
+    lines = [f"line {n} " + "x" * (40_000 if n == 7 else n % 90) for n in range(3000)]
+    given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
+    script = [*RUNNING, ("agent.event", {**given, "output": "\n".join(lines)})]
+    place.open(tab, place.session(script=script))
+    pieces = tab.get_by_role("log").locator(".piece")
+    expect(pieces.first).to_be_attached()
+    assert "".join(pieces.all_text_contents()).replace("\n", "") == "".join(lines)
+    last = pieces.all_text_contents()[-1].split("\n")
+    assert last == lines[-len(last) :]

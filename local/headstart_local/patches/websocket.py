@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -16,6 +17,11 @@ IDLE_SECONDS = 10 * 60
 LIFETIME_SECONDS = 2 * 60 * 60
 MAX_MESSAGE_BYTES = 128 * 1024
 GOING_AWAY, NORMAL, NO_BINARY = 1001, 1000, 1003
+MOST_WAITING = 1000
+"""Frames that may wait for a client that does not read; how many AWS keeps it doesn't tell."""
+
+LAST_SECONDS = 5.0
+"""How long what was posted before the end may take to go out."""
 _OF_THE_CONNECTION = {"$connect", "$disconnect"}
 
 
@@ -56,16 +62,21 @@ class Session:
         finally:
             self._gateway._ws_connections.pop(self.id, None)
             sending.cancel()
-        # What was posted before the end was accepted, so it goes out before the close.
-        while not self._outbox.empty():
-            await send({"type": "websocket.send", "text": self._outbox.get_nowait()})
-        await send({"type": "websocket.close", "code": reason})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                # What was posted before the end was accepted, so it goes out before the close.
+                while not self._outbox.empty():
+                    await send({"type": "websocket.send", "text": self._outbox.get_nowait()})
+                await send({"type": "websocket.close", "code": reason})
         await self._call("$disconnect", "DISCONNECT", uuid4().hex)
 
     def post(self, text: str) -> None:
-        """Queue a frame for the client."""
+        """Queue a frame for the client; one that reads none is closed once a thousand wait."""
         self._last_active = time.monotonic()
-        self._outbox.put_nowait(text)
+        if self._outbox.qsize() >= MOST_WAITING:
+            self.close()
+        else:
+            self._outbox.put_nowait(text)
 
     def close(self) -> None:
         """Close the socket from the server's side."""
@@ -158,7 +169,7 @@ class Session:
 
     def _report(self, message: str, request_id: str) -> None:
         error = {"message": message, "connectionId": self.id, "requestId": request_id}
-        self._outbox.put_nowait(json.dumps(error))
+        self.post(json.dumps(error))
 
     async def _send_outbox(self, send: Any) -> None:
         while True:

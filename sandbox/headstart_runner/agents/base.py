@@ -37,8 +37,8 @@ class AgentAdapter(Protocol):
     """What the server reads once, in words that `look` in settings.py knows."""
     makes: Mapping[str, bytes]
     """Files that it makes among these where there are none, by name, as it makes them."""
-    warm: str | None
-    """A path whose answer has the server load what its first message would; None for none."""
+    warms: bool
+    """Whether listing its modes has the server load what its first message would wait for."""
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return what the agent's own `import` reads to know an empty session."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -42,7 +42,7 @@ class HttpAgent:
     creates: bool = True
     settings: tuple[str, ...] = ()
     makes: Mapping[str, bytes] = {}
-    warm: str | None = None
+    warms: bool = False
 
     def import_document(self, session_id: str, title: str, directory: Path) -> dict[str, Any]:
         """Return an empty session in the format of `export`."""
@@ -147,12 +147,12 @@ class AgentClient:
         await self._http.aclose()
 
     def _stream(
-        self, method: str, path: str, directory: str | None = None, **options: Any
+        self, method: str, path: str, directory: Path | None = None, **options: Any
     ) -> AbstractAsyncContextManager[httpx.Response]:
         if self._http.is_closed:
             # Its server died after we were given out; httpx has but a RuntimeError for that.
             raise httpx.ConnectError("its server is gone")
-        params = {"directory": directory or self._directory}
+        params = {"directory": str(directory or self._directory)}
         return self._http.stream(method, path, params=params, **options)
 
     async def health(self, seconds: float = _HEALTH_SECONDS) -> str | None:
@@ -162,11 +162,6 @@ class AgentClient:
         except AgentSilent:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None
-
-    async def warm(self, path: str, directory: Path) -> None:
-        """Have an answer about another directory made, whatever it is."""
-        with suppress(AgentRefused, AgentSilent):
-            await self._call("GET", path, directory=str(directory))
 
     async def create(self, session_id: str, title: str) -> None:
         """Have the server make a session, or find it made; raise AgentRefused or AgentSilent."""
@@ -190,9 +185,9 @@ class AgentClient:
         if status != 200:
             raise _refused(status, answer)
 
-    async def modes(self) -> list[str]:
-        """Return the modes a user can choose; AgentSilent if that fails."""
-        agents = await self._list("/agent")
+    async def modes(self, directory: Path | None = None) -> list[str]:
+        """Return the modes a user can choose, in another directory too; AgentSilent if it fails."""
+        agents = await self._list("/agent", directory)
         return [str(agent.get("name")) for agent in agents if agent.get("mode") != "subagent"]
 
     async def prompt(self, session_id: str, body: dict[str, Any]) -> None:
@@ -287,14 +282,18 @@ class AgentClient:
         self._oddities.note("a line of the event stream is no event")
         return None
 
-    async def _list(self, path: str) -> list[dict[str, Any]]:
-        listed = await self._get(path)
+    async def _list(self, path: str, directory: Path | None = None) -> list[dict[str, Any]]:
+        listed = await self._get(path, directory=directory)
         if not isinstance(listed, list):
             raise AgentSilent(f"its answer to {path} is no list")
         return [item for item in listed if isinstance(item, dict)]
 
-    async def _get(self, path: str, *, seconds: float = _ANSWER_SECONDS) -> Any:
-        status, answer = await self._call("GET", path, seconds=seconds, most=_MOST_BYTES)
+    async def _get(
+        self, path: str, *, seconds: float = _ANSWER_SECONDS, directory: Path | None = None
+    ) -> Any:
+        status, answer = await self._call(
+            "GET", path, seconds=seconds, most=_MOST_BYTES, directory=directory
+        )
         if status != 200:
             raise AgentSilent(f"status {status}: {_shown(answer)}")
         if len(answer) > _MOST_BYTES:
@@ -319,7 +318,7 @@ class AgentClient:
         *,
         seconds: float = _CALL_SECONDS,
         most: int = _SHOWN_CHARACTERS,
-        directory: str | None = None,
+        directory: Path | None = None,
     ) -> tuple[int, bytes]:
         """Return the status and what of the answer is wanted, a little more where there is more."""
         read = bytearray()

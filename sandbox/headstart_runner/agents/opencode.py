@@ -37,7 +37,7 @@ class OpencodeAgent(HttpAgent):
         "named:OPENCODE_CONFIG",
         "named:OPENCODE_CONFIG_DIR",
     )
-    warm: str | None = "/agent"
+    warms: bool = True
     own_config: ClassVar[tuple[str, ...]] = ("DISABLE_PROJECT_CONFIG",)
     """What keeps the program from obeying configuration that comes with the repository."""
 

@@ -45,6 +45,7 @@ class AgentServer:
         )
         self._folder: Folder | None = None
         self._given: object = None
+        self._modes: list[str] = []
         self._said = b""
         self._listens = False
         self.stopping = False
@@ -70,14 +71,19 @@ class AgentServer:
                 try:
                     self.version = await self._healthy()
                     # Above the folder there may be configuration of anybody's.
-                    if warm and self._adapter.warm and not args.repository_config:
-                        await self.client.warm(self._adapter.warm, self._where.path)
+                    if warm and self._adapter.warms and not args.repository_config:
+                        await self._warm()
                 except BaseException:
                     await self.stop()
                     raise
         except TimeoutError:
             how = self._with_last_line(f"did not become healthy within {seconds:.0f} s")
             raise AgentStartFailed(f"{self._adapter.name} {how}") from None
+
+    async def _warm(self) -> None:
+        """Learn the modes beside the clone: where no repository adds to them they stay these."""
+        with suppress(AgentRefused, AgentSilent):
+            self._modes = await self.client.modes(self._where.path)
 
     async def _begin(self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]) -> None:
         try:
@@ -159,7 +165,7 @@ class AgentServer:
             if new:
                 await self.client.create(args.session_id, args.title)
             await self.client.knows(args.session_id)
-            modes = await self.client.modes() if mode else []
+            modes = await self.client.modes() if mode and mode not in self._modes else self._modes
         except (AgentRefused, AgentSilent) as error:
             raise AgentStartFailed(f"{agent} can't open the session: {error}") from error
         if mode and mode not in modes:

@@ -11,8 +11,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from headstart_runner.log import Oddities
+
 if TYPE_CHECKING:
     from aiohttp import web
+    from aiohttp.web_protocol import RequestHandler
 
     Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
     """Answers a request; its second argument is what follows the handler's name, query and all, as
@@ -22,6 +25,9 @@ _WORD_BYTES = 24
 _BACKLOG = 64
 _MOST_CONNECTIONS = 256
 """Who may connect need not know the word, and the runner has but so many open files."""
+
+_ASK_SECONDS = 10.0
+"""How long a connection may be without a request: while it is, it has another's place."""
 
 _CLOSE_SECONDS = 0.2
 """How long what is under way may still take; aiohttp takes 0 for no limit."""
@@ -50,6 +56,8 @@ class Door:
         self._listener: asyncio.Server
         self._nothing: Callable[[], web.StreamResponse]
         self._opening = asyncio.Lock()
+        self._silent: set[RequestHandler] = set()
+        self._oddities = Oddities()
         self._port = 0
 
     def serve(self, name: str, handler: Handler) -> str:
@@ -86,7 +94,13 @@ class Door:
             assert server is not None  # noqa: S101  (made by setup)
 
             def connected() -> asyncio.Protocol:
-                return _Full() if len(server.connections) >= _MOST_CONNECTIONS else server()
+                if len(server.connections) >= _MOST_CONNECTIONS:
+                    self._oddities.note("the gateway's door is full")
+                    return _Full()
+                visitor: RequestHandler = server()
+                self._silent.add(visitor)
+                asyncio.get_running_loop().call_later(_ASK_SECONDS, self._show_out, visitor)
+                return visitor
 
             self._listener = await asyncio.get_running_loop().create_server(
                 connected, sock=listener, backlog=_BACKLOG
@@ -100,10 +114,20 @@ class Door:
             await self._runner.cleanup()
             self._runner = None
 
+    def _show_out(self, visitor: RequestHandler) -> None:
+        if visitor in self._silent:
+            self._silent.discard(visitor)
+            if visitor.transport is not None:
+                self._oddities.note("a connection to the gateway's door asked for nothing")
+                visitor.transport.abort()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self._silent.discard(request.protocol)
         match = re.fullmatch(r"/([^/?]*)/([^/?]*)(/.*)?", request.raw_path, re.DOTALL)
         if match is not None and secrets.compare_digest(match[1].encode(), self.word.encode()):
             handler = self._handlers.get(match[2])
             if handler is not None:
                 return await handler(request, match[3] or "/")
-        return self._nothing()
+        nothing = self._nothing()
+        nothing.force_close()
+        return nothing

@@ -17,6 +17,7 @@ from headstart_runner.repository.git import Git, GitResult, checkout_error
 from headstart_runner.repository.remote import Remote
 from headstart_runner.repository.words import some
 
+_HEADS = "refs/heads/"
 _BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _MOST_NOTES = 10
@@ -27,6 +28,14 @@ _NOT_SHALLOW = "does not support shallow"
 _NOT_FILTERED = "filtering not recognized by server"
 _LATER = "from promisor remote"
 _NOT_BY_ID = re.compile(r"not our ref|unadvertised object")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is checked out: a branch that is not born yet has no commit."""
+
+    commit: str | None
+    branch: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +67,47 @@ async def clone(remote: Remote, args: CloneArgs, target: Path) -> Cloned:
     shallow = (f"--depth={args.depth}", "--single-branch", "--no-tags")
     branch = args.upstream_branch
     try:
-        notes = await _clone(remote, branch, target, shallow if args.depth else (_BLOBLESS,))
+        head, notes = await _clone(remote, branch, target, shallow if args.depth else (_BLOBLESS,))
     except _OnlyWhole:
         await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
         without = f"{host} gives whole histories only, so this one is whole"
-        notes = [without if args.depth else _ALL_BLOBS.format(host=host)]
-        notes += await _clone(remote, branch, target, ())
-    notes += await complete(remote, args, target)
-    return await describe(remote.git, target, notes)
+        head, more = await _clone(remote, branch, target, ())
+        notes = [without if args.depth else _ALL_BLOBS.format(host=host), *more]
+    if head.commit is not None:
+        notes += await complete(remote, args, target)
+    return await describe(target, head, notes)
 
 
 async def complete(remote: Remote, args: CloneArgs, repository: Path) -> list[str]:
     """Fetch what a checkout alone does not bring, and return notes about what is not there."""
-    if await _commit(remote.git, repository, "HEAD") is None:
-        return []
     notes = await submodules.fetch(remote, repository, wanted=args.submodules)
     return notes + await large_files.fetch(remote, repository)
 
 
-async def describe(git: Git, repository: Path, notes: Sequence[str] = ()) -> Cloned:
+async def describe(repository: Path, head: Head, notes: Sequence[str] = ()) -> Cloned:
     """Return what a clone is that has been made."""
-    commit = await _commit(git, repository, "HEAD")
     return Cloned(
-        commit=commit,
-        default_branch=await _head(git, repository),
+        commit=head.commit,
+        default_branch=head.branch,
         bytes=await asyncio.to_thread(_size, repository / ".git"),
-        empty=commit is None,
+        empty=head.commit is None,
         notes=_short([*notes]),
     )
+
+
+async def head_of(git: Git, repository: Path) -> Head:
+    """Return what is checked out."""
+    what = ("rev-parse", "HEAD^{commit}", "--symbolic-full-name", "HEAD")
+    found = await git.run(*what, cwd=repository)
+    if found.code != 0:
+        unborn = await git.run("symbolic-ref", "--quiet", "HEAD", cwd=repository)
+        return Head(None, _branch(unborn.stdout.strip()))
+    commit, _, name = found.stdout.strip().partition("\n")
+    return Head(commit, _branch(name))
+
+
+def _branch(ref: str) -> str | None:
+    return ref.removeprefix(_HEADS) if ref.startswith(_HEADS) else None
 
 
 def _short(notes: list[str]) -> list[str]:
@@ -119,8 +141,11 @@ async def fetch_tip(remote: Remote, args: CloneArgs, repository: Path) -> str:
 
 async def _clone(
     remote: Remote, branch: str | None, target: Path, options: Sequence[str]
-) -> list[str]:
-    """Clone in one of the ways; return notes, or raise _OnlyWhole where it is not to be had."""
+) -> tuple[Head, list[str]]:
+    """Clone in one of the ways; raise _OnlyWhole where it is not to be had.
+
+    Also return what there is to note.
+    """
     url, git = remote.url, remote.git
     fetched = await remote.run(
         *("clone", "--progress", "--no-checkout", "--template=", "--no-recurse-submodules"),
@@ -137,21 +162,22 @@ async def _clone(
             raise error
         # Nobody can have pushed the branch to a repository that has none at all.
         return await _clone(remote, None, target, options)
-    if await _commit(git, target, "HEAD") is None:
+    head = await head_of(git, target)
+    if head.commit is None and branch is None:
         branches = await remote.branches()
         if not branches:
-            return await _as_it_came(remote, target, options, fetched)
-        instead = _instead(branches, url, await _head(git, target))
+            return head, await _as_it_came(remote, target, options, fetched, empty=True)
+        instead = _instead(branches, url, head.branch)
         await asyncio.to_thread(shutil.rmtree, target)
-        notes = await _clone(remote, instead, target, options)
+        head, notes = await _clone(remote, instead, target, options)
         await git.must("remote", "set-head", "origin", instead, cwd=target)
-        return [f"The default branch of {url} does not exist: this is {instead}", *notes]
+        return head, [f"The default branch of {url} does not exist: this is {instead}", *notes]
     await _check_out(remote, target)
-    return await _as_it_came(remote, target, options, fetched)
+    return head, await _as_it_came(remote, target, options, fetched, empty=False)
 
 
 async def _as_it_came(
-    remote: Remote, target: Path, options: Sequence[str], fetched: GitResult
+    remote: Remote, target: Path, options: Sequence[str], fetched: GitResult, *, empty: bool
 ) -> list[str]:
     """Let the clone's settings say what it is; return what there is to note."""
     git = remote.git
@@ -164,7 +190,7 @@ async def _as_it_came(
         return []
     for name in ("promisor", "partialclonefilter"):
         await git.must("config", "--unset-all", f"remote.origin.{name}", cwd=target)
-    if await _commit(git, target, "HEAD") is None:
+    if empty:
         return []
     return [_ALL_BLOBS.format(host=urlsplit(remote.url).hostname)]
 
@@ -200,12 +226,6 @@ def _instead(branches: list[str], url: str, lost: str | None) -> str:
 async def _commit(git: Git, repository: Path, name: str) -> str | None:
     found = await git.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", cwd=repository)
     return found.stdout.strip() or None
-
-
-async def _head(git: Git, repository: Path) -> str | None:
-    """Return the branch that is checked out, born or not; None where there is none."""
-    head = await git.run("symbolic-ref", "--short", "--quiet", "HEAD", cwd=repository)
-    return head.stdout.strip() or None
 
 
 def _size(folder: Path) -> int:

@@ -1,7 +1,6 @@
 """Puts a workspace that was saved in the place of a clone: the session's own, or another's."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 from headstart.domain.command_args import CloneArgs, TreeRef
@@ -12,7 +11,14 @@ from headstart_runner.archives.putting_back import PuttingBack
 from headstart_runner.archives.workspace import Unusable
 from headstart_runner.log import logger
 from headstart_runner.publishing.noted import Noted
-from headstart_runner.repository.clone import Cloned, complete, describe, fetch_tip
+from headstart_runner.repository.clone import (
+    Cloned,
+    Head,
+    complete,
+    describe,
+    fetch_tip,
+    head_of,
+)
 from headstart_runner.repository.git import Git
 from headstart_runner.repository.locks import remove_stale
 from headstart_runner.repository.remote import Remote
@@ -43,7 +49,9 @@ async def archive(context: Context, args: CloneArgs) -> Cloned:
     await remove_stale(context.tools.launcher, config.repository)
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
-            return await describe(context.git(), config.repository)
+            return await describe(
+                config.repository, await head_of(context.git(), config.repository)
+            )
     except (TimeoutError, OSError):
         # It is as it was saved, whatever that is: git may never come to an end there.
         return Cloned(commit=None, default_branch=None, bytes=0, empty=False, notes=[])
@@ -102,7 +110,7 @@ async def _moved(
     await Noted(git, repository).forget()
     await git.must("reflog", "expire", "--expire=all", "--all", cwd=repository)
     notes = await complete(remote, args, repository)
-    found = replace(await describe(git, repository, notes), default_branch=branch)
+    found = await describe(repository, Head(tip, branch), notes)
     return found, {"setup": setup, "fetched": int(known.stdout or 0)}
 
 

@@ -1,6 +1,5 @@
 """Puts the session's branch in place."""
 
-import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -42,24 +41,29 @@ async def run(context: Context, args: BranchArgs) -> dict[str, Any]:
         if _IN_THE_WAY.search(result.stderr):
             raise BranchImpossible(f"The repository leaves no room for {args.branch}: {said}")
         raise InternalStepError(f"git could not switch to the branch {args.branch}: {said}")
-    commit, notes = await asyncio.gather(
-        git.run("rev-parse", "--verify", "--quiet", "HEAD", cwd=repository),
-        _notes(git, repository, args.branch),
-    )
-    return {"branch": args.branch, "commit": commit.stdout.strip() or None, "notes": notes}
+    commit, notes = await _result(git, repository, args.branch)
+    return {"branch": args.branch, "commit": commit, "notes": notes}
 
 
-async def _notes(git: Git, repository: Path, branch: str) -> list[str]:
-    """Return what to know of a branch that the server, where the same rule holds, can't take."""
+async def _result(git: Git, repository: Path, branch: str) -> tuple[str | None, list[str]]:
+    """Return the branch's commit, and what to know where the server can't take the branch.
+
+    The same rule holds there.
+    """
+    own = f"refs/heads/{branch}"
     above = [branch[: end.start()] for end in re.finditer("/", branch)]
-    patterns = [f"{_ORIGIN}{name}" for name in [*above, f"{branch}/**"]]
-    found = await git.run("for-each-ref", "--format=%(refname)", *patterns, cwd=repository)
-    exact = [name.removeprefix(_ORIGIN) for name in found.stdout.split()]
+    patterns = [own, *(f"{_ORIGIN}{name}" for name in [*above, f"{branch}/**"])]
+    found = await git.run(
+        "for-each-ref", "--format=%(refname) %(objectname)", *patterns, cwd=repository
+    )
+    refs = dict(line.split(" ") for line in found.stdout.splitlines())
+    exact = [name.removeprefix(_ORIGIN) for name in refs if name.startswith(_ORIGIN)]
     taken = [name for name in exact if name in above or name.startswith(f"{branch}/")]
-    return [
+    notes = [
         f"The repository's branch {name} leaves no room there for {branch}: push it by another name"
         for name in taken[:1]
     ]
+    return refs.get(own), notes
 
 
 async def _is_spared(git: Git, repository: Path, branch: str) -> bool:

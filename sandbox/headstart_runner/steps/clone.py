@@ -33,11 +33,15 @@ async def run(context: Context, args: CloneArgs) -> dict[str, Any]:
     if wanted and journal.get(_SOURCE) == source and config.repository.is_dir():
         context.tools.supervisor.get_ready(args.agent)
         return {**answer, "cached": True}
+    untouched = journal.get(_SOURCE) is None
     journal.put(_SOURCE, "")
     setup.forget(journal)
     restore.forget(journal)
     await context.tools.supervisor.stop()
-    answer = await _archive(context, args) if args.archive else await _repository(context, args)
+    if args.archive:
+        answer = await _archive(context, args)
+    else:
+        answer = await _repository(context, args, untouched=untouched)
     journal.put(_ANSWER, json.dumps(answer))
     journal.put(_SOURCE, source)
     return answer
@@ -49,7 +53,7 @@ async def _archive(context: Context, args: CloneArgs) -> dict[str, Any]:
     return _answer(adopted, adopted=_ARCHIVE)
 
 
-async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
+async def _repository(context: Context, args: CloneArgs, *, untouched: bool) -> dict[str, Any]:
     remote = await Remote.at(
         context.git(),
         args.git_url,
@@ -65,10 +69,11 @@ async def _repository(context: Context, args: CloneArgs) -> dict[str, Any]:
         except Unusable as error:
             notes.append(f"The prepared tree could not be used: {error}")
             await context.tools.supervisor.stop()
-    try:
-        await adopt.putting_back(context).clear()
-    except Unusable as error:
-        raise WorkspaceGone(f"{error}: a retry begins with a new sandbox") from error
+    if not untouched or args.tree is not None:
+        try:
+            await adopt.putting_back(context).clear()
+        except Unusable as error:
+            raise WorkspaceGone(f"{error}: a retry begins with a new sandbox") from error
     # From here on nothing but commands of the session changes HOME.
     context.tools.supervisor.get_ready(args.agent)
     workspace, repository = context.tools.config.workspace, context.tools.config.repository
