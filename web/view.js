@@ -2,32 +2,16 @@
 
 import { Inputs, told } from "./inputs.js";
 import { Part } from "./parts.js";
+import { Preparation } from "./preparation.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
 import { dataOf, shaped, USAGE } from "./shapes.js";
 import { Work } from "./work.js";
 
-export const STEPS = {
-  sandbox: "Starting the sandbox",
-  disk: "Checking the disk",
-  clone: "Cloning the repository",
-  branch: "Checking out the branch",
-  restore: "Restoring the agent's session",
-  setup: "Running setup commands",
-  agent: "Starting the agent",
-  deliver: "Delivering the first message",
-};
-
-const OUTPUT_TAIL = 8 * 1024;
-
-const newStep = (title) => ({ title, status: "pending", elapsed: 0, eta: null, seenAt: 0, revision: -1, output: "" });
-
 export class View {
   session = null;
   status = "preparing";
-  attempt = 0;
-  steps = new Map();
-  receipt = null;
+  preparation = new Preparation();
   failure = null;
   turn = null;
   items = []; // what is said and done, each answer under its message
@@ -45,8 +29,20 @@ export class View {
   #ahead = 0; // how far this machine's clock is ahead of the cloud's
   #parts = new Map();
 
-  constructor() {
-    this.#resetSteps();
+  get attempt() {
+    return this.preparation.attempt;
+  }
+
+  get steps() {
+    return this.preparation.steps;
+  }
+
+  get receipt() {
+    return this.preparation.receipt;
+  }
+
+  step(name) {
+    return this.preparation.step(name);
   }
 
   // Messages wait for a person, who need not wait for a preparation, a turn or a retry.
@@ -90,10 +86,9 @@ export class View {
 
   // What who created a session knows of it before the cloud tells anything.
   begin({ attemptNumber, prompt }) {
-    this.#beginAttempt(attemptNumber);
+    this.preparation.begin(attemptNumber, { started: true });
     // Until its event brings it with its id.
     this.waiting.set("", { kind: "user", key: "user", messageId: "", text: prompt, first: true });
-    Object.assign(this.steps.values().next().value, { status: "running", seenAt: performance.now() });
   }
 
   // An event from before the snapshot would bring back an older title.
@@ -107,51 +102,18 @@ export class View {
     this.failure = session.failure;
     this.turn = session.activeTurn?.turnId ?? null;
     this.apart = false;
-    if (session.attempt.number < this.attempt) return;
-    this.#beginAttempt(session.attempt.number);
-    for (const state of session.attempt.steps) {
-      const step = this.step(state.step);
-      if (step.revision > session.attempt.revision) continue;
-      const { status, message, percent } = state;
-      Object.assign(step, { status, message, percent, revision: session.attempt.revision });
-      step.output = state.output || step.output;
-      if (state.startedAt) {
-        const end = Date.parse(state.endedAt ?? event.timestamp ?? state.startedAt);
-        this.#clock(step, Math.max(0, end - Date.parse(state.startedAt)));
-      }
-    }
-  }
-
-  preparing(data) {
-    this.#beginAttempt(data.attemptNumber);
-    const step = this.step(data.step);
-    // A frame that was overtaken is dropped, so a later step's start also ends the earlier ones.
-    for (const earlier of this.steps.values()) {
-      if (earlier === step) break;
-      if (earlier.status === "running") Object.assign(earlier, { status: "completed", message: null });
-    }
-    step.status = data.status;
-    step.revision = data.revision;
-    // What a step was at is no news of it once it has ended.
-    step.message = data.message ?? (step.status === "running" ? step.message : null);
-    step.percent = data.percent ?? step.percent;
-    step.eta = data.etaMs;
-    step.output = (step.output + data.output).slice(-OUTPUT_TAIL);
-    this.#clock(step, data.elapsedMs);
+    this.preparation.snapshot(session.attempt, event.timestamp);
   }
 
   attemptBegan(data) {
     this.status = "preparing";
     this.failure = null;
-    this.#beginAttempt(data.attemptNumber);
+    this.preparation.begin(data.attemptNumber);
   }
 
   attemptDone(status, { receipt }) {
     this.status = status;
-    this.receipt = receipt;
-    for (const line of receipt.steps) {
-      Object.assign(this.step(line.step), { status: line.status, elapsed: line.elapsedMs });
-    }
+    this.preparation.done(receipt);
   }
 
   attemptFailed({ failure }) {
@@ -276,33 +238,12 @@ export class View {
     this.#turnFrom = this.items.length;
     if (this.status === "running") this.status = "ready";
   }
-
-  step(name) {
-    if (!this.steps.has(name)) this.steps.set(name, newStep(name));
-    return this.steps.get(name);
-  }
-
-  #clock(step, elapsed) {
-    step.elapsed = elapsed;
-    step.seenAt = performance.now();
-  }
-
-  #beginAttempt(number) {
-    if (number <= this.attempt) return;
-    this.attempt = number;
-    this.receipt = null;
-    this.#resetSteps();
-  }
-
-  #resetSteps() {
-    this.steps = new Map(Object.entries(STEPS).map(([name, title]) => [name, newStep(title)]));
-  }
 }
 
 const HANDLERS = {
   __proto__: null,
   "session.snapshot"(data, event) { this.snapshot(data, event); },
-  preparing(data) { this.preparing(data); },
+  preparing(data) { this.preparation.progress(data); },
   "session.preparing"(data) { this.attemptBegan(data); },
   "session.prepared"(data) { this.attemptDone("prepared", data); },
   "session.ready"(data) { this.attemptDone(this.turn ? "running" : "ready", data); },
