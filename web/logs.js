@@ -22,7 +22,6 @@ export function toggleLog(row, step) {
   if (open.has(step)) {
     open.get(step).close();
     open.delete(step);
-    row.querySelector(".more").setAttribute("aria-expanded", "false");
   } else {
     openLog(row, step);
   }
@@ -32,7 +31,6 @@ export function openLog(row, step) {
   open.get(step)?.close();
   const log = new Log(row, step, state.current);
   open.set(step, log);
-  row.querySelector(".more").setAttribute("aria-expanded", "true");
   log.read();
 }
 
@@ -41,6 +39,7 @@ class Log {
   #pieces = [];
   #bytes = 0;
   #node;
+  #button;
   #said = element("span");
   #only = element("input");
   #text = element("pre");
@@ -63,10 +62,13 @@ class Log {
     this.#text.setAttribute("aria-label", `Log of: ${title}`);
     this.#node = element("div", "log", element("div", "choices", this.#only, save, this.#said), this.#text);
     row.append(this.#node);
+    this.#button = row.querySelector(".more");
+    this.#button.setAttribute("aria-expanded", "true");
   }
 
   close() {
     this.#stop.abort();
+    this.#button.setAttribute("aria-expanded", "false");
     this.#node.remove();
   }
 

@@ -1,7 +1,7 @@
 // How a preparation looks: the whole of it, its steps, what they say, and the receipt.
 
 import { element, setText } from "./dom.js";
-import { LOGGED, openLog, toggleLog } from "./logs.js";
+import { closeLogs, LOGGED, openLog, toggleLog } from "./logs.js";
 import { $ } from "./page.js";
 import { ago } from "./rest.js";
 import { told } from "./status.js";
@@ -31,6 +31,9 @@ export function drawSteps(view) {
   setText($("summary"), words[view.status] ?? `Ready${total}`);
   drawWhole(view);
   const list = $("steps");
+  // A log is one attempt's.
+  if (list.dataset.attempt !== `${view.attempt}`) closeLogs();
+  list.dataset.attempt = view.attempt;
   for (const [name, step] of view.steps) drawStep(rowOf(list, name, step), step, stopped);
   const { failure } = view;
   // Why it failed is mostly at the log's end.

@@ -19,6 +19,15 @@ def log_of(tab: Page) -> Locator:
     return tab.get_by_role("log")
 
 
+def open_log(tab: Page, step: str) -> None:
+    """Open what a step's commands printed, in a preparation that is folded away or not."""
+    if not tab.locator("#preparation").evaluate("node => node.open"):
+        tab.locator("#summary").click()
+    button = tab.locator(f"#steps [data-step={step}]").get_by_text("Log", exact=True)
+    if button.get_attribute("aria-expanded") != "true":
+        button.click()
+
+
 def examine(tab: Page, looks=LOOKS) -> None:
     """Look at a state of the page in all its looks, and leave it as wide as a desk's."""
     found = [fault for size, scheme in looks for fault in _faults(tab, size, scheme)]

@@ -210,12 +210,6 @@ class Place:
         with self.cloud.watched(session):
             tab.evaluate("id => { location.hash = id; }", session.session_id)
 
-    def open_log(self, tab: Page, step: str) -> None:
-        """Open what a step's commands printed, in a preparation that is folded away or not."""
-        if not tab.locator("#preparation").evaluate("node => node.open"):
-            tab.locator("#summary").click()
-        tab.locator(f"#steps [data-step={step}]").get_by_text("Log", exact=True).click()
-
     def cut(self, session: FakeSession) -> None:
         """Cut the connection of all who follow a session, and answer no request any more."""
         self.cloud.unreachable = True

@@ -6,7 +6,6 @@ from fake_headstart import problem
 from playwright.sync_api import Page, expect
 from session_scripts import good_session
 
-from tests.flow.conftest import Cloud
 from tests.page.scripted import Place
 
 
@@ -105,8 +104,3 @@ def test_a_new_session_shows_what_is_known_at_once(tab: Page, place: Place):
     expect(tab.locator("#steps")).to_be_visible()
     assert place.cloud.requests("POST", "/stream-ticket") == []
     expect(tab.locator("body")).not_to_be_focused()
-
-
-def test_a_local_cloud_brings_its_sample_repository(tab: Page, cloud: Cloud):
-    tab.goto(cloud.info["pageUrl"])
-    expect(tab.locator("#create [name=repo]")).to_have_value(cloud.info["gitUrl"])

@@ -1,10 +1,12 @@
 """Each state of the page: at 360 and 1440 px, dark and light, all in reach and readable."""
 
+from collections.abc import Iterable
+
 import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing, receipt
 
-from tests.page.looks import ALL_LOOKS, LOOKS, examine, log_of
+from tests.page.looks import ALL_LOOKS, LOOKS, examine, log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import (
     RUNNING,
@@ -74,12 +76,21 @@ STATES: dict[str, tuple[list[Event], str]] = {
 }
 
 
+BLOCKING = {"failed", "running", "held", "asked", "ready"}
+"""What has the most on it; the others are looked at where there is more time."""
+
+
 @pytest.fixture(params=[LOOKS, pytest.param(ALL_LOOKS, marks=pytest.mark.long)], ids=["two", "all"])
 def looks(request: pytest.FixtureRequest) -> tuple:
     return request.param
 
 
-@pytest.mark.parametrize("state", STATES)
+def among(states: Iterable[str]) -> list:
+    """Return the states as parameters, those that block no merge marked."""
+    return [s if s in BLOCKING else pytest.param(s, marks=pytest.mark.long) for s in states]
+
+
+@pytest.mark.parametrize("state", among(STATES))
 def test_a_session(tab: Page, place: Place, state: str, looks: tuple):
     script, words = STATES[state]
     session = place.session(title="A title " * 8, script=script)
@@ -106,6 +117,7 @@ def test_the_forms(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.long
 def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -113,6 +125,7 @@ def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.long
 def test_a_lost_connection(tab: Page, place: Place, looks: tuple):
     session = place.session(script=good_session())
     place.open(tab, session)
@@ -126,6 +139,6 @@ def test_an_open_log(tab: Page, place: Place, looks: tuple):
     place.cloud.texts["log.1.clone"] = "\x1b[32mfine\x1b[0m " * 90 + "\nline" * 90
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")
-    place.open_log(tab, "clone")
+    open_log(tab, "clone")
     expect(tab.locator("main")).to_contain_text("fine")
     examine(tab, looks)

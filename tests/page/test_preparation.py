@@ -6,6 +6,7 @@ from fake_headstart import Reply
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing
 
+from tests.page.looks import open_log
 from tests.page.scripted import Place
 from tests.page.told import failed
 
@@ -65,6 +66,19 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
+def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
+    session = failing(place)
+    place.open(tab, session)
+    expect(tab.get_by_text("last words")).to_be_visible()
+    place.tell(session, ("session.preparing", {"attemptNumber": 2, "cause": "retry"}))
+    expect(tab.locator("#status")).to_have_text("preparing")
+    expect(tab.get_by_text("last words")).to_have_count(0)
+    place.tell(session, preparing(1, "setup", "running", attempt=2))
+    place.cloud.texts["log.2.setup"] = "other words"
+    open_log(tab, "setup")
+    expect(tab.locator("#steps")).to_contain_text("other words")
+
+
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
@@ -85,7 +99,7 @@ def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place
     place.cloud.texts["log.1.clone"] = LONG
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")
-    place.open_log(tab, "clone")
+    open_log(tab, "clone")
     expect(tab.locator("main")).to_contain_text("last words")
     with tab.expect_download() as download:
         tab.get_by_text(re.compile("download", re.IGNORECASE)).locator("visible=true").first.click()
@@ -98,7 +112,7 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     tab.clock.install()
     script = [*good_start()[:12], preparing(13, "setup", "running")]
     place.open(tab, place.session(script=script))
-    place.open_log(tab, "setup")
+    open_log(tab, "setup")
     expect(tab.locator("main")).to_contain_text("begun")
     place.cloud.texts["log.1.setup"] += "and more\n"
     tab.clock.fast_forward(10_000)

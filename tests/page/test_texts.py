@@ -109,7 +109,7 @@ def test_code_is_whole_coloured_copied_and_scrolled_by_keys(shown: Locator):
     blocks = shown.locator("pre")
     expect(blocks).to_have_count(3)
     expect(blocks.first).to_contain_text("```\ninner\n```")
-    assert blocks.nth(1).locator("[class^=hljs]").count() > 0
+    expect(blocks.nth(1).locator("[class^=hljs]").first).to_be_attached()
     tab = shown.page
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     shown.get_by_role("button", name=re.compile("copy", re.IGNORECASE)).nth(1).click()
