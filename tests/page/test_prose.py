@@ -45,11 +45,12 @@ DRAW = """async ([text, ends, slow]) => {
     if (slow) await new Promise((done) => setTimeout(done, 5));
   }
   prose.show(text, true);
-  const ended = () => node.textContent.includes("THE END") && !node.querySelector(".open").firstChild;
+  const open = node.querySelector(".open");
+  const ended = () => node.textContent.includes("THE END") && !open.firstChild;
   while (!ended()) await new Promise((done) => setTimeout(done));
   await (await import("./libraries.js")).highlighter();
   await new Promise((done) => setTimeout(done));
-  node.querySelector(".open").remove();
+  open.remove();
   return node;
 }"""
 HTML = f"async (given) => (await ({DRAW})(given)).innerHTML"
