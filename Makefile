@@ -43,7 +43,7 @@ PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 test: $(SETUP)
 	$(PYTEST)
 
-# The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and takes half a minute; the
+# The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and is the short one; the
 # second is all of them.
 .PHONY: test-page
 test-page: $(SETUP) page

@@ -76,7 +76,7 @@ STATES: dict[str, tuple[list[Event], str]] = {
 }
 
 
-BLOCKING = {"failed", "running", "held", "asked", "ready"}
+BLOCKING = {"failed", "running", "asked", "ready"}
 """What has the most on it; the others are looked at where there is more time."""
 
 
@@ -135,6 +135,7 @@ def test_a_lost_connection(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.long
 def test_an_open_log(tab: Page, place: Place, looks: tuple):
     place.cloud.texts["log.1.clone"] = "\x1b[32mfine\x1b[0m " * 90 + "\nline" * 90
     place.open(tab, place.session(script=good_session()))

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session
 
@@ -26,6 +27,7 @@ def test_a_phone_shows_many_sessions_without_growing_wide(tab: Page, place: Plac
     tab.set_viewport_size(DESK)
 
 
+@pytest.mark.long
 def test_all_sessions_can_be_reached(tab: Page, place: Place):
     for n in range(130):
         place.session(title=f"session number {n}")
