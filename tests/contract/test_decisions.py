@@ -179,6 +179,7 @@ def test_all_of_them_are_found() -> None:
         "queueing",
         "saving",
         "workspace",
+        "writing",
     }
     roundabout = {
         "headstart.domain.life.preparing.take_step",

@@ -175,7 +175,8 @@ def test_what_the_agent_asks_waits_for_you_and_leaves_a_line(tab: Page, place: P
     expect(asked).to_contain_text("Begin with what should be there.")
     expect(tab.locator("#status")).to_have_text(re.compile("waits for you", re.IGNORECASE))
     expect(tab).to_have_title(re.compile("waits for you|❗|\\(1\\)", re.IGNORECASE))
-    asked.get_by_role("button", name=re.compile("A test")).click()
+    with tab.expect_response("**/inputs/que_1"):
+        asked.get_by_role("button", name=re.compile("A test")).click()
     answers = place.cloud.requests("POST", "/inputs/que_1")
     assert [seen.body for seen in answers] == [{"answers": [["A test"]]}]
     place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered"}))

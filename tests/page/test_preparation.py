@@ -60,7 +60,8 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     if change.count() and not setup.is_visible():
         change.first.click()
     setup.fill("npm install")
-    tab.get_by_role("button", name="Try again").dblclick()
+    with tab.expect_response("**/retry"):
+        tab.get_by_role("button", name="Try again").dblclick()
     expect(tab.locator("main")).not_to_contain_text("last attempt")
     retries = place.cloud.requests("POST", "/retry")
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]

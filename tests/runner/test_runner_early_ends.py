@@ -143,7 +143,7 @@ async def test_other_secrets_replace_a_server_before_any_other_step_of_the_retry
 
 def servers() -> list[AgentServer]:
     """Return what the runner, which is in this process, knows of the agent's servers."""
-    return [found for found in gc.get_objects() if isinstance(found, AgentServer)]
+    return [found for found in gc.get_objects() if type(found) is AgentServer]
 
 
 async def test_one_that_died_is_replaced_beside_the_next_clone(

@@ -155,9 +155,10 @@ async def test_an_agent_whose_program_is_not_here_is_a_failure_in_words(
         failed = await cloud.do(kind, {**agent_args(), "agent": "opencode", "title": ""})
 
     assert failed["error"] == {
-        "code": "AgentStartFailed",
-        "reason": "This sandbox has no opencode, only demo: there is no program opencode on PATH",
-        "retryable": True,
+        "code": "AgentUnavailable",
+        "reason": "This sandbox has no opencode, only demo: there is no program opencode on PATH. "
+        "Start a session with one of these, or have the deployment's image hold it",
+        "retryable": False,
     }
 
 

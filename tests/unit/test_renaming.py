@@ -75,3 +75,16 @@ def test_somebody_elses_is_not_found(ports: MemoryPorts) -> None:
     session_id = created(ports)
     with pytest.raises(SessionNotFound):
         talk.patch_session(ports, "bob", session_id, PatchSession(title="x"))
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\u202e", "\x07", " \u200b \n"])
+def test_a_title_has_something_to_read_in_it(nothing: str) -> None:
+    with pytest.raises(ValidationError):
+        PatchSession.model_validate({"title": nothing})
+
+
+def test_control_characters_are_no_part_of_a_title() -> None:
+    assert (
+        PatchSession.model_validate({"title": "\x1b[31mred\x07 👩\u200d💻"}).title
+        == "[31mred 👩\u200d💻"
+    )

@@ -1,6 +1,7 @@
 """The bodies callers send, with the limits of the API; what they break is named field by field."""
 
 import json
+import unicodedata
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
@@ -368,9 +369,9 @@ SESSION_TITLE_CHARACTERS = 200
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    if not line:
-        raise ValueError("must not be empty")
+    line = "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) != "Cc")
+    if not any(unicodedata.category(sign)[0] not in "CZ" for sign in line):
+        raise ValueError("must have something to read in it")
     return line
 
 
