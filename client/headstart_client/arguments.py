@@ -66,15 +66,19 @@ def _session_id(text: str) -> str:
     return text
 
 
+def _in_an_address(text: str) -> bool:
+    # With a slash or dots alone the address would be that of another call.
+    return bool(text.strip(" .")) and "/" not in text
+
+
 def _request_id(text: str) -> str:
-    # With a slash in it the address would be that of another call.
-    if not text.strip() or "/" in text:
+    if not _in_an_address(text):
         raise argparse.ArgumentTypeError("must be the id of what the agent asks")
     return text
 
 
 def _message_id(text: str) -> str:
-    if not text.strip() or "/" in text:
+    if not _in_an_address(text):
         raise argparse.ArgumentTypeError("must be a message's id, such as `headstart show` lists")
     return text
 

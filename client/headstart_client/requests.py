@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from pydantic.alias_generators import to_camel
 
-from headstart_client.errors import ApiError, TransportFailed, api_error
+from headstart_client.errors import ApiError, HeadstartError, TransportFailed, api_error
 from headstart_client.sealing import seal
 
 T = TypeVar("T")
@@ -108,6 +108,10 @@ def post(to: str, body: Mapping[str, Any] | None = None, **options: Any) -> Oper
 
 def path(session_id: str, *rest: str) -> str:
     """Return the path of a session, or of something in it."""
+    for part in (session_id, *rest):
+        # HTTP clients resolve these, and the address would be that of another call.
+        if part in {"", ".", ".."}:
+            raise HeadstartError(f'"{part}" can\'t be an id')
     return "/".join(["sessions", *(quote(part, safe="") for part in (session_id, *rest))])
 
 

@@ -5,7 +5,6 @@ import shlex
 from typing import Protocol
 
 from rich.console import Console
-from rich.text import Text
 
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import permission, questions
@@ -14,6 +13,7 @@ from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.shapes import data_of
 from headstart_client.text import flat, plain, visible
+from headstart_client.verbatim import verbatim
 from headstart_client.view import Data, Part, Step, View
 from headstart_client.work import ENDS, changed, told
 
@@ -234,7 +234,7 @@ class LineScreen:
     def _text(self, text: str) -> None:
         if text := plain(text):
             self._quiet = False
-            self._console.print(text, end="", soft_wrap=True, markup=False, highlight=False)
+            verbatim(self._console, text)
             self._mid_line = not text.endswith("\n")
 
     def _line(self, text: str, style: str = "", indent: str = "") -> None:
@@ -244,7 +244,7 @@ class LineScreen:
     def _write(self, text: str, style: str) -> None:
         self._end_line()
         self._quiet = False
-        self._console.print(Text(text, style), soft_wrap=True, highlight=False)
+        verbatim(self._console, f"{text}\n", style)
 
     def _end_line(self) -> None:
         if self._mid_line:

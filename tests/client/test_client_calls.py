@@ -149,6 +149,15 @@ def test_all_messages_are_fetched_page_by_page(client, cloud):
     assert len(cloud.requests("GET", "/messages")) == 3
 
 
+@pytest.mark.parametrize("part", ["", ".", ".."])
+def test_what_would_make_the_address_that_of_another_call_is_no_id(client, cloud, part):
+    with pytest.raises(HeadstartError, match="can't be an id"):
+        client.withdraw(SESSION_ID, part)
+    with pytest.raises(HeadstartError, match="can't be an id"):
+        client.delete(part)
+    assert cloud.seen == []
+
+
 def test_the_async_client_has_the_same_calls(cloud):
     session = cloud.add(FakeSession())
     for kind, data in good_start()[:2] * 2:

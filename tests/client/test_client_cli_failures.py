@@ -250,6 +250,8 @@ def test_a_token_needs_a_name(capsys):
         (["ls", "--limit", "0"], "Argument --limit: must be a whole number from 1 on"),
         (["ls", "--limit", "3", "--all"], "Argument --all: not allowed with argument --limit"),
         (["withdraw", SESSION_ID, ""], "Argument MESSAGE: must be a message's id"),
+        (["withdraw", SESSION_ID, ".."], "Argument MESSAGE: must be a message's id"),
+        (["answer", SESSION_ID, "..", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
         ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),

@@ -16,6 +16,7 @@ from test_client_reducer import VECTORS
 from headstart_client import Event, cli
 from headstart_client.live import LiveScreen
 from headstart_client.text import last_line, plain, visible
+from headstart_client.verbatim import verbatim
 from headstart_client.view import View
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -92,6 +93,12 @@ def test_untrusted_text_can_not_drive_the_terminal():
 def test_what_can_not_be_seen_is_left_out_or_spelled_out(vector):
     assert plain(vector["text"]) == vector["plain"]
     assert visible(vector["text"]) == vector["visible"]
+
+
+def test_what_a_stranger_wrote_is_printed_as_it_came():
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=20)
+    verbatim(console, "a[0:100:2]\t:smile: [bold]x[/bold] longer than a line\n", "bold")
+    assert console.file.getvalue() == "a[0:100:2]\t:smile: [bold]x[/bold] longer than a line\n"
 
 
 def test_no_name_of_an_agent_can_look_like_a_line_of_ours(cloud, capsys):

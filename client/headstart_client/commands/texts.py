@@ -10,6 +10,7 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.models import StepLog
 from headstart_client.terminal import Terminal
 from headstart_client.text import plain
+from headstart_client.verbatim import verbatim
 
 _PAUSE = 1.0
 """Seconds between two looks at what has not come yet."""
@@ -67,6 +68,6 @@ async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, lo
 def _write(terminal: Terminal, text: str) -> None:
     """Write as it is to programs; to a terminal without what would drive it."""
     if terminal.out.is_terminal:
-        terminal.out.out(plain(text), end="", highlight=False)
+        verbatim(terminal.out, plain(text))
     else:
         sys.stdout.write(text.encode(errors="replace").decode())

@@ -14,6 +14,7 @@ from headstart_client.options import PublishOptions, PullRequestOptions
 from headstart_client.terminal import Terminal
 from headstart_client.text import plain
 from headstart_client.usage import USAGE
+from headstart_client.verbatim import verbatim
 from headstart_client.view import View
 from headstart_client.watching import watch
 from headstart_client.work import changed
@@ -83,7 +84,7 @@ async def diff(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         await archives.download(saved, file)
         text = file.read_bytes()
     if terminal.out.is_terminal:
-        terminal.out.out(plain(text.decode(errors="replace")), end="", highlight=False)
+        verbatim(terminal.out, plain(text.decode(errors="replace")))
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(text)
