@@ -40,10 +40,19 @@ function page(url) {
   return { repo, ...branchOf(rest) };
 }
 
+// A % that encodes nothing is one.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function branchOf([kind, ...rest]) {
   if (kind === "src" && rest[0] === "branch") rest.shift(); // Gitea's
   if ((OF_BRANCH.includes(kind) || kind === "src") && rest.length) {
-    const branch = decodeURIComponent(rest[0]);
+    const branch = decoded(rest[0]);
     const note = rest.length > 1 ? `Branch ${branch}, taken from the address: if its name goes on with /${rest[1]}, correct it.` : "";
     return { branch, note };
   }

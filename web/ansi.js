@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 import { AnsiUp } from "./libraries.js";
 import { readable } from "./text.js";
 
-const OVERWRITTEN = /^[^\n]*\r(?!\n|$)/gm;
+const LONG_LOOKS = /\x1b\[[0-9;:]{101,}m/g; // take the library seconds
 const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])/g;
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
@@ -23,11 +23,17 @@ class Stretches extends (AnsiUp ?? Object) {
   }
 }
 
+const lastOf = (line) => {
+  let end = line.length;
+  while (line[end - 1] === "\r") end -= 1;
+  return line.slice(line.lastIndexOf("\r", end - 1) + 1, end);
+};
+
 const clean = (text) => readable(text.replace(CODES, "").replace(CONTROLS, ""));
 
 // Nodes and texts for `element`.
 export function coloured(output) {
-  const text = output.replace(/\r\n/g, "\n").replace(OVERWRITTEN, "");
+  const text = output.split("\n").map(lastOf).join("\n").replace(LONG_LOOKS, "");
   if (!AnsiUp || !text.includes("\x1b")) return [clean(text)];
   const stretches = new Stretches();
   stretches.ansi_to_html(text);

@@ -41,6 +41,12 @@ function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+// An id as a part of a path. Dots alone would lead to another call, which browsers make of them however they are written.
+export function segment(id) {
+  if (/^\.*$/.test(id)) throw new ApiError(404, { detail: "There is no such thing" });
+  return encodeURIComponent(id);
+}
+
 // What was not answered yet, by address: {text, key}.
 const unanswered = new Map();
 

@@ -7,6 +7,8 @@ import { open, tick } from "./session.js";
 import { keepList } from "./sessions.js";
 
 const TICK = 250;
+// What else an address may say would become the path of a call, made with the viewer's token.
+const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
 
 $("new").onclick = () => {
   if (location.hash) location.hash = "";
@@ -20,7 +22,7 @@ function route() {
   if (!state.api) {
     leave();
     showConnect(why);
-  } else if (id.startsWith("ses_")) {
+  } else if (SESSION_ID.test(id)) {
     open(id);
   } else {
     leave();

@@ -53,7 +53,7 @@ export function onConnect(route) {
   $("connect").onsubmit = (event) =>
     submitted(event, async () => {
       const form = event.target;
-      const [url, token] = [form.elements.api.value.trim().replace(/\/+$/, ""), form.elements.token.value.trim()];
+      const [url, token] = [form.elements.api.value.trim().replace(/\/+$/, ""), form.elements.token.value.trim().replace(/^Bearer\s+/i, "")];
       tellFields(form, {});
       const found = await wrong(url, token);
       tellFields(form, found);

@@ -38,7 +38,6 @@ export class Conversation {
   }
 
   draw(view) {
-    const { rest } = this.#does;
     for (; this.#drawn < view.items.length; this.#drawn += 1) {
       const item = view.items[this.#drawn];
       // A message that waited is the same node in its place.
@@ -47,7 +46,7 @@ export class Conversation {
       this.#said.append(node);
     }
     for (const item of view.items) {
-      if (item.part?.changed) drawPart(this.#nodes.get(item.key), item.part, rest, view.now);
+      if (item.part?.changed) this.#drawPart(item, view.now);
       if (item.changed) this.#redraw(item);
     }
     this.#drawWaiting(view);
@@ -74,6 +73,16 @@ export class Conversation {
   #nodeOf(item) {
     if (!this.#nodes.has(item.key)) this.#nodes.set(item.key, newItem(item, this.#does.rest));
     return this.#nodes.get(item.key);
+  }
+
+  // What can't be drawn of one keeps nobody from reading the others.
+  #drawPart({ key, part }, now) {
+    try {
+      drawPart(this.#nodes.get(key), part, this.#does.rest, now);
+    } catch (error) {
+      part.changed = false;
+      reportError(error);
+    }
   }
 
   #redraw(item) {

@@ -23,6 +23,7 @@ const secrets = new Rows($("secrets"), $("more-secrets"), { secret: true });
 
 let begun = null; // the session created last, until it is opened
 let warning = { id: "", text: "" };
+let lastSealed = null; // {plain, sealed}
 let filled = {}; // what was filled in by itself, and goes with its repository
 let of = null; // the repository it goes with
 
@@ -96,15 +97,20 @@ async function filledIn() {
   if (servers.wrong) wrong.mcp = servers.wrong;
   if (Object.keys(wrong).length) return { wrong };
   const names = Object.keys(hidden.pairs);
-  const encryptedSecrets = names.length ? await sealed(hidden.pairs) : null;
+  const encryptedSecrets = names.length ? await sealedOnce(hidden.pairs) : null;
   const given = { repo: elements.repo.value, ...texts, ...checks, env: variables.pairs, mcp: servers.servers, encryptedSecrets };
   const remembered = Object.fromEntries(REMEMBERED.map((name) => [name, texts[name]]));
   return { body: newSession(given), remembered: { ...remembered, env: Object.keys(variables.pairs), secrets: names } };
 }
 
-async function sealed(pairs) {
+// Sealing is by chance: the same once more would be another request, and a second session where an answer was lost.
+async function sealedOnce(pairs) {
   const { api } = state;
-  return seal(pairs, await api.call("GET", "/encryption-key"), api.token);
+  const plain = JSON.stringify([api.url, api.token, pairs]);
+  if (lastSealed?.plain !== plain) {
+    lastSealed = { plain, sealed: await seal(pairs, await api.call("GET", "/encryption-key"), api.token) };
+  }
+  return lastSealed.sealed;
 }
 
 // The servers alone, or as other programs' files have them.
@@ -149,6 +155,7 @@ function clear(repo) {
   form.reset();
   env.clear();
   secrets.clear();
+  lastSealed = null;
   [filled, of] = [{}, null];
   form.elements.repo.value = repo;
   understand();

@@ -2,11 +2,11 @@
 
 import { plain } from "./text.js";
 
-// Children are nodes or texts.
+// Children are nodes or texts, or lists of them, of any length.
 export function element(tag, className = "", ...children) {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  node.append(...children.map((child) => (typeof child === "string" ? plain(child) : child)));
+  for (const child of children.flat()) node.append(typeof child === "string" ? plain(child) : child);
   return node;
 }
 

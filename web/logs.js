@@ -83,7 +83,7 @@ class Log {
         page = await this.mine.api.call("GET", `${path}${cursor && `?cursor=${encodeURIComponent(cursor)}`}`);
       } catch (error) {
         if (this.#gone) return;
-        if (![0, 404].includes(error.status)) return this.#say(`The log can't be had: ${error.message}`);
+        if (!error.retryable && error.status !== 404) return this.#say(`The log can't be had: ${error.message}`);
         if (!this.#runs) return this.#pieces.length ? this.#say("The rest of this log can't be had.") : this.#fallBack();
         page = { items: [], complete: false, nextCursor: null };
       }
@@ -111,6 +111,8 @@ class Log {
 
   // A page that is asked for again may bring what is here already.
   #take(offset, text) {
+    // Another try of the step began it anew.
+    if (offset === 0) [this.#pieces, this.#bytes] = [[], 0];
     if (offset < this.#bytes) return;
     this.#pieces.push(text);
     this.#bytes = offset + new TextEncoder().encode(text).length;
@@ -125,7 +127,7 @@ class Log {
   }
 
   #end(truncated) {
-    this.#say(truncated ? "This is all that was kept: it printed more." : this.#pieces.length ? "" : "It printed nothing.");
+    this.#say(truncated ? "This is all that was kept: it printed more, or its sandbox ended." : this.#pieces.length ? "" : "It printed nothing.");
   }
 
   #say(text) {
@@ -142,13 +144,13 @@ class Log {
     const wanted = this.#only.value.toLowerCase();
     const whole = this.#whole;
     const shown = wanted ? whole.split("\n").filter((line) => line.toLowerCase().includes(wanted)).join("\n") : whole;
-    node.replaceChildren(element("span", "", ...coloured(shown)));
+    node.replaceChildren(element("span", "", coloured(shown)));
     if (atEnd) node.scrollTop = node.scrollHeight;
   }
 
   #save() {
     const link = element("a");
-    link.href = URL.createObjectURL(new Blob([element("span", "", ...coloured(this.#whole)).textContent], { type: "text/plain" }));
+    link.href = URL.createObjectURL(new Blob([element("span", "", coloured(this.#whole)).textContent], { type: "text/plain" }));
     link.download = `${this.mine.id}.${this.attempt}.${this.step}.log.txt`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), LIVE);

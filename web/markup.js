@@ -36,12 +36,26 @@ const RENDERER = {
 
 const marked = Marked && new Marked({ gfm: true, renderer: RENDERER });
 
-// Null where the libraries are missing.
-export const lexer = marked && ((text) => marked.lexer(text));
+// Null where the libraries are missing. What is nested too deep for them is one block of text.
+export const lexer = marked && ((text) => {
+  try {
+    return marked.lexer(text);
+  } catch {
+    return [{ type: "text", raw: text, text, escaped: false }];
+  }
+});
+
+function htmlOf(tokens) {
+  try {
+    return marked.parser(tokens);
+  } catch {
+    return `<p>${escaped(tokens.map(({ raw }) => raw).join(""))}</p>`;
+  }
+}
 
 // The nodes of some blocks. `finished` ones are coloured.
 export function nodesOf(tokens, finished) {
-  const fragment = DOMPurify.sanitize(marked.parser(tokens), CLEAN);
+  const fragment = DOMPurify.sanitize(htmlOf(tokens), CLEAN);
   for (const pre of fragment.querySelectorAll("pre")) {
     const code = new Code(LANGUAGE.exec(pre.firstElementChild?.className ?? "")?.[1] ?? "");
     code.add(pre.textContent.replace(/\n$/, ""));

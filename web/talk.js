@@ -1,5 +1,6 @@
 // The lower half of a session: the conversation, what the agent asks, what waits, and where a person writes.
 
+import { segment } from "./api.js";
 import { drawAsked } from "./asked.js";
 import { newComposer } from "./composer.js";
 import { Conversation } from "./conversation.js";
@@ -26,7 +27,7 @@ export function newTalk(page) {
     const fields = card.querySelector("fieldset");
     fields.disabled = true;
     view.given.set(request, words);
-    const path = `/sessions/${id}/inputs/${encodeURIComponent(request)}`;
+    const path = `/sessions/${id}/inputs/${segment(request)}`;
     const sent = await attempt(() => api().call("POST", path, body, { once: true }));
     if (!sent) fields.disabled = false;
   }
@@ -48,7 +49,7 @@ export function newTalk(page) {
           });
         }),
       withdraw: ({ messageId }) =>
-        attempt(() => api().call("DELETE", `/sessions/${id}/messages/${encodeURIComponent(messageId)}`)),
+        attempt(() => api().call("DELETE", `/sessions/${id}/messages/${segment(messageId)}`)),
     };
   }
 

@@ -1,5 +1,7 @@
 // What an event had only the beginning of: a long text of the agent, piece by piece, and a person's message.
 
+import { segment } from "./api.js";
+
 const PAGES = 100; // of a megabyte at most; a text has four
 
 // Calls `onText` with all that there is so far, from the beginning on.
@@ -7,7 +9,7 @@ export async function fetchText(api, sessionId, ref, onText) {
   let [text, cursor] = ["", null];
   for (let page = 0; page < PAGES; page += 1) {
     const query = cursor ? `?${new URLSearchParams({ cursor })}` : "";
-    const answer = await api.call("GET", `/sessions/${sessionId}/texts/${encodeURIComponent(ref)}${query}`);
+    const answer = await api.call("GET", `/sessions/${sessionId}/texts/${segment(ref)}${query}`);
     text += answer.items.map((piece) => piece.text).join("");
     onText(text, answer);
     cursor = answer.nextCursor;

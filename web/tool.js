@@ -84,7 +84,7 @@ function pieces(output) {
   for (let at = 0; at < output.length; ) {
     const end = output.length - at > PIECE ? output.lastIndexOf("\n", at + PIECE) : output.length;
     const next = end > at ? end : at + PIECE; // a line may be longer than a piece
-    found.push(element("span", "piece", ...coloured(output.slice(at, next))));
+    found.push(element("span", "piece", coloured(output.slice(at, next))));
     at = next + (end > at ? 1 : 0);
   }
   return found;

@@ -10,7 +10,8 @@ export function drawWork(view) {
 export function closeWork() {
   $("work").open = false;
   $("diff").hidden = true;
-  for (const name of ["changed", "whole", "diff"]) $(name).replaceChildren();
+  $("publish").reset();
+  for (const name of ["changed", "whole-diff", "diff"]) $(name).replaceChildren();
 }
 
 $("publish").onsubmit = (event) => {
@@ -33,7 +34,7 @@ $("compare").onclick = () => {
     const text = await fetch(diff.url).then((answer) => (answer.ok ? answer.text() : null), () => null);
     if (state.current?.id !== id) return;
     $("changed").replaceChildren(...fileList(changes));
-    $("whole").replaceChildren(link("The whole diff", diff.url));
+    $("whole-diff").replaceChildren(link("The whole diff", diff.url));
     $("diff").hidden = text === null;
     $("diff").replaceChildren(...(text === null ? [] : diffLines(text)));
   });

@@ -1,0 +1,48 @@
+"""What is made to do harm: links, texts and outputs that an agent or a stranger wrote."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.looks import log_of
+from tests.page.scripted import Place
+from tests.page.told import RUNNING, ended, queued, said, started, used
+
+
+@pytest.mark.parametrize("more", ["/publish?", "/initiate?", "/../../sessions/{}/interrupt?"])
+def test_a_link_is_to_a_session_and_calls_nothing_else(tab: Page, place: Place, more: str):
+    session = place.session(script=RUNNING)
+    place.connect(tab)
+    tab.evaluate("hash => { location.hash = hash }", session.session_id + more.format("x"))
+    expect(tab.locator("#create")).to_be_visible()
+    assert [seen.path for seen in place.cloud.seen if seen.method == "POST"] == []
+
+
+DEEP = {
+    "quotes": ">" * 8000,
+    "lists": "- " * 2000 + "x",
+    "stars": "*" * 4000 + "a" + "*" * 3999,
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_what_is_nested_too_deep_keeps_nobody_from_the_rest(tab: Page, place: Place, text: str):
+    script = [*RUNNING, said("a", text), ended(1), queued(2, "second question"), started(2)]
+    place.open(tab, place.session(script=[*script, said("b", "answer two"), ended(2)]))
+    expect(log_of(tab)).to_contain_text("answer two")
+    assert tab.locator("#conversation .user").count() == 2
+
+
+def test_what_is_written_over_and_over_is_drawn_at_once(tab: Page, place: Place):
+    output = "\r" * 60_000 + "last\r\r\nnext"
+    place.open(tab, place.session(script=[*RUNNING, used("t", "bash", "completed", output=output)]))
+    expect(log_of(tab)).to_contain_text("bash")
+    tab.locator("#conversation summary").last.click()
+    expect(log_of(tab)).to_contain_text(re.compile("last\nnext"))
+
+
+def test_each_id_of_the_page_is_of_one_node(tab: Page, place: Place):
+    place.connect(tab)
+    ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
+    assert sorted(ids) == sorted(set(ids))
