@@ -244,7 +244,7 @@ class LineScreen:
     def _write(self, text: str, style: str) -> None:
         self._end_line()
         self._quiet = False
-        verbatim(self._console, f"{text}\n", style)
+        verbatim(self._console, text, style, end="\n")
 
     def _end_line(self) -> None:
         if self._mid_line:

@@ -145,7 +145,7 @@ async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(
         await cloud.do("clone", clone_args(sample, agent=agent))
         result = await cloud.do("agent", agent)
 
-    assert result["error"]["code"] == "AgentStartFailed"
+    assert result["error"]["code"] == "AgentUnavailable"
     assert "This sandbox has no kilo" in result["error"]["reason"]
 
 
