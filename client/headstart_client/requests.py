@@ -79,7 +79,7 @@ def call(request: Request) -> Operation[Any]:
 
 def reply_to(request: Request) -> Operation[Reply]:
     """Return the whole answer, after so many tries as the request bears."""
-    failures = 0
+    failures, unsure = 0, False
     while True:
         failure: ApiError | TransportFailed
         try:
@@ -87,13 +87,17 @@ def reply_to(request: Request) -> Operation[Reply]:
         except TransportFailed as error:
             failure, pause = error, backoff(failures + 1)
             again = request.repeatable or not error.sent
+            unsure = unsure or error.sent
         else:
-            if reply.status < 400:
+            # Of a DELETE whose answer was lost, this is the answer.
+            done = unsure and request.method == "DELETE" and reply.status == 404
+            if reply.status < 400 or done:
                 return reply
             failure = api_error(reply.status, reply.body, reply.retry_after)
             again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
             lost = failure.retryable and failure.status in {500, 502, 504}
             again = again or (lost and request.repeatable)
+            unsure = unsure or lost
             pause = failure.retry_after or backoff(failures + 1)
         failures += 1
         if not again or failures == TRIES or pause > RETRY_AFTER_LIMIT:

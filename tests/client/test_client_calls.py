@@ -20,7 +20,9 @@ from headstart_client import (
     Unauthorized,
     Unavailable,
     ValidationFailed,
+    operations,
 )
+from headstart_client.requests import Reply as Answer
 
 ARCHIVE = {
     "savedAt": "2026-01-02T03:04:05.678Z",
@@ -335,3 +337,16 @@ def cloud_reply(cloud: FakeHeadstart) -> Reply:
     stream = {"url": "ws://x", "ticket": "t", "expiresAt": "2026-01-02T03:04:05.678Z"}
     created = {"sessionId": SESSION_ID, "status": "preparing", "attemptNumber": 1}
     return Reply(202, {**created, "createdAt": "2026-01-02T03:04:05.678Z", "stream": stream})
+
+
+def test_a_deletion_whose_answer_was_lost_is_done_when_nothing_is_there_any_more():
+    gone = Answer(404, {"code": "SessionNotFound", "title": "No such session"})
+    steps = operations.delete(SESSION_ID)
+    next(steps)
+    steps.send(Answer(504, {"code": "Unavailable", "retryable": True}))
+    with pytest.raises(StopIteration):
+        steps.send(gone)
+    steps = operations.delete(SESSION_ID)
+    next(steps)
+    with pytest.raises(NotFound):
+        steps.send(gone)

@@ -172,8 +172,25 @@ def test_a_log_is_followed_to_its_end(cloud, capsys, monkeypatch):
     assert cli.main(["logs", SESSION_ID, "setup", "--follow"]) == 0
     assert capsys.readouterr() == (
         "one\ntwo\n",
-        "Something of the log of setup is gone: it was too long\n",
+        "Something of the log of setup is gone: it was too long, or its sandbox ended\n",
     )
+
+
+def test_logs_are_followed_until_nothing_is_prepared_any_more(cloud, capsys, monkeypatch):
+    monkeypatch.setattr("headstart_client.commands.texts._PAUSE", 0.0)
+    session = cloud.add(FakeSession(status="preparing", logs=[log("clone")]))
+    session.texts |= {"log.1.clone": [page("one\n")], "log.1.setup": [page("two\n")]}
+    answer = cloud.answer
+
+    def answered_once(seen):
+        reply = answer(seen)
+        if seen.path.endswith("/logs"):
+            session.logs, session.status = [log("clone"), log("setup")], "ready"
+        return reply
+
+    monkeypatch.setattr(cloud, "answer", answered_once)
+    assert cli.main(["logs", SESSION_ID, "--follow"]) == 0
+    assert capsys.readouterr().out == ("== clone, attempt 1 ==\none\n== setup, attempt 1 ==\ntwo\n")
 
 
 def answered(*end: dict[str, object]) -> list[tuple[str, object]]:

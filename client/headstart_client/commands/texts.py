@@ -18,25 +18,37 @@ _PAUSE = 1.0
 
 async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print the logs of an attempt's steps, or of one step, as far as they go or to their end."""
-    found = await client.logs(args.session_id)
-    number = args.attempt or max((log.attempt_number for log in found), default=0)
-    wanted = [log for log in found if log.attempt_number == number]
-    if args.step:
-        wanted = [log for log in wanted if log.step == args.step]
-    while args.follow and not wanted:
-        if (await client.get(args.session_id)).status != "preparing":
+    number = args.attempt
+    if number is None and args.follow:
+        attempt = (await client.get(args.session_id)).attempt
+        number = attempt.number if attempt else None
+    shown: set[str] = set()
+    while True:
+        # Asked before the list, so that what came last is in it.
+        more = args.follow and await _more_to_come(client, args.session_id, number)
+        found = await client.logs(args.session_id)
+        of = number or max((log.attempt_number for log in found), default=0)
+        for log in found:
+            wanted = log.attempt_number == of and args.step in {None, log.step}
+            if wanted and log.ref not in shown:
+                shown.add(log.ref)
+                if not args.step:
+                    head = f"== {log.step}, attempt {log.attempt_number} =="
+                    terminal.out.print(Text(head, "bold"))
+                await _print(terminal, client, args, log)
+        if not more or (args.step and shown):
             break
         await asyncio.sleep(_PAUSE)
-        found = await client.logs(args.session_id)
-        wanted = [log for log in found if args.step in {None, log.step}]
-    if not wanted:
+    if not shown:
         there = ", ".join(f"{log.step} (attempt {log.attempt_number})" for log in found)
         return terminal.fail(f"There is no such log; there are: {there or 'none yet'}.")
-    for log in wanted:
-        if not args.step:
-            terminal.out.print(Text(f"== {log.step}, attempt {log.attempt_number} ==", "bold"))
-        await _print(terminal, client, args, log)
     return 0
+
+
+async def _more_to_come(client: AsyncHeadstart, session_id: str, number: int | None) -> bool:
+    session = await client.get(session_id)
+    gone_by = number is not None and session.attempt and session.attempt.number > number
+    return session.status == "preparing" and not gone_by
 
 
 async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, log: StepLog) -> None:
@@ -60,7 +72,9 @@ async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, lo
     if last != "\n":
         _write(terminal, "\n")
     if page.truncated:
-        terminal.note(f"Something of the log of {log.step} is gone: it was too long")
+        terminal.note(
+            f"Something of the log of {log.step} is gone: it was too long, or its sandbox ended"
+        )
     elif not page.complete:
         terminal.note(f"The log of {log.step} goes on: --follow waits for the rest")
 
