@@ -50,6 +50,13 @@ export function segment(id) {
 // What was not answered yet, by address: {text, key}.
 const unanswered = new Map();
 
+// The same in a tab's storage, for what may be kept there: a draft outlives a reload, and so must its key.
+export const kept = (storage) => ({
+  get: (address) => JSON.parse(storage.getItem(`unanswered ${address}`) ?? "null") ?? undefined,
+  set: (address, sent) => storage.setItem(`unanswered ${address}`, JSON.stringify(sent)),
+  delete: (address) => storage.removeItem(`unanswered ${address}`),
+});
+
 export class Api {
   constructor(url, token) {
     this.url = url.replace(/\/+$/, "");
@@ -61,11 +68,15 @@ export class Api {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
     if (method === "POST") headers["idempotency-key"] = key;
+    let unsure = false;
     for (let failures = 1; ; failures += 1) {
       try {
         return await this.#send(method, path, headers, body);
       } catch (error) {
+        // Of a DELETE whose answer was lost, this is the answer.
+        if (unsure && method === "DELETE" && error.status === 404) return null;
         const lost = [0, 500, 502, 504].includes(error.status);
+        unsure ||= lost;
         const again = error.retryable && !FULL.includes(error.code) && !(once && lost);
         if (!again || error.retryAfter > RETRY_AFTER_LIMIT || failures === TRIES) throw error;
         await sleep(error.retryAfter || backoff(failures));
@@ -74,11 +85,11 @@ export class Api {
   }
 
   // A POST that a person may ask for again: its key lasts until it succeeds or what is sent changes.
-  async post(path, body) {
+  async post(path, body, sent = unanswered) {
     const [address, text] = [this.url + path, JSON.stringify(body)];
-    if (unanswered.get(address)?.text !== text) unanswered.set(address, { text, key: newKey() });
-    const answer = await this.call("POST", path, body, { key: unanswered.get(address).key });
-    unanswered.delete(address);
+    if (sent.get(address)?.text !== text) sent.set(address, { text, key: newKey() });
+    const answer = await this.call("POST", path, body, { key: sent.get(address).key });
+    sent.delete(address);
     return answer;
   }
 

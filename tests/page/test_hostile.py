@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from fake_headstart import problem
 from playwright.sync_api import Page, expect
 
 from tests.page.looks import log_of
@@ -46,3 +47,20 @@ def test_each_id_of_the_page_is_of_one_node(tab: Page, place: Place):
     place.connect(tab)
     ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
     assert sorted(ids) == sorted(set(ids))
+
+
+def test_a_message_whose_answer_was_lost_goes_again_under_its_key(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    answer, lost = place.cloud.answer, problem(504, "Unavailable", "nobody answered")
+    place.cloud.answer = lambda seen: (
+        lost if seen.path.endswith("/messages") and seen.method == "POST" else answer(seen)
+    )
+    for _ in range(2):
+        tab.locator("#text").fill("send me once")
+        tab.locator("#message button").click()
+        expect(tab.locator("#notice")).to_contain_text("nobody answered")
+        tab.reload()
+        expect(tab.locator("#text")).to_have_value("send me once")
+    keys = {s.headers["idempotency-key"] for s in place.cloud.requests("POST", "/messages")}
+    assert len(keys) == 1
