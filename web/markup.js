@@ -72,6 +72,8 @@ export function nodesOf(tokens, finished) {
   }
   for (const link of fragment.querySelectorAll("a")) drawLink(link);
   for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
+  // A task's box is its mark.
+  for (const item of fragment.querySelectorAll("li")) if (/^[☑☐]/.test(item.textContent)) item.classList.add("task");
   // The line ends between blocks are nothing to draw.
   return [...fragment.childNodes].filter((node) => node.tagName || node.textContent.trim());
 }
