@@ -166,12 +166,20 @@ def _port(server: int) -> int:
     return int(re.findall(r"--port (\d+)", line)[0])
 
 
+def _folder(pid: int) -> Path:
+    """Return where a process is, the root for one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return Path("/")
+
+
 def _server(box: AgentBox) -> int:
     """Return the process id of the agent's server in this sandbox, of Kilo's two the first."""
     workspace = str(box.sandbox.config.workspace.parent)
     servers = [
         pid
         for pid in processes("serve --hostname 127.0.0.1")
-        if Path(f"/proc/{pid}/cwd").resolve().is_relative_to(workspace)
+        if _folder(pid).is_relative_to(workspace)
     ]
     return min(servers)
