@@ -9,9 +9,14 @@ from headstart_local.page_server import VENDOR
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, said
 
-needs_libraries = pytest.mark.skipif(
-    not (VENDOR / ".installed").exists(), reason="`make page` has not installed the libraries"
-)
+needs_libraries = pytest.mark.usefixtures("libraries")
+
+
+@pytest.fixture
+def libraries() -> None:
+    """Fail where they are missing: left out, nobody would see that npm could not be reached."""
+    assert (VENDOR / ".installed").exists(), "`make page` has not installed the libraries"
+
 
 BLOCKS = [
     "# Heading\n",
