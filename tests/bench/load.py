@@ -84,8 +84,9 @@ class _Load:
                 self._began = time.monotonic()
                 await asyncio.gather(*(self._create(clients[n % 4]) for n in range(AT_ONCE)))
                 answered = time.monotonic() - self._began
-                last = await self._watch(clients)
+                await self._watch(clients)
                 after_all = time.monotonic() - self._began
+                last = await self._all(clients)
                 for client in clients:
                     await self._delete(client)
                 await self._gone()
@@ -107,17 +108,24 @@ class _Load:
             self._answers.append((time.monotonic() - began) * 1000)
             self._created.add(created.session_id)
 
-    async def _watch(self, clients: list[AsyncHeadstart]) -> dict[str, Session]:
-        """Return the sessions as they are when none is being prepared any more."""
+    async def _watch(self, clients: list[AsyncHeadstart]) -> None:
+        """Return when no session is being prepared any more."""
         while True:
-            found = {s.session_id: s for client in clients async for s in client.list()}
+            found = [summary for client in clients async for summary in client.list()]
             now = time.monotonic() - self._began
-            for session in found.values():
-                if session.status != "preparing":
-                    self._ready.setdefault(session.session_id, now)
+            for summary in found:
+                if summary.status != "preparing":
+                    self._ready.setdefault(summary.session_id, now)
             if len(self._ready) >= len(self._created) or now > PATIENCE:
-                return found
+                return
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _all(self, clients: list[AsyncHeadstart]) -> dict[str, Session]:
+        return {
+            summary.session_id: await client.get(summary.session_id)
+            for client in clients
+            async for summary in client.list()
+        }
 
     async def _delete(self, client: AsyncHeadstart) -> None:
         async for session in client.list():
