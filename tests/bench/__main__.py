@@ -9,6 +9,7 @@ docs/performance.md has some, with date and machine.
 import argparse
 import os
 import platform
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def main() -> None:
         gateway_models.run(arguments.samples)
     if arguments.part in {"all", "steps"}:
         steps.run(arguments.samples, arguments.old and arguments.old.resolve())
-    long = {
+    long: dict[str, Callable[[], None]] = {
         "costs": costs.run,
         "load": lambda: load.run(arguments.sessions),
         "streaming": lambda: streaming.run(arguments.viewers, arguments.seconds),

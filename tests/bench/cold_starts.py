@@ -82,7 +82,7 @@ def _play() -> None:
             scene.invoke(event)
     sandbox = bootstrap.services().store.load(scene.SESSION_ID).sandbox
     # moto's tasks have no createdAt, on which the janitor relies: it must find none.
-    bootstrap.services().sandboxes.stop(sandbox.task_arn if sandbox else "", "bench")
+    bootstrap.services().sandboxes.stop((sandbox and sandbox.task_arn) or "", "bench")
 
 
 def _rows() -> list[Any]:

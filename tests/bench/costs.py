@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from headstart_local import packaging
 from headstart_local.cloud import Cloud
 from tests.bench import in_cloud, report
-from tests.bench.counting import Meter, row_bytes
+from tests.bench.counting import Amounts, Meter, row_bytes
 from tests.bench.ledger import Ledger
 from tests.bench.prices import PRICES
 from tests.flow import conftest as flow
@@ -193,18 +193,18 @@ def _transitions(running: Cloud, session_id: str, number: int) -> int:
         executionArn=execution, maxResults=1000
     )["events"]
     # One transition into each state, and one to start ("Step Functions pricing").
-    return 1 + sum(event["type"].endswith("StateEntered") for event in states)
+    return 1 + sum(bool(event["type"].endswith("StateEntered")) for event in states)
 
 
-def _dollars(amounts: Counter[str]) -> float:
-    return sum(amount * PRICES[name] for name, amount in amounts.items() if name in PRICES)
+def _dollars(amounts: Amounts) -> float:
+    return sum(float(amount) * PRICES[name] for name, amount in amounts.items() if name in PRICES)
 
 
-def _container(minutes: float) -> Counter[str]:
+def _container(minutes: float) -> Amounts:
     """Return what a container of the template's size is charged for."""
     template = packaging.read_template(in_cloud.TEMPLATE)["Parameters"]
     hours = minutes / 60
-    found: Any = Counter()
+    found: Amounts = Counter()
     found["Fargate vCPU-hours"] = int(template["SandboxCpu"]["Default"]) / 1024 * hours
     found["Fargate GB-hours"] = int(template["SandboxMemory"]["Default"]) / 1024 * hours
     found["disk GB-hours above 20 GB"] = (int(template["SandboxDisk"]["Default"]) - 20) * hours
@@ -213,7 +213,7 @@ def _container(minutes: float) -> Counter[str]:
 
 
 def _tell_session(ledger: Ledger, kept: int) -> None:
-    idle: Any = Counter(
+    idle: Amounts = Counter(
         {name: amount * IDLE_MINUTES for name, amount in ledger.phases[WATCHED].items()}
     )
     parts = {
@@ -225,7 +225,7 @@ def _tell_session(ledger: Ledger, kept: int) -> None:
     }
     for amounts in parts.values():
         amounts["WebSocket connection minutes"] = 2 * amounts["minutes"]
-    whole: Counter[str] = Counter()
+    whole: Amounts = Counter()
     for amounts in parts.values():
         whole.update(amounts)
     rows: list[list[str]] = []
@@ -277,7 +277,7 @@ def _tell_hours(ledger: Ledger) -> None:
     report.table("An hour", (*head, "dollars", "with the container"), rows)
 
 
-def _tell_month(idle_run: Counter[str]) -> None:
+def _tell_month(idle_run: Amounts) -> None:
     template = packaging.read_template(in_cloud.TEMPLATE)
 
     def number(kind: str) -> int:

@@ -17,6 +17,10 @@ _MESSAGE_BYTES = 32 * 1024
 """What API Gateway charges as one message ("Amazon API Gateway pricing")."""
 
 
+Amounts = Any
+"""A Counter by name, of parts of a unit too, which its type does not know."""
+
+
 class Meter:
     """What was used since the last `reset`; `install` is a patch of the embedded cloud.
 
@@ -30,7 +34,7 @@ class Meter:
     def reset(self) -> None:
         """Begin to count anew."""
         self.calls: Counter[str] = Counter()
-        self.units: Counter[str] = Counter()
+        self.units: Amounts = Counter()
         self.lambda_calls: Counter[str] = Counter()
         self.calls_out = 0
         self.log_bytes = 0
@@ -61,7 +65,7 @@ class Meter:
             return stock_emit(config, line)
 
         emulator.app.app = app
-        context.workers.invoke = invoke  # type: ignore[method-assign]
+        context.workers.invoke = invoke  # type: ignore[assignment,method-assign]
         emulator.ecs._emit_awslogs_event = emit
 
     def printed(self, function: str, line: str) -> None:

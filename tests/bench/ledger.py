@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart_local import packaging
 from tests.bench import in_cloud
-from tests.bench.counting import Meter
+from tests.bench.counting import Amounts, Meter
 
 WORK_MS = 7.0
 CALL_MS = 8.0
@@ -37,11 +37,11 @@ class Ledger:
     """The phases of a session, one after the other; the janitor's idle run comes first."""
 
     def __init__(self, meter: Meter) -> None:
-        self.phases: dict[str, Counter[str]] = {}
+        self.phases: dict[str, Amounts] = {}
         self.calls: Counter[str] = Counter()
         self.series: set[str] = set()
         self._meter = meter
-        self._idle_run: Counter[str] = Counter()
+        self._idle_run: Amounts = Counter()
         functions = _functions(packaging.read_template(in_cloud.TEMPLATE))
         self._logged = {n for n, f in functions.items() if "SystemLogLevel" not in f["logging"]}
         self._traced = {n for n, f in functions.items() if f["tracing"] == "Active"}
@@ -66,7 +66,7 @@ class Ledger:
         self.calls += meter.calls
         self.calls.update({f"Lambda {n}": count for n, count in meter.lambda_calls.items()})
 
-    def idle_run(self) -> Counter[str]:
+    def idle_run(self) -> Amounts:
         """Take what was counted last for what the janitor does where nothing is to be done."""
         _, self._idle_run = self.phases.popitem()
         self.calls.clear()
@@ -87,16 +87,16 @@ class Ledger:
                 raise TimeoutError("no heartbeat")
             time.sleep(0.1)
 
-    def sum(self, *names: str) -> Counter[str]:
+    def sum(self, *names: str) -> Amounts:
         """Return what was used in several phases."""
-        found: Counter[str] = Counter()
+        found: Amounts = Counter()
         for name in names:
             found.update(self.phases[name])
         return found
 
-    def _amounts(self, cold: bool) -> Counter[str]:
+    def _amounts(self, cold: bool) -> Amounts:
         meter = self._meter
-        found: Any = Counter(meter.units)
+        found: Amounts = Counter(meter.units)
         printed = meter.log_bytes + ACCESS_LINE * found["HTTP API requests"]
         milliseconds = CALL_MS * meter.calls_out
         for name, count in meter.lambda_calls.items():

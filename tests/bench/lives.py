@@ -45,8 +45,8 @@ class Life:
     async def send(self) -> str:
         """Send a message, and return how its turn ended."""
         before = await self.client.get(self.session_id)
-        sent = await self.client.send_message(self.session_id, "And now?")
-        return await self.rest({sent.message_id}, before.last_event_id)
+        sent = await self.client.send(self.session_id, "And now?")
+        return await self.rest({sent.message.message_id}, before.last_event_id)
 
     async def rest(self, awaited: set[str] | None = None, after: int = 0) -> str:
         """Return how the session came to rest; raises Unsettled."""

@@ -182,7 +182,7 @@ async def _keep_writing(client: AsyncHeadstart, session_id: str, end: float) -> 
     while time.monotonic() < end:
         session = await client.get(session_id)
         for _ in range(QUEUED - len(session.queue)):
-            await client.send_message(session_id, "And now?")
+            await client.send(session_id, "And now?")
             turns += 1
         await asyncio.sleep(1)
     while (found := await client.get(session_id)).queue or found.active_turn:
