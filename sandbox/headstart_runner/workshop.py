@@ -55,6 +55,7 @@ class Workshop:
         """Let processes be started once that has returned, on a thread of its own."""
         await asyncio.to_thread(make_sure)
         self._open.set()
+        await self._tools.launcher.get_ready()
 
     async def close(self) -> None:
         """End the work, the agent and every process."""

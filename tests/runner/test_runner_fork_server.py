@@ -63,6 +63,25 @@ async def test_one_serves_all_commands_however_many_at_once(box: Box) -> None:
     await eventually(lambda: descendants(server) == [])
 
 
+async def test_it_is_there_before_the_first_command_once_it_was_asked_to_be(box: Box) -> None:
+    await box.launcher.get_ready()
+    ready = box.launcher._forks._process
+    await box.launcher.get_ready()
+
+    assert ready is not None
+    assert await box.server() == ready.pid
+
+
+async def test_a_command_finds_a_server_where_none_could_be_started_ahead(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as nothing_starts:
+        nothing_starts.setattr(fork_server.sys, "executable", "/nowhere/python")
+        await box.launcher.get_ready()
+
+    assert await box.run("true") == 0
+
+
 async def test_a_command_has_its_own_files_and_nothing_else_open(box: Box) -> None:
     await box.server()
     sleeping = await box.start("sleep", "62.9")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
-from runner_kit import Sandbox, clone_args, setup_args
+from runner_kit import Sandbox, clone_args, descendants, eventually, processes, setup_args
 
 from headstart.domain.channel import Command
 from headstart_runner import runner
@@ -20,6 +20,10 @@ from headstart_runner.workshop import Workshop
 pytestmark = pytest.mark.anyio
 
 SECONDS = 20.0
+
+
+def fork_servers() -> set[int]:
+    return {*processes("nanny.py")} & {*descendants()}
 
 
 class Gate:
@@ -84,6 +88,23 @@ async def test_no_process_is_started_before_it_is_sure_what_the_runner_stands_on
         gate.open()
         stop.set()
         assert await task == 0
+
+
+async def test_what_commands_are_forked_from_is_there_before_the_first_one(
+    cloud: FakeCloud, tmp_path: Path
+) -> None:
+    gate, stop = Gate(), asyncio.Event()
+    task = asyncio.create_task(run(Sandbox(cloud, tmp_path).config, stop, gate.pass_))
+    try:
+        await cloud.connected()
+        assert fork_servers() == set()
+        gate.open()
+        await eventually(lambda: len(fork_servers()) == 1)
+    finally:
+        gate.open()
+        stop.set()
+        assert await task == 0
+    assert fork_servers() == set()
 
 
 async def test_a_runner_that_stands_on_what_the_agent_may_change_ends_and_has_started_nothing(

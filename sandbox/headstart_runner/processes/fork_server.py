@@ -26,6 +26,12 @@ class ForkServer:
         self._process: asyncio.subprocess.Process | None = None
         self._orders: socket.socket | None = None
 
+    async def get_ready(self) -> None:
+        """Start it ahead of the first command; OSError when there can be none."""
+        async with self._lock:
+            if self._orders is None:
+                await self._begin()
+
     async def nanny(self, control: int, stdin: int, stdout: int, stderr: int) -> int:
         """Return the pid of a new nanny with these open files, which leads a session of its own.
 

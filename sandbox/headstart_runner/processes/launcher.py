@@ -258,6 +258,11 @@ class Launcher:
         control[1].write(json.dumps(spec).encode() + b"\n")
         return tree
 
+    async def get_ready(self) -> None:
+        """Start ahead of the first command what it would wait for, if that can be."""
+        with suppress(OSError):
+            await self._forks.get_ready()
+
     @asynccontextmanager
     async def running(
         self,
