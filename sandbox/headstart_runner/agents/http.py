@@ -163,15 +163,20 @@ class AgentClient:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None
 
-    async def create(self, session_id: str, title: str) -> None:
+    async def create(self, session_id: str, title: str, directory: Path | None = None) -> None:
         """Have the server make a session, or find it made; raise AgentRefused or AgentSilent."""
-        location = {"directory": self._directory}
-        await self._post("/api/session", {"id": session_id, "location": location})
+        where = {"id": session_id, "location": {"directory": str(directory or self._directory)}}
+        await self._post("/api/session", where, directory=directory)
         if title:
             # With one of its own making it would ask a model for a better one.
-            await self._post(f"/session/{session_id}", {"title": title}, method="PATCH")
+            path = f"/session/{session_id}"
+            await self._post(path, {"title": title}, method="PATCH", directory=directory)
 
-    async def knows(self, session_id: str) -> None:
+    async def forget(self, session_id: str, directory: Path) -> None:
+        """Have the server delete a session; raise AgentRefused or AgentSilent."""
+        await self._post(f"/session/{session_id}", None, method="DELETE", directory=directory)
+
+    async def knows(self, session_id: str, directory: Path | None = None) -> None:
         """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
 
         SessionUnknown is the refusal that says it has none of that id.
@@ -179,7 +184,8 @@ class AgentClient:
         The first request about a session makes the server read its configuration and the work
         tree: what is wrong with those is said here, and the first prompt does not wait for it.
         """
-        status, answer = await self._call("GET", f"/session/{session_id}")
+        path = f"/session/{session_id}"
+        status, answer = await self._call("GET", path, directory=directory)
         if status == 404:
             raise SessionUnknown(_shown(answer))
         if status != 200:
@@ -303,8 +309,14 @@ class AgentClient:
         except said.Unreadable as error:
             raise AgentSilent(str(error)) from error
 
-    async def _post(self, path: str, body: dict[str, Any] | None, method: str = "POST") -> None:
-        status, answer = await self._call(method, path, body)
+    async def _post(
+        self,
+        path: str,
+        body: dict[str, Any] | None,
+        method: str = "POST",
+        directory: Path | None = None,
+    ) -> None:
+        status, answer = await self._call(method, path, body, directory=directory)
         if 400 <= status < 500:
             raise _refused(status, answer)
         if status >= 300:

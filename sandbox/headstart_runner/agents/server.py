@@ -24,6 +24,13 @@ from headstart_runner.redaction import Redactor
 _POLL_SECONDS = 0.05
 _STOP_SECONDS = 3.0
 
+_WARMING_SECONDS = 5.0
+"""How long opening the session waits for what is being loaded: it would load that itself."""
+
+_REHEARSAL = "ses_000000000000HeadstartWarms"
+"""The one session that is opened and deleted beside the clone: always the same, so that none stays
+behind when a server dies with it."""
+
 
 class AgentServer:
     """The process, its password-protected port on 127.0.0.1, and what it printed last."""
@@ -46,6 +53,8 @@ class AgentServer:
         self._folder: Folder | None = None
         self._given: object = None
         self._modes: list[str] = []
+        self._warming: asyncio.Task[None] | None = None
+        self._wanted = False
         self._said = b""
         self._listens = False
         self.stopping = False
@@ -63,7 +72,7 @@ class AgentServer:
         """Start the process and return once it is healthy; else AgentStartFailed.
 
         `variables` are what the setup commands left. The repository need not be there. A `warm`
-        server has also loaded what its first message would wait for.
+        server goes on with loading what its first message would wait for.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -72,7 +81,7 @@ class AgentServer:
                     self.version = await self._healthy()
                     # Above the folder there may be configuration of anybody's.
                     if warm and self._adapter.warms and not args.repository_config:
-                        await self._warm()
+                        self._warming = asyncio.create_task(self._warm(args.title))
                 except BaseException:
                     await self.stop()
                     raise
@@ -80,10 +89,32 @@ class AgentServer:
             how = self._with_last_line(f"did not become healthy within {seconds:.0f} s")
             raise AgentStartFailed(f"{self._adapter.name} {how}") from None
 
-    async def _warm(self) -> None:
-        """Learn the modes beside the clone: where no repository adds to them they stay these."""
+    async def _warm(self, title: str) -> None:
+        """Do once, beside the clone, what is slow when a program does it for the first time.
+
+        The modes are kept: where no repository adds to them they stay these. A session is opened
+        in the folder that the server was started in, and deleted; one that an earlier server died
+        with is deleted as well.
+        """
+        where = self._where.path
         with suppress(AgentRefused, AgentSilent):
-            self._modes = await self.client.modes(self._where.path)
+            self._modes = await self.client.modes(where)
+        if self._wanted:
+            return
+        with suppress(AgentRefused, AgentSilent):
+            await self.client.create(_REHEARSAL, title, where)
+            if not self._wanted:
+                await self.client.knows(_REHEARSAL, where)
+        with suppress(AgentRefused, AgentSilent):
+            await self.client.forget(_REHEARSAL, where)
+
+    async def _end_warming(self, seconds: float) -> None:
+        """Let it come to the end of what it has begun, if that does not take longer."""
+        self._wanted = True
+        if self._warming is not None:
+            await asyncio.wait({self._warming}, timeout=seconds)
+            self._warming.cancel()
+            await asyncio.wait({self._warming})
 
     async def _begin(self, launcher: Launcher, args: ServerArgs, variables: dict[str, str]) -> None:
         try:
@@ -157,6 +188,7 @@ class AgentServer:
         says only in an event that it is lost.
         """
         agent, mode = self._adapter.name, self._adapter.mode(args.mode)
+        await self._end_warming(_WARMING_SECONDS)
         try:
             self._where.name(self._adapter.instructions(self._config.repository))
         except OSError as error:
@@ -218,6 +250,7 @@ class AgentServer:
         await to_its_end(self._stop())
 
     async def _stop(self) -> None:
+        await self._end_warming(0)
         self._tree.terminate()
         with suppress(TimeoutError, CommandNotStarted):
             async with asyncio.timeout(_STOP_SECONDS):
