@@ -42,10 +42,13 @@ function newKey() {
 }
 
 // An id as a part of a path. Dots alone would lead to another call, which browsers make of them however they are written.
-export function segment(id) {
+function segment(id) {
   if (/^\.*$/.test(id)) throw new ApiError(404, { detail: "There is no such thing" });
   return encodeURIComponent(id);
 }
+
+// The path of a session, or of what belongs to it.
+export const pathOf = (id, ...below) => ["/sessions", ...[id, ...below].map(segment)].join("/");
 
 // What was not answered yet, by address: {text, key}.
 const unanswered = new Map();

@@ -1,5 +1,6 @@
 // What tells a session from others: its title, its status, the tab's title and picture, and a notice of the system's.
 
+import { pathOf } from "./api.js";
 import { setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
 import { $, attempt, state, submitted } from "./page.js";
@@ -44,7 +45,7 @@ $("rename").onsubmit = (event) =>
     const { id, view } = state.current;
     const title = event.target.elements.title.value.trim();
     if (title && title !== view.session?.title) {
-      const session = await state.api.call("PATCH", `/sessions/${id}`, { title });
+      const session = await state.api.call("PATCH", pathOf(id), { title });
       view.rename(session?.title ?? title);
     }
     if (state.current?.view !== view) return;

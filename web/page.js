@@ -25,8 +25,16 @@ export function notice(text = "", ...nodes) {
   $("notice").append(...nodes);
 }
 
+// Nobody answers what the page asks by itself. That a machine has no network is no reason: the API may be on it.
+export function unanswered() {
+  const why = navigator.onLine === false ? "This machine is offline" : "The API does not answer";
+  setText($("offline"), `${why}: what is shown may be old. It is tried again.`);
+  $("offline").hidden = false;
+}
+
 // Somebody answers: that nobody does is no news any more.
 export function answered() {
+  $("offline").hidden = true;
   if (ofConnection) notice();
 }
 
