@@ -15,6 +15,8 @@ import { newTalk } from "./talk.js";
 import { View } from "./view.js";
 import { closeWork, drawWork } from "./working.js";
 
+const TICK = 250;
+
 const talk = newTalk({ $, attempt, submitted, api: () => state.api, current: () => state.current });
 
 export function open(id) {
@@ -116,7 +118,7 @@ $("remove").onclick = () => {
   });
 };
 
-export function tick() {
+setInterval(() => {
   const { current } = state;
   if (current?.known && current.view.status === "preparing") drawSteps(current.view);
-}
+}, TICK);

@@ -1,14 +1,14 @@
-"""What the page makes of links and addresses, and what it calls things: no link leads it elsewhere unasked."""
+"""What the page makes of links and addresses: none leads it elsewhere unasked."""
 
 import base64
 import json
 from typing import Any
 
 import pytest
+from tests.api.gateway import Api
 from web_page import needs_node
 
 from headstart.adapters.memory import MemoryPorts
-from tests.api.gateway import Api
 
 pytestmark = needs_node
 
