@@ -114,6 +114,7 @@ def _loaded(
         .filter(({ responseEnd }) => responseEnd <= seenAt);
       return [all.length, all.reduce((sum, { transferSize }) => sum + transferSize, 0), seenAt];
     }""")
+    form.close()  # what it asks for when idle would be in the way
     opened = load(f"{scripted.origin}/#{session.session_id}").evaluate("seenAt")
     context.close()
     return float(files), float(size), float(at), float(opened)
