@@ -4,8 +4,10 @@ import { pathOf } from "./api.js";
 import { newAttempt } from "./bodies.js";
 import { prefill } from "./creating.js";
 import { setText } from "./dom.js";
+import { tellFields } from "./fields.js";
 import { keyOf, repositories, sessions } from "./memory.js";
 import { $, attempt, goHome, notice, state, submitted } from "./page.js";
+import { tellRefused } from "./refusals.js";
 import { savedFiles } from "./saved.js";
 import { told } from "./status.js";
 import { warned } from "./warnings.js";
@@ -13,6 +15,7 @@ import { warned } from "./warnings.js";
 export function closeFailure() {
   $("change").open = false;
   $("retry").reset();
+  tellFields($("retry"), {});
   $("files").replaceChildren();
   delete $("failure").dataset.of;
 }
@@ -68,9 +71,15 @@ $("retry").onsubmit = (event) =>
   submitted(event, async () => {
     const mine = state.current;
     const body = attemptOf(mine);
-    const start = $("elsewhere").hidden ? "" : event.target.elements.branch.value.trim();
-    if (start) await state.api.call("PATCH", pathOf(mine.id), { upstreamBranch: start });
-    await retry(mine, body);
+    const form = event.target;
+    const start = $("elsewhere").hidden ? "" : form.elements.branch.value.trim();
+    tellFields(form, {});
+    try {
+      if (start) await state.api.call("PATCH", pathOf(mine.id), { upstreamBranch: start });
+      await retry(mine, body);
+    } catch (error) {
+      tellRefused(form, error);
+    }
   });
 
 $("anew").onclick = () => {

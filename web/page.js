@@ -3,6 +3,7 @@
 import { HIDDEN } from "./api.js";
 import { setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
+import { wordsOf } from "./refusals.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -52,7 +53,7 @@ export async function attempt(action, meanwhile = "") {
 export const sentence = (text) => `${text.replace(/\.$/, "")}.`;
 
 export function failed(error) {
-  notice(sentence(error.message));
+  notice(error.errors?.length ? wordsOf(error.errors) : sentence(error.message));
   ofConnection = error.status === 0;
 }
 

@@ -1,4 +1,6 @@
-// What the API has against a new session, in the words of the form and by its fields.
+// What the API has against what a form sent, in the words of the form and by its fields.
+
+import { tellFields } from "./fields.js";
 
 const FIELDS = {
   prompt: "prompt",
@@ -46,3 +48,13 @@ export function wrongFields({ code, message, errors }) {
   }
   return errors.length ? wrong : null;
 }
+
+// Says at a form's fields what is wrong with them; throws the error if it is about anything else.
+export function tellRefused(form, error) {
+  const wrong = wrongFields(error);
+  if (!wrong || !Object.keys(wrong).every((name) => form.elements[name])) throw error;
+  tellFields(form, wrong);
+}
+
+// The same where its fields are not on display.
+export const wordsOf = (errors) => [...new Set(errors.map(({ msg = "" }) => inWords(msg)))].join(" ");

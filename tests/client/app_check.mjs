@@ -255,7 +255,7 @@ process.stdout.write(
     sealed: byId.sealed.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
     told: byId.told.hidden ? "" : byId.told.textContent,
-    wrong: Object.fromEntries(ids.flatMap((id) => byId[id].querySelectorAll(".wrong")).map((said) => [said.id.replace("wrong-", ""), said.textContent])),
+    wrong: Object.fromEntries(ids.flatMap((id) => byId[id].querySelectorAll(".wrong")).map((said) => [said.id.split("-").at(-1), said.textContent])),
     hash,
     known: byId.session.dataset.known,
     marked: byId.sessions.children.map(({ marked }) => marked ?? false),

@@ -1,4 +1,4 @@
-"""How the form sends: once, sealed, and as a pasted address means it."""
+"""How forms send: once, sealed, as a pasted address means it; and what they say of a refusal."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fake_headstart import Reply, Seen
+from fake_headstart import Reply, Seen, problem
 from playwright.sync_api import Page, expect
 from session_scripts import good_session
 
@@ -147,3 +147,40 @@ def test_a_percent_in_a_branchs_address_is_read_as_meant(
     expect(tab.locator("#status")).to_have_text("ready")
     body = creations(place)[-1].body
     assert (body["githubRepo"], body["upstreamBranch"]) == ("org/name", branch)
+
+
+def refuse(place: Place, method: str, field: str, words: str) -> None:
+    """Have the API refuse a field of such calls."""
+    answer = place.cloud.answer
+    wrong = [{"loc": [field], "msg": words}]
+    refusal = problem(422, "ValidationFailed", f"{field}: {words}", errors=wrong)
+    place.cloud.answer = lambda seen: (
+        refusal if seen.method == method and field in (seen.body or {}) else answer(seen)
+    )
+
+
+def test_what_is_wrong_with_another_try_is_said_at_its_field(tab: Page, place: Place):
+    failure = {"step": "clone", "code": "BranchNotFound", "reason": "No x", "retryable": True}
+    session = place.session(status="failed", failure=failure)
+    place.open(tab, session)
+    refuse(place, "PATCH", "upstreamBranch", "is not a valid branch name")
+    field = tab.locator("#retry [name=branch]")
+    field.fill("a..b")
+    tab.get_by_role("button", name="Try again").click()
+    expect(field).to_have_accessible_description("It is not a valid branch name.")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("a..b")
+    expect(tab.locator("#notice")).to_be_hidden()
+    assert place.cloud.requests("POST", "/retry") == []
+    place.go(tab, place.session(status="failed", failure=failure))
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_refused_message_is_told_in_words_and_stays(tab: Page, place: Place):
+    place.open(tab, place.session(script=good_session()))
+    expect(tab.locator("#status")).to_have_text("ready")
+    refuse(place, "POST", "prompt", "must not be empty")
+    tab.locator("#text").fill("something")
+    tab.locator("#text").press("Enter")
+    expect(tab.locator("#notice")).to_have_text("It must not be empty.")
+    expect(tab.locator("#text")).to_have_value("something")
