@@ -42,10 +42,13 @@ function newKey() {
 }
 
 // An id as a part of a path. Dots alone would lead to another call, which browsers make of them however they are written.
-export function segment(id) {
+function segment(id) {
   if (/^\.*$/.test(id)) throw new ApiError(404, { detail: "There is no such thing" });
   return encodeURIComponent(id);
 }
+
+// The path of a session, or of what belongs to it.
+export const pathOf = (id, ...below) => ["/sessions", ...[id, ...below].map(segment)].join("/");
 
 // What was not answered yet, by address: {text, key}.
 const unanswered = new Map();
@@ -68,15 +71,13 @@ export class Api {
     const headers = { authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["content-type"] = "application/json";
     if (method === "POST") headers["idempotency-key"] = key;
-    let unsure = false;
     for (let failures = 1; ; failures += 1) {
       try {
         return await this.#send(method, path, headers, body);
       } catch (error) {
-        // Of a DELETE whose answer was lost, this is the answer.
-        if (unsure && method === "DELETE" && error.status === 404) return null;
+        // It is gone, as was wanted: by this call, an earlier one, or one that the browser sent twice by itself.
+        if (method === "DELETE" && error.status === 404) return null;
         const lost = [0, 500, 502, 504].includes(error.status);
-        unsure ||= lost;
         const again = error.retryable && !FULL.includes(error.code) && !(once && lost);
         if (!again || error.retryAfter > RETRY_AFTER_LIMIT || failures === TRIES) throw error;
         await sleep(error.retryAfter || backoff(failures));

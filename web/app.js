@@ -2,13 +2,13 @@
 
 import { onConnect, readAddress, showConnect } from "./connecting.js";
 import { showCreate } from "./creating.js";
-import { $, leave, notice, said, state } from "./page.js";
-import { open, tick } from "./session.js";
+import { fetchSession, SESSION_ID } from "./later.js";
+import "./notices.js";
+import { $, attempt, leave, notice, said, show, state } from "./page.js";
 import { keepList } from "./sessions.js";
 
-const TICK = 250;
-// What else an address may say would become the path of a call, made with the viewer's token.
-const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
+// The next thing a person does is to open a session.
+const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
 
 $("new").onclick = () => {
   if (location.hash) location.hash = "";
@@ -27,11 +27,20 @@ function route() {
   } else {
     leave();
     showCreate();
+    whenIdle(() => fetchSession().catch(() => {}));
   }
   keepList();
 }
 
+async function open(id) {
+  leave();
+  show("session");
+  $("session").dataset.known = "false";
+  const session = await attempt(fetchSession);
+  // Who went elsewhere meanwhile stays there.
+  if (session && state.api && location.hash.slice(1) === id) session.open(id);
+}
+
 onConnect(route);
 window.onhashchange = route;
-setInterval(tick, TICK);
 route();

@@ -1,6 +1,7 @@
 // What the page shows of a session's work: files, lines, and where it was published. All of it as text.
 
 import { element, setText } from "./dom.js";
+import { counted } from "./text.js";
 import { changed, published } from "./work.js";
 
 const MOST_LINES = 5000;
@@ -38,7 +39,7 @@ export function fileList({ files, total, truncated }) {
 export function diffLines(text) {
   const lines = text.split("\n");
   const shown = lines.slice(0, MOST_LINES).map((line) => element("span", KINDS[line[0]] ?? "", `${line}\n`));
-  if (lines.length > MOST_LINES) shown.push(element("span", "place", `… ${lines.length - MOST_LINES} more lines`));
+  if (lines.length > MOST_LINES) shown.push(element("span", "place", `… ${counted(lines.length - MOST_LINES, "more line")}`));
   return shown;
 }
 

@@ -1,6 +1,6 @@
 // Where a person writes, from the first second on, and what of it waits for them.
 
-import { kept } from "./api.js";
+import { kept, pathOf } from "./api.js";
 import { setText } from "./dom.js";
 
 const draftOf = (id) => `draft ${id}`;
@@ -34,7 +34,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     submitted(event, async () => {
       const { id } = current();
       const prompt = text.value;
-      await api().post(`/sessions/${id}/messages`, { prompt }, kept(sessionStorage));
+      await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
       if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
       if (current()?.id !== id) return;
       if (text.value === prompt) text.value = "";
@@ -55,7 +55,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   $("initiate").onclick = () => {
     const { id, view } = current();
     attempt(async () => {
-      await api().call("POST", `/sessions/${id}/initiate`);
+      await api().call("POST", pathOf(id, "initiate"));
       view.queue.release();
       if (current()?.view === view) drawHeld(view);
     });

@@ -1,16 +1,17 @@
 // The form that connects: where the API is, and a token for it. Both are tried before they are kept.
 
 import { Api, EXPIRED, health, HIDDEN } from "./api.js";
-import { connect, connection, disconnect, takeLink } from "./connection.js";
+import { apiOf, connect, connection, disconnect, hostOf, takeLink } from "./connection.js";
 import { setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { forget } from "./memory.js";
 import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
+import { plain } from "./text.js";
 import { expired } from "./token.js";
 
 // Where the API is: from a link once, then from what is kept. Says why there is a form instead.
 export function readAddress() {
-  if (takeLink(location.hash, localStorage)) {
+  if (takeLink(location.hash, localStorage, (question) => confirm(plain(question)))) {
     // A token must not stay in the address, where it is seen, copied and remembered.
     history.replaceState(null, "", location.pathname + location.search);
   }
@@ -18,7 +19,7 @@ export function readAddress() {
   const same = state.api && state.api.url === known?.api && state.api.token === known?.token;
   if (!same) state.api = known?.token ? new Api(known.api, known.token) : null;
   $("account").hidden = !state.api;
-  setText($("api"), state.api ? URL.canParse(state.api.url) ? new URL(state.api.url).host : state.api.url : "");
+  setText($("api"), state.api ? hostOf(state.api.url) : "");
   return known?.why ? `${known.why}: get another one.` : "";
 }
 
@@ -35,7 +36,7 @@ export function showConnect(why) {
 async function wrong(url, token) {
   if (!/^https?:\/\/[^/\s]+/.test(url)) return { api: "The whole address, please, from https:// on." };
   const found = await health(url);
-  if (!found) return { api: `${url} can't be reached from this page. Is the address right, and does the API allow this page's origin?` };
+  if (!found) return { api: `${url} can't be reached from this page. Is it the address of the API alone, as its deployment prints it (HttpUrl), and does the API allow this page's origin?` };
   if (found.status !== "ok") return { api: `Something answers at ${url}, but it is no Headstart.` };
   const ended = expired(token);
   if (ended) return { token: `${ended}: get another one.` };
@@ -53,13 +54,15 @@ export function onConnect(route) {
   $("connect").onsubmit = (event) =>
     submitted(event, async () => {
       const form = event.target;
-      const [url, token] = [form.elements.api.value.trim().replace(/\/+$/, ""), form.elements.token.value.trim().replace(/^Bearer\s+/i, "")];
+      const { api, token: pasted } = form.elements;
+      const token = pasted.value.trim().replace(/^Bearer\s+/i, "");
       tellFields(form, {});
+      const url = (api.value = apiOf(api.value));
       const found = await wrong(url, token);
       tellFields(form, found);
       if (Object.keys(found).length) return;
       connect(localStorage, url, token);
-      form.elements.token.value = "";
+      pasted.value = "";
       route();
     });
   $("disconnect").onclick = () => {

@@ -3,21 +3,51 @@
 // The two never part: a token that is stored is not sent to an address out of a link, nor one out
 // of a link to an address that is stored.
 
-import { expired } from "./token.js";
+import { expired, subjectOf } from "./token.js";
 
 const KEY = "connection";
 const LEEWAY = 5 * 60_000; // between this clock and the API's
 
 // Takes what a link brings. Of half a pair the address alone counts, and another address drops the token.
-export function takeLink(hash, storage) {
+// Anybody may send a link: one that would lead to another API, or make its reader somebody else there, is taken
+// if `agrees` says so of a question.
+export function takeLink(hash, storage, agrees) {
   const given = new URLSearchParams(hash.slice(1));
-  const [api, token, repo] = ["api", "token", "repo"].map((name) => given.get(name) ?? "");
-  if (api && (token || api !== stored(storage)?.api)) {
+  const [api, token, repo] = [apiOf(given.get("api") ?? ""), ...["token", "repo"].map((name) => given.get(name) ?? "")];
+  const known = stored(storage);
+  const change = known && changeOf(known, api, token);
+  if (api && (token || api !== known?.api) && (!change || agrees(change))) {
     connect(storage, api, token);
     storage.removeItem("repo");
     if (repo) storage.setItem("repo", repo);
   }
   return given.has("api") || given.has("token");
+}
+
+function changeOf(known, api, token) {
+  if (api !== known.api) {
+    const hosts = [api, known.api].map(hostOf);
+    const [other, mine] = hosts[0] === hosts[1] ? [api, known.api] : hosts;
+    return `This link leads the page to the API at ${other}, instead of ${mine}. What you write and what your sessions are given would go there. Follow it?`;
+  }
+  const [mine, other] = [known.token, token].map(subjectOf);
+  if (mine === null || other === null || mine === other) return "";
+  return `This link makes you another user of the API at ${hostOf(api)}: ${other} instead of ${mine}. What you begin would be theirs. Follow it?`;
+}
+
+const CALL = /\/+(?:sessions|defaults|encryption-key|health|openapi\.json)(?:\/.*)?$/;
+
+// The address of the API, also out of that of one of its calls.
+export function apiOf(text) {
+  const given = text.trim();
+  if (!URL.canParse(given)) return given;
+  const { origin, pathname } = new URL(given);
+  return origin === "null" ? given : origin + pathname.replace(CALL, "").replace(/\/+$/, "");
+}
+
+// What a person knows an API by.
+export function hostOf(api) {
+  return URL.canParse(api) ? new URL(api).host : api;
 }
 
 export function connect(storage, api, token) {

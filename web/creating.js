@@ -8,7 +8,7 @@ import { tellFields } from "./fields.js";
 import { newest } from "./listing.js";
 import { keyOf, repositories, sessions } from "./memory.js";
 import { $, notice, sentence, show, state, submitted } from "./page.js";
-import { wrongFields } from "./refusals.js";
+import { tellRefused } from "./refusals.js";
 import { Rows } from "./rows.js";
 import { seal, tooShort } from "./sealing.js";
 import { warned } from "./warnings.js";
@@ -171,7 +171,5 @@ async function refuse(error) {
     notice(`${sentence(error.message)} These are active; delete one, or let it fall asleep:`, ...links);
     return;
   }
-  const wrong = wrongFields(error);
-  if (!wrong) throw error;
-  tellFields(form, wrong);
+  tellRefused(form, error);
 }

@@ -1,10 +1,13 @@
 // Why a preparation failed or was stopped, and what can be done about it from here or elsewhere.
 
+import { pathOf } from "./api.js";
 import { newAttempt } from "./bodies.js";
 import { prefill } from "./creating.js";
 import { setText } from "./dom.js";
+import { tellFields } from "./fields.js";
 import { keyOf, repositories, sessions } from "./memory.js";
 import { $, attempt, goHome, notice, state, submitted } from "./page.js";
+import { tellRefused } from "./refusals.js";
 import { savedFiles } from "./saved.js";
 import { told } from "./status.js";
 import { warned } from "./warnings.js";
@@ -12,6 +15,7 @@ import { warned } from "./warnings.js";
 export function closeFailure() {
   $("change").open = false;
   $("retry").reset();
+  tellFields($("retry"), {});
   $("files").replaceChildren();
   delete $("failure").dataset.of;
 }
@@ -46,7 +50,7 @@ const attemptOf = ({ view }) => newAttempt(view.attempt, $("change").open ? $("r
 // Somebody else, or a click before this one, was first: then it is tried again as it should be.
 async function retry(mine, body) {
   try {
-    const answer = await state.api.call("POST", `/sessions/${mine.id}/retry`, body, { once: true });
+    const answer = await state.api.call("POST", pathOf(mine.id, "retry"), body, { once: true });
     notice(warned(answer));
   } catch (error) {
     if (error.code !== "StaleAttempt") throw error;
@@ -67,9 +71,15 @@ $("retry").onsubmit = (event) =>
   submitted(event, async () => {
     const mine = state.current;
     const body = attemptOf(mine);
-    const start = $("elsewhere").hidden ? "" : event.target.elements.branch.value.trim();
-    if (start) await state.api.call("PATCH", `/sessions/${mine.id}`, { upstreamBranch: start });
-    await retry(mine, body);
+    const form = event.target;
+    const start = $("elsewhere").hidden ? "" : form.elements.branch.value.trim();
+    tellFields(form, {});
+    try {
+      if (start) await state.api.call("PATCH", pathOf(mine.id), { upstreamBranch: start });
+      await retry(mine, body);
+    } catch (error) {
+      tellRefused(form, error);
+    }
   });
 
 $("anew").onclick = () => {
@@ -82,7 +92,7 @@ $("anew").onclick = () => {
 $("download").onclick = () => {
   const { id } = state.current;
   attempt(async () => {
-    const saved = await state.api.call("GET", `/sessions/${id}/archive`);
+    const saved = await state.api.call("GET", pathOf(id, "archive"));
     if (state.current?.id === id) $("files").replaceChildren(...savedFiles(saved, id));
   });
 };
@@ -91,7 +101,7 @@ $("download").onclick = () => {
 $("copy").onclick = () => {
   const { id, view } = state.current;
   attempt(async () => {
-    const { items } = await state.api.call("GET", `/sessions/${id}/messages`);
+    const { items } = await state.api.call("GET", pathOf(id, "messages"));
     if (state.current?.view !== view) return;
     prefill({ repo: view.session.repository.gitUrl, prompt: items[0]?.text ?? "", ...sessions().get(id) });
     goHome();

@@ -9,14 +9,14 @@ export function tellFields(form, wrong, { focus = true } = {}) {
     field.removeAttribute("aria-invalid");
     field.removeAttribute("aria-describedby");
   }
-  const [first] = Object.entries(wrong).map(([name, why]) => tellField(form.elements[name], name, why));
+  const [first] = Object.entries(wrong).map(([name, why]) => tellField(form.elements[name], `wrong-${form.id}-${name}`, why));
   // A group of fields takes no focus itself.
   if (focus && first) (first.querySelector("input, button") ?? first).focus();
 }
 
-function tellField(field, name, why) {
+function tellField(field, id, why) {
   const said = element("small", "wrong", why);
-  said.id = `wrong-${name}`;
+  said.id = id;
   field.setAttribute("aria-invalid", "true");
   field.setAttribute("aria-describedby", said.id);
   field.after(said);

@@ -1,6 +1,6 @@
 // Follows one session for ever: tickets, sockets and timers around the reducer.
 
-import { backoff, HIDDEN } from "./api.js";
+import { backoff, HIDDEN, pathOf } from "./api.js";
 import { CAUGHT_UP, Reducer } from "./reducer.js";
 import { words } from "./shapes.js";
 
@@ -19,7 +19,7 @@ export async function follow(api, sessionId, { onEvent, onLost, signal, stream =
   while (!signal.aborted && !reducer.deleted) {
     try {
       // Why a handshake was refused can't be seen, so each connection has a ticket of its own.
-      const ticket = given ?? (await api.call("POST", `/sessions/${sessionId}/stream-ticket`));
+      const ticket = given ?? (await api.call("POST", pathOf(sessionId, "stream-ticket")));
       given = null;
       await watch(ticket, reducer, signal, (event) => {
         if (event.eventId || event.type === CAUGHT_UP) failures = 0;

@@ -1,13 +1,13 @@
-// What tells a session from others: its title, its status, the tab's title and picture, and a notice of the system's.
+// What tells a session from others: its title, its status, the tab's title and picture.
 
+import { pathOf } from "./api.js";
 import { setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
-import { $, attempt, state, submitted } from "./page.js";
+import { tellSystem } from "./notices.js";
+import { $, state, submitted } from "./page.js";
 import { tellList } from "./sessions.js";
 import { told } from "./status.js";
 import { plain } from "./text.js";
-
-const WISH = "notify";
 
 export function drawHeading({ id, view, begun, lost, known }) {
   const title = view.session?.title ?? begun?.title ?? "";
@@ -44,7 +44,7 @@ $("rename").onsubmit = (event) =>
     const { id, view } = state.current;
     const title = event.target.elements.title.value.trim();
     if (title && title !== view.session?.title) {
-      const session = await state.api.call("PATCH", `/sessions/${id}`, { title });
+      const session = await state.api.call("PATCH", pathOf(id), { title });
       view.rename(session?.title ?? title);
     }
     if (state.current?.view !== view) return;
@@ -62,35 +62,3 @@ export function closeHeading() {
   renaming(false);
   $("naming").focus();
 }
-
-// The system's notices: only where somebody asked for them, and only while the page isn't seen.
-
-const NEWS = { waits: "waits for you", ready: "is done", prepared: "is prepared", failed: "failed" };
-let before = { id: "", status: "" };
-
-function tellSystem(id, title, { status }) {
-  const was = before.id === id ? before.status : status;
-  before = { id, status };
-  if (was === status || !NEWS[status] || !document.hidden || !wished()) return;
-  // Their texts are kept by the system, so what agents and people wrote stays short.
-  const shown = new Notification(`${plain(title).slice(0, 80)} ${NEWS[status]}`, { tag: id });
-  shown.onclick = () => window.focus();
-}
-
-const can = () => "Notification" in globalThis;
-const wished = () => can() && Notification.permission === "granted" && localStorage.getItem(WISH) === "yes";
-
-export function drawWish() {
-  $("notify").hidden = !can();
-  $("notify").setAttribute("aria-pressed", String(wished()));
-}
-
-$("notify").onclick = () =>
-  attempt(async () => {
-    const on = !wished();
-    if (on && (await Notification.requestPermission()) !== "granted") throw new Error("The browser doesn't allow notices of this page: its settings do");
-    localStorage.setItem(WISH, on ? "yes" : "no");
-    drawWish();
-  });
-
-drawWish();

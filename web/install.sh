@@ -17,7 +17,11 @@ npm ci --prefix "$folder" --ignore-scripts --omit=optional --no-audit --no-fund 
   --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=20000
 modules=$folder/node_modules
 cp "$modules/marked/lib/marked.esm.js" "$folder/vendor/marked.js"
-cp "$modules/dompurify/dist/purify.es.mjs" "$folder/vendor/purify.js"
+# Its module is three times as large as its script, which leaves a global name.
+{
+  cat "$modules/dompurify/dist/purify.min.js"
+  printf '\nexport default globalThis.DOMPurify;\n'
+} >"$folder/vendor/purify.js"
 cp "$modules/@highlightjs/cdn-assets/es/highlight.min.js" "$folder/vendor/highlight.js"
 cp "$modules/ansi_up/ansi_up.js" "$folder/vendor/ansi.js"
 echo "$locked" >"$folder/vendor/.installed"

@@ -2,7 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { Prose } from "./prose.js";
-import { readable } from "./text.js";
+import { counted, readable } from "./text.js";
 import { deed, given, printed, state } from "./tool.js";
 
 // `rest(item)` fetches what is missing of a long text; it is called by a button.
@@ -32,7 +32,7 @@ function missingOf({ text, bytes }) {
 
 const speaker = (text) => element("span", "hidden", text);
 
-const size = (bytes) => (bytes < 1000 ? `${bytes} bytes` : `${Math.round(bytes / 1000)} KB`);
+const size = (bytes) => (bytes < 1000 ? counted(bytes, "byte") : `${Math.round(bytes / 1000)} KB`);
 
 // What is not there of a long text, and how to get it.
 function drawMore(node, missing, gone, fetch) {

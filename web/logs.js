@@ -1,6 +1,7 @@
 // The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
 
 import { coloured } from "./ansi.js";
+import { pathOf } from "./api.js";
 import { element, setText } from "./dom.js";
 import { $, state } from "./page.js";
 
@@ -74,7 +75,7 @@ class Log {
 
   // Until its end is here, the panel is closed, or nothing more is to be hoped for.
   async read() {
-    const path = `/sessions/${this.mine.id}/texts/log.${this.attempt}.${this.step}`;
+    const path = pathOf(this.mine.id, "texts", `log.${this.attempt}.${this.step}`);
     let cursor = "";
     let vain = 0;
     while (!this.#gone) {

@@ -3,6 +3,7 @@
 import { HIDDEN } from "./api.js";
 import { setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
+import { wordsOf } from "./refusals.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -25,8 +26,16 @@ export function notice(text = "", ...nodes) {
   $("notice").append(...nodes);
 }
 
+// Nobody answers what the page asks by itself. That a machine has no network is no reason: the API may be on it.
+export function unanswered() {
+  const why = navigator.onLine === false ? "This machine is offline" : "The API does not answer";
+  setText($("offline"), `${why}: what is shown may be old. It is tried again.`);
+  $("offline").hidden = false;
+}
+
 // Somebody answers: that nobody does is no news any more.
 export function answered() {
+  $("offline").hidden = true;
   if (ofConnection) notice();
 }
 
@@ -44,7 +53,7 @@ export async function attempt(action, meanwhile = "") {
 export const sentence = (text) => `${text.replace(/\.$/, "")}.`;
 
 export function failed(error) {
-  notice(sentence(error.message));
+  notice(error.errors?.length ? wordsOf(error.errors) : sentence(error.message));
   ofConnection = error.status === 0;
 }
 

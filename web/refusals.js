@@ -1,4 +1,6 @@
-// What the API has against a new session, in the words of the form and by its fields.
+// What the API has against what a form sent, in the words of the form and by its fields.
+
+import { tellFields } from "./fields.js";
 
 const FIELDS = {
   prompt: "prompt",
@@ -18,14 +20,13 @@ const FIELDS = {
 };
 const CODES = { RepositoryForbidden: "repo", EncryptionKeyNotFound: "secrets" };
 
-// Pydantic's words, https://docs.pydantic.dev/latest/errors/validation_errors/, where they are those of a program.
+// The API's words, layers/core/headstart/http.py and its requests, where they are of its body rather than of the form.
 const WORDS = [
-  [/^(?:Value|List|Dictionary) should have at most (\d+) items?.*?not (\d+)$/, "There are $2 of these, and at most $1 may be."],
-  [/^String should have at most (\d+) characters?$/, "It may have $1 characters at most."],
-  [/^String should have at least 1 character$/, "It is empty."],
-  [/^String should match pattern .*$/, "It has characters that are not possible here."],
-  [/^Input should be .*?less than or equal to (\d+)$/, "It may be $1 at most."],
-  [/^Input should be .*?greater than or equal to (\d+)$/, "It must be $1 at least."],
+  [/^must look like org\/name\b.*$/, "It should be org/name, or an address from https:// on."],
+  [/^must have at most (\d+) entries$/, "There may be $1 of these at most."],
+  [/^must be at most (\d+) characters$/, "It may have $1 characters at most."],
+  [/^must be at most (\d+) bytes of UTF-8$/, "It may have $1 bytes at most, and a letter beyond a to z has several."],
+  [/^(has a character that may not be there): it must match .*$/, "It $1."],
   [/^((?:must|should|has|is|may) .*?)\.?$/, "It $1."],
 ];
 
@@ -47,3 +48,13 @@ export function wrongFields({ code, message, errors }) {
   }
   return errors.length ? wrong : null;
 }
+
+// Says at a form's fields what is wrong with them; throws the error if it is about anything else.
+export function tellRefused(form, error) {
+  const wrong = wrongFields(error);
+  if (!wrong || !Object.keys(wrong).every((name) => form.elements[name])) throw error;
+  tellFields(form, wrong);
+}
+
+// The same where its fields are not on display.
+export const wordsOf = (errors) => [...new Set(errors.map(({ msg = "" }) => inWords(msg)))].join(" ");

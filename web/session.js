@@ -1,5 +1,6 @@
 // The frame of one session followed live: what it is called, how it is prepared, why it failed, its work.
 
+import { pathOf } from "./api.js";
 import { begunOf, warningOf } from "./creating.js";
 import { setText } from "./dom.js";
 import { closeFailure, drawFailure } from "./failure.js";
@@ -13,6 +14,8 @@ import { drawSteps, tellSteps } from "./steps.js";
 import { newTalk } from "./talk.js";
 import { View } from "./view.js";
 import { closeWork, drawWork } from "./working.js";
+
+const TICK = 250;
 
 const talk = newTalk({ $, attempt, submitted, api: () => state.api, current: () => state.current });
 
@@ -96,7 +99,7 @@ function draw(mine) {
 $("stop").onclick = async () => {
   const { id } = state.current;
   $("stop").disabled = true;
-  await attempt(() => state.api.call("POST", `/sessions/${id}/interrupt`, undefined, { once: true }));
+  await attempt(() => state.api.call("POST", pathOf(id, "interrupt"), undefined, { once: true }));
   $("stop").disabled = false;
 };
 
@@ -106,7 +109,7 @@ $("remove").onclick = () => {
   attempt(async () => {
     mine.removed = true;
     try {
-      await state.api.call("DELETE", `/sessions/${mine.id}`);
+      await state.api.call("DELETE", pathOf(mine.id));
     } catch (error) {
       mine.removed = false;
       throw error;
@@ -115,7 +118,7 @@ $("remove").onclick = () => {
   });
 };
 
-export function tick() {
+setInterval(() => {
   const { current } = state;
   if (current?.known && current.view.status === "preparing") drawSteps(current.view);
-}
+}, TICK);

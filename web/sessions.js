@@ -2,7 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { merged, newest, PAGE } from "./listing.js";
-import { $, answered, refused, sentence, state } from "./page.js";
+import { $, answered, refused, sentence, state, unanswered } from "./page.js";
 import { shortName, told, when } from "./status.js";
 
 const LIST_EVERY = 5000;
@@ -65,7 +65,9 @@ async function ask(read) {
     draw();
     tell(list.items.length ? "" : nothing());
   } catch (error) {
-    if (current() && !refused(error)) tell(`The list can't be had: ${sentence(error.message)}`);
+    if (!current() || refused(error)) return;
+    tell(`The list can't be had: ${sentence(error.message)}`);
+    if (error.status === 0) unanswered();
   }
 }
 
@@ -163,3 +165,4 @@ $("more").onclick = () =>
   });
 setInterval(refresh, LIST_EVERY);
 document.addEventListener?.("visibilitychange", refresh);
+for (const change of ["online", "offline"]) addEventListener(change, refresh);

@@ -20,7 +20,10 @@ export function when(moment, now = new Date()) {
   return date.toLocaleDateString([], { day: "numeric", month: "short", ...year });
 }
 
-// What a repository is called where room is short: without its host, as far as that is GitHub's.
+// What a repository is called where room is short and the end is cut: the last two of its names, then its host, as
+// far as that is not GitHub.
 export function shortName(gitUrl) {
-  return gitUrl.replace(/^https?:\/\/(github\.com\/)?/, "").replace(/\.git$/, "");
+  const [host, ...names] = gitUrl.replace(/^\w+:\/\//, "").replace(/(\.git)?\/*$/, "").split("/");
+  const name = names.slice(-2).join("/");
+  return host === "github.com" ? name : name ? `${name} (${host})` : host;
 }

@@ -1,6 +1,6 @@
 // The lower half of a session: the conversation, what the agent asks, what waits, and where a person writes.
 
-import { segment } from "./api.js";
+import { pathOf } from "./api.js";
 import { drawAsked } from "./asked.js";
 import { newComposer } from "./composer.js";
 import { Conversation } from "./conversation.js";
@@ -17,7 +17,7 @@ export function newTalk(page) {
 
   function stop() {
     const { id, view } = current() ?? {};
-    if (view?.turn) attempt(() => api().call("POST", `/sessions/${id}/interrupt`, undefined, { once: true }));
+    if (view?.turn) attempt(() => api().call("POST", pathOf(id, "interrupt"), undefined, { once: true }));
   }
 
   // The card stays locked until the cloud says what became of the answer, and takes the card away.
@@ -27,8 +27,7 @@ export function newTalk(page) {
     const fields = card.querySelector("fieldset");
     fields.disabled = true;
     view.given.set(request, words);
-    const path = `/sessions/${id}/inputs/${segment(request)}`;
-    const sent = await attempt(() => api().call("POST", path, body, { once: true }));
+    const sent = await attempt(() => api().call("POST", pathOf(id, "inputs", request), body, { once: true }));
     if (!sent) fields.disabled = false;
   }
 
@@ -49,7 +48,7 @@ export function newTalk(page) {
           });
         }),
       withdraw: ({ messageId }) =>
-        attempt(() => api().call("DELETE", `/sessions/${id}/messages/${segment(messageId)}`)),
+        attempt(() => api().call("DELETE", pathOf(id, "messages", messageId))),
     };
   }
 

@@ -18,6 +18,9 @@ export const readable = (text) => plain(text.replace(TURNING, spelled));
 // For what a person is to allow: spelled out, so that nothing of it is missing.
 export const visible = (text) => text.replace(NOT_VISIBLE, spelled);
 
+// How many there are of something, whose name takes an s.
+export const counted = (many, name) => `${many.toLocaleString("en")} ${name}${many === 1 ? "" : "s"}`;
+
 function spelled(character) {
   const code = character.codePointAt(0).toString(16);
   return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;

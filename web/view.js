@@ -6,6 +6,7 @@ import { Preparation } from "./preparation.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
 import { dataOf, shaped, USAGE } from "./shapes.js";
+import { counted } from "./text.js";
 import { Work } from "./work.js";
 
 export class View {
@@ -155,8 +156,8 @@ export class View {
     const used = shaped(USAGE, usage);
     const tokens = used.inputTokens + used.outputTokens + used.reasoningTokens;
     const cost = used.cost ? `, $${used.cost.toFixed(used.cost < 0.1 ? 4 : 2)}` : "";
-    const [read, written] = [used.inputTokens, used.outputTokens + used.reasoningTokens].map((many) => many.toLocaleString("en"));
-    if (tokens || cost) this.note(`${read} tokens read, ${written} written${cost}`);
+    const written = (used.outputTokens + used.reasoningTokens).toLocaleString("en");
+    if (tokens || cost) this.note(`${counted(used.inputTokens, "token")} read, ${written} written${cost}`);
   }
 
   // The agent may have told the same itself.

@@ -1,5 +1,7 @@
 // What a session changed and how far that has come, kept up to date event by event.
 
+import { counted } from "./text.js";
+
 // Codes of what is raised once the commit is on the remote.
 const ONLY_PULL_REQUEST = ["PullRequestFailed", "PullRequestClosed"];
 
@@ -36,7 +38,7 @@ export class Work {
 }
 
 export function changed({ files, additions, deletions }) {
-  return `${files === 1 ? "1 file" : `${files} files`} changed, ${additions} lines added, ${deletions} deleted`;
+  return `${counted(files, "file")} changed, ${counted(additions, "line")} added, ${deletions.toLocaleString("en")} deleted`;
 }
 
 // How far it has come, in words.

@@ -1,5 +1,6 @@
 // What a session changed, and publishing it.
 
+import { pathOf } from "./api.js";
 import { diffLines, drawWork as drawState, fileList, link } from "./changes.js";
 import { $, attempt, state } from "./page.js";
 
@@ -19,7 +20,7 @@ $("publish").onsubmit = (event) => {
   const { id, view } = state.current;
   const body = event.target.elements.pull.checked ? { pullRequest: { draft: false } } : {};
   attempt(async () => {
-    const session = await state.api.post(`/sessions/${id}/publish`, body);
+    const session = await state.api.post(pathOf(id, "publish"), body);
     view.work.publication = session.publication;
     if (state.current?.view === view) drawWork(view);
   });
@@ -28,8 +29,7 @@ $("publish").onsubmit = (event) => {
 $("compare").onclick = () => {
   const { id } = state.current;
   attempt(async () => {
-    const path = `/sessions/${id}`;
-    const [changes, diff] = await Promise.all([state.api.call("GET", `${path}/changes`), state.api.call("GET", `${path}/diff`)]);
+    const [changes, diff] = await Promise.all(["changes", "diff"].map((what) => state.api.call("GET", pathOf(id, what))));
     // The bucket may let no page read it: then there is the link.
     const text = await fetch(diff.url).then((answer) => (answer.ok ? answer.text() : null), () => null);
     if (state.current?.id !== id) return;

@@ -16,6 +16,7 @@ from headstart_demo_agent.work import Bus, Worker, mint
 _USER = "demo"
 _MAX_BODY = 16 * 1024 * 1024
 _HEARTBEAT_SECONDS = 10.0
+_MODES: list[Json] = [{"name": "code", "mode": "primary"}]
 _REQUEST_PATH = re.compile(r"/(permission|question)(?:/([^/]+)/(reply|reject))?")
 _SESSION_PATH = re.compile(r"/session/([^/]+)(/message|/prompt_async|/abort)?")
 
@@ -85,6 +86,8 @@ class Server:
     def _answer(self, method: str, path: str, body: bytes) -> Any:
         if (method, path) == ("GET", "/global/health"):
             return {"healthy": True, "version": VERSION}
+        if (method, path) == ("GET", "/agent"):
+            return _MODES
         if (method, path) == ("GET", "/session/status"):
             return {session_id: {"type": "busy"} for session_id in self._worker.busy()}
         if (method, path) == ("POST", "/api/session"):
@@ -166,6 +169,9 @@ def _prompt(body: bytes) -> tuple[str, str]:
     try:
         given: Json = json.loads(body)
         text = "\n".join(part["text"] for part in given["parts"] if part.get("type") == "text")
+        mode = given.get("agent", _MODES[0]["name"])
+        if all(mode != known["name"] for known in _MODES):
+            raise _Problem(HTTPStatus.BAD_REQUEST, f"no such agent: {mode}")
         return str(given.get("messageID") or mint("msg")), text
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Problem(HTTPStatus.BAD_REQUEST, f"not a prompt: {error}") from error

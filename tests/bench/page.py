@@ -8,9 +8,9 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, Page
+from session_scripts import good_session
 
 from tests.bench import report
 from tests.flow.conftest import running
@@ -26,12 +26,24 @@ PAUSE = 0.025
 KEPT = 20_000
 """Characters of a long text that its event carries, about."""
 
+SLOW = {"latency": 150.0, "downloadThroughput": 200e3, "uploadThroughput": 94e3}
+"""Milliseconds and bytes a second of a slow mobile line, as Lighthouse has it."""
+
 LONG_TASK = 50.0
 """Milliseconds from which browsers call a task long (W3C Long Tasks)."""
 
 WAIT = 120_000
 """Milliseconds for anything."""
 
+SEEN = """
+const look = () => {
+  const form = document.querySelector("#create")?.hidden === false;
+  const session = document.querySelector("#status")?.textContent === "ready";
+  if (form || session) window.seenAt ??= performance.now();
+};
+const ALL = { subtree: true, childList: true, characterData: true, attributes: true };
+new MutationObserver(look).observe(document, ALL);
+"""
 MOMENTS = """
 window.moments = {};
 addEventListener("click", () => { window.moments = { click: performance.now() }; }, true);
@@ -56,7 +68,7 @@ def run(samples: int) -> None:
     """Print all three tables."""
     with chromium() as browser:
         with place() as scripted:
-            _first_load(browser, scripted)
+            _first_load(browser, scripted, samples)
             rows = [_streamed(browser, scripted, lines) for lines in (LINES // 10, LINES)]
         head = ["lines", "characters", "seconds", "long tasks", "blocked ms", "worst ms"]
         head += ["CPU ms", "worst CPU ms"]
@@ -64,25 +76,48 @@ def run(samples: int) -> None:
         _first_session(browser, samples)
 
 
-def _first_load(browser: Browser, scripted: Place) -> None:
-    tab = browser.new_page()
-    tab.goto(scripted.link)
-    tab.wait_for_load_state("networkidle")
-    found: dict[str, Any] = tab.evaluate("""() => {
+def _first_load(browser: Browser, scripted: Place, samples: int) -> None:
+    """Load the page for the form, and in another tab for a session; then on a slow line."""
+    rows: list[list[object]] = []
+    for line, conditions in (("loopback", None), ("1.6 Mbit/s, 150 ms", SLOW)):
+        found = [_loaded(browser, scripted, conditions) for _ in range(samples)]
+        rows.append([line, *map(report.median, zip(*found, strict=True))])
+    head = ["", "files", "bytes", "form ms", "session ms"]
+    report.table(
+        "The first load: until the form is there, and a session by its address", head, rows
+    )
+
+
+def _loaded(
+    browser: Browser, scripted: Place, conditions: dict[str, float] | None
+) -> tuple[float, float, float, float]:
+    """Return files and bytes until the form is there, then ms until it and a session are."""
+    context = browser.new_context()
+    session = scripted.session(script=good_session())
+
+    def load(address: str) -> Page:
+        tab = context.new_page()
+        tab.add_init_script(SEEN)
+        if conditions:
+            network = context.new_cdp_session(tab)
+            network.send("Network.enable")
+            network.send("Network.emulateNetworkConditions", {"offline": False, **conditions})
+        tab.goto(address, wait_until="commit")
+        tab.wait_for_function("() => window.seenAt", timeout=WAIT)
+        return tab
+
+    form = load(scripted.link)
+    files, size, at = form.evaluate("""() => {
       const all = ["navigation", "resource"]
         .flatMap((kind) => performance.getEntriesByType(kind))
-        .filter(({ name }) => name.startsWith(location.origin));
-      const [paint] = performance.getEntriesByName("first-contentful-paint");
-      return {
-        files: all.length,
-        bytes: all.reduce((sum, { transferSize }) => sum + transferSize, 0),
-        paint: paint?.startTime ?? 0,
-        ready: performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd,
-      };
+        .filter(({ name }) => name.startsWith(location.origin))
+        .filter(({ responseEnd }) => responseEnd <= seenAt);
+      return [all.length, all.reduce((sum, { transferSize }) => sum + transferSize, 0), seenAt];
     }""")
-    tab.close()
-    rows = [[name, float(found[name])] for name in ("files", "bytes", "paint", "ready")]
-    report.table("The first load (paint and ready in ms)", ["", ""], rows)
+    form.close()  # what it asks for when idle would be in the way
+    opened = load(f"{scripted.origin}/#{session.session_id}").evaluate("seenAt")
+    context.close()
+    return float(files), float(size), float(at), float(opened)
 
 
 def _streamed(browser: Browser, scripted: Place, lines: int) -> list[object]:

@@ -171,7 +171,7 @@ class Socket {
 
 Object.assign(globalThis, {
   window: globalThis,
-  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "", activeElement: null },
+  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "", activeElement: null, head: new Element("head") },
   localStorage: storage,
   sessionStorage: storage,
   addEventListener() {},
@@ -238,6 +238,8 @@ const settled = async () => {
 
 answers.set("GET /sessions", [200, { items: [], nextCursor: null }]);
 await import(pathToFileURL(`${web}/app.js`));
+// It comes by itself, and takes more than some turns.
+await import(pathToFileURL(`${web}/session.js`));
 await settled();
 for (const [what, ...given] of steps) {
   await DOES[what](...given);
@@ -253,7 +255,7 @@ process.stdout.write(
     sealed: byId.sealed.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
     told: byId.told.hidden ? "" : byId.told.textContent,
-    wrong: Object.fromEntries(ids.flatMap((id) => byId[id].querySelectorAll(".wrong")).map((said) => [said.id.replace("wrong-", ""), said.textContent])),
+    wrong: Object.fromEntries(ids.flatMap((id) => byId[id].querySelectorAll(".wrong")).map((said) => [said.id.split("-").at(-1), said.textContent])),
     hash,
     known: byId.session.dataset.known,
     marked: byId.sessions.children.map(({ marked }) => marked ?? false),

@@ -159,17 +159,3 @@ def test_what_the_page_names_is_in_its_markup():
     named = set(re.findall(r'\$\("([\w-]+)"\)', modules))
     assert {"more", "retry", "change", "initiate"} <= named
     assert named <= set(re.findall(r'\bid="([\w-]+)"', markup))
-
-
-def test_all_modules_are_asked_for_at_once():
-    """A browser would learn of a module only from the one that imports it, up to five deep."""
-    needed, found = ["app.js"], {"app.js"}
-    while needed:
-        text = (WEB / needed.pop()).read_text()
-        new = set(re.findall(r'^(?:import|export) .*?from "\./([\w.-]+)"', text, re.M)) - found
-        found |= new
-        needed += new
-    preloaded = re.findall(
-        r'rel="modulepreload" href="([\w.-]+)"', (WEB / "index.html").read_text()
-    )
-    assert sorted(preloaded) == sorted(found - {"app.js"})

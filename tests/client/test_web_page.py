@@ -1,4 +1,4 @@
-"""What the page makes of hostile input: odd events, long answers, links, hidden answers."""
+"""What the page makes of hostile input: odd events, long answers, hidden answers."""
 
 import random
 from typing import Any
@@ -9,9 +9,6 @@ from web_page import needs_node
 from headstart_client.shapes import DATA, PERMISSION, QUESTIONS, Shape
 
 pytestmark = needs_node
-
-EVIL = "#api=https%3A%2F%2Fevil"
-MINE = {"api": "https://mine", "token": "my token"}
 
 
 def odd(chance: random.Random, depth: int = 3) -> Any:
@@ -119,29 +116,6 @@ def test_what_can_not_be_seen_is_left_out_and_spelled_out_where_it_turns_or_a_pe
     assert r"bash: rm -rf ~ #\u202e txt." + "\nls" + r"\u001b[8m" in shown["cards"][0]
     assert r"Sure\u061c?" in shown["cards"][1]
     assert r"yes\u200b" in shown["cards"][1]
-
-
-def test_another_address_drops_the_token_and_the_same_one_changes_nothing(page):
-    there = {"api": "https://evil", "token": ""}
-    assert page(links=[EVIL])["links"] == [[True, there, None]]
-    assert page(links=["#api=https%3A%2F%2Fmine"])["links"] == [[True, MINE, "o/n"]]
-
-
-def test_a_token_alone_is_not_for_the_address_that_is_stored(page):
-    assert page(links=["#token=theirs", "#ses_1", ""])["links"] == [
-        [True, MINE, "o/n"],
-        [False, MINE, "o/n"],
-        [False, MINE, "o/n"],
-    ]
-
-
-def test_a_link_with_both_clears_what_was_stored(page):
-    both = {"api": "https://evil", "token": "theirs"}
-    links = [f"{EVIL}&token=theirs", "#api=https%3A%2F%2Fother&token=x&repo=a%2Fb"]
-    assert page(links=links)["links"] == [
-        [True, both, None],
-        [True, {"api": "https://other", "token": "x"}, "a/b"],
-    ]
 
 
 def test_an_answer_that_the_browser_hides_ends_the_wait_and_is_said(page):

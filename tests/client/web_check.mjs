@@ -69,20 +69,21 @@ const { Inputs, permission, questions } = await load("inputs.js");
 const { Api } = await load("api.js");
 const { follow } = await load("follow.js");
 const { dataOf } = await load("shapes.js");
-const { plain, visible } = await load("text.js");
+const { counted, plain, visible } = await load("text.js");
+const { wrongFields } = await load("refusals.js");
 const { View } = await load("view.js");
 const { ago, Rest } = await load("rest.js");
 const { Conversation } = await load("conversation.js");
 const { deed, given, state } = await load("tool.js");
 const { coloured } = await load("ansi.js");
 const { newCard } = await load("asked.js");
-const { connect, connection, takeLink } = await load("connection.js");
+const { apiOf, connect, connection, takeLink } = await load("connection.js");
 const { newAttempt, newSession } = await load("bodies.js");
 const { merged, newest } = await load("listing.js");
 const { repositoryOf } = await load("address.js");
 const { seal } = await load("sealing.js");
 const { expired, subjectOf } = await load("token.js");
-const { told, when } = await load("status.js");
+const { shortName, told, when } = await load("status.js");
 
 function reduce({ after, steps }) {
   const reducer = new Reducer(after);
@@ -203,20 +204,26 @@ async function repeats(answers) {
   return told;
 }
 
-// What is left of stored pairs after some links, and whether each link must go from the address.
-function links(hashes) {
+// What is left of stored pairs after some links, whether each link must go from the address, and what was asked of a
+// person who agrees unless `declined`.
+function links({ hashes, mine = ["https://mine", "my token"], declined = false }) {
   const stored = new Map([["repo", "o/n"]]);
   const storage = {
     getItem: (name) => stored.get(name) ?? null,
     setItem: (name, value) => stored.set(name, value),
     removeItem: (name) => stored.delete(name),
   };
-  connect(storage, "https://mine", "my token");
+  connect(storage, ...mine);
+  const asked = [];
+  const agrees = (question) => {
+    asked.push(question);
+    return !declined;
+  };
   const pair = () => {
     const { api, token } = connection(storage);
     return { api, token };
   };
-  return hashes.map((hash) => [takeLink(hash, storage), pair(), stored.get("repo") ?? null]);
+  return { taken: hashes.map((hash) => [takeLink(hash, storage, agrees), pair(), stored.get("repo") ?? null]), asked };
 }
 
 // How a session is followed where each call with a token gets no answer that a page may read:
@@ -262,7 +269,11 @@ const CHECKS = {
   told: (all) => all.map(told),
   sessions: (all) => all.map(newSession),
   attempts: (all) => all.map(([number, setup]) => newAttempt(number, setup)),
-  links,
+  links: (all) => all.map(links),
+  apis: (all) => all.map(apiOf),
+  counts: (all) => all.map(([many, name]) => counted(many, name)),
+  names: (all) => all.map(shortName),
+  refusals: (all) => all.map(({ code, detail, errors }) => wrongFields({ code, message: detail, errors })),
   keys,
   repeats,
   unreadable,

@@ -128,6 +128,12 @@ class ScriptedCloud(FakeHeadstart):
                 return super().answer(request)
         return Reply(200, body)
 
+    def _answer(self, request: Seen, parts: list[str]) -> Reply:
+        reply = super()._answer(request, parts)
+        if request.method == "DELETE" and (gone := self.sessions.pop(parts[1], None)):
+            self.emit(gone, "session.deleted", {})
+        return reply
+
     def _page(self, asked: dict[str, str]) -> dict[str, Any]:
         found = [one for one in map(listed, self.sessions.values()) if matches(one, asked)]
         at, limit = int(asked.get("cursor", "0")), int(asked.get("limit", "20"))
@@ -207,8 +213,20 @@ class Place:
 
     def go(self, tab: Page, session: FakeSession) -> None:
         """Go to another session's address, as its link in the list does."""
+        # What a test answers in a file's place comes only while it waits for the browser.
+        tab.evaluate("import('./session.js').then(() => null)")
         with self.cloud.watched(session):
             tab.evaluate("id => { location.hash = id; }", session.session_id)
+
+    def lose(self, method: str, ending: str) -> None:
+        """Have the next such call done, and its answer lost."""
+        answer, lost = self.cloud.answer, iter([Reply(0)])
+
+        def losing(seen: Seen) -> Reply:
+            asked = seen.method == method and seen.path.endswith(ending)
+            return (next(lost, None) if asked else None) or answer(seen)
+
+        self.cloud.answer = losing
 
     def cut(self, session: FakeSession) -> None:
         """Cut the connection of all who follow a session, and answer no request any more."""

@@ -11,7 +11,7 @@ from tests.unit.helpers import created
 
 def test_without_parameters_it_is_all_that_headstart_knows(ports: MemoryPorts) -> None:
     found = get_defaults(ports)
-    assert (found["agent"], found["mode"], found["model"]) == ("demo", None, None)
+    assert (found["agent"], found["mode"], found["model"]) == ("demo", "code", None)
     assert [agent["name"] for agent in found["agents"]] == ["demo", "kilo", "opencode"]
     assert {model for agent in found["agents"] for model in agent["models"]} == set()
     assert found["limits"] == {
@@ -33,7 +33,7 @@ def test_what_a_deployment_names_is_told(ports: MemoryPorts) -> None:
     found = get_defaults(ports)
     assert (found["agent"], found["mode"], found["model"]) == ("kilo", "code", "a/z")
     assert found["agents"] == [
-        {"name": "demo", "modes": [], "models": []},
+        {"name": "demo", "modes": ["code"], "models": []},
         {"name": "kilo", "modes": [*MODES["kilo"]], "models": ["a/y", "a/z", "b/x"]},
     ]
 
@@ -54,3 +54,12 @@ def test_a_default_that_is_not_there_is_told_as_well(ports: MemoryPorts) -> None
     with pytest.raises(ValidationFailed, match="demo"):
         created(ports)
     created(ports, agent="demo")
+
+
+def test_a_mode_of_the_default_agent_is_not_asked_of_another(ports: MemoryPorts) -> None:
+    ports.policy.default_agent, ports.policy.default_mode = "opencode", "plan"
+    modes = {
+        agent: ports.store.session(created(ports, agent=agent)).mode
+        for agent in ("opencode", "kilo", "demo")
+    }
+    assert modes == {"opencode": "plan", "kilo": "code", "demo": "code"}

@@ -92,8 +92,8 @@ class HttpAgent:
         return {**args.env, **placeholders, f"{self.prefix}_SERVER_PASSWORD": password}
 
     def mode(self, mode: str) -> str | None:
-        """Return that there is but one."""
-        return None
+        """Return our own name of it."""
+        return mode
 
     def prompt_body(
         self, args: PromptArgs, agent_message_id: str, agent: AgentArgs

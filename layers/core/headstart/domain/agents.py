@@ -3,11 +3,14 @@
 from headstart.domain.policy import Policy
 
 MODES: dict[str, tuple[str, ...]] = {
-    "demo": (),
+    "demo": ("code",),
     "kilo": ("ask", "code", "debug", "orchestrator", "plan"),
     "opencode": ("build", "plan"),
 }
 """The modes of each agent that Headstart knows; a repository or a user may add others."""
+
+_COMMON = "code"
+"""A mode that each agent has, under this name or as what it calls its own."""
 
 _WITHOUT_MODEL = frozenset({"demo"})
 
@@ -21,6 +24,11 @@ def default_mode(policy: Policy) -> str | None:
     """Return the mode of who names none, as the default agent calls it; None for its own."""
     modes = MODES.get(policy.default_agent, ())
     return policy.default_mode if policy.default_mode in modes else None
+
+
+def mode_of(policy: Policy, agent: str, named: str | None) -> str:
+    """Return the mode of a session: the deployment's is for the agent that is its default."""
+    return named or (policy.default_mode if agent == policy.default_agent else _COMMON)
 
 
 def models_of(policy: Policy, agent: str) -> list[str]:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from headstart.domain import events
 from headstart.domain.access import GIT_TOKEN, granted
-from headstart.domain.agents import check_agent
+from headstart.domain.agents import check_agent, mode_of
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
@@ -58,7 +58,7 @@ def new_session(
         git_url=git_url,
         branch=f"session/{session_id}",
         agent=agent,
-        mode=request.mode or policy.default_mode,
+        mode=mode_of(policy, agent, request.mode),
         model=request.model or policy.default_model,
         prepared_tree=request.prepared_tree,
         message_count=1,

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from headstart.domain import events
+from headstart.domain.agents import mode_of
 from headstart.domain.calls import Call, Effect, require
 from headstart.domain.change import CONFIG, Change, IdempotencyKey, NoPlace, used_key
 from headstart.domain.command_args import AbortArgs
@@ -107,7 +108,7 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
         message.text = request.prompt
         change.save(message)
     if "mode" in given:
-        session.mode = request.mode or change.policy.default_mode
+        session.mode = mode_of(change.policy, session.agent, request.mode)
     if "model" in given:
         session.model = request.model or change.policy.default_model
     if "auto_initiate" in given and request.auto_initiate is not False:

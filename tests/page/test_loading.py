@@ -1,0 +1,65 @@
+"""What a browser asks for and when: the form waits for nothing of a session's part of the page."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, Route, expect
+from session_scripts import good_session
+
+from tests.page.scripted import Place
+
+
+def held(tab: Page, matches: str | Callable[[str], bool]) -> list[Route]:
+    """Have these requests of a tab wait, and return those that do."""
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    tab.route(matches, hold)
+    return waiting
+
+
+def test_the_form_takes_26_files_and_waits_for_no_other(tab: Page, place: Place):
+    markup = tab.request.get(place.origin).text()
+    first = {"", *re.findall(r'(?:href|src)="([\w.-]+\.(?:js|css))"', markup)}
+    assert len(first) == 26
+    waiting = held(tab, lambda url: url.endswith(".js") and urlsplit(url).path[1:] not in first)
+    with tab.expect_request("**/session.js"):
+        place.connect(tab)
+    tab.locator("#create [name=repo]").fill("org/name")
+    expect(tab.locator("#told")).to_contain_text("No sessions yet")
+    files: list[str] = tab.evaluate("""() => {
+      const all = ["navigation", "resource"].flatMap((k) => performance.getEntriesByType(k));
+      return all.map(({ name }) => name).filter((name) => name.startsWith(location.origin));
+    }""")
+    assert sorted(urlsplit(name).path[1:] for name in files) == sorted(first)
+    for route in waiting:
+        route.continue_()
+
+
+def test_a_session_that_is_begun_before_its_part_is_here_opens_once_it_is(tab: Page, place: Place):
+    waiting = held(tab, "**/session.js")
+    session = place.session(title="Early", script=good_session())
+    with tab.expect_request("**/session.js"):
+        place.connect(tab)
+    tab.locator("#sessions a").click()
+    expect(tab.locator("#opening")).to_be_visible()
+    with place.cloud.watched(session):
+        for route in waiting:
+            route.continue_()
+    expect(tab.locator("#title")).to_have_text("Early")
+    expect(tab.locator("#opening")).to_be_hidden()
+
+
+def test_a_part_that_can_not_be_had_is_said_and_a_reload_helps(tab: Page, place: Place):
+    session = place.session(title="Late", script=good_session())
+    tab.route("**/session.js", lambda route: route.abort())
+    place.connect(tab)
+    tab.locator("#sessions a").click()
+    expect(tab.locator("#notice")).to_contain_text("load the page again")
+    tab.unroute("**/session.js")
+    with place.cloud.watched(session):
+        tab.reload()
+    expect(tab.locator("#title")).to_have_text("Late")
