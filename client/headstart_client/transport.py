@@ -7,6 +7,7 @@ import httpx
 
 from headstart_client.errors import HeadstartError, TransportFailed
 from headstart_client.requests import Reply, Request
+from headstart_client.tokens import bare
 
 Token = str | Callable[[], str]
 """A bearer token, or what returns the current one: asked before each request, as tokens expire."""
@@ -33,7 +34,7 @@ class Http:
 
     def token(self) -> str:
         """Return the token that the next request is sent with."""
-        return self._token if isinstance(self._token, str) else self._token()
+        return bare(self._token if isinstance(self._token, str) else self._token())
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         token = self.token()

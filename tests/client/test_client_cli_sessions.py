@@ -32,7 +32,7 @@ def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
     assert [row.split("\t")[0] for row in out.splitlines()] == [
         f"ses_{number:02}" for number in reversed(range(20))
     ]
-    assert err == "These are the newest 20: --all lists all of them\n"
+    assert err == "There are more than 20 sessions: --all lists all of them\n"
     assert cli.main(["ls", "--all"]) == 0
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (25, "")
@@ -118,6 +118,11 @@ def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
     monkeypatch.delenv("HEADSTART_PAGE", raising=False)
     assert cli.main(["open", SESSION_ID]) == 2
     assert "HEADSTART_PAGE is not set" in capsys.readouterr().err
+    monkeypatch.setattr(
+        "headstart_local.page_address.page_beside", lambda url: f"http://beside/?{url}"
+    )
+    assert cli.main(["open", SESSION_ID]) == 0
+    assert capsys.readouterr().out == f"http://beside/?{cloud.url}/#{SESSION_ID}\n"
     monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/#api=x&token=secret")
     assert cli.main(["open", SESSION_ID]) == 0
     assert capsys.readouterr().out == f"http://127.0.0.1:1/#{SESSION_ID}\n"
@@ -223,7 +228,10 @@ def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys):
     ("cut", "said"),
     [
         ({"textBytes": 18, "textRef": "gone"}, "(6 bytes more of this can't be had now;"),
-        ({"truncated": True}, "(the rest of this is gone: it was too long)\n"),
+        (
+            {"truncated": True},
+            "(Something of this is gone: it was too long, or its sandbox ended)\n",
+        ),
     ],
 )
 def test_what_is_missing_of_an_answer_is_said_once(cloud, capsys, cut, said):

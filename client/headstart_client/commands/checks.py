@@ -39,9 +39,7 @@ class Found(NamedTuple):
 def check_token(terminal: Terminal, token: str) -> int:
     """Say whose token HEADSTART_TOKEN is and until when it is good; 1 where it is not any more."""
     if not token:
-        return terminal.fail(
-            "HEADSTART_TOKEN is not set: set it to a token of the API's users.", USAGE
-        )
+        return terminal.fail(advice.NO_USER, USAGE)
     found = _token(token, time.time())
     if found.good:
         terminal.say(found.said)

@@ -9,7 +9,8 @@ from urllib.parse import urldefrag
 
 from rich.text import Text
 
-from headstart_client import advice
+from headstart_client import advice, embedded
+from headstart_client.amounts import counted
 from headstart_client.arguments import LISTED
 from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Session, StepState, Summary
@@ -39,7 +40,9 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int
         else:
             terminal.data("\t".join(_cells(session)))
     if len(found) > len(shown):
-        terminal.note(f"These are the newest {len(shown)}: --all lists all of them")
+        terminal.note(
+            f"There are more than {counted(len(shown), 'session')}: --all lists all of them"
+        )
     return 0
 
 
@@ -75,11 +78,10 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
         return 0
     for name, said in _facts(session):
-        terminal.out.print(Text(f"{name:<11}{flat(said)}"), soft_wrap=True)
+        terminal.fact(name, said)
     for message in await client.messages(args.session_id):
-        beginning = flat((message.text or "")[:_BEGINNING])
-        said = f"{message.status}  {message.message_id}  {beginning}".rstrip()
-        terminal.out.print(Text(f"{'message':<11}{said}"), soft_wrap=True)
+        beginning = (message.text or "")[:_BEGINNING]
+        terminal.fact("message", message.status, message.message_id, beginning)
     if session.failure and session.status == "failed":
         terminal.say(advice.on_preparation(session.failure, session.session_id))
     if session.pending_inputs:
@@ -128,11 +130,11 @@ def _step(step: StepState) -> str:
 
 async def open_page(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print where the web page has a session, and on a terminal have a browser show it."""
-    page = urldefrag(os.environ.get("HEADSTART_PAGE", "")).url
+    page = urldefrag(os.environ.get("HEADSTART_PAGE", "").strip()).url or embedded.page(client.url)
     if not page:
         return terminal.fail(
-            "HEADSTART_PAGE is not set: set it to the web page's address, as `headstart up` or "
-            "the deployment printed it.",
+            "HEADSTART_PAGE is not set, and no page of this machine's is known: set it to the web "
+            "page's address, as `headstart up` or the deployment printed it.",
             USAGE,
         )
     session = await client.get(args.session_id)
