@@ -103,6 +103,25 @@ def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_
     )
 
 
+def test_the_beginning_of_an_id_will_do_where_one_session_has_it(cloud, capsys):
+    mine, other = SESSION_ID, f"{SESSION_ID[:10]}{'z' * 20}"
+    for session_id in (mine, other):
+        cloud.add(FakeSession(session_id=session_id))
+    assert cli.main(["rename", SESSION_ID[:11], "A better title"]) == 0
+    assert capsys.readouterr().out == f"{SESSION_ID} is called: A better title\n"
+    assert cli.main(["rm", SESSION_ID[:9]]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"headstart: Argument ID: 2 sessions begin so ({mine}, {other}); "
+        "`headstart rm --help` says what there is.\n",
+    )
+    assert cli.main(["rm", "ses_9"]) == 1
+    assert "There is no such session" in capsys.readouterr().err
+    assert [seen.path for seen in cloud.seen if seen.method == "DELETE"] == [
+        "/stage/sessions/ses_9"
+    ]
+
+
 def test_rename_and_withdraw(cloud, capsys):
     cloud.add(FakeSession())
     assert cli.main(["rename", SESSION_ID, "A better title"]) == 0

@@ -46,6 +46,8 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
 
     async def main() -> int:
         async with AsyncHeadstart(url, token) as client:
+            if several := await sessions.complete(client, args):
+                return terminal.fail(several, USAGE)
             return await command(terminal, client, args)
 
     try:

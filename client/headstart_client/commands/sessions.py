@@ -16,9 +16,15 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Session, StepState, Summary
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
-from headstart_client.usage import USAGE
+from headstart_client.usage import USAGE, senseless
 from headstart_client.view import STEP_TITLES
 from headstart_client.work import changed
+
+_ID_CHARACTERS = 30
+"""Of a whole session id, as the API makes them."""
+
+_NAMED = 3
+"""Of several sessions, how many are named."""
 
 _DATED = 80
 """Columns from which a list has room for dates beside titles."""
@@ -44,6 +50,22 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int
             f"There are more than {counted(len(shown), 'session')}: --all lists all of them"
         )
     return 0
+
+
+async def complete(client: AsyncHeadstart, args: Namespace) -> str | None:
+    """Put the whole id in the place of its beginning; return what to say where several begin so."""
+    begun = getattr(args, "session_id", None)
+    if begun is None or len(begun) >= _ID_CHARACTERS:
+        return None
+    found = [s.session_id async for s in client.list() if s.session_id.startswith(begun)]
+    if len(found) > 1 and begun not in found:
+        named = ", ".join(sorted(found)[:_NAMED])
+        more = ", …" if len(found) > _NAMED else ""
+        said = f"argument ID: {counted(len(found), 'session')} begin so ({named}{more})"
+        return senseless(said, f"headstart {args.command}")
+    if len(found) == 1:
+        args.session_id = found[0]
+    return None
 
 
 def _cells(session: Summary) -> list[str]:
