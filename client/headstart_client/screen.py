@@ -7,12 +7,12 @@ from typing import Protocol
 from rich.console import Console
 
 from headstart_client.amounts import counted
+from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
-from headstart_client.shapes import data_of
 from headstart_client.text import flat, plain, visible
 from headstart_client.verbatim import verbatim
 from headstart_client.view import Data, Part, Step, View

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
 from headstart_client.models import Event, Failure
 from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.rest import Rest
-from headstart_client.shapes import data_of
 from headstart_client.work import Work
 
 STEP_TITLES = {
