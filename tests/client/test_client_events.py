@@ -15,6 +15,7 @@ from headstart_client import Event, events
 from headstart_client.attributes import Said
 from headstart_client.models import Failure, PullRequest
 
+
 def said(cls: type[Event]) -> list[str]:
     """Return the names of what a class of event reads of its data."""
     return [name for name, value in vars(cls).items() if isinstance(value, Said)]
