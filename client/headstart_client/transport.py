@@ -19,6 +19,17 @@ TIMEOUT = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 
+_IN_WORDS: dict[type[Exception], str] = {
+    httpx.ReadTimeout: "it does not answer",
+    httpx.WriteTimeout: "it does not take the request",
+    httpx.ConnectTimeout: "it does not take the connection",
+}
+
+
+def in_words(error: Exception) -> str:
+    """Return what went wrong, also of those failures that httpx has no words for."""
+    return _IN_WORDS.get(type(error)) or str(error) or type(error).__name__
+
 
 class Http:
     """How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
@@ -66,4 +77,5 @@ class Http:
     @staticmethod
     def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
         sent = not isinstance(error, _NOT_SENT)
-        return TransportFailed(str(error) or type(error).__name__, sent=sent)
+        silent = isinstance(error, httpx.ReadTimeout)
+        return TransportFailed(in_words(error), sent=sent, silent=silent)

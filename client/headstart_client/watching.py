@@ -33,6 +33,8 @@ async def watch(
     done: Callable[[View], Outcome | None] = View.outcome,
 ) -> int:
     """Show a session until `done` says how it ended; return the exit code."""
+    # A watch that began goes on for ever; one that can't begin is told to who waits.
+    stream = stream or await client.stream_ticket(session_id)
     terminal.following = session_id
     view.last_event_id = after
     screen = terminal.screen()

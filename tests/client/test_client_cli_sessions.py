@@ -217,6 +217,35 @@ def test_logs_are_followed_until_nothing_is_prepared_any_more(cloud, capsys, mon
     assert capsys.readouterr().out == ("== clone, attempt 1 ==\none\n== setup, attempt 1 ==\ntwo\n")
 
 
+def test_logs_right_after_a_retry_are_those_of_the_new_attempt_to_its_end(
+    cloud, capsys, monkeypatch
+):
+    monkeypatch.setattr("headstart_client.commands.texts._PAUSE", 0.0)
+    # As a retry leaves it at once: another attempt, and nothing of it yet.
+    session = cloud.add(FakeSession(status="preparing", attempt=2, logs=[log("setup")]))
+    session.texts["log.1.setup"] = [page("old\n")]
+    session.texts["log.2.setup"] = [
+        page("new\n", cursor="a", complete=False),
+        page("newer\n", offset=4),
+    ]
+    answer, looks = cloud.answer, iter(range(100))
+
+    def answered_in_time(seen):
+        reply = answer(seen)
+        if seen.path.endswith("/logs"):
+            look = next(looks)
+            if look == 2:
+                session.logs = [log("setup"), log("setup", 2, complete=False)]
+            if look == 4:
+                session.status = "ready"
+        return reply
+
+    monkeypatch.setattr(cloud, "answer", answered_in_time)
+    assert cli.main(["logs", SESSION_ID, "--follow"]) == 0
+    assert capsys.readouterr().out == "== setup, attempt 2 ==\nnew\nnewer\n"
+    assert next(looks) > 4
+
+
 def answered(*end: dict[str, object]) -> list[tuple[str, object]]:
     before = good_session()
     return [*before[:-2], *[("agent.event", one) for one in end], before[-1]]

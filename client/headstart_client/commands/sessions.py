@@ -42,7 +42,7 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int
         if terminal.json_lines:
             terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
         elif terminal.out.is_terminal:
-            terminal.out.print(_row(session, terminal.out.width))
+            terminal.out.print(_row(session, terminal.out.width), soft_wrap=True)
         else:
             terminal.data("\t".join(_cells(session)))
     if len(found) > len(shown):
@@ -86,8 +86,8 @@ def _row(session: Summary, width: int) -> Text:
     row.append(title)
     if width >= 2 * _DATED:
         row.append(f"  {repository}", "dim")
-    row.truncate(max(width, len(named)), overflow="ellipsis")
-    return row
+    row.truncate(width, overflow="ellipsis")
+    return row if width > len(named) else Text(named)
 
 
 _STYLES = {"failed": "red", "running": "green", "asks you": "bold yellow", "preparing": "cyan"}

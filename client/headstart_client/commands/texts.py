@@ -17,6 +17,7 @@ _PAUSE = 1.0
 
 async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print the logs of an attempt's steps, or of one step, as far as they go or to their end."""
+    terminal.following = args.session_id if args.follow else None
     number = args.attempt
     if number is None and args.follow:
         attempt = (await client.get(args.session_id)).attempt
