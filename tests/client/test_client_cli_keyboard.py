@@ -8,7 +8,7 @@ from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, page
 from rich.cells import cell_len
 from session_scripts import good_session, good_start, preparing, receipt
 from terminal_kit import Terminal
-from test_client_cli_sessions import log
+from test_client_cli_logs import log
 from test_client_secrets import KEY, TOKEN, VALUE, body_of, opened
 
 from headstart_client.text import plain
