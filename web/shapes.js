@@ -1,7 +1,7 @@
 // What events and frames hold, as far as the page reads it: whatever came, of the right types.
 //
 // What an agent says reaches viewers as the agent made it, and a sandbox runs untrusted code. So all
-// data is read through these tables. The same as client/headstart_client/shapes.py, and tested with
+// data is read through these tables. The same as client/headstart_client/events.py, and tested with
 // the same data.
 
 const DEPTH = 8; // how deep an object is told where a text is expected

@@ -1,5 +1,7 @@
 """What to tell a person when something went wrong: one sentence that says what to do next."""
 
+import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +13,8 @@ from headstart_client.errors import (
     TransportFailed,
     Unauthorized,
 )
-from headstart_client.models import Failure
+from headstart_client.fields import in_words, named
+from headstart_client.models import Failure, Warned
 from headstart_client.usage import senseless
 from headstart_client.view import CANCELLED, STEP_TITLES
 from headstart_client.work import not_whole
@@ -19,6 +22,8 @@ from headstart_client.work import not_whole
 _ADDRESS = (
     "check the address, and whether the deployment gives you this repository if it is private"
 )
+
+NO_USER = "HEADSTART_TOKEN is not set: set it to a token of the API's users."
 
 _NEXT = {
     "RepositoryNotFound": _ADDRESS,
@@ -87,13 +92,18 @@ def on_publication(failure: Failure, commit: str, again: str | None) -> str:
     return f"{said}; again: {again}"
 
 
-def on_arguments(
-    errors: Sequence[Mapping[str, Any]], arguments: Mapping[str, str], command: str
-) -> str:
-    """Return the sentence for fields that can't be so, by the `arguments` which became them."""
-    fields = [(str(error["loc"][0]), error["msg"]) for error in errors]
-    wrong = [f"argument {arguments.get(field, field)}: {why}" for field, why in fields]
-    return senseless("; ".join(wrong), f"headstart {command}")
+def on_arguments(errors: Sequence[Mapping[str, Any]], args: Namespace) -> str:
+    """Return the sentence for fields that can't be so, by the arguments which became them."""
+    wrong = []
+    for error in errors:
+        what, why = named(error["loc"], args), in_words(error["msg"], args)
+        wrong.append(f"argument {what}: {why}" if what else why)
+    return senseless("; ".join(wrong), f"headstart {args.command}")
+
+
+def on_warning(warned: Warned, args: Namespace) -> str:
+    """Return the sentence for what of a request should not have been sent as it was."""
+    return f"Warning: {named(warned.loc, args)} {in_words(warned.msg, args)}"
 
 
 def on_error(error: HeadstartError, url: str) -> str:
@@ -135,12 +145,19 @@ def on_error(error: HeadstartError, url: str) -> str:
     return sentence + "."
 
 
+_IN_WORDS_OF_THE_API = re.compile(r"; GET /sessions/.*")
+"""A way out that is told there by calls, and here by commands."""
+
 _NEW = "start a new session with `headstart run`"
 _OTHER = "try another --repo or --prompt"
 
 
 def _sentence(what: str, failure: Failure | None, session_id: str | None, step: str) -> str:
-    why = f": {_stem(failure.reason)} ({failure.code})" if failure else ""
+    why = (
+        f": {_stem(_IN_WORDS_OF_THE_API.sub('', failure.reason))} ({failure.code})"
+        if failure
+        else ""
+    )
     return f"{what}{why}; {step.format(id=session_id) if session_id else _OTHER}."
 
 

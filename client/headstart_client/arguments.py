@@ -62,7 +62,9 @@ def _name(text: str) -> str:
 
 def _session_id(text: str) -> str:
     if not _SESSION_ID.fullmatch(text):
-        raise argparse.ArgumentTypeError("must be a session's id, such as `headstart ls` lists")
+        raise argparse.ArgumentTypeError(
+            "must be a session's id, or its beginning, such as `headstart ls` lists"
+        )
     return text
 
 

@@ -5,6 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from headstart_client.amounts import counted
+
 _SECONDS = 10.0
 """What one git command may take; none of them uses the network."""
 
@@ -41,10 +43,14 @@ def here() -> Checkout:
             f"The branch {branch} is not at the origin: push it (git push -u origin {branch})"
         )
     notes = []
-    if (ahead := _git("rev-list", "--count", f"{there}..HEAD")) not in {None, "0"}:
-        notes.append(f"Not pushed, so not in the session: {ahead} commits of {branch}")
+    ahead = _git("rev-list", "--count", f"{there}..HEAD")
+    if ahead and ahead != "0":
+        notes.append(
+            f"Not pushed, so not in the session: {counted(int(ahead), 'commit')} of {branch}"
+        )
     if dirty := _git("status", "--porcelain"):
-        notes.append(f"Not committed, so not in the session: {len(dirty.splitlines())} files")
+        files = counted(len(dirty.splitlines()), "file")
+        notes.append(f"Not committed, so not in the session: {files}")
     return Checkout(address(origin), branch, notes)
 
 

@@ -4,16 +4,13 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from importlib import import_module
-from io import StringIO, TextIOWrapper
-from types import ModuleType
+from io import TextIOWrapper
 from urllib.parse import urlsplit
 
+from headstart_client import embedded
 from headstart_client.arguments import parser, prompt_of, texts
+from headstart_client.tokens import bare
 from headstart_client.usage import USAGE
-
-_LOCAL_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,11 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argcomplete.autocomplete(parser())
     arguments = texts(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["up"]:
-        return int(_embedded("up").main(arguments[1:]))
+        return int(embedded.part("up").main(arguments[1:]))
     args = parser().parse_args(arguments)
     match args.command:
         case "demo":
-            _embedded("up")
+            embedded.part("up")
             from headstart_client.demo import demo  # noqa: PLC0415 - fast start
 
             return demo(args)
@@ -42,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         case "token" if not args.check:
             groups = [word for group in args.group for word in ("--group", group)]
-            return int(_embedded("tokens").main(["--sub", args.sub, *groups]))
+            return int(embedded.part("tokens").main(["--sub", args.sub, *groups]))
         case "run" | "send":
             args.prompt = prompt_of(args)
     return _on_the_api(args)
@@ -50,10 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _on_the_api(args: Namespace) -> int:
     from headstart_client import commands  # noqa: PLC0415 - fast start
+    from headstart_client.advice import NO_USER  # noqa: PLC0415 - fast start
     from headstart_client.terminal import Terminal  # noqa: PLC0415 - fast start
 
     terminal = Terminal(json_lines=getattr(args, "json", False))
-    url, token = os.environ.get("HEADSTART_URL", ""), os.environ.get("HEADSTART_TOKEN", "")
+    url, token = (os.environ.get(f"HEADSTART_{name}", "").strip() for name in ("URL", "TOKEN"))
+    token = bare(token)
     if args.command == "token":
         return commands.check_token(terminal, token)
     if not _is_address(url):
@@ -63,11 +62,10 @@ def _on_the_api(args: Namespace) -> int:
             "or start an embedded cloud with `headstart up`.",
             USAGE,
         )
-    token = token or _local_token(url)
     if not token:
-        return terminal.fail(
-            "HEADSTART_TOKEN is not set: set it to a token of the API's users.", USAGE
-        )
+        token, why = embedded.token(url)
+        if not token:
+            return terminal.fail(why or NO_USER, 1 if why else USAGE)
     return commands.execute(commands.COMMANDS[args.command], terminal, args, url, token)
 
 
@@ -78,27 +76,6 @@ def _is_address(url: str) -> bool:
     except ValueError:
         return False
     return complete and parts.scheme in {"http", "https"} and url.isprintable()
-
-
-def _local_token(url: str) -> str:
-    if urlsplit(url).hostname not in _LOCAL_HOSTS:
-        return ""
-    with redirect_stdout(StringIO()) as printed:
-        _embedded("tokens").main(["--sub", "demo"])
-    return printed.getvalue().strip()
-
-
-def _embedded(module: str) -> ModuleType:
-    """Return a module of the embedded cloud, which the client alone comes without."""
-    try:
-        return import_module(f"headstart_local.{module}")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("headstart_local"):
-            raise
-        sys.exit(
-            "headstart: The embedded cloud is not installed: it runs from a checkout of the "
-            "repository, after `make setup` there."
-        )
 
 
 if __name__ == "__main__":

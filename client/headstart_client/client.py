@@ -1,91 +1,52 @@
 """The two clients: Headstart blocks, AsyncHeadstart is for asyncio."""
 
 import asyncio
-import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Generator,
-    Iterator,
-)
-from math import inf
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
-
-import httpx
+from collections.abc import AsyncGenerator, Generator
+from typing import Generic, Literal, TypeVar, Unpack
 
 from headstart_client import operations as ops
 from headstart_client.blocking import Loop
+from headstart_client.calls import Awaiting, Blocking, Call, Listing
 from headstart_client.follow import DEFAULT_TIMING, Timing, follow
-from headstart_client.models import Answer, Event, Message, Page, Stream, Summary
+from headstart_client.models import Answer, Event, Message, Stream
 from headstart_client.options import SessionOptions
-from headstart_client.requests import Operation
-from headstart_client.signatures import documented
-from headstart_client.transport import TIMEOUT, Http, Token
 from headstart_client.turns import answer_to
 
-P = ParamSpec("P")
-T = TypeVar("T")
+C = TypeVar("C")
 
 
-def _blocking(
-    operation: Callable[P, Operation[T]],
-) -> Callable[Concatenate["Headstart", P], T]:
-    def method(self: "Headstart", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(operation(*args, **kwargs))
+class Calls:
+    """The calls of the API that both clients have alike."""
 
-    return documented(method, operation)
+    create_session = Call(ops.create_session)
+    prepare = Call(ops.prepare)
+    get = Call(ops.get)
+    archive = Call(ops.archive)
+    changes = Call(ops.changes)
+    diff = Call(ops.diff)
+    publish = Call(ops.publish)
+    messages = Call(ops.messages)
+    text = Call(ops.text)
+    text_page = Call(ops.text_page)
+    logs = Call(ops.logs)
+    defaults = Call(ops.defaults)
+    stream_ticket = Call(ops.stream_ticket)
+    initiate = Call(ops.initiate)
+    wait = Call(ops.wait)
+    patch = Call(ops.patch)
+    rename = Call(ops.rename)
+    withdraw = Call(ops.withdraw)
+    retry = Call(ops.retry)
+    interrupt = Call(ops.interrupt)
+    answer_input = Call(ops.answer_input)
+    delete = Call(ops.delete)
+    list = Listing(ops.listing)
+    events = Listing(ops.events)
+    _send_message = Call(ops.send_message)
 
 
-class Headstart(Http):
+class Headstart(Calls, Blocking):
     """A blocking client of one API for one user; safe to share between threads."""
-
-    def __init__(
-        self, url: str, token: Token, *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        super().__init__(url, token)
-        self._client = httpx.Client(timeout=TIMEOUT)
-        self._sleep = sleep
-
-    create_session = _blocking(ops.create_session)
-    prepare = _blocking(ops.prepare)
-    get = _blocking(ops.get)
-    archive = _blocking(ops.archive)
-    changes = _blocking(ops.changes)
-    diff = _blocking(ops.diff)
-    publish = _blocking(ops.publish)
-    messages = _blocking(ops.messages)
-    text = _blocking(ops.text)
-    text_page = _blocking(ops.text_page)
-    logs = _blocking(ops.logs)
-    defaults = _blocking(ops.defaults)
-    stream_ticket = _blocking(ops.stream_ticket)
-    initiate = _blocking(ops.initiate)
-    wait = _blocking(ops.wait)
-    patch = _blocking(ops.patch)
-    rename = _blocking(ops.rename)
-    withdraw = _blocking(ops.withdraw)
-    retry = _blocking(ops.retry)
-    interrupt = _blocking(ops.interrupt)
-    answer_input = _blocking(ops.answer_input)
-    delete = _blocking(ops.delete)
-    _send_message = _blocking(ops.send_message)
-
-    def list(
-        self, *, search: str | None = None, repository: str | None = None, limit: int | None = None
-    ) -> Iterator[Summary]:
-        """Iterate over the caller's sessions, newest first, `limit` at most.
-
-        `search` has words that the title or the repository's address must have, all of them;
-        `repository` is such an address. Pages are fetched as needed.
-        """
-        return self._items(ops.listing(search, repository, limit), limit)
-
-    def events(self, session_id: str, after: int = 0) -> Iterator[Event]:
-        """Iterate over the persisted events after an id, oldest first, up to now."""
-        return self._items(lambda cursor: ops.events_page(session_id, int(cursor or after)))
 
     def follow(
         self,
@@ -138,102 +99,9 @@ class Headstart(Http):
         turn = Turn(self, created.session_id, message, 0, created.stream)
         return turn.result(timeout)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _items(
-        self, page_at: Callable[[str | None], Operation[Page[T]]], limit: int | None = None
-    ) -> Iterator[T]:
-        cursor: str | None = None
-        left = inf if limit is None else limit
-        while left > 0:
-            page = self._run(page_at(cursor))
-            yield from page.items[: None if left == inf else int(left)]
-            left -= len(page.items)
-            cursor = page.next_cursor
-            if not cursor:
-                return
-
-    def _run(self, operation: Operation[T]) -> T:
-        try:
-            request = next(operation)
-            while True:
-                if request.delay:
-                    self._sleep(request.delay)
-                try:
-                    response = self._client.request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL) as error:
-                    request = operation.throw(self._failure(error))
-                else:
-                    request = operation.send(self._reply(response))
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
-def _awaiting(
-    operation: Callable[P, Operation[T]],
-) -> Callable[Concatenate["AsyncHeadstart", P], Coroutine[Any, Any, T]]:
-    async def method(self: "AsyncHeadstart", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(operation(*args, **kwargs))
-
-    return documented(method, operation)
-
-
-class AsyncHeadstart(Http):
+class AsyncHeadstart(Calls, Awaiting):
     """The same calls for asyncio, and `follow`."""
-
-    def __init__(
-        self, url: str, token: Token, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        super().__init__(url, token)
-        self._client = httpx.AsyncClient(timeout=TIMEOUT)
-        self._sleep = sleep
-
-    create_session = _awaiting(ops.create_session)
-    prepare = _awaiting(ops.prepare)
-    get = _awaiting(ops.get)
-    archive = _awaiting(ops.archive)
-    changes = _awaiting(ops.changes)
-    diff = _awaiting(ops.diff)
-    publish = _awaiting(ops.publish)
-    messages = _awaiting(ops.messages)
-    text = _awaiting(ops.text)
-    text_page = _awaiting(ops.text_page)
-    logs = _awaiting(ops.logs)
-    defaults = _awaiting(ops.defaults)
-    stream_ticket = _awaiting(ops.stream_ticket)
-    initiate = _awaiting(ops.initiate)
-    wait = _awaiting(ops.wait)
-    patch = _awaiting(ops.patch)
-    rename = _awaiting(ops.rename)
-    withdraw = _awaiting(ops.withdraw)
-    retry = _awaiting(ops.retry)
-    interrupt = _awaiting(ops.interrupt)
-    answer_input = _awaiting(ops.answer_input)
-    delete = _awaiting(ops.delete)
-    _send_message = _awaiting(ops.send_message)
-
-    def list(
-        self, *, search: str | None = None, repository: str | None = None, limit: int | None = None
-    ) -> AsyncIterator[Summary]:
-        """Iterate over the caller's sessions, newest first, `limit` at most.
-
-        `search` has words that the title or the repository's address must have, all of them;
-        `repository` is such an address. Pages are fetched as needed.
-        """
-        return self._items(ops.listing(search, repository, limit), limit)
-
-    def events(self, session_id: str, after: int = 0) -> AsyncIterator[Event]:
-        """Iterate over the persisted events after an id, oldest first, up to now."""
-        return self._items(lambda cursor: ops.events_page(session_id, int(cursor or after)))
 
     def follow(
         self,
@@ -281,46 +149,6 @@ class AsyncHeadstart(Http):
         turn = AsyncTurn(self, created.session_id, message, 0, created.stream)
         return await turn.result(timeout)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def _items(
-        self, page_at: Callable[[str | None], Operation[Page[T]]], limit: int | None = None
-    ) -> AsyncIterator[T]:
-        cursor: str | None = None
-        left = inf if limit is None else limit
-        while left > 0:
-            page = await self._run(page_at(cursor))
-            for item in page.items[: None if left == inf else int(left)]:
-                yield item
-            left -= len(page.items)
-            cursor = page.next_cursor
-            if not cursor:
-                return
-
-    async def _run(self, operation: Operation[T]) -> T:
-        try:
-            request = next(operation)
-            while True:
-                if request.delay:
-                    await self._sleep(request.delay)
-                try:
-                    response = await self._client.request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL) as error:
-                    request = operation.throw(self._failure(error))
-                else:
-                    request = operation.send(self._reply(response))
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
     async for event in events:
@@ -328,12 +156,12 @@ async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
     return None
 
 
-class AsyncTurn:
-    """A message that was sent, and what comes of it; that is told after the event `after`."""
+class _Sent(Generic[C]):
+    """What both kinds of turn know."""
 
     def __init__(
         self,
-        client: AsyncHeadstart,
+        client: C,
         session_id: str,
         message: Message,
         after: int,
@@ -344,6 +172,10 @@ class AsyncTurn:
         self._client = client
         self.after = after
         self._stream = stream
+
+
+class AsyncTurn(_Sent[AsyncHeadstart]):
+    """A message that was sent, and what comes of it; that is told after the event `after`."""
 
     async def result(self, timeout: float | None = None) -> Answer:  # noqa: ASYNC109 - as Turn
         """Wait for the end of the message's turn, and return what came of it.
@@ -359,22 +191,8 @@ class AsyncTurn:
             )
 
 
-class Turn:
+class Turn(_Sent[Headstart]):
     """A message that was sent, and what comes of it; that is told after the event `after`."""
-
-    def __init__(
-        self,
-        client: Headstart,
-        session_id: str,
-        message: Message,
-        after: int,
-        stream: Stream | None = None,
-    ) -> None:
-        self.session_id = session_id
-        self.message = message
-        self._client = client
-        self.after = after
-        self._stream = stream
 
     def result(self, timeout: float | None = None) -> Answer:
         """Wait for the end of the message's turn, and return what came of it.

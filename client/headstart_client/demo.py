@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -22,7 +22,6 @@ from rich.text import Text
 from headstart_client import commands
 from headstart_client.arguments import parser
 from headstart_client.terminal import Terminal
-from headstart_client.text import plain
 
 PROMPT = "Look around in this repository and add a short health check."
 
@@ -50,7 +49,9 @@ def demo(args: Namespace) -> int:
             with _waiting(terminal.out, "Starting the embedded cloud"):
                 where = _address(cloud)
             if where is None:
-                _show_log(terminal.err, log)
+                log.seek(0)
+                said = log.read().decode(errors="replace").splitlines()
+                terminal.excerpt(said[-_LOG_LINES:])
                 return terminal.fail("The embedded cloud did not start; its last words are above.")
             repository = args.repo or where["gitUrl"]
             session = parser().parse_args(["run", f"--repo={repository}"])
@@ -92,12 +93,6 @@ def _stop(cloud: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(cloud.pid, signal.SIGKILL)
         cloud.communicate()
-
-
-def _show_log(console: Console, log: IO[bytes]) -> None:
-    log.seek(0)
-    for line in log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]:
-        console.print(Text(f"  │ {plain(line)}"), soft_wrap=True)
 
 
 @contextmanager

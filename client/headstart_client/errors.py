@@ -9,11 +9,15 @@ class HeadstartError(Exception):
 
 
 class TransportFailed(HeadstartError):
-    """No answer came; `sent` is False when the request never left, so nothing can have happened."""
+    """No answer came; `sent` is False when the request never left, so nothing can have happened.
 
-    def __init__(self, reason: str, *, sent: bool) -> None:
+    `silent` says that somebody was there, and did not answer in time.
+    """
+
+    def __init__(self, reason: str, *, sent: bool, silent: bool = False) -> None:
         super().__init__(reason)
         self.sent = sent
+        self.silent = silent
 
 
 class ApiError(HeadstartError):

@@ -4,53 +4,83 @@ A class has what its type promises as attributes, as `shapes` reads it: whatever
 type. An event of a type that this client does not know stays an `Event`. `data` is what was sent.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
-
-from pydantic.alias_generators import to_camel
+from typing import Any, ClassVar, Literal
 
 from headstart_client import models
-from headstart_client.shapes import count, data_of, mapping, maybe, moment, words
-
-T = TypeVar("T")
-
-
-class _Said(Generic[T]):
-    """An attribute of an event that stands in its data, by the same name in camelCase."""
-
-    def __init__(self, read: Callable[[Any], T] | None = None) -> None:
-        self._read = read
-        self._name = ""
-
-    def __set_name__(self, _: type, name: str) -> None:
-        self._name = to_camel(name)
-
-    @overload
-    def __get__(self, event: None, _: type) -> "_Said[T]": ...
-    @overload
-    def __get__(self, event: models.Event, _: type) -> T: ...
-    def __get__(self, event: models.Event | None, _: type) -> "T | _Said[T]":
-        if event is None:
-            return self
-        value: T = data_of(event)[self._name]
-        return self._read(value) if self._read else value
+from headstart_client.attributes import Said
+from headstart_client.shapes import (
+    COUNTED,
+    FAILURE,
+    INPUT,
+    PULL_REQUEST,
+    RECEIPT,
+    Shape,
+    count,
+    flag,
+    many,
+    mapping,
+    maybe,
+    moment,
+    number,
+    percent,
+    shaped,
+    words,
+)
 
 
 class _Known(models.Event):
-    """An event of a type that this client knows."""
+    """An event of a type that this client knows; `_more` is read of its data without attributes."""
 
+    _more: ClassVar[dict[str, Shape]] = {}
 
-def _failure(value: Any) -> models.Failure:
-    return models.Failure.model_validate(value)
+    @classmethod
+    def _shape(cls) -> dict[str, Shape]:
+        said = [one for one in vars(cls).values() if isinstance(one, Said)]
+        return {**cls._more, **{one.name: one.shape for one in said}}
 
 
 class SessionSnapshot(_Known):
     """The session as it stands, for a viewer that subscribes; `session` reads the whole of it."""
 
     type: Literal["session.snapshot"] = "session.snapshot"
-    title: ClassVar[_Said[str]] = _Said()
-    status: ClassVar[_Said[str]] = _Said()
-    last_event_id: ClassVar[_Said[int]] = _Said()
+    title: ClassVar = Said(words)
+    status: ClassVar = Said(words)
+    last_event_id: ClassVar = Said(count)
+    _more: ClassVar = {
+        "repository": {"gitUrl": words, "branch": words},
+        "counts": {"setupCommands": maybe(count)},
+        "attempt": {
+            "number": count,
+            "revision": count,
+            "steps": [
+                {
+                    "step": words,
+                    "status": words,
+                    "message": maybe(words),
+                    "percent": maybe(percent),
+                    "output": words,
+                    "startedAt": moment,
+                    "endedAt": moment,
+                }
+            ],
+        },
+        "failure": maybe(FAILURE),
+        "queue": [{"messageId": words, "status": words}],
+        "activeTurn": maybe({"turnId": words}),
+        "pendingInputs": [INPUT],
+        "leftOut": many,
+        "changes": maybe(COUNTED),
+        "publication": maybe(
+            {
+                "status": words,
+                "commit": words,
+                "url": words,
+                "pullRequest": maybe(PULL_REQUEST),
+                "note": words,
+                "failure": maybe(FAILURE),
+            }
+        ),
+    }
 
     @property
     def session(self) -> models.Session:
@@ -62,61 +92,61 @@ class SessionPreparing(_Known):
     """An attempt to prepare began."""
 
     type: Literal["session.preparing"] = "session.preparing"
-    attempt_number: ClassVar[_Said[int]] = _Said()
-    cause: ClassVar[_Said[str]] = _Said()
+    attempt_number: ClassVar = Said(count)
+    cause: ClassVar = Said(words)
 
 
 class Preparing(_Known):
     """How a step goes; volatile."""
 
     type: Literal["preparing"] = "preparing"
-    attempt_number: ClassVar[_Said[int]] = _Said()
-    revision: ClassVar[_Said[int]] = _Said()
-    step: ClassVar[_Said[str]] = _Said()
-    status: ClassVar[_Said[str]] = _Said()
-    message: ClassVar[_Said[str | None]] = _Said()
-    percent: ClassVar[_Said[int | None]] = _Said()
-    elapsed_ms: ClassVar[_Said[float]] = _Said()
-    eta_ms: ClassVar[_Said[float | None]] = _Said()
-    output: ClassVar[_Said[str]] = _Said()
+    attempt_number: ClassVar = Said(count)
+    revision: ClassVar = Said(count)
+    step: ClassVar = Said(words)
+    status: ClassVar = Said(words)
+    message: ClassVar = Said(maybe(words))
+    percent: ClassVar = Said(maybe(percent))
+    elapsed_ms: ClassVar = Said(number)
+    eta_ms: ClassVar = Said(maybe(number))
+    output: ClassVar = Said(words)
 
 
 class SessionPrepared(_Known):
     """All is done, and the first message is held."""
 
     type: Literal["session.prepared"] = "session.prepared"
-    receipt: ClassVar[_Said[dict[str, Any]]] = _Said()
+    receipt: ClassVar = Said(RECEIPT)
 
 
 class SessionReady(_Known):
     """The agent has the message that the attempt was for."""
 
     type: Literal["session.ready"] = "session.ready"
-    receipt: ClassVar[_Said[dict[str, Any]]] = _Said()
+    receipt: ClassVar = Said(RECEIPT)
 
 
 class SessionFailed(_Known):
     """The attempt failed."""
 
     type: Literal["session.failed"] = "session.failed"
-    attempt_number: ClassVar[_Said[int]] = _Said()
-    failure: ClassVar[_Said[models.Failure]] = _Said(_failure)
+    attempt_number: ClassVar = Said(count)
+    failure: ClassVar = Said(FAILURE, models.Failure.model_validate)
 
 
 class SessionAsleep(_Known):
     """The sandbox is gone; `saved` says whether the work was kept as it was last."""
 
     type: Literal["session.asleep"] = "session.asleep"
-    reason: ClassVar[_Said[str]] = _Said()
-    saved: ClassVar[_Said[bool | None]] = _Said()
-    left_out: ClassVar[_Said[list[str]]] = _Said()
+    reason: ClassVar = Said(words)
+    saved: ClassVar = Said(maybe(flag))
+    left_out: ClassVar = Said(many)
 
 
 class SessionRenamed(_Known):
     """Somebody gave the session another title."""
 
     type: Literal["session.renamed"] = "session.renamed"
-    title: ClassVar[_Said[str]] = _Said()
+    title: ClassVar = Said(words)
 
 
 class SessionDeleted(_Known):
@@ -129,95 +159,96 @@ class MessageQueued(_Known):
     """A message took its place; `text` is its beginning where there are `text_bytes`."""
 
     type: Literal["message.queued"] = "message.queued"
-    message_id: ClassVar[_Said[str]] = _Said()
-    position: ClassVar[_Said[int]] = _Said()
-    text: ClassVar[_Said[str]] = _Said()
-    text_bytes: ClassVar[_Said[int | None]] = _Said()
+    message_id: ClassVar = Said(words)
+    position: ClassVar = Said(count)
+    text: ClassVar = Said(words)
+    text_bytes: ClassVar = Said(maybe(count))
 
 
 class MessageDelivered(_Known):
     """The agent shows the message."""
 
     type: Literal["message.delivered"] = "message.delivered"
-    message_id: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
 
 
 class MessageHeld(_Known):
     """The message waits for a person, with all behind it."""
 
     type: Literal["message.held"] = "message.held"
-    message_id: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
 
 
 class MessageFailed(_Known):
     """The message was not delivered, or that can't be known; it is kept."""
 
     type: Literal["message.failed"] = "message.failed"
-    message_id: ClassVar[_Said[str]] = _Said()
-    code: ClassVar[_Said[str]] = _Said()
-    reason: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
+    code: ClassVar = Said(words)
+    reason: ClassVar = Said(words)
 
 
 class MessageWithdrawn(_Known):
     """Somebody took the message back."""
 
     type: Literal["message.withdrawn"] = "message.withdrawn"
-    message_id: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
 
 
 class TurnStarted(_Known):
     """The agent works on a message."""
 
     type: Literal["turn.started"] = "turn.started"
-    message_id: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
+    _more: ClassVar = {"turnId": words}
 
 
 class TurnCompleted(_Known):
     """The agent finished; `usage` has tokens and cost."""
 
     type: Literal["turn.completed"] = "turn.completed"
-    message_id: ClassVar[_Said[str]] = _Said()
-    usage: ClassVar[_Said[dict[str, Any]]] = _Said()
+    message_id: ClassVar = Said(words)
+    usage: ClassVar = Said(mapping)
 
 
 class TurnFailed(_Known):
     """The turn ended with an error."""
 
     type: Literal["turn.failed"] = "turn.failed"
-    message_id: ClassVar[_Said[str]] = _Said()
-    code: ClassVar[_Said[str]] = _Said()
-    reason: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
+    code: ClassVar = Said(words)
+    reason: ClassVar = Said(words)
 
 
 class TurnInterrupted(_Known):
     """A person stopped the turn."""
 
     type: Literal["turn.interrupted"] = "turn.interrupted"
-    message_id: ClassVar[_Said[str]] = _Said()
+    message_id: ClassVar = Said(words)
 
 
 class TurnRetrying(_Known):
     """The model's provider failed and the agent tries again; volatile."""
 
     type: Literal["turn.retrying"] = "turn.retrying"
-    reason: ClassVar[_Said[str]] = _Said()
+    reason: ClassVar = Said(words)
 
 
 class InputRequested(_Known):
     """The agent asks, and waits."""
 
     type: Literal["input.requested"] = "input.requested"
-    request_id: ClassVar[_Said[str]] = _Said()
-    kind: ClassVar[_Said[str]] = _Said()
-    body: ClassVar[_Said[dict[str, Any]]] = _Said()
+    request_id: ClassVar = Said(words)
+    kind: ClassVar = Said(words)
+    body: ClassVar = Said(mapping)
 
 
 class InputResolved(_Known):
     """What the agent asked was answered, rejected or withdrawn, or expired."""
 
     type: Literal["input.resolved"] = "input.resolved"
-    request_id: ClassVar[_Said[str]] = _Said()
-    outcome: ClassVar[_Said[str]] = _Said()
+    request_id: ClassVar = Said(words)
+    outcome: ClassVar = Said(words)
 
 
 class AgentEvent(_Known):
@@ -228,76 +259,77 @@ class AgentEvent(_Known):
     """
 
     type: Literal["agent.event"] = "agent.event"
-    part_id: ClassVar[_Said[str]] = _Said()
-    message_id: ClassVar[_Said[str]] = _Said()
-    kind: ClassVar[_Said[str | None]] = _Said()
-    text: ClassVar[_Said[str | None]] = _Said()
-    tool: ClassVar[_Said[str]] = _Said()
-    title: ClassVar[_Said[str]] = _Said()
-    status: ClassVar[_Said[str]] = _Said()
-    input: ClassVar[_Said[dict[str, Any]]] = _Said()
-    output: ClassVar[_Said[str]] = _Said()
-    files: ClassVar[_Said[list[str]]] = _Said()
-    text_bytes: ClassVar[_Said[int | None]] = _Said()
-    text_ref: ClassVar[_Said[str | None]] = _Said()
-    truncated: ClassVar[_Said[bool]] = _Said()
+    part_id: ClassVar = Said(words)
+    message_id: ClassVar = Said(words)
+    kind: ClassVar = Said(maybe(words))
+    text: ClassVar = Said(maybe(words))
+    tool: ClassVar = Said(words)
+    title: ClassVar = Said(words)
+    status: ClassVar = Said(words)
+    input: ClassVar = Said(mapping)
+    output: ClassVar = Said(words)
+    files: ClassVar = Said(many)
+    text_bytes: ClassVar = Said(maybe(count))
+    text_ref: ClassVar = Said(maybe(words))
+    truncated: ClassVar = Said(flag)
 
 
 class AgentDelta(_Known):
     """Text that an open part grew by, at an `offset` in characters; volatile."""
 
     type: Literal["agent.delta"] = "agent.delta"
-    part_id: ClassVar[_Said[str]] = _Said()
-    kind: ClassVar[_Said[str | None]] = _Said()
-    offset: ClassVar[_Said[int]] = _Said()
-    text: ClassVar[_Said[str]] = _Said()
+    part_id: ClassVar = Said(words)
+    kind: ClassVar = Said(maybe(words))
+    offset: ClassVar = Said(count)
+    text: ClassVar = Said(words)
 
 
 class AgentSnapshot(_Known):
     """The open parts, for a viewer that joins in mid-answer; volatile."""
 
     type: Literal["agent.snapshot"] = "agent.snapshot"
-    parts: ClassVar[_Said[list[dict[str, Any]]]] = _Said()
+    parts: ClassVar = Said([{"partId": words, "kind": maybe(words), "text": words}])
 
 
 class WorkChanged(_Known):
     """How much is different from where the session's branch began."""
 
     type: Literal["work.changed"] = "work.changed"
-    files: ClassVar[_Said[int]] = _Said()
-    additions: ClassVar[_Said[int]] = _Said()
-    deletions: ClassVar[_Said[int]] = _Said()
+    files: ClassVar = Said(count)
+    additions: ClassVar = Said(count)
+    deletions: ClassVar = Said(count)
 
 
 class WorkPublished(_Known):
     """The remote's branch is at this commit."""
 
     type: Literal["work.published"] = "work.published"
-    branch: ClassVar[_Said[str]] = _Said()
-    commit: ClassVar[_Said[str]] = _Said()
-    url: ClassVar[_Said[str]] = _Said()
-    pull_request: ClassVar[_Said[models.PullRequest | None]] = _Said(
-        lambda value: models.PullRequest.model_validate(value) if value else None
+    branch: ClassVar = Said(words)
+    commit: ClassVar = Said(words)
+    url: ClassVar = Said(words)
+    pull_request: ClassVar = Said(
+        maybe(PULL_REQUEST),
+        lambda value: models.PullRequest.model_validate(value) if value else None,
     )
-    note: ClassVar[_Said[str]] = _Said()
+    note: ClassVar = Said(words)
 
 
 class WorkUnchanged(_Known):
     """There was nothing to publish."""
 
     type: Literal["work.unchanged"] = "work.unchanged"
-    branch: ClassVar[_Said[str]] = _Said()
-    commit: ClassVar[_Said[str]] = _Said()
-    note: ClassVar[_Said[str]] = _Said()
+    branch: ClassVar = Said(words)
+    commit: ClassVar = Said(words)
+    note: ClassVar = Said(words)
 
 
 class WorkPublishFailed(_Known):
     """The work, or its pull request, is not where it should be."""
 
     type: Literal["work.publish_failed"] = "work.publish_failed"
-    code: ClassVar[_Said[str]] = _Said()
-    reason: ClassVar[_Said[str]] = _Said()
-    retryable: ClassVar[_Said[bool]] = _Said()
+    code: ClassVar = Said(words)
+    reason: ClassVar = Said(words)
+    retryable: ClassVar = Said(flag)
 
 
 class RunnerDisconnected(_Known):
@@ -322,14 +354,23 @@ class Reconnecting(_Known):
     """Of the client's own: the connection broke, and the next comes in so many `seconds`."""
 
     type: Literal["client.reconnecting"] = "client.reconnecting"
-    reason: ClassVar[_Said[str]] = _Said()
-    seconds: ClassVar[_Said[float]] = _Said()
+    reason: ClassVar = Said(words)
+    seconds: ClassVar = Said(number)
 
 
 TYPES: dict[str, type[_Known]] = {
     cls.model_fields["type"].default: cls for cls in _Known.__subclasses__()
 }
 """Each type of event that this client knows, by its name."""
+
+DATA: dict[str, dict[str, Shape]] = {kind: cls._shape() for kind, cls in TYPES.items()}
+"""What is read of an event's data, by its type; of any other type, nothing."""
+
+
+def data_of(event: models.Event) -> dict[str, Any]:
+    """Return what an event's data says, of the types that its type promises."""
+    data: dict[str, Any] = shaped(DATA.get(event.type, {}), event.data)
+    return data
 
 
 def made(kind: str, **fields: Any) -> models.Event:

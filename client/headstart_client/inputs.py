@@ -5,8 +5,9 @@ web/inputs.js is the same in JavaScript; the tests drive both with the same even
 
 from math import inf
 
+from headstart_client.events import data_of
 from headstart_client.models import Event, PendingInput
-from headstart_client.shapes import PERMISSION, QUESTIONS, data_of, shaped
+from headstart_client.shapes import PERMISSION, QUESTIONS, shaped
 
 _ENDS = {"turn.completed", "turn.failed", "turn.interrupted", "session.failed", "session.asleep"}
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from headstart_client.models import Event
-from headstart_client.receipts import duration
+from headstart_client.receipts import about, duration
 from headstart_client.screen import MARKS, STOPPED, LineScreen
 from headstart_client.text import flat, last_line
 from headstart_client.view import Step, View
@@ -95,7 +95,7 @@ class LiveScreen(LineScreen):
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=1)
         grid.add_column(no_wrap=True)
-        grid.add_column(justify="right", width=8)
+        grid.add_column(justify="right", min_width=8, no_wrap=True)
         grid.add_column()
         steps = list(view.steps.values())
         for step in steps if view.setup_commands != 0 else [s for s in steps if s.name != "setup"]:
@@ -110,7 +110,8 @@ def _thinking(seconds: float) -> RenderableType:
 def _step_row(step: Step, now: float) -> list[RenderableType]:
     mark, style = MARKS.get(step.status, ("", ""))
     began = step.status not in {"pending", "skipped"}
-    elapsed = Text(duration(step.seconds(now)) if began else "", "dim")
+    still = f", {about(step.left(now))} left" if step.left(now) else ""
+    elapsed = Text(f"{duration(step.seconds(now))}{still}" if began else "", "dim")
     icon: RenderableType = Text(mark, style)
     detail: RenderableType = Text("")
     if step.status == "running":

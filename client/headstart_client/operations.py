@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Unpack
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, Unpack
 from uuid import uuid4
 
 from headstart_client.errors import PreparationFailed
@@ -28,6 +29,8 @@ from headstart_client.models import (
 from headstart_client.options import PublishOptions, SessionChanges, SessionOptions
 from headstart_client.requests import Operation, Request, call, camel, path, post, with_sealed
 from headstart_client.transport import WAIT_SECONDS
+
+T = TypeVar("T")
 
 PAGE = 100
 """Sessions in a page of a list at most, which is the API's own limit."""
@@ -104,12 +107,31 @@ def list_page(
     return Page[Summary].model_validate(body)
 
 
+@dataclass(frozen=True, slots=True)
+class Pages(Generic[T]):
+    """What makes the call for each page of a list by its cursor, and how many items are wanted."""
+
+    at: Callable[[str | None], Operation[Page[T]]]
+    limit: int | None = None
+
+
 def listing(
-    search: str | None, repository: str | None, limit: int | None
-) -> Callable[[str | None], Operation[Page[Summary]]]:
-    """Return what makes the call for each page of a list, by its cursor."""
+    *, search: str | None = None, repository: str | None = None, limit: int | None = None
+) -> Pages[Summary]:
+    """Iterate over the caller's sessions, newest first, `limit` at most.
+
+    `search` has words that the title or the repository's address must have, all of them;
+    `repository` is such an address. Pages are fetched as needed.
+    """
     size = PAGE if limit is None else max(1, min(PAGE, limit))
-    return lambda cursor: list_page(cursor, search=search, repository=repository, limit=size)
+    return Pages(
+        lambda cursor: list_page(cursor, search=search, repository=repository, limit=size), limit
+    )
+
+
+def events(session_id: str, after: int = 0) -> Pages[Event]:
+    """Iterate over the persisted events after an id, oldest first, up to now."""
+    return Pages(lambda cursor: events_page(session_id, int(cursor or after)))
 
 
 def on_repository(repository: str, options: SessionOptions) -> SessionOptions:

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headstart_client.amounts import counted
 from headstart_client.rest import ago
 from headstart_client.shapes import count, number
 from headstart_client.text import flat
@@ -53,10 +54,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
+def about(seconds: float) -> str:
+    """Return about how long something takes, as the page says it."""
+    return (
+        f"about {max(1, round(seconds))} s" if seconds < 90 else f"about {round(seconds / 60)} min"
+    )
+
+
 def spent(usage: Data) -> str:
     """Return what a turn cost, empty where that is nothing or not known."""
     parts = [
-        f"{count(usage.get(name)):,} tokens {way}"
+        f"{counted(count(usage.get(name)), 'token')} {way}"
         for name, way in (("inputTokens", "in"), ("outputTokens", "out"))
         if count(usage.get(name))
     ]

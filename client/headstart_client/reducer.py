@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from headstart_client.events import event_of, made
+from headstart_client.events import data_of, event_of, made
 from headstart_client.models import Event
-from headstart_client.shapes import FRAMES, data_of, shaped
+from headstart_client.shapes import FRAMES, shaped
 
 CAUGHT_UP = "client.caught_up"
 """Type of the volatile event that says: everything that had happened is applied."""

@@ -21,6 +21,9 @@ T = TypeVar("T")
 TRIES = 4
 """How often a request is sent at most."""
 
+TRIES_IN_SILENCE = 2
+"""The same where each time is as long as one waits for an answer."""
+
 RETRY_BASE, RETRY_CAP = 0.5, 8.0
 """Seconds before the second try at most, and before any; each pause is jittered."""
 
@@ -99,8 +102,9 @@ def reply_to(request: Request) -> Operation[Reply]:
             again = again or (lost and request.repeatable)
             unsure = unsure or lost
             pause = failure.retry_after or backoff(failures + 1)
-        failures += 1
-        if not again or failures == TRIES or pause > RETRY_AFTER_LIMIT:
+        silent = isinstance(failure, TransportFailed) and failure.silent
+        failures += TRIES // TRIES_IN_SILENCE if silent else 1
+        if not again or failures >= TRIES or pause > RETRY_AFTER_LIMIT:
             raise failure
         request = replace(request, delay=pause)
 

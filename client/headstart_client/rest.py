@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from math import inf
 from typing import Any
 
+from headstart_client.amounts import counted
 from headstart_client.models import Event
+
+_DAY = 86400
 
 
 class Rest:
@@ -39,8 +42,9 @@ class Rest:
 
 def ago(seconds: float) -> str:
     """Return how long ago something was, in the words of the cloud."""
-    for size, unit in ((86400, "day"), (3600, "h"), (60, "min")):
+    if seconds >= _DAY:
+        return f"{counted(int(seconds // _DAY), 'day')} ago"
+    for size, unit in ((3600, "h"), (60, "min")):
         if seconds >= size:
-            more = "s" if unit == "day" and seconds >= 2 * size else ""
-            return f"{seconds // size:.0f} {unit}{more} ago"
+            return f"{seconds // size:.0f} {unit} ago"
     return "a moment ago"

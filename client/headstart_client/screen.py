@@ -6,12 +6,13 @@ from typing import Protocol
 
 from rich.console import Console
 
+from headstart_client.amounts import counted
+from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
-from headstart_client.shapes import data_of
 from headstart_client.text import flat, plain, visible
 from headstart_client.verbatim import verbatim
 from headstart_client.view import Data, Part, Step, View
@@ -43,6 +44,11 @@ _LINES = {
 
 _Shown = tuple[int, str, int]
 """Of a step: the attempt's number, the status, and the percent shown while it runs."""
+
+
+def gone(what: str) -> str:
+    """Return the sentence for a text of which something can't be had any more."""
+    return f"Something of {what} is gone: it was too long, or its sandbox ended"
 
 
 class Screen(Protocol):
@@ -103,7 +109,7 @@ class LineScreen:
                 for line in plain(data["text"]).split("\n"):
                     self._write(f"> {line}", "bold")
                 if (whole := data["textBytes"] or 0) > len(data["text"].encode()):
-                    self._line(f"> … ({whole:,} bytes in all)", "dim")
+                    self._line(f"> … ({counted(whole, 'byte')} in all)", "dim")
             # The snapshot comes before the replay of what led to it, so it is shown after that,
             # and the steps of a preparation that is over are no news.
             case "session.snapshot" if view.status != "preparing":
@@ -203,9 +209,11 @@ class LineScreen:
         """Say once that a text is not all there."""
         said = ""
         if part.data.get("truncated"):
-            said = "(the rest of this is gone: it was too long)"
+            said = f"({gone('this')})"
         elif part.missing:
-            said = f"({part.missing:,} bytes more of this can't be had now; try again later)"
+            said = (
+                f"({counted(part.missing, 'byte')} more of this can't be had now; try again later)"
+            )
         if said and (part_id, said) not in self._shown_notes:
             self._shown_notes.add((part_id, said))
             self._line(said, "yellow")

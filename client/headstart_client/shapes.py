@@ -1,17 +1,17 @@
 """What events and frames hold, as far as this client reads it: whatever came, of the right types.
 
 What an agent says reaches viewers as the agent made it, and a sandbox runs untrusted code. So all
-data is read through these tables. web/shapes.js is the same; the tests drive both with the same
-data.
+data is read through these shapes, that of events as `events` names them. web/shapes.js is the same;
+the tests drive both with the same data.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
-from headstart_client.models import Event
+T = TypeVar("T")
 
 Shape: TypeAlias = Callable[[Any], Any] | dict[str, "Shape"] | list["Shape"]
 """A reader, an object of named shapes, or a list of one shape; what else there is is left out."""
@@ -92,7 +92,11 @@ def many(value: Any) -> list[str]:
     return [] if value is None else [words(value)]
 
 
-def maybe(shape: Shape) -> Callable[[Any], Any]:
+@overload
+def maybe(shape: Callable[[Any], T]) -> Callable[[Any], T | None]: ...
+@overload
+def maybe(shape: dict[str, Shape]) -> Callable[[Any], dict[str, Any] | None]: ...
+def maybe(shape: Callable[[Any], Any] | dict[str, Shape]) -> Callable[[Any], Any]:
     """Read a value in a shape, or None where there is none."""
     return lambda value: None if value is None else shaped(shape, value)
 
@@ -109,20 +113,21 @@ def _shallow(value: Any, depth: int) -> Any:
     return [_shallow(one, depth - 1) for one in value] if isinstance(value, list) else value
 
 
-_FAILURE: Shape = {"step": maybe(words), "code": words, "reason": words, "retryable": flag}
-_STEP: Shape = {"step": words, "status": words, "elapsedMs": number}
-_RECEIPT: Shape = {
-    "receipt": {
-        "attemptNumber": count,
-        "totalMs": number,
-        "steps": [_STEP],
-        "preparedTree": maybe({"age": number, "saved": number}),
-    }
+FAILURE: dict[str, Shape] = {
+    "step": maybe(words),
+    "code": words,
+    "reason": words,
+    "retryable": flag,
 }
-_PULL_REQUEST: Shape = {"number": count, "url": words}
-_COUNTED: Shape = {"files": count, "additions": count, "deletions": count}
-_INPUT: Shape = {"requestId": words, "kind": words, "body": mapping}
-
+RECEIPT: dict[str, Shape] = {
+    "attemptNumber": count,
+    "totalMs": number,
+    "steps": [{"step": words, "status": words, "elapsedMs": number}],
+    "preparedTree": maybe({"age": number, "saved": number}),
+}
+PULL_REQUEST: dict[str, Shape] = {"number": count, "url": words}
+COUNTED: dict[str, Shape] = {"files": count, "additions": count, "deletions": count}
+INPUT: dict[str, Shape] = {"requestId": words, "kind": words, "body": mapping}
 PERMISSION: Shape = {"title": words, "patterns": many}
 QUESTIONS: Shape = {
     "questions": [{"question": words, "options": [{"label": words}], "multiple": flag}]
@@ -132,107 +137,3 @@ FRAMES: dict[str, Shape] = {
     "replayed": {"through": count, "more": flag},
     "pong": {"lastEventId": count},
 }
-_STATE: Shape = {
-    "step": words,
-    "status": words,
-    "message": maybe(words),
-    "percent": maybe(percent),
-    "output": words,
-    "startedAt": moment,
-    "endedAt": moment,
-}
-DATA: dict[str, Shape] = {
-    "session.snapshot": {
-        "title": words,
-        "status": words,
-        "lastEventId": count,
-        "repository": {"gitUrl": words, "branch": words},
-        "counts": {"setupCommands": maybe(count)},
-        "attempt": {"number": count, "revision": count, "steps": [_STATE]},
-        "failure": maybe(_FAILURE),
-        "queue": [{"messageId": words, "status": words}],
-        "activeTurn": maybe({"turnId": words}),
-        "pendingInputs": [_INPUT],
-        "leftOut": many,
-        "changes": maybe(_COUNTED),
-        "publication": maybe(
-            {
-                "status": words,
-                "commit": words,
-                "url": words,
-                "pullRequest": maybe(_PULL_REQUEST),
-                "note": words,
-                "failure": maybe(_FAILURE),
-            }
-        ),
-    },
-    "session.preparing": {"attemptNumber": count, "cause": words},
-    "preparing": {
-        "attemptNumber": count,
-        "revision": count,
-        "step": words,
-        "status": words,
-        "message": maybe(words),
-        "percent": maybe(percent),
-        "elapsedMs": number,
-        "etaMs": maybe(number),
-        "output": words,
-    },
-    "session.renamed": {"title": words},
-    "session.prepared": _RECEIPT,
-    "session.ready": _RECEIPT,
-    "session.failed": {"attemptNumber": count, "failure": _FAILURE},
-    "session.asleep": {"reason": words, "saved": maybe(flag), "leftOut": many},
-    "message.queued": {
-        "messageId": words,
-        "position": count,
-        "text": words,
-        "textBytes": maybe(count),
-    },
-    "message.delivered": {"messageId": words},
-    "message.failed": {"messageId": words, "code": words, "reason": words},
-    "message.held": {"messageId": words},
-    "message.withdrawn": {"messageId": words},
-    "turn.started": {"turnId": words, "messageId": words},
-    "turn.completed": {"messageId": words, "usage": mapping},
-    "turn.failed": {"messageId": words, "code": words, "reason": words},
-    "turn.interrupted": {"messageId": words},
-    "turn.retrying": {"reason": words},
-    "input.requested": _INPUT,
-    "input.resolved": {"requestId": words, "outcome": words},
-    "agent.event": {
-        "partId": words,
-        "messageId": words,
-        "kind": maybe(words),
-        "text": maybe(words),
-        "tool": words,
-        "title": words,
-        "status": words,
-        "input": mapping,
-        "output": words,
-        "files": many,
-        "textBytes": maybe(count),
-        "textRef": maybe(words),
-        "truncated": flag,
-    },
-    "agent.delta": {"partId": words, "kind": maybe(words), "offset": count, "text": words},
-    "agent.snapshot": {"parts": [{"partId": words, "kind": maybe(words), "text": words}]},
-    "work.changed": _COUNTED,
-    "work.published": {
-        "branch": words,
-        "commit": words,
-        "url": words,
-        "pullRequest": maybe(_PULL_REQUEST),
-        "note": words,
-    },
-    "work.unchanged": {"branch": words, "commit": words, "note": words},
-    "work.publish_failed": {"code": words, "reason": words, "retryable": flag},
-    "client.reconnecting": {"reason": words, "seconds": number},
-}
-"""By type of event; of any other there is nothing to read."""
-
-
-def data_of(event: Event) -> dict[str, Any]:
-    """Return what an event's data says, of the types that its type promises."""
-    data: dict[str, Any] = shaped(DATA.get(event.type, {}), event.data)
-    return data

@@ -14,15 +14,18 @@ class _Absent:
         return "…"
 
 
-def documented(method: M, operation: Callable[..., Any]) -> M:
-    """Have `help` show an operation's arguments, answer and words for its method."""
+def documented(method: M, operation: Callable[..., Any], many: Any = None) -> M:
+    """Have `help` show an operation's arguments, answer and words for its method.
+
+    `many` is what the method returns of a list's items.
+    """
     shown: Any = method
     shown.__name__, shown.__doc__ = operation.__name__, operation.__doc__
     shown.__qualname__ = operation.__name__
     given = inspect.signature(operation)
     me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     *_, answer = get_args(given.return_annotation)
-    answer = None if answer is type(None) else answer
+    answer = None if answer is type(None) else many[answer] if many else answer
     parameters = [me, *(one for p in given.parameters.values() for one in _spelled(p))]
     shown.__signature__ = given.replace(parameters=parameters, return_annotation=answer)
     return method

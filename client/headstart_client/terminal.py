@@ -1,15 +1,17 @@
 """Where the commands write, for people or as JSON lines."""
 
+from argparse import Namespace
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.text import Text
 
+from headstart_client.advice import on_warning
 from headstart_client.live import LiveScreen
 from headstart_client.models import Warned
 from headstart_client.screen import JsonScreen, LineScreen, Screen
-from headstart_client.text import flat
+from headstart_client.text import flat, plain
 from headstart_client.usage import somebody_types
+from headstart_client.verbatim import verbatim
 
 _PIPE_WIDTH = 100_000
 """Columns of what is no terminal: who reads it breaks lines where he wants."""
@@ -44,14 +46,20 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Write a line for people: beside the data when that is JSON."""
-        console = self.err if self.json_lines else self.out
-        console.print(Text(flat(text)), soft_wrap=True)
+        self._line(self.err if self.json_lines else self.out, text)
 
-    def warn(self, warnings: Iterable[Warned]) -> None:
+    def head(self, text: str) -> None:
+        """Write the line above what belongs together."""
+        self._line(self.out, text, "bold")
+
+    def fact(self, name: str, *said: str) -> None:
+        """Write a line of a table of facts."""
+        verbatim(self.out, f"{name:<11}{'  '.join(map(flat, said))}".rstrip(), end="\n")
+
+    def warn(self, warnings: Iterable[Warned], args: Namespace) -> None:
         """Write what of a request should not have been sent as it was, beside the data."""
         for one in warnings:
-            where = ".".join(map(str, one.loc))
-            self.err.print(Text(flat(f"Warning: {where} {one.msg}"), "yellow"), soft_wrap=True)
+            self._line(self.err, on_warning(one, args), "yellow")
 
     def data(self, line: str) -> None:
         """Write a line for programs, as it is."""
@@ -59,18 +67,28 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Write a line that is no result: beside the data."""
-        self.err.print(Text(flat(text), "dim"), soft_wrap=True)
+        self._line(self.err, text, "dim")
+
+    def excerpt(self, lines: Iterable[str]) -> None:
+        """Write lines of somebody else's, beside the data."""
+        for line in lines:
+            verbatim(self.err, f"  │ {plain(line)}", end="\n")
 
     def item(self, mark: str, style: str, text: str) -> None:
         """Write a line of a list, with how it stands."""
-        self.out.print(Text(mark, style), Text(flat(text)), soft_wrap=True)
+        verbatim(self.out, mark, style, end=" ")
+        self._line(self.out, text)
 
     def ask(self, text: str) -> None:
         """Begin the line that a person ends."""
-        self.out.print(Text(text, "bold"), end="", soft_wrap=True)
+        verbatim(self.out, text, "bold")
         self.out.file.flush()
 
     def fail(self, sentence: str, code: int = 1) -> int:
         """Write the one sentence about a failure and return the exit code."""
-        self.err.print(Text(f"headstart: {flat(sentence)}", "red"), soft_wrap=True)
+        self._line(self.err, f"headstart: {sentence}", "red")
         return code
+
+    @staticmethod
+    def _line(console: Console, text: str, style: str = "") -> None:
+        verbatim(console, flat(text), style, end="\n")

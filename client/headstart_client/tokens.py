@@ -2,7 +2,15 @@
 
 import base64
 import json
+import re
 from typing import Any
+
+_SCHEME = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
+
+
+def bare(token: str) -> str:
+    """Return a token without what is copied or read along with it: its scheme, a line's end."""
+    return _SCHEME.sub("", token.strip())
 
 
 def claims_of(token: str) -> dict[str, Any] | None:

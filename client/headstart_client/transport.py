@@ -7,6 +7,7 @@ import httpx
 
 from headstart_client.errors import HeadstartError, TransportFailed
 from headstart_client.requests import Reply, Request
+from headstart_client.tokens import bare
 
 Token = str | Callable[[], str]
 """A bearer token, or what returns the current one: asked before each request, as tokens expire."""
@@ -17,6 +18,17 @@ WAIT_SECONDS = 25
 TIMEOUT = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+
+_IN_WORDS: dict[type[Exception], str] = {
+    httpx.ReadTimeout: "it does not answer",
+    httpx.WriteTimeout: "it does not take the request",
+    httpx.ConnectTimeout: "it does not take the connection",
+}
+
+
+def in_words(error: Exception) -> str:
+    """Return what went wrong, also of those failures that httpx has no words for."""
+    return _IN_WORDS.get(type(error)) or str(error) or type(error).__name__
 
 
 class Http:
@@ -33,7 +45,7 @@ class Http:
 
     def token(self) -> str:
         """Return the token that the next request is sent with."""
-        return self._token if isinstance(self._token, str) else self._token()
+        return bare(self._token if isinstance(self._token, str) else self._token())
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         token = self.token()
@@ -65,4 +77,5 @@ class Http:
     @staticmethod
     def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
         sent = not isinstance(error, _NOT_SENT)
-        return TransportFailed(str(error) or type(error).__name__, sent=sent)
+        silent = isinstance(error, httpx.ReadTimeout)
+        return TransportFailed(in_words(error), sent=sent, silent=silent)

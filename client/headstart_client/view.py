@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
 from headstart_client.models import Event, Failure
 from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.rest import Rest
-from headstart_client.shapes import data_of
 from headstart_client.work import Work
 
 STEP_TITLES = {
@@ -44,7 +44,7 @@ Data: TypeAlias = Mapping[str, Any]
 
 @dataclass
 class Step:
-    """One step on the screen; `elapsed` is in seconds and was right at `seen_at`."""
+    """One step on the screen; `elapsed` and `eta` are in seconds and were right at `seen_at`."""
 
     name: str
     title: str
@@ -53,6 +53,7 @@ class Step:
     percent: int | None = None
     output: str = ""
     elapsed: float = 0.0
+    eta: float | None = None
     seen_at: float = 0.0
     revision: int = -1
 
@@ -71,6 +72,11 @@ class Step:
     def seconds(self, now: float) -> float:
         """Return how long it has taken, ticking while it runs."""
         return self.elapsed + (now - self.seen_at if self.status == "running" else 0.0)
+
+    def left(self, now: float) -> float:
+        """Return how long it is still expected to take, 0 where that is not known or over."""
+        running = self.status == "running" and self.eta is not None
+        return max(0.0, (self.eta or 0.0) - (now - self.seen_at)) if running else 0.0
 
 
 @dataclass
@@ -235,6 +241,7 @@ class View:
         before = step.message if data["status"] == "running" else None
         step.say(data["status"], data["message"] or before)
         step.percent = step.percent if data["percent"] is None else data["percent"]
+        step.eta = None if data["etaMs"] is None else data["etaMs"] / 1000
         step.output = (step.output + data["output"])[-OUTPUT_TAIL:]
         self._clock_step(step, data["elapsedMs"] / 1000)
 

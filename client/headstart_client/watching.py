@@ -5,8 +5,6 @@ import sys
 from collections.abc import Callable
 from contextlib import aclosing
 
-from rich.text import Text
-
 from headstart_client import advice
 from headstart_client.asking import Asker
 from headstart_client.client import AsyncHeadstart
@@ -35,6 +33,8 @@ async def watch(
     done: Callable[[View], Outcome | None] = View.outcome,
 ) -> int:
     """Show a session until `done` says how it ended; return the exit code."""
+    # A watch that began goes on for ever; one that can't begin is told to who waits.
+    stream = stream or await client.stream_ticket(session_id)
     terminal.following = session_id
     view.last_event_id = after
     screen = terminal.screen()
@@ -137,12 +137,11 @@ async def _why_it_failed(
     steps = session.attempt.steps if session.attempt else []
     for step in steps:
         if step.status == "failed" and step.output:
-            lines = plain(step.output).rstrip().splitlines()
+            lines = plain(step.output).rstrip().split("\n")
             tail = lines[-_TAIL_LINES:]
             if named and len(lines) > len(tail):
-                more = f"  │ … (all of it: headstart logs {named} {flat(step.step)})"
-                terminal.err.print(Text(more, "dim"), soft_wrap=True)
-            terminal.err.print(Text("\n".join(f"  │ {line}" for line in tail)), soft_wrap=True)
+                tail.insert(0, f"… (all of it: headstart logs {named} {flat(step.step)})")
+            terminal.excerpt(tail)
     if not session.failure:
         return "The preparation failed."
     return advice.on_preparation(session.failure, named)

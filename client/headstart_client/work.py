@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from headstart_client.amounts import counted
 from headstart_client.models import Event, Failure
 
 ENDS = ("work.published", "work.unchanged", "work.publish_failed")
@@ -41,9 +42,8 @@ class Work:
 
 def changed(changes: Mapping[str, Any]) -> str:
     """Return how much changed, in words."""
-    files, added, deleted = (changes[name] for name in ("files", "additions", "deletions"))
-    named = "1 file" if files == 1 else f"{files} files"
-    return f"{named} changed, {added} lines added, {deleted} deleted"
+    files, added = counted(changes["files"], "file"), counted(changes["additions"], "line")
+    return f"{files} changed, {added} added, {changes['deletions']:,} deleted"
 
 
 def told(kind: str, data: Mapping[str, Any], work: Work) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import botocore.exceptions
 import botocore.parsers
 from botocore.config import Config
@@ -43,7 +42,7 @@ def issue(endpoint: str, sub: str, groups: Iterable[str] = ()) -> str:
     """
     aws = session()
     try:
-        pool, client_id = _pool(aws, endpoint)
+        pool, client_id = _pool(stack_at(endpoint))
         cognito: Any = aws.client("cognito-idp", endpoint_url=endpoint, config=_ONCE)
         # The template's client may allow neither this flow nor tokens that last a day of work.
         cognito.update_user_pool_client(
@@ -76,9 +75,14 @@ def issue(endpoint: str, sub: str, groups: Iterable[str] = ()) -> str:
     return str(answer["AuthenticationResult"]["AccessToken"])
 
 
-def _pool(aws: boto3.Session, endpoint: str) -> tuple[str, str]:
-    cloudformation: Any = aws.client("cloudformation", endpoint_url=endpoint, config=_ONCE)
-    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+def stack_at(endpoint: str) -> dict[str, Any]:
+    """Return what CloudFormation says of the stack of an embedded cloud; raises botocore's."""
+    cloudformation: Any = session().client("cloudformation", endpoint_url=endpoint, config=_ONCE)
+    found: dict[str, Any] = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    return found
+
+
+def _pool(stack: dict[str, Any]) -> tuple[str, str]:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
         return outputs["UserPoolId"], outputs["UserPoolClientId"]

@@ -158,6 +158,7 @@ class FakeHeadstart:
         self.next_session: FakeSession = FakeSession()
         self.wait_statuses: deque[str] = deque()
         self.page_size = 3
+        self.list_size = 2
         self.messages = 1
         self.pings = 0
         self.answers_pings = True
@@ -288,8 +289,9 @@ class FakeHeadstart:
         words = request.query.get("search", [""])[0].lower().split()
         items = [i for i in items if all(word in i["title"].lower() for word in words)]
         at = int(request.query.get("cursor", ["0"])[0])
-        following = str(at + 2) if at + 2 < len(items) else None
-        return {"items": items[at : at + 2], "nextCursor": following}
+        end = at + self.list_size
+        following = str(end) if end < len(items) else None
+        return {"items": items[at:end], "nextCursor": following}
 
     def _kept(self, session: FakeSession, what: str, ref: list[str]) -> Reply:
         """Answer one scripted page of a text after the other; the last one again and again."""

@@ -1,10 +1,6 @@
 """Questions that are answered on the terminal which shows them."""
 
 import os
-import pty
-import select
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,61 +8,12 @@ import pytest
 from fake_headstart import SESSION_ID, FakeHeadstart, Seen
 from fake_http import Reply
 from session_scripts import good_session, good_turn
+from terminal_kit import Terminal
 from test_client_inputs import PERMISSION, QUESTION, TWO
 
 from headstart_client.asking import chosen
 
 pytestmark = pytest.mark.usefixtures("environment")
-
-SECONDS = 20
-
-
-class Terminal:
-    """The command line on a terminal of its own."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.fd, theirs = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "headstart_client.cli", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.shown = ""
-
-    def until(self, text: str) -> None:
-        """Read on until a text is shown."""
-        while text not in self.shown:
-            if not (more := self._read()):
-                pytest.fail(f"{text!r} is not in {self.shown!r}")
-            self.shown += more
-        self.shown = self.shown.partition(text)[2]
-
-    def type(self, line: str) -> None:
-        os.write(self.fd, f"{line}\n".encode())
-
-    def end(self) -> int:
-        """Read to the end; return the exit code."""
-        while more := self._read():
-            self.shown += more
-        return self.process.wait(SECONDS)
-
-    def _read(self) -> str:
-        ready, _, _ = select.select([self.fd], [], [], SECONDS)
-        if not ready:
-            pytest.fail(f"nothing more came after {self.shown!r}")
-        try:
-            return os.read(self.fd, 4096).decode(errors="replace")
-        except OSError:  # how Linux tells that nobody writes any more
-            return ""
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait(SECONDS)
-        os.close(self.fd)
 
 
 @pytest.fixture

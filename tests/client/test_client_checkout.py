@@ -76,8 +76,8 @@ def test_run_says_what_a_session_will_not_see(cloud: FakeHeadstart, work, capsys
     cloud.next_session.script = good_session()
     assert cli.main(["run", "Say hello"]) == 0
     assert capsys.readouterr().err.splitlines()[:2] == [
-        "Not pushed, so not in the session: 1 commits of main",
-        "Not committed, so not in the session: 1 files",
+        "Not pushed, so not in the session: 1 commit of main",
+        "Not committed, so not in the session: 1 file",
     ]
 
 

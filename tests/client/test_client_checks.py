@@ -71,7 +71,8 @@ def test_the_doctor_stops_at_what_is_wrong(cloud, capsys, replies, last):
     assert last[2] in said
 
 
-def test_the_doctor_finds_a_stream_that_can_not_be_reached(cloud, capsys):
+def test_the_doctor_finds_a_stream_that_can_not_be_reached(cloud, capsys, monkeypatch):
+    monkeypatch.setattr(checks, "STREAM_SECONDS", 2.0)
     cloud.add(FakeSession())
     cloud.stream_url = "ws://127.0.0.1:9/stage"
     assert cli.main(["doctor"]) == 1

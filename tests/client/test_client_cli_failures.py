@@ -23,13 +23,13 @@ def test_a_failed_preparation_ends_with_its_output_and_what_to_do(cloud, capsys)
     ]
     session.steps["setup"] = {
         "status": "failed",
-        "output": "installing\n\x1b[31mnpm ERR! no lock file\x1b[0m\n\x1b]0;pwned\x07",
+        "output": "installing\t:100:[b]\n\x1b[31mnpm ERR! no lock file\x1b[0m\n\x1b]0;pwned\x07",
     }
     assert cli.main(RUN) == 1
     out, err = capsys.readouterr()
     assert out.endswith("setup: failed after 2.5 s: `npm ci` exited with status 1\n")
     assert err == (
-        "  │ installing\n"
+        "  │ installing\t:100:[b]\n"
         "  │ npm ERR! no lock file\n"
         "headstart: Running setup commands failed: `npm ci` exited with status 1 "
         "(SetupCommandFailed); repair the command: "
@@ -228,6 +228,22 @@ def test_what_can_not_be_a_token_is_one_sentence(cloud, capsys, monkeypatch, tok
     assert cloud.seen == []
 
 
+@pytest.mark.parametrize("around", ["Bearer {}", "bearer  {}\n", " {} ", "{}\r\n"])
+def test_a_token_may_come_with_what_it_was_copied_with(cloud, monkeypatch, around):
+    monkeypatch.setenv("HEADSTART_TOKEN", around.format("e30.e30.x"))
+    monkeypatch.setenv("HEADSTART_URL", f" {cloud.url}\n")
+    assert cli.main(["ls"]) == 0
+    assert cloud.seen[-1].headers["authorization"] == "Bearer e30.e30.x"
+
+
+@pytest.mark.parametrize("token", ["Bearer", "Bearer ", " \n"])
+def test_what_has_no_token_in_it_is_none(capsys, monkeypatch, token):
+    monkeypatch.setenv("HEADSTART_URL", "https://api.example.com")
+    monkeypatch.setenv("HEADSTART_TOKEN", token)
+    assert cli.main(["ls"]) == 2
+    assert capsys.readouterr().err.startswith("headstart: HEADSTART_TOKEN is not set")
+
+
 def test_a_token_needs_a_name(capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["token", "--sub", ""])
@@ -277,6 +293,16 @@ def test_nobody_there_is_one_sentence(capsys, monkeypatch):
         r"headstart: The API at http://127.0.0.1:9 can't be reached \(.*\): check HEADSTART_URL, "
         r"or start an embedded cloud with `headstart up`\.\n",
         capsys.readouterr().err,
+    )
+
+
+def test_no_cloud_on_this_machine_is_one_sentence_without_a_token_too(capsys, monkeypatch):
+    monkeypatch.setenv("HEADSTART_URL", "http://127.0.0.1:9/x")
+    monkeypatch.setenv("HEADSTART_TOKEN", "")
+    assert cli.main(["ls"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "headstart: No embedded cloud answers at http://127.0.0.1:9; start it: headstart up.\n",
     )
 
 

@@ -17,12 +17,6 @@ pytestmark = pytest.mark.usefixtures("environment")
 SENT = {"messageId": "msg_1", "position": 1}
 
 
-def log(step: str, attempt: int = 1, **more: object) -> dict[str, object]:
-    ref = f"log.{attempt}.{step}"
-    said = {"attemptNumber": attempt, "step": step, "ref": ref, "bytes": 4, "complete": True}
-    return said | more
-
-
 def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
     for number in range(25):
         cloud.add(FakeSession(session_id=f"ses_{number:02}", title=f"Title {number}"))
@@ -32,7 +26,7 @@ def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
     assert [row.split("\t")[0] for row in out.splitlines()] == [
         f"ses_{number:02}" for number in reversed(range(20))
     ]
-    assert err == "These are the newest 20: --all lists all of them\n"
+    assert err == "There are more than 20 sessions: --all lists all of them\n"
     assert cli.main(["ls", "--all"]) == 0
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (25, "")
@@ -103,6 +97,25 @@ def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_
     )
 
 
+def test_the_beginning_of_an_id_will_do_where_one_session_has_it(cloud, capsys):
+    mine, other = SESSION_ID, f"{SESSION_ID[:10]}{'z' * 20}"
+    for session_id in (mine, other):
+        cloud.add(FakeSession(session_id=session_id))
+    assert cli.main(["rename", SESSION_ID[:11], "A better title"]) == 0
+    assert capsys.readouterr().out == f"{SESSION_ID} is called: A better title\n"
+    assert cli.main(["rm", SESSION_ID[:9]]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"headstart: Argument ID: 2 sessions begin so ({mine}, {other}); "
+        "`headstart rm --help` says what there is.\n",
+    )
+    assert cli.main(["rm", "ses_9"]) == 1
+    assert "There is no such session" in capsys.readouterr().err
+    assert [seen.path for seen in cloud.seen if seen.method == "DELETE"] == [
+        "/stage/sessions/ses_9"
+    ]
+
+
 def test_rename_and_withdraw(cloud, capsys):
     cloud.add(FakeSession())
     assert cli.main(["rename", SESSION_ID, "A better title"]) == 0
@@ -118,79 +131,14 @@ def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
     monkeypatch.delenv("HEADSTART_PAGE", raising=False)
     assert cli.main(["open", SESSION_ID]) == 2
     assert "HEADSTART_PAGE is not set" in capsys.readouterr().err
+    monkeypatch.setattr(
+        "headstart_local.page_address.page_beside", lambda url: f"http://beside/?{url}"
+    )
+    assert cli.main(["open", SESSION_ID]) == 0
+    assert capsys.readouterr().out == f"http://beside/?{cloud.url}/#{SESSION_ID}\n"
     monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/#api=x&token=secret")
     assert cli.main(["open", SESSION_ID]) == 0
     assert capsys.readouterr().out == f"http://127.0.0.1:1/#{SESSION_ID}\n"
-
-
-def test_logs_of_the_last_attempt_are_printed_whole(cloud, capsys):
-    session = cloud.add(FakeSession())
-    session.logs = [log("setup"), log("clone", 2), log("setup", 2)]
-    session.texts |= {
-        "log.1.setup": [page("old\n")],
-        "log.2.clone": [page("Cloning…")],
-        "log.2.setup": [page("one\n", cursor="a"), page("\x1b[31mtwo\n", offset=4)],
-    }
-    assert cli.main(["logs", SESSION_ID]) == 0
-    assert capsys.readouterr() == (
-        "== clone, attempt 2 ==\nCloning…\n== setup, attempt 2 ==\none\n\x1b[31mtwo\n",
-        "",
-    )
-    assert cli.main(["logs", SESSION_ID, "setup", "--attempt", "1"]) == 0
-    assert capsys.readouterr().out == "old\n"
-    assert cli.main(["logs", SESSION_ID, "agent"]) == 1
-    assert capsys.readouterr().err == (
-        "headstart: There is no such log; there are: setup (attempt 1), clone (attempt 2), "
-        "setup (attempt 2).\n"
-    )
-
-
-def test_a_log_on_a_terminal_can_not_drive_it(cloud, capsys, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    session = cloud.add(FakeSession(logs=[log("setup")]))
-    session.texts["log.1.setup"] = [page("\x1b[2Jone\n")]
-    assert cli.main(["logs", SESSION_ID, "setup"]) == 0
-    assert capsys.readouterr().out == "one\n"
-
-
-def test_a_log_is_followed_to_its_end(cloud, capsys, monkeypatch):
-    monkeypatch.setattr("headstart_client.commands.texts._PAUSE", 0.0)
-    session = cloud.add(FakeSession(logs=[log("setup", complete=False)]))
-    pages = [
-        page("one\n", cursor="a", complete=False),
-        page(cursor="a", complete=False),
-        page("two\n", offset=4, cursor="b", complete=False),
-        page("", offset=8, truncated=True),
-    ]
-    session.texts["log.1.setup"] = pages[:2]
-    assert cli.main(["logs", SESSION_ID, "setup"]) == 0
-    assert capsys.readouterr() == (
-        "one\n",
-        "The log of setup goes on: --follow waits for the rest\n",
-    )
-    session.texts["log.1.setup"] = pages
-    assert cli.main(["logs", SESSION_ID, "setup", "--follow"]) == 0
-    assert capsys.readouterr() == (
-        "one\ntwo\n",
-        "Something of the log of setup is gone: it was too long, or its sandbox ended\n",
-    )
-
-
-def test_logs_are_followed_until_nothing_is_prepared_any_more(cloud, capsys, monkeypatch):
-    monkeypatch.setattr("headstart_client.commands.texts._PAUSE", 0.0)
-    session = cloud.add(FakeSession(status="preparing", logs=[log("clone")]))
-    session.texts |= {"log.1.clone": [page("one\n")], "log.1.setup": [page("two\n")]}
-    answer = cloud.answer
-
-    def answered_once(seen):
-        reply = answer(seen)
-        if seen.path.endswith("/logs"):
-            session.logs, session.status = [log("clone"), log("setup")], "ready"
-        return reply
-
-    monkeypatch.setattr(cloud, "answer", answered_once)
-    assert cli.main(["logs", SESSION_ID, "--follow"]) == 0
-    assert capsys.readouterr().out == ("== clone, attempt 1 ==\none\n== setup, attempt 1 ==\ntwo\n")
 
 
 def answered(*end: dict[str, object]) -> list[tuple[str, object]]:
@@ -223,7 +171,10 @@ def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys):
     ("cut", "said"),
     [
         ({"textBytes": 18, "textRef": "gone"}, "(6 bytes more of this can't be had now;"),
-        ({"truncated": True}, "(the rest of this is gone: it was too long)\n"),
+        (
+            {"truncated": True},
+            "(Something of this is gone: it was too long, or its sandbox ended)\n",
+        ),
     ],
 )
 def test_what_is_missing_of_an_answer_is_said_once(cloud, capsys, cut, said):

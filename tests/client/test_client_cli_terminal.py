@@ -46,6 +46,11 @@ def test_the_terminal_shows_all_steps_with_time_percent_and_output():
     assert rows[0].split("  ")[0] == "✓ Starting the sandbox"
     assert re.fullmatch(r". Cloning the repository\s+2\.5 s ━+.*30% Receiving objects", rows[2])
     assert rows[3] == "· Checking out the branch"
+    show(*preparing(8, "clone", "running", 1000, etaMs=12_400))
+    now[0] += 2
+    assert re.search(r"\s3\.0 s, about 10 s left ━", frame()[2])
+    now[0] += 20
+    assert "left" not in frame()[2]
     show(*preparing(9, "setup", "running", 0, output="one\ntwo\x1b[31m three\rdone"))
     rows = frame()
     assert rows[2].startswith("✓ Cloning the repository")

@@ -10,9 +10,9 @@ from test_client_shapes import shown
 from web_page import needs_node
 
 from headstart.domain import tree
+from headstart_client.events import data_of
 from headstart_client.models import Event
 from headstart_client.rest import Rest, ago
-from headstart_client.shapes import data_of
 
 TREE = {"preparedTree": {"age": 7260, "bytes": 5, "saved": 41_300}}
 READY = ("session.ready", {"receipt": {**receipt()["receipt"], **TREE}})

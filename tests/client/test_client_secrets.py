@@ -199,7 +199,7 @@ def test_warnings_are_shown_beside_what_is_printed(sealing: FakeHeadstart, capsy
     sealing.warnings = [{"loc": ["envVars", "API_TOKEN"], "msg": "looks like a credential"}]
     assert cli.main([*RUN, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert "Warning: envVars.API_TOKEN looks like a credential" in err
+    assert "Warning: --env API_TOKEN looks like a credential" in err
     assert "Warning" not in out
 
 

@@ -11,12 +11,13 @@ from rich.console import Console
 from test_client_reducer import VECTORS
 
 from headstart_client import advice
+from headstart_client.events import DATA, data_of
 from headstart_client.live import LiveScreen
 from headstart_client.models import Event, Failure
 from headstart_client.receipts import receipt
 from headstart_client.reducer import Reducer
 from headstart_client.screen import JsonScreen, LineScreen
-from headstart_client.shapes import DATA, PERMISSION, QUESTIONS, Shape, data_of
+from headstart_client.shapes import PERMISSION, QUESTIONS, Shape
 from headstart_client.view import View
 
 # What is read, what drives a terminal, rich's markup, and times that no other zone has.

@@ -6,7 +6,8 @@ from typing import Any
 from test_client_reducer import reduce
 from web_page import needs_node
 
-from headstart_client.shapes import DATA, PERMISSION, QUESTIONS, Shape
+from headstart_client.events import DATA
+from headstart_client.shapes import PERMISSION, QUESTIONS, Shape
 
 pytestmark = needs_node
 

@@ -40,33 +40,14 @@ COMMANDS: dict[str, Command] = {
 
 _TOO_LARGE = 413
 
-_ARGUMENTS = {
-    "prompt": "PROMPT",
-    "githubRepo": "--repo",
-    "gitUrl": "--repo",
-    "upstreamBranch": "--branch",
-    "agent": "--agent",
-    "mode": "--mode",
-    "model": "--model",
-    "envVars": "--env",
-    "title": "TITLE",
-    "setupCommands": "--setup",
-    "setupInputs": "--setup-input",
-    "preparedTree": "--prepared-tree",
-    "clone": "--depth",
-    "encryptedSecrets": "--secret",
-    "message": "--message",
-    "pullRequest": "--pull-request",
-    "answers": "--choose",
-}
-"""What becomes the fields of the API's requests."""
-
 
 def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
     """Run a command to its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 
     async def main() -> int:
         async with AsyncHeadstart(url, token) as client:
+            if several := await sessions.complete(client, args):
+                return terminal.fail(several, USAGE)
             return await command(terminal, client, args)
 
     try:
@@ -75,22 +56,10 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
         if not error.errors:
             too_large = error.status == _TOO_LARGE
             return terminal.fail(advice.on_error(error, url), USAGE if too_large else 1)
-        arguments = _ARGUMENTS | _arguments_of(args)
-        return terminal.fail(advice.on_arguments(error.errors, arguments, args.command), USAGE)
+        return terminal.fail(advice.on_arguments(error.errors, args), USAGE)
     except HeadstartError as error:
         return terminal.fail(advice.on_error(error, url))
     except KeyboardInterrupt:
         if terminal.following and terminal.lasting:
             terminal.say(f"The session goes on: headstart follow {terminal.following}")
         return 130
-
-
-def _arguments_of(args: Namespace) -> dict[str, str]:
-    """Return the same of what only one command has."""
-    match args.command:
-        case "demo":
-            return {"prompt": "--prompt"}
-        case "answer":
-            return {"body": "--reply" if args.reply else "--choose"}
-        case _:
-            return {}

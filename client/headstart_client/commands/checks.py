@@ -19,13 +19,15 @@ from headstart_client.errors import HeadstartError, NotFound
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.terminal import Terminal
 from headstart_client.tokens import claims_of
+from headstart_client.transport import in_words
 from headstart_client.usage import USAGE
 
 _CLOCK_SECONDS = 60.0
 """What a clock may be off before tokens are refused that are good."""
 
 _SOON_SECONDS = 300.0
-_STREAM_SECONDS = 15.0
+STREAM_SECONDS = 15.0
+HEALTH_SECONDS = 10.0
 
 
 class Found(NamedTuple):
@@ -39,9 +41,7 @@ class Found(NamedTuple):
 def check_token(terminal: Terminal, token: str) -> int:
     """Say whose token HEADSTART_TOKEN is and until when it is good; 1 where it is not any more."""
     if not token:
-        return terminal.fail(
-            "HEADSTART_TOKEN is not set: set it to a token of the API's users.", USAGE
-        )
+        return terminal.fail(advice.NO_USER, USAGE)
     found = _token(token, time.time())
     if found.good:
         terminal.say(found.said)
@@ -95,10 +95,10 @@ def _versions() -> str:
 async def _health(client: AsyncHeadstart) -> AsyncIterator[Found]:
     began = time.monotonic()
     try:
-        async with httpx.AsyncClient(timeout=10.0) as http:
+        async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as http:
             answer = await http.get(f"{client.url}health")
     except httpx.HTTPError as error:
-        why = str(error) or type(error).__name__
+        why = in_words(error)
         said = f"{client.url} can't be reached ({why}): check HEADSTART_URL and the network"
         yield Found("API", False, said)
         return
@@ -146,10 +146,10 @@ async def _stream(client: AsyncHeadstart, session_id: str | None) -> Found:
     """Connect as a viewer of the newest session: only a session says where that is."""
     if session_id is None:
         return Found("stream", None, "not tried: there is no session yet")
-    reason = f"no answer in {_STREAM_SECONDS:.0f} s"
+    reason = f"no answer in {STREAM_SECONDS:.0f} s"
     try:
         async with (
-            asyncio.timeout(_STREAM_SECONDS),
+            asyncio.timeout(STREAM_SECONDS),
             aclosing(client.follow(session_id)) as events,
         ):
             async for event in events:

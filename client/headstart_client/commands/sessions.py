@@ -9,15 +9,22 @@ from urllib.parse import urldefrag
 
 from rich.text import Text
 
-from headstart_client import advice
+from headstart_client import advice, embedded
+from headstart_client.amounts import counted
 from headstart_client.arguments import LISTED
 from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Session, StepState, Summary
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
-from headstart_client.usage import USAGE
+from headstart_client.usage import USAGE, senseless
 from headstart_client.view import STEP_TITLES
 from headstart_client.work import changed
+
+_ID_CHARACTERS = 30
+"""Of a whole session id, as the API makes them."""
+
+_NAMED = 3
+"""Of several sessions, how many are named."""
 
 _DATED = 80
 """Columns from which a list has room for dates beside titles."""
@@ -35,12 +42,30 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int
         if terminal.json_lines:
             terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
         elif terminal.out.is_terminal:
-            terminal.out.print(_row(session, terminal.out.width))
+            terminal.out.print(_row(session, terminal.out.width), soft_wrap=True)
         else:
             terminal.data("\t".join(_cells(session)))
     if len(found) > len(shown):
-        terminal.note(f"These are the newest {len(shown)}: --all lists all of them")
+        terminal.note(
+            f"There are more than {counted(len(shown), 'session')}: --all lists all of them"
+        )
     return 0
+
+
+async def complete(client: AsyncHeadstart, args: Namespace) -> str | None:
+    """Put the whole id in the place of its beginning; return what to say where several begin so."""
+    begun = getattr(args, "session_id", None)
+    if begun is None or len(begun) >= _ID_CHARACTERS:
+        return None
+    found = [s.session_id async for s in client.list() if s.session_id.startswith(begun)]
+    if len(found) > 1 and begun not in found:
+        named = ", ".join(sorted(found)[:_NAMED])
+        more = ", …" if len(found) > _NAMED else ""
+        said = f"argument ID: {counted(len(found), 'session')} begin so ({named}{more})"
+        return senseless(said, f"headstart {args.command}")
+    if len(found) == 1:
+        args.session_id = found[0]
+    return None
 
 
 def _cells(session: Summary) -> list[str]:
@@ -61,8 +86,8 @@ def _row(session: Summary, width: int) -> Text:
     row.append(title)
     if width >= 2 * _DATED:
         row.append(f"  {repository}", "dim")
-    row.truncate(max(width, len(named)), overflow="ellipsis")
-    return row
+    row.truncate(width, overflow="ellipsis")
+    return row if width > len(named) else Text(named)
 
 
 _STYLES = {"failed": "red", "running": "green", "asks you": "bold yellow", "preparing": "cyan"}
@@ -75,11 +100,10 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         terminal.data(json.dumps(session.to_json(), separators=(",", ":")))
         return 0
     for name, said in _facts(session):
-        terminal.out.print(Text(f"{name:<11}{flat(said)}"), soft_wrap=True)
+        terminal.fact(name, said)
     for message in await client.messages(args.session_id):
-        beginning = flat((message.text or "")[:_BEGINNING])
-        said = f"{message.status}  {message.message_id}  {beginning}".rstrip()
-        terminal.out.print(Text(f"{'message':<11}{said}"), soft_wrap=True)
+        beginning = (message.text or "")[:_BEGINNING]
+        terminal.fact("message", message.status, message.message_id, beginning)
     if session.failure and session.status == "failed":
         terminal.say(advice.on_preparation(session.failure, session.session_id))
     if session.pending_inputs:
@@ -128,11 +152,11 @@ def _step(step: StepState) -> str:
 
 async def open_page(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print where the web page has a session, and on a terminal have a browser show it."""
-    page = urldefrag(os.environ.get("HEADSTART_PAGE", "")).url
+    page = urldefrag(os.environ.get("HEADSTART_PAGE", "").strip()).url or embedded.page(client.url)
     if not page:
         return terminal.fail(
-            "HEADSTART_PAGE is not set: set it to the web page's address, as `headstart up` or "
-            "the deployment printed it.",
+            "HEADSTART_PAGE is not set, and no page of this machine's is known: set it to the web "
+            "page's address, as `headstart up` or the deployment printed it.",
             USAGE,
         )
     session = await client.get(args.session_id)

@@ -4,10 +4,9 @@ import asyncio
 import sys
 from argparse import Namespace
 
-from rich.text import Text
-
 from headstart_client.client import AsyncHeadstart
 from headstart_client.models import StepLog
+from headstart_client.screen import gone
 from headstart_client.terminal import Terminal
 from headstart_client.text import plain
 from headstart_client.verbatim import verbatim
@@ -18,6 +17,7 @@ _PAUSE = 1.0
 
 async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print the logs of an attempt's steps, or of one step, as far as they go or to their end."""
+    terminal.following = args.session_id if args.follow else None
     number = args.attempt
     if number is None and args.follow:
         attempt = (await client.get(args.session_id)).attempt
@@ -34,7 +34,7 @@ async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
                 shown.add(log.ref)
                 if not args.step:
                     head = f"== {log.step}, attempt {log.attempt_number} =="
-                    terminal.out.print(Text(head, "bold"))
+                    terminal.head(head)
                 await _print(terminal, client, args, log)
         if not more or (args.step and shown):
             break
@@ -72,9 +72,7 @@ async def _print(terminal: Terminal, client: AsyncHeadstart, args: Namespace, lo
     if last != "\n":
         _write(terminal, "\n")
     if page.truncated:
-        terminal.note(
-            f"Something of the log of {log.step} is gone: it was too long, or its sandbox ended"
-        )
+        terminal.note(gone(f"the log of {log.step}"))
     elif not page.complete:
         terminal.note(f"The log of {log.step} goes on: --follow waits for the rest")
 

@@ -37,7 +37,7 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
     created = await client.create_session(args.prompt, auto_initiate=not args.hold, **options)
     answer_ms = (time.monotonic() - began) * 1000
     terminal.say(f"session {created.session_id} (answered in {answer_ms:.0f} ms)")
-    terminal.warn(created.warnings)
+    terminal.warn(created.warnings, args)
     view = View()
     code = await watch(terminal, client, created.session_id, view, stream=created.stream)
     if not terminal.json_lines:
@@ -78,7 +78,7 @@ async def follow(terminal: Terminal, client: AsyncHeadstart, args: Namespace) ->
 async def send(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Send a message and follow the session until its turn ends."""
     turn = await client.send(args.session_id, args.prompt)
-    terminal.warn(turn.message.warnings)
+    terminal.warn(turn.message.warnings, args)
     view = View({turn.message.message_id})
     return await watch(terminal, client, args.session_id, view, after=turn.after)
 
@@ -109,7 +109,7 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
         secrets=dict(args.secret) if args.secret else None,
         without_archive=args.without_archive,
     )
-    terminal.warn(warnings)
+    terminal.warn(warnings, args)
     return await watch(terminal, client, args.session_id, View(), after=before.last_event_id)
 
 

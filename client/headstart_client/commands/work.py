@@ -103,7 +103,7 @@ async def publish(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
         warn_of_lost_secrets(terminal, before, args)
         options["secrets"] = dict(args.secret)
     published = await client.publish(args.session_id, **options)
-    terminal.warn(published.warnings)
+    terminal.warn(published.warnings, args)
     done, after = watching.only_published, before.last_event_id
     return await watch(terminal, client, args.session_id, View(), after=after, done=done)
 
@@ -120,8 +120,9 @@ def warn_of_lost_secrets(terminal: Terminal, before: Session, args: Namespace) -
         terminal.warn(
             [
                 Warned(
-                    loc=["--secret"],
-                    msg=f"replaces all {known} of before; {given} of them at most stay",
+                    loc=["encryptedSecrets"],
+                    msg=f"replaces all {known} of before, of which at most {given} can stay",
                 )
-            ]
+            ],
+            args,
         )

@@ -1,0 +1,69 @@
+"""A server that takes connections and says nothing: each command ends, and says so."""
+
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from fake_headstart import SESSION_ID
+
+from headstart_client import cli, commands
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address where the system takes connections, and nobody reads them."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/stage"
+        monkeypatch.setenv("HEADSTART_URL", url)
+        monkeypatch.setenv("HEADSTART_TOKEN", "token")
+        monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/")
+        short = httpx.Timeout(5.0, read=0.05)
+        monkeypatch.setattr("headstart_client.calls.TIMEOUT", short)
+        monkeypatch.setattr("headstart_client.commands.checks.HEALTH_SECONDS", 0.05)
+        monkeypatch.setattr("headstart_client.requests.RETRY_BASE", 0.0)
+        monkeypatch.setattr("headstart_client.requests.RETRY_CAP", 0.0)
+        yield url
+
+
+COMMANDS = [
+    ["run", "x", "--repo", "o/n"],
+    ["follow", SESSION_ID],
+    ["send", SESSION_ID, "x"],
+    ["initiate", SESSION_ID],
+    ["retry", SESSION_ID],
+    ["stop", SESSION_ID],
+    ["answer", SESSION_ID, "per_1", "--reply", "once"],
+    ["withdraw", SESSION_ID, "msg_1"],
+    ["ls"],
+    ["show", SESSION_ID],
+    ["logs", SESSION_ID],
+    ["logs", SESSION_ID, "--follow"],
+    ["diff", SESSION_ID],
+    ["publish", SESSION_ID],
+    ["archive", SESSION_ID],
+    ["open", SESSION_ID],
+    ["rename", SESSION_ID, "x"],
+    ["rm", SESSION_ID],
+    ["show", "ses_01"],
+]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: "_".join(words[:1] + words[2:3]))
+def test_each_command_ends_with_one_sentence(silent, capsys, monkeypatch, tmp_path, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith(f"headstart: The API at {silent} can't be reached (it does not answer): ")
+
+
+def test_each_command_of_the_api_is_tried():
+    assert {words[0] for words in COMMANDS} == set(commands.COMMANDS) - {"doctor"}
+
+
+def test_the_doctor_says_what_does_not_answer(silent, capsys):
+    assert cli.main(["doctor"]) == 1
+    out, _ = capsys.readouterr()
+    assert f"✗ API: {silent}/ can't be reached" in out
+    assert "(it does not answer)" in out
