@@ -91,6 +91,17 @@ class ScriptedCloud(FakeHeadstart):
         self.refuses = False
         """Whether all tokens are refused, as API Gateway does it: a page can't read that."""
 
+    def forget(self) -> None:
+        """Have nothing and be out of order in nothing, at the same address."""
+        with self.lock:
+            vars(self).pop("answer", None)
+            self.unreachable = self.refuses = False
+            self.idempotent.clear()
+            for full in (self.sessions, self.texts, self.whole, self.open_texts, self.followed):
+                full.clear()
+            for full in (self.seen, self.canned, self.warnings):
+                full.clear()
+
     def answer(self, request: Seen) -> Reply:
         if self.unreachable:
             return Reply(0)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
@@ -18,6 +19,8 @@ from tests.page.told import (
     said,
     started,
 )
+
+pytestmark = pytest.mark.kept
 
 READY = good_session()
 

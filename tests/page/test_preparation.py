@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fake_headstart import Reply
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing
@@ -13,6 +14,7 @@ from tests.page.told import failed
 LONG = "".join(f"line {n}\n" for n in range(500)) + "\x1b[31mlast words\x1b[0m\n"
 
 
+@pytest.mark.kept
 def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -44,6 +46,7 @@ def failing(place: Place, *, stage: str = "setup", code: str = "SetupFailed") ->
     return place.session(script=script)
 
 
+@pytest.mark.kept
 def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place: Place):
     place.open(tab, failing(place))
     last = tab.get_by_text("last words")
@@ -53,6 +56,7 @@ def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place:
     assert "\x1b" not in text
 
 
+@pytest.mark.kept
 def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     place.open(tab, failing(place))
     setup = tab.locator("#failure [name=setup]")
@@ -67,6 +71,7 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
+@pytest.mark.kept
 def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
     session = failing(place)
     place.open(tab, session)
@@ -80,6 +85,7 @@ def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, pl
     expect(tab.locator("#steps")).to_contain_text("other words")
 
 
+@pytest.mark.kept
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
@@ -87,6 +93,7 @@ def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text(re.compile("stopped", re.IGNORECASE))
 
 
+@pytest.mark.kept
 def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
     reason = "https://example.com/" + "x" * 400
     place.open(tab, place.session(script=[failed("clone", "CloneFailed", reason)]))
@@ -96,6 +103,7 @@ def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
         assert not tab.locator(node).evaluate(wide)
 
 
+@pytest.mark.kept
 def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place: Place):
     place.cloud.texts["log.1.clone"] = LONG
     place.open(tab, place.session(script=good_session()))
@@ -120,6 +128,7 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     expect(tab.locator("main")).to_contain_text("and more")
 
 
+@pytest.mark.kept
 def test_how_long_a_step_will_take_is_told(tab: Page, place: Place):
     script = [*good_start()[:6], preparing(5, "clone", "running", 1000, percent=10, etaMs=42_000)]
     place.open(tab, place.session(script=script))
