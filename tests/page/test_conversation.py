@@ -18,6 +18,7 @@ from tests.page.told import (
     queued,
     said,
     started,
+    used,
 )
 
 pytestmark = pytest.mark.kept
@@ -242,3 +243,29 @@ def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place:
     assert tab.evaluate("document.querySelector('[role=log]').scrollTop") == 0
     tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE)).click()
     expect(tab.get_by_text("the very end")).to_be_in_viewport()
+
+
+def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, place: Place):
+    short = used("s", "bash", "completed", title="short", output="one line")
+    long = used("l", "bash", "completed", title="long", output="line\n" * 500)
+    session = place.session(script=[*RUNNING, short, long])
+    place.open(tab, session)
+    jump = tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE))
+    opened = log_of(tab).locator("details[open]")
+    log_of(tab).locator("summary", has_text="short").click()
+    expect(opened).to_have_count(1)
+    place.tell(session, said("a", "what came then"))
+    expect(tab.get_by_text("what came then")).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+    # What fits no more stays where it was opened.
+    paragraphs = "\n\n".join(f"paragraph {n}" for n in range(30))
+    place.tell(session, said("b", paragraphs))
+    expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()
+    summary = log_of(tab).locator("summary", has_text="long")
+    summary.scroll_into_view_if_needed()
+    summary.click()
+    expect(opened).to_have_count(2)
+    expect(jump).to_be_visible()
+    jump.click()
+    expect(jump).to_be_hidden()
+    expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()
