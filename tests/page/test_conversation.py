@@ -158,6 +158,17 @@ def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
     expect(log_of(tab)).to_contain_text(re.compile("not saved|lost|unsaved", re.IGNORECASE))
 
 
+def test_a_sandbox_that_was_given_up_is_not_said_to_come_back(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, ended(1)])
+    place.open(tab, session)
+    place.tell(session, asleep(), ("runner.disconnected", {}), queued(2, "wake up"))
+    expect(log_of(tab)).to_contain_text("wake up")
+    expect(tab.locator(".activity")).to_be_hidden()
+    place.tell(session, ("session.preparing", {"attemptNumber": 2, "cause": "message"}))
+    expect(tab.locator("#status")).to_have_text("preparing")
+    expect(tab.locator(".activity")).to_be_hidden()
+
+
 def test_what_goes_on_behind_is_told(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
