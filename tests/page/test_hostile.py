@@ -45,7 +45,9 @@ def test_what_is_nested_too_deep_keeps_nobody_from_the_rest(tab: Page, place: Pl
 STARS = "*x* " * 250_000
 
 
-@pytest.mark.parametrize("pieces", [1, 40], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "pieces", [1, pytest.param(40, marks=pytest.mark.long)], ids=["whole", "streamed"]
+)
 def test_a_line_that_nobody_reads_is_formatted_at_its_beginning_alone(
     tab: Page, place: Place, pieces: int
 ):

@@ -30,6 +30,7 @@ def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     expect(tab.locator("#steps li")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_nor_for_a_session_whose_api_is_down(tab: Page, place: Place):
     session = place.session(script=good_session())
     place.connect(tab)

@@ -53,6 +53,10 @@ PHASES: dict[str, tuple[list[Event], str, str]] = {
 }
 
 
+BLOCKING = {"preparing", "running with a queue", "held", "failed"}
+"""Where most is to be put together anew; the others are reloaded where there is more time."""
+
+
 def snapshot(session: FakeSession, script: list[Event]) -> None:
     """Have a session's row say what these events made of it, as the cloud's does."""
     kinds = [kind for kind, _ in script]
@@ -77,7 +81,9 @@ def seen(tab: Page) -> str:
 
 
 @pytest.mark.kept
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(
+    "phase", [p if p in BLOCKING else pytest.param(p, marks=pytest.mark.long) for p in PHASES]
+)
 def test_a_reload_shows_what_was_there(tab: Page, place: Place, phase: str):
     script, status, words = PHASES[phase]
     session = place.session(script=script)
