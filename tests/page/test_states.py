@@ -149,7 +149,7 @@ def test_a_queue_that_is_held_is_told_wherever_its_status_is(tab: Page, place: P
     expect(tab.locator("#title")).to_have_text("the other")
     # What the list itself says of it.
     tab.reload()
-    expect(link).to_contain_text("messages wait for you")
+    expect(link).to_contain_text("messages wait")
     place.go(tab, session)
     place.tell(session, asleep())
     expect(tab.locator("#status")).to_have_text("asleep, messages wait for you")
