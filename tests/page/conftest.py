@@ -43,7 +43,10 @@ class Profile:
 @contextmanager
 def profile(browser: Browser) -> Iterator[Profile]:
     """Have a fresh profile until the end of the block."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    # Where there is no graphics card, what moves costs more than what is tested.
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, locale="en-GB", reduced_motion="reduce"
+    )
     context.set_default_timeout(PATIENCE * 1000)
     found = Profile(context)
     context.on("weberror", lambda error: found.faults.append(str(error.error)))

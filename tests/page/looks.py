@@ -32,7 +32,7 @@ def examine(tab: Page, looks=LOOKS) -> None:
     """Look at a state of the page in all its looks, and leave it as wide as a desk's."""
     found = [fault for size, scheme in looks for fault in _faults(tab, size, scheme)]
     tab.set_viewport_size(DESK)
-    tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    tab.emulate_media(color_scheme="light")
     assert not found, "\n".join(found)
 
 
