@@ -24,7 +24,9 @@ const nowhere = () => document.activeElement === null || document.activeElement 
 export function keepFocus() {
   if (!last || !nowhere()) return;
   const there = last.isConnected && last.checkVisibility();
-  if (!there || !last.matches(":disabled")) (there ? last : home).focus({ preventScroll: true });
+  // A field is left by closing a phone's keyboard, which another focus would open again.
+  if (there && last.matches(":disabled, input, select, textarea")) return;
+  (there ? last : home).focus({ preventScroll: true });
 }
 
 // A session comes on display: what led to it is not what a person goes on with.

@@ -274,6 +274,12 @@ def test_who_goes_elsewhere_keeps_the_focus_there(tab: Page, place: Place):
     place.tell(session, queued(2, "second"), asked_question("q"))
     expect(tab.locator("#asked")).to_contain_text("begin")
     focused(tab.locator("body"))
+    # Nor to a field whose keyboard was put away.
+    tab.locator("#text").focus()
+    tab.locator("#text").blur()
+    place.tell(session, queued(3, "third"))
+    expect(log_of(tab)).to_contain_text("third")
+    focused(tab.locator("body"))
 
 
 def test_trying_again_and_opening_lead_to_the_title_and_deleting_to_the_form(
