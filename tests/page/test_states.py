@@ -53,7 +53,7 @@ PHASES: dict[str, tuple[list[Event], str, str]] = {
 }
 
 
-BLOCKING = {"preparing", "running with a queue", "held", "failed"}
+BLOCKING = {"running with a queue", "failed"}
 """Where most is to be put together anew; the others are reloaded where there is more time."""
 
 
@@ -208,7 +208,9 @@ def test_a_failure_is_seen_first_on_a_phone(phone: Page, place: Place):
 
 
 @pytest.mark.kept
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    "size", [pytest.param(DESK, marks=pytest.mark.long), PHONE], ids=["desk", "phone"]
+)
 def test_an_open_diff_stays_in_its_column(tab: Page, place: Place, size):
     session = place.session(script=[*ANSWERED])
     place.cloud.files["diff"] = ("+" + "x" * 400 + "\n").encode() * 90
