@@ -21,6 +21,16 @@ class Stretches extends (AnsiUp ?? Object) {
   process_hyperlink(packet) {
     return this.transform_to_html(this.with_state(packet));
   }
+
+  // Goes on in the look that what came before left.
+  draw(text) {
+    this.found = [];
+    this.ansi_to_html(text);
+    return this.found.map(({ text, ...look }) => {
+      const classes = classesOf(look);
+      return classes ? element("span", classes, clean(text)) : clean(text);
+    });
+  }
 }
 
 const lastOf = (line) => {
@@ -32,15 +42,24 @@ const lastOf = (line) => {
 const clean = (text) => readable(text.replace(CODES, "").replace(CONTROLS, ""));
 
 // Nodes and texts for `element`.
-export function coloured(output) {
-  const text = output.split("\n").map(lastOf).join("\n").replace(LONG_LOOKS, "");
-  if (!AnsiUp || !text.includes("\x1b")) return [clean(text)];
-  const stretches = new Stretches();
-  stretches.ansi_to_html(text);
-  return stretches.found.map(({ text, ...look }) => {
-    const classes = classesOf(look);
-    return classes ? element("span", classes, clean(text)) : clean(text);
-  });
+export const coloured = (output) => colouredPieces(output, Infinity)[0];
+
+// The same piece by piece, of so many characters at most. A piece ends where a line does, unless that is longer.
+export function colouredPieces(output, most) {
+  const text = output.split("\n").map(lastOf).join("\n").replace(AnsiUp ? LONG_LOOKS : CODES, "");
+  const stretches = AnsiUp && text.includes("\x1b") ? new Stretches() : null;
+  return cut(text, most).map((piece) => (stretches ? stretches.draw(piece) : [clean(piece)]));
+}
+
+function cut(text, most) {
+  const pieces = [];
+  let at = 0;
+  while (text.length - at > most) {
+    const end = text.lastIndexOf("\n", at + most);
+    pieces.push(text.slice(at, end > at ? end : at + most));
+    at = end > at ? end + 1 : at + most;
+  }
+  return [...pieces, text.slice(at)];
 }
 
 // Of 256 and of all colours the sixteen of the page's own are shown, for it knows what can be read on it.

@@ -9,7 +9,9 @@ export function newCard(asked, answer) {
   const card = element("div", "ask");
   card.dataset.request = asked.requestId;
   const fields = asked.kind === "permission" ? permissionFields : questionFields;
-  card.append(element("fieldset", "", ...fields(asked, (body, words) => answer(card, body, words))));
+  const set = element("fieldset", "", ...fields(asked, (body, words) => answer(card, body, words)));
+  set.ariaLabel = "The agent asks";
+  card.append(set);
   return card;
 }
 

@@ -39,7 +39,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
       if (current()?.id !== id) return;
       if (text.value === prompt) text.value = "";
       // The button was locked meanwhile; who went elsewhere stays there.
-      if ([undefined, document.body, text].includes(document.activeElement)) text.focus();
+      if ([undefined, document.body, text, form.querySelector("button")].includes(document.activeElement)) text.focus();
       sent();
     }).then(() => current() && draw(current().view));
 
@@ -50,7 +50,10 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     }
     if (event.key === "Escape" && !event.isComposing) stop();
   };
-  $("conversation").onkeydown = (event) => event.key === "Escape" && stop();
+  // Returning false would keep keys from the buttons and links in it.
+  $("conversation").onkeydown = (event) => {
+    if (event.key === "Escape") stop();
+  };
 
   $("initiate").onclick = () => {
     const { id, view } = current();

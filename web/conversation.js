@@ -29,8 +29,10 @@ export class Conversation {
     log.replaceChildren(this.#said, this.#activity, this.#waiting);
     log.onscroll = () => this.#scrolled();
     jump.onclick = () => this.toEnd();
-    // What a person opens stays where it is.
-    log.onclick = ({ target }) => target.closest?.("summary, .more") && this.#follow(false);
+    // What a person opens stays where it is; whether the end is still in sight is seen once it is laid out.
+    log.onclick = ({ target }) => {
+      if (target.closest?.("summary, .more")) this.#following = false;
+    };
     this.#follow(true);
     // What is drawn later, and what takes room from the log, moves its end as well.
     this.#sizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#keepUp());
@@ -129,10 +131,15 @@ export class Conversation {
 
   // Only a person scrolls up; that the end is further away may be of what was drawn meanwhile.
   #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#follow(true);
+    const { scrollTop } = this.#log;
+    if (this.#atEnd) this.#follow(true);
     else if (scrollTop < this.#top) this.#follow(false);
     this.#top = scrollTop;
+  }
+
+  get #atEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    return scrollHeight - scrollTop - clientHeight < NEAR;
   }
 
   #follow(following) {
@@ -142,6 +149,7 @@ export class Conversation {
 
   #keepUp() {
     if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+    else this.#follow(this.#atEnd);
   }
 }
 

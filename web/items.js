@@ -97,10 +97,17 @@ function drawTool(node, part, now) {
   const { data } = part;
   node.dataset.status = part.cut || data.status;
   const body = fold(node, "", part);
-  const said = deed(data);
-  part.state = element("span", "state", state(part, now));
-  part.state.ariaLive = "off"; // nobody wants to hear the seconds
-  part.head.replaceChildren(element("b", "", readable(data.tool || "tool")), ` ${readable(said)} `, part.state);
+  // Made once, or each event would have it told again.
+  if (!part.state) {
+    part.state = element("span", "state");
+    part.state.ariaLive = "off"; // nobody wants to hear the seconds
+    part.name = element("b");
+    part.deed = element("span");
+    part.head.append(part.name, part.deed, part.state);
+  }
+  setText(part.name, readable(data.tool || "tool"));
+  setText(part.deed, ` ${readable(deed(data))} `);
+  setText(part.state, state(part, now));
   body.replaceChildren(...given(data), ...(part.text ? [printed(part.text)] : []));
 }
 

@@ -16,6 +16,7 @@ const CLEAN = {
   ALLOW_DATA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
 };
+const DEEP = 50; // levels of nesting: more take a browser seconds to lay out, and nobody sees them apart
 const LANGUAGE = /(?:^|\s)language-(\S+)/;
 const TURNS = "p, li, h3, h4, h5, h6, td, th, blockquote";
 
@@ -34,28 +35,34 @@ const RENDERER = {
   checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
 };
 
-const marked = Marked && new Marked({ gfm: true, renderer: RENDERER });
+// A block that is shown as it was written.
+const AS_IS = { name: "asIs", renderer: ({ raw }) => `<p class="as-is">${escaped(raw.trimEnd())}</p>` };
+const asIs = (raw) => ({ type: "asIs", raw });
 
-// Null where the libraries are missing. What is nested too deep for them is one block of text.
+const marked = Marked && new Marked({ gfm: true, renderer: RENDERER, extensions: [AS_IS] });
+
+// Null where the libraries are missing. What is nested too deep is a block as it is.
 export const lexer = marked && ((text) => {
   try {
-    return marked.lexer(text);
+    return marked.lexer(text).map((token) => (deeper([token], DEEP) ? asIs(token.raw) : token));
   } catch {
-    return [{ type: "text", raw: text, text, escaped: false }];
+    return [asIs(text)];
   }
 });
 
-function htmlOf(tokens) {
-  try {
-    return marked.parser(tokens);
-  } catch {
-    return `<p>${escaped(tokens.map(({ raw }) => raw).join(""))}</p>`;
-  }
+function deeper(tokens, levels) {
+  if (levels < 0) return true;
+  const inside = ({ type, tokens = [], items = [], header, rows }) => (type === "table" ? [...header, ...rows.flat()] : [...tokens, ...items]);
+  return tokens.some((token) => deeper(inside(token), levels - 1));
 }
+
+// Says of what follows why it looks so.
+export const saysAsIs = () => element("p", "note", "Too long or nested too deep to be formatted, so this is as it was written:");
 
 // The nodes of some blocks. `finished` ones are coloured.
 export function nodesOf(tokens, finished) {
-  const fragment = DOMPurify.sanitize(htmlOf(tokens), CLEAN);
+  const fragment = DOMPurify.sanitize(marked.parser(tokens), CLEAN);
+  for (const text of fragment.querySelectorAll(".as-is")) text.before(saysAsIs());
   for (const pre of fragment.querySelectorAll("pre")) {
     const code = new Code(LANGUAGE.exec(pre.firstElementChild?.className ?? "")?.[1] ?? "");
     code.add(pre.textContent.replace(/\n$/, ""));

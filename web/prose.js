@@ -3,12 +3,14 @@
 
 import { Code } from "./code.js";
 import { element } from "./dom.js";
-import { lexer, nodesOf } from "./markup.js";
+import { lexer, nodesOf, saysAsIs } from "./markup.js";
 import { readable } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
+const LONG = 4 * WINDOW; // characters of one block that are formatted; nobody reads a longer one as it is meant
 const SLICE = 12; // milliseconds at once
 const REST = 12; // times as long as it took nothing is drawn again
+const BLOCK_END = /\n[ \t]*\n/;
 const FENCE = /^ {0,3}(?:`{3,}|~{3,})[^\n]*\n/;
 
 export class Prose {
@@ -20,6 +22,8 @@ export class Prose {
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
+  #length = 0; // of the block that goes on and is no code
+  #asIs = null; // holds what is too long to be formatted
   #timer = null;
   #due = 0;
 
@@ -46,7 +50,8 @@ export class Prose {
   #clear() {
     this.#raw = this.#text = this.#before = "";
     this.#done = 0;
-    this.#code = null;
+    this.#code = this.#asIs = null;
+    this.#length = 0;
     this.#open = element("div", "open");
     this.#open.ariaLive = "off";
     this.#node.replaceChildren(...(lexer ? [this.#open] : []));
@@ -74,6 +79,7 @@ export class Prose {
 
   // Draws what is finished within the window; returns whether to look further.
   #finishSome() {
+    if (this.#asIs) return this.#finishAsIs();
     const rest = this.#text.slice(this.#done, this.#done + WINDOW + 1);
     const whole = rest.length <= WINDOW;
     // A line that goes on may yet be something else.
@@ -102,6 +108,7 @@ export class Prose {
     const [first, ...others] = tokens;
     const goesOn = this.#before !== "";
     this.#before = "";
+    this.#length = 0;
     if (goesOn && this.#code) {
       if (first.text) this.#code.add(first.text);
       this.#code.finish();
@@ -138,8 +145,43 @@ export class Prose {
     } else {
       this.#put([token]);
       if (type === "table") this.#before = raw.split("\n", 2).join("\n") + "\n";
-      else this.#open.previousElementSibling?.classList.add("goes-on");
+      else this.#goOn(raw.length);
     }
+  }
+
+  #goOn(length) {
+    this.#open.previousElementSibling?.classList.add("goes-on");
+    this.#length += length;
+    if (this.#length < LONG) return;
+    this.#open.before(saysAsIs());
+    this.#newAsIs();
+  }
+
+  #newAsIs() {
+    this.#asIs = element("p", "as-is goes-on");
+    this.#asIs.dir = "auto";
+    this.#open.before(this.#asIs);
+  }
+
+  // Draws what there is of such a block; returns whether there is more than that.
+  #finishAsIs() {
+    const rest = this.#text.slice(this.#done);
+    const end = rest.search(BLOCK_END);
+    // What may yet be its end is left alone.
+    const told = end >= 0 ? rest.slice(0, end) : this.#final ? rest : rest.trimEnd();
+    for (let at = 0; at < told.length; ) {
+      if (this.#asIs.textContent.length >= WINDOW) this.#newAsIs();
+      const piece = told.slice(at, at + WINDOW);
+      const length = at + piece.length < told.length ? endOfLine(piece, piece.length, true) : piece.length;
+      this.#asIs.append(piece.slice(0, length));
+      at += length;
+    }
+    this.#done += told.length;
+    if (end < 0) return false;
+    this.#asIs.classList.remove("goes-on");
+    this.#asIs = null;
+    this.#length = 0;
+    return true;
   }
 
   #drawOpen() {

@@ -4,6 +4,7 @@ import { pathOf } from "./api.js";
 import { begunOf, warningOf } from "./creating.js";
 import { setText } from "./dom.js";
 import { closeFailure, drawFailure } from "./failure.js";
+import { arrive, keepFocus } from "./focus.js";
 import { follow } from "./follow.js";
 import { closeHeading, drawHeading } from "./heading.js";
 import { $, answered, attempt, goHome, leave, sentence, show, state, submitted } from "./page.js";
@@ -23,7 +24,7 @@ export function open(id) {
   leave();
   show("session");
   const begun = begunOf(id);
-  const mine = { id, view: new View(), stop: new AbortController(), lost: "", api: state.api, begun, known: Boolean(begun), removed: false };
+  const mine = { id, view: new View(), stop: new AbortController(), lost: "", api: state.api, begun, known: Boolean(begun), arrived: false, removed: false };
   state.current = mine;
   if (begun) mine.view.begin(begun);
   talk.open();
@@ -73,7 +74,6 @@ export function open(id) {
     goHome(`${name} was deleted${mine.removed ? "" : " elsewhere"}.`);
   });
   draw(mine);
-  if (begun) $("title").focus();
 }
 
 function draw(mine) {
@@ -86,6 +86,8 @@ function draw(mine) {
   setText($("lost"), `Reconnecting, and what is shown may be old: ${lost}`);
   drawHeading(mine);
   if (!known) return;
+  if (!mine.arrived) arrive();
+  mine.arrived = true;
   if (view.session) tellList(id, view);
   $("stop").hidden = !(view.turn || view.status === "preparing");
   drawSteps(view);
@@ -94,6 +96,7 @@ function draw(mine) {
   drawLeftOut($("left"), view.rest.leftOut);
   drawWork(view);
   talk.draw(view);
+  keepFocus();
 }
 
 $("stop").onclick = async () => {
@@ -120,5 +123,7 @@ $("remove").onclick = () => {
 
 setInterval(() => {
   const { current } = state;
-  if (current?.known && current.view.status === "preparing") drawSteps(current.view);
+  if (!current?.known) return;
+  if (current.view.status === "preparing") drawSteps(current.view);
+  keepFocus();
 }, TICK);

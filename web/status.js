@@ -2,9 +2,16 @@
 
 const WORDS = { prepared: "prepared, not started", deleting: "being deleted" };
 
-// {status, words}: the status is for colours, and has two of its own, `waits` and `stopped`.
-export function told({ status, failure = null, waitsForYou = false }) {
+// What waits there waits for a person, but for moments: until the work is published, or the sandbox is back.
+const RESTS = ["ready", "asleep"];
+
+// {status, words}: the status is for colours, and has two of its own, `waits` and `stopped`. A list tells how long a
+// queue is, the session itself whether it is held.
+export function told({ status, failure = null, waitsForYou = false, held = false, queueLength = 0 }) {
   if (waitsForYou) return { status: "waits", words: "waits for you" };
+  if (RESTS.includes(status) && (held || queueLength > 0)) {
+    return { status: "waits", words: `${status === "asleep" ? "asleep, " : ""}messages wait${held ? " for you" : ""}` };
+  }
   // Who stopped a preparation knows that it did not fail.
   if (status === "failed" && failure?.code === "Cancelled") return { status: "stopped", words: "stopped" };
   return { status, words: WORDS[status] ?? status };

@@ -1,6 +1,6 @@
 // What a tool did, in its own terms: the command of a shell, the lines of an edit, the path of a file.
 
-import { coloured } from "./ansi.js";
+import { colouredPieces } from "./ansi.js";
 import { element } from "./dom.js";
 import { words } from "./shapes.js";
 import { readable } from "./text.js";
@@ -75,19 +75,10 @@ function changedLines(before, after) {
 const diff = (lines) =>
   block("Changed lines", ...lines.map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`)));
 
-export const printed = (output) => block("Output", ...pieces(output));
-
 // A long output is laid out piece by piece, as it comes into sight.
-function pieces(output) {
-  if (output.length <= PIECE) return coloured(output);
-  const found = [];
-  for (let at = 0; at < output.length; ) {
-    const end = output.length - at > PIECE ? output.lastIndexOf("\n", at + PIECE) : output.length;
-    const next = end > at ? end : at + PIECE; // a line may be longer than a piece
-    found.push(element("span", "piece", coloured(output.slice(at, next))));
-    at = next + (end > at ? 1 : 0);
-  }
-  return found;
+export function printed(output) {
+  const pieces = colouredPieces(output, PIECE);
+  return block("Output", ...(pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0]));
 }
 
 function block(name, ...children) {

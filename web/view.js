@@ -108,17 +108,20 @@ export class View {
 
   attemptBegan(data) {
     this.status = "preparing";
+    this.apart = false;
     this.failure = null;
     this.preparation.begin(data.attemptNumber);
   }
 
   attemptDone(status, { receipt }) {
     this.status = status;
+    this.apart = false;
     this.preparation.done(receipt);
   }
 
   attemptFailed({ failure }) {
     this.status = "failed";
+    this.apart = false;
     this.failure = failure;
     this.#endTurn("lost");
     if (failure.step) this.step(failure.step).status = "failed";
@@ -126,6 +129,7 @@ export class View {
 
   fallAsleep() {
     this.status = "asleep";
+    this.apart = false;
     this.#endTurn("lost");
     const lost = this.rest.saved === false;
     const what = lost ? "The sandbox is gone, and what changed since it was saved last is lost" : "The session fell asleep";
@@ -261,7 +265,8 @@ const HANDLERS = {
   "turn.failed"(data) { this.turnFailed(data); },
   "turn.interrupted"() { this.turnStopped(); },
   "turn.retrying"(data) { this.retrying = data.reason; },
-  "runner.disconnected"() { this.apart = true; },
+  // A sandbox that is given up loses its connection as well, and that one does not come back.
+  "runner.disconnected"() { this.apart = !["asleep", "failed"].includes(this.status); },
   "runner.reconnected"() { this.apart = false; },
   "input.requested"(data) { this.asks(data); },
   "input.resolved"(data) { this.answered(data); },

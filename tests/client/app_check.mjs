@@ -89,6 +89,10 @@ class Element {
 
   select() {}
 
+  checkVisibility() {
+    return !this.hidden;
+  }
+
   get parentNode() {
     return this.#parent;
   }

@@ -54,6 +54,8 @@ class Answering(Protocol):
 def handler(fake: Answering) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # A body goes after its headers, and would wait for somebody to have seen those.
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             length = int(self.headers.get("content-length", 0))

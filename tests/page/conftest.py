@@ -1,6 +1,12 @@
-"""A browser for each process, a fresh profile for each test, and what must hold in each of them."""
+"""A browser for each process, a profile and a cloud for each test, and what must hold in them.
+
+Tests that are marked `kept` share a tab and a cloud instead, and connect by the link once more:
+to load the page takes longer than most of what they look at.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
@@ -8,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from tests.flow.conftest import cloud, repositories, running_cloud
 from tests.page import scripted
 from tests.page.browser import chromium
-from tests.page.scripted import PATIENCE
+from tests.page.scripted import PATIENCE, Place
 
 __all__ = ["cloud", "repositories", "running_cloud"]
 
@@ -21,17 +27,32 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def person(browser: Browser) -> Iterator[BrowserContext]:
-    """A profile of its own: tabs opened in it share what the browser keeps."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+@dataclass
+class Profile:
+    """A browser's profile, and what failed in its pages."""
+
+    context: BrowserContext
+    faults: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Fail where the page itself failed since the last look."""
+        found, self.faults[:] = [*self.faults], []
+        assert not found, "the page itself failed"
+
+
+@contextmanager
+def profile(browser: Browser) -> Iterator[Profile]:
+    """Have a fresh profile until the end of the block."""
+    # Where there is no graphics card, what moves costs more than what is tested.
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, locale="en-GB", reduced_motion="reduce"
+    )
     context.set_default_timeout(PATIENCE * 1000)
-    faults: list[str] = []
-    context.on("weberror", lambda error: faults.append(str(error.error)))
-    context.on("console", lambda message: faults.extend(_refusals(message)))
-    yield context
+    found = Profile(context)
+    context.on("weberror", lambda error: found.faults.append(str(error.error)))
+    context.on("console", lambda message: found.faults.extend(_refusals(message)))
+    yield found
     context.close()
-    assert not faults, "the page itself failed"
 
 
 def _refusals(message: ConsoleMessage) -> list[str]:
@@ -40,11 +61,58 @@ def _refusals(message: ConsoleMessage) -> list[str]:
 
 
 @pytest.fixture
-def tab(person: BrowserContext) -> Page:
-    return person.new_page()
+def person(browser: Browser) -> Iterator[BrowserContext]:
+    """A profile of its own: tabs opened in it share what the browser keeps."""
+    with profile(browser) as own:
+        yield own.context
+    own.check()
+
+
+@dataclass
+class Kept:
+    """What goes from test to test."""
+
+    place: Place
+    profile: Profile
+    tab: Page
+
+
+@pytest.fixture(scope="session")
+def keeper(browser: Browser) -> Iterator[Kept]:
+    with scripted.place() as place, profile(browser) as shared:
+        yield Kept(place, shared, shared.context.new_page())
 
 
 @pytest.fixture
-def place() -> Iterator[scripted.Place]:
+def kept(keeper: Kept, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    """What the test before left, without what it remembers."""
+    if keeper.tab.url.startswith(keeper.place.origin):
+        keeper.tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+    keeper.place.cloud.forget()
+    failed = request.session.testsfailed
+    yield keeper
+    if request.session.testsfailed > failed:
+        # Whatever is on it now is not the next test's.
+        keeper.tab.close()
+        keeper.tab = keeper.profile.context.new_page()
+    keeper.profile.check()
+
+
+def is_kept(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("kept") is not None
+
+
+@pytest.fixture
+def tab(request: pytest.FixtureRequest) -> Page:
+    if is_kept(request):
+        return request.getfixturevalue("kept").tab
+    return request.getfixturevalue("person").new_page()
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    if is_kept(request):
+        yield request.getfixturevalue("kept").place
+        return
     with scripted.place() as running:
         yield running

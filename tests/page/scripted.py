@@ -91,6 +91,22 @@ class ScriptedCloud(FakeHeadstart):
         self.refuses = False
         """Whether all tokens are refused, as API Gateway does it: a page can't read that."""
 
+    def forget(self) -> None:
+        """Have nothing and be out of order in nothing, at the same address."""
+        with self.lock:
+            vars(self).pop("answer", None)
+            self.unreachable = self.refuses = False
+            self.idempotent.clear()
+            self.sessions.clear()
+            self.files.clear()
+            self.texts.clear()
+            self.whole.clear()
+            self.open_texts.clear()
+            self.followed.clear()
+            self.seen.clear()
+            self.canned.clear()
+            self.warnings.clear()
+
     def answer(self, request: Seen) -> Reply:
         if self.unreachable:
             return Reply(0)
@@ -113,7 +129,7 @@ class ScriptedCloud(FakeHeadstart):
             case "GET", ["sessions", _, "texts", ref]:
                 if ref not in self.texts:
                     return problem(404, "TextNotFound", "There is no such text")
-                body = self._text(ref, int(request.query.get("cursor", ["0"])[0]))
+                body = self.text_of(ref, int(request.query.get("cursor", ["0"])[0]))
             case "PATCH", ["sessions", session_id] if "title" in request.body:
                 session = self.sessions[session_id]
                 session.title = request.body["title"]
@@ -151,7 +167,8 @@ class ScriptedCloud(FakeHeadstart):
             "truncated": False,
         }
 
-    def _text(self, ref: str, cursor: int) -> dict[str, Any]:
+    def text_of(self, ref: str, cursor: int = 0) -> dict[str, Any]:
+        """Return a page of a long text."""
         whole = self.texts[ref].encode()
         complete = ref not in self.open_texts
         end = min(cursor + 10 * PIECE, len(whole))

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
@@ -17,7 +18,10 @@ from tests.page.told import (
     queued,
     said,
     started,
+    used,
 )
+
+pytestmark = pytest.mark.kept
 
 READY = good_session()
 
@@ -154,6 +158,17 @@ def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
     expect(log_of(tab)).to_contain_text(re.compile("not saved|lost|unsaved", re.IGNORECASE))
 
 
+def test_a_sandbox_that_was_given_up_is_not_said_to_come_back(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, ended(1)])
+    place.open(tab, session)
+    place.tell(session, asleep(), ("runner.disconnected", {}), queued(2, "wake up"))
+    expect(log_of(tab)).to_contain_text("wake up")
+    expect(tab.locator(".activity")).to_be_hidden()
+    place.tell(session, ("session.preparing", {"attemptNumber": 2, "cause": "message"}))
+    expect(tab.locator("#status")).to_have_text("preparing")
+    expect(tab.locator(".activity")).to_be_hidden()
+
+
 def test_what_goes_on_behind_is_told(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -239,3 +254,29 @@ def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place:
     assert tab.evaluate("document.querySelector('[role=log]').scrollTop") == 0
     tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE)).click()
     expect(tab.get_by_text("the very end")).to_be_in_viewport()
+
+
+def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, place: Place):
+    short = used("s", "bash", "completed", title="short", output="one line")
+    long = used("l", "bash", "completed", title="long", output="line\n" * 500)
+    session = place.session(script=[*RUNNING, short, long])
+    place.open(tab, session)
+    jump = tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE))
+    opened = log_of(tab).locator("details[open]")
+    log_of(tab).locator("summary", has_text="short").click()
+    expect(opened).to_have_count(1)
+    place.tell(session, said("a", "what came then"))
+    expect(tab.get_by_text("what came then")).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+    # What fits no more stays where it was opened.
+    paragraphs = "\n\n".join(f"paragraph {n}" for n in range(30))
+    place.tell(session, said("b", paragraphs))
+    expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()
+    summary = log_of(tab).locator("summary", has_text="long")
+    summary.scroll_into_view_if_needed()
+    summary.click()
+    expect(opened).to_have_count(2)
+    expect(jump).to_be_visible()
+    jump.click()
+    expect(jump).to_be_hidden()
+    expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()

@@ -5,17 +5,19 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.flow.conftest import PATIENCE, Cloud, kill_runner
+from tests.flow.conftest import PATIENCE, Cloud, Repositories, kill_runner
+from tests.flow.test_publishing import FILES, WORK, files_of, saved_with, there
+from tests.flow.test_sleep import fall_asleep
 from tests.page.looks import log_of, open_log
 
 WHOLE = PATIENCE * 1000
 """Milliseconds for what a cloud has to do, a preparation or a turn."""
 
 
-def begin(tab: Page, cloud: Cloud, prompt: str, setup: str = "") -> str:
+def begin(tab: Page, cloud: Cloud, prompt: str, setup: str = "", repo: str = "") -> str:
     """Start a session from the form; returns its id."""
     tab.goto(cloud.info["pageUrl"])
-    tab.locator("#create [name=repo]").fill(cloud.info["gitUrl"])
+    tab.locator("#create [name=repo]").fill(repo or cloud.info["gitUrl"])
     tab.locator("#create [name=prompt]").fill(prompt)
     if setup:
         tab.locator("#create summary").first.click()
@@ -119,3 +121,55 @@ def test_a_sandbox_that_dies_is_told_as_what_it_is(tab: Page, cloud: Cloud):
     kill_runner(session_id)
     expect(log_of(tab)).to_contain_text(re.compile("lost|not saved"), timeout=WHOLE)
     expect(tab.locator("#status")).to_have_text("asleep")
+
+
+@pytest.mark.long
+def test_a_session_sleeps_and_wakes_before_its_readers_eyes(tab: Page, cloud: Cloud):
+    session_id = begin(tab, cloud, "What is in here?")
+    status, log = tab.locator("#status"), log_of(tab)
+    expect(status).to_have_text("ready", timeout=WHOLE)
+    fall_asleep(cloud, session_id)
+    expect(status).to_have_text("asleep")
+    expect(log).to_contain_text("The session fell asleep")
+    told = log.inner_text()
+    tab.reload()
+    expect(status).to_have_text("asleep")
+    expect(log).to_contain_text("The session fell asleep")
+    assert log.inner_text() == told
+    tab.locator("#text").fill("And what else?")
+    tab.locator("#text").press("Enter")
+    expect(status).to_have_text("preparing")
+    expect(tab.locator("#steps [data-step=restore]")).to_be_visible()
+    expect(log.get_by_text("And what else?").first).to_be_visible()
+    expect(status).to_have_text("ready", timeout=WHOLE)
+    expect(log.get_by_text("I am Headstart's built-in demo agent")).to_have_count(2)
+    assert log.inner_text().startswith(told)
+
+
+@pytest.mark.long
+def test_work_is_seen_and_published_from_the_page(
+    tab: Page, cloud: Cloud, repositories: Repositories
+):
+    url = repositories.make("page", FILES)
+    session_id = begin(tab, cloud, "What is in here?", WORK, url)
+    expect(tab.locator("#status")).to_have_text("ready", timeout=WHOLE)
+    worked, published = tab.locator("#worked"), tab.locator("#published")
+    expect(worked).to_contain_text("1 file changed, 1 lines added")
+    worked.click()
+    publish = tab.get_by_role("button", name="Publish", exact=True)
+    publish.click()
+    expect(published).to_contain_text("Published at", timeout=WHOLE)
+    commit = there(repositories, "page", session_id)
+    expect(published).to_contain_text(commit[:12])
+    assert "work.txt" in files_of(repositories, "page", session_id)
+    expect(publish).to_be_enabled()
+    tab.reload()
+    worked.click()
+    expect(published).to_contain_text(commit[:12])
+    saved_with(cloud, session_id, commit)
+    tab.get_by_role("button", name="Show what changed").click()
+    expect(tab.locator("#changed")).to_contain_text("work.txt added, +1 -0")
+    expect(tab.get_by_role("link", name="The whole diff")).to_be_visible()
+    publish.click()
+    expect(published).to_contain_text("nothing new", timeout=WHOLE)
+    assert there(repositories, "page", session_id) == commit

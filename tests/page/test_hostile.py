@@ -6,9 +6,11 @@ import pytest
 from fake_headstart import problem
 from playwright.sync_api import Page, expect
 
-from tests.page.looks import log_of
+from tests.page.looks import log_of, open_log
 from tests.page.scripted import Place
-from tests.page.told import RUNNING, ended, queued, said, started, used
+from tests.page.told import RUNNING, ended, queued, said, started, used, written
+
+pytestmark = pytest.mark.kept
 
 
 @pytest.mark.parametrize("more", ["/publish?", "/initiate?", "/../../sessions/{}/interrupt?"])
@@ -19,6 +21,8 @@ def test_a_link_is_to_a_session_and_calls_nothing_else(tab: Page, place: Place, 
     expect(tab.locator("#create")).to_be_visible()
     assert [seen.path for seen in place.cloud.seen if seen.method == "POST"] == []
 
+
+AS_IS = re.compile("as it was written")
 
 DEEP = {
     "quotes": ">" * 8000,
@@ -33,6 +37,65 @@ def test_what_is_nested_too_deep_keeps_nobody_from_the_rest(tab: Page, place: Pl
     place.open(tab, place.session(script=[*script, said("b", "answer two"), ended(2)]))
     expect(log_of(tab)).to_contain_text("answer two")
     assert tab.locator("#conversation .user").count() == 2
+    # It says so, and all of it is there.
+    expect(log_of(tab)).to_contain_text(AS_IS)
+    expect(log_of(tab).locator(".as-is")).to_have_text(text)
+
+
+@pytest.mark.parametrize(
+    ("many", "pieces"),
+    [(50_000, 1), pytest.param(250_000, 40, marks=pytest.mark.long)],
+    ids=["whole", "streamed"],
+)
+def test_a_line_that_nobody_reads_is_formatted_at_its_beginning_alone(
+    tab: Page, place: Place, many: int, pieces: int
+):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    whole = f"{'*x* ' * many}\n\nand **then**\n"
+    size = -(-len(whole) // pieces)
+    for at in range(0, len(whole), size):
+        place.tell(session, written("a", at, whole[at : at + size]))
+    place.tell(session, said("a", whole), ended(1))
+    expect(log_of(tab).locator("strong")).to_have_text("then")
+    expect(log_of(tab).locator(".prose > .note")).to_have_text([AS_IS])
+    expect(log_of(tab).locator(".open > *")).to_have_count(0)
+    # 250 000 nodes are what takes a browser half a minute.
+    assert 1_000 < log_of(tab).locator("em").count() < 20_000
+    told = (
+        "[...document.querySelectorAll('.prose > p:not(.note)')].map(n => n.textContent).join('')"
+    )
+    shown = tab.evaluate(told).replace("*", "").replace(" ", "")
+    # No comparison that would print it.
+    assert len(shown) == many + len("andthen")
+    assert shown.count("x") == many
+
+
+def test_a_look_as_long_as_a_log_takes_no_time_and_no_text(tab: Page, place: Place):
+    output = f"before \x1b[{'31;' * 130_000}1mafter"
+    place.cloud.texts["log.1.clone"] = output
+    script = [*RUNNING, used("t", "bash", "completed", output=output)]
+    place.open(tab, place.session(script=script))
+    tab.locator("#conversation summary").last.click()
+    open_log(tab, "clone")
+    shown = (tab.get_by_role("group", name="Output"), tab.get_by_role("region", name="Log of"))
+    for node in shown:
+        expect(node).to_contain_text("after")
+        # No comparison that would print it.
+        assert len(node.text_content() or "") == len("before after")
+
+
+def test_a_colour_goes_on_from_piece_to_piece(tab: Page, place: Place):
+    lines = "".join(f"line {n}\n" for n in range(5_000))
+    output = f"plain\n\x1b[31m{lines}\x1b[0mend"
+    place.open(tab, place.session(script=[*RUNNING, used("t", "bash", "completed", output=output)]))
+    tab.locator("#conversation summary").last.click()
+    printed = tab.get_by_role("group", name="Output")
+    expect(printed.locator(".ansi-red-fg").last).to_contain_text("line 4999")
+    pieces = printed.locator(".piece").count()
+    assert pieces > 2
+    assert printed.locator(".piece .ansi-red-fg").count() == pieces
+    assert not printed.locator(".ansi-red-fg", has_text="end").count()
 
 
 def test_what_is_written_over_and_over_is_drawn_at_once(tab: Page, place: Place):

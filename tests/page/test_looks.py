@@ -76,7 +76,7 @@ STATES: dict[str, tuple[list[Event], str]] = {
 }
 
 
-BLOCKING = {"failed", "running", "asked", "ready"}
+BLOCKING = {"failed", "running", "ready"}
 """What has the most on it; the others are looked at where there is more time."""
 
 
@@ -90,6 +90,7 @@ def among(states: Iterable[str]) -> list:
     return [s if s in BLOCKING else pytest.param(s, marks=pytest.mark.long) for s in states]
 
 
+@pytest.mark.kept
 @pytest.mark.parametrize("state", among(STATES))
 def test_a_session(tab: Page, place: Place, state: str, looks: tuple):
     script, words = STATES[state]
@@ -117,6 +118,7 @@ def test_the_forms(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.kept
 @pytest.mark.long
 def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     place.connect(tab)
@@ -135,6 +137,7 @@ def test_a_lost_connection(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
+@pytest.mark.kept
 @pytest.mark.long
 def test_an_open_log(tab: Page, place: Place, looks: tuple):
     place.cloud.texts["log.1.clone"] = "\x1b[32mfine\x1b[0m " * 90 + "\nline" * 90

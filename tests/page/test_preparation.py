@@ -2,7 +2,8 @@
 
 import re
 
-from fake_headstart import Reply
+import pytest
+from fake_headstart import Reply, Seen, problem
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, preparing
 
@@ -10,9 +11,16 @@ from tests.page.looks import open_log
 from tests.page.scripted import Place
 from tests.page.told import failed
 
+LOOKS = 2_000
+"""Milliseconds within which a log that grows is looked at again."""
+
+TRIES = 5
+"""As often as one call of the page's is made, and once more: the look at it fails altogether."""
+
 LONG = "".join(f"line {n}\n" for n in range(500)) + "\x1b[31mlast words\x1b[0m\n"
 
 
+@pytest.mark.kept
 def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -22,6 +30,7 @@ def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     expect(tab.locator("#steps li")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_nor_for_a_session_whose_api_is_down(tab: Page, place: Place):
     session = place.session(script=good_session())
     place.connect(tab)
@@ -44,6 +53,7 @@ def failing(place: Place, *, stage: str = "setup", code: str = "SetupFailed") ->
     return place.session(script=script)
 
 
+@pytest.mark.kept
 def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place: Place):
     place.open(tab, failing(place))
     last = tab.get_by_text("last words")
@@ -53,6 +63,7 @@ def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place:
     assert "\x1b" not in text
 
 
+@pytest.mark.kept
 def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     place.open(tab, failing(place))
     setup = tab.locator("#failure [name=setup]")
@@ -67,6 +78,7 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
+@pytest.mark.kept
 def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
     session = failing(place)
     place.open(tab, session)
@@ -80,6 +92,7 @@ def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, pl
     expect(tab.locator("#steps")).to_contain_text("other words")
 
 
+@pytest.mark.kept
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
@@ -87,6 +100,7 @@ def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text(re.compile("stopped", re.IGNORECASE))
 
 
+@pytest.mark.kept
 def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
     reason = "https://example.com/" + "x" * 400
     place.open(tab, place.session(script=[failed("clone", "CloneFailed", reason)]))
@@ -96,6 +110,7 @@ def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
         assert not tab.locator(node).evaluate(wide)
 
 
+@pytest.mark.kept
 def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place: Place):
     place.cloud.texts["log.1.clone"] = LONG
     place.open(tab, place.session(script=good_session()))
@@ -118,6 +133,69 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     place.cloud.texts["log.1.setup"] += "and more\n"
     tab.clock.fast_forward(10_000)
     expect(tab.locator("main")).to_contain_text("and more")
+
+
+@pytest.mark.kept
+@pytest.mark.kept
+def test_a_log_is_as_coloured_as_in_a_terminal(tab: Page, place: Place):
+    coloured = "".join(f"\x1b[3{n % 8};1mline {n}\x1b[0m\n" for n in range(2_000))
+    place.cloud.texts["log.1.clone"] = f"\x1b[2K10%\r\x1b[2K\x1b[32mdone\x1b[0m\n{coloured}"
+    place.open(tab, place.session(script=good_session()))
+    expect(tab.locator("#status")).to_have_text("ready")
+    open_log(tab, "clone")
+    log = tab.get_by_role("region", name="Log of")
+    expect(log).to_contain_text("line 1999")
+    text = log.text_content() or ""
+    assert text.splitlines() == ["done", *(f"line {n}" for n in range(2_000))]
+    expect(log.locator(".ansi-red-fg").first).to_have_text("line 1")
+    expect(log.locator(".ansi-green-fg").first).to_have_text("done")
+    good = "getComputedStyle(document.querySelector('#steps [data-status=completed] .mark')).color"
+    assert log.locator(".ansi-green-fg").first.evaluate("n => getComputedStyle(n).color") == (
+        tab.evaluate(good)
+    )
+
+
+def open_growing(tab: Page, place: Place, text: str) -> None:
+    """Open a log that grows, on a page whose time a test moves on."""
+    place.cloud.texts["log.1.setup"] = text
+    place.cloud.open_texts.add("log.1.setup")
+    tab.clock.install()
+    script = [*good_start()[:12], preparing(13, "setup", "running")]
+    place.open(tab, place.session(script=script))
+    open_log(tab, "setup")
+    expect(tab.get_by_role("region", name="Log of")).to_have_text(text.strip())
+
+
+def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, place: Place):
+    open_growing(tab, place, "the first try\n")
+    log = tab.get_by_role("region", name="Log of")
+    place.cloud.texts["log.1.setup"] = "another try\n"
+    place.cloud.texts["log.1.setup"] += "goes on\n"
+    restarted = Reply(200, place.cloud.text_of("log.1.setup"))
+    answer = place.cloud.answer
+    place.cloud.answer = lambda seen: restarted if "/texts/" in seen.path else answer(seen)
+    tab.clock.fast_forward(LOOKS)
+    expect(log).to_have_text("another try\ngoes on")
+
+
+def test_a_log_goes_on_after_requests_that_failed(tab: Page, place: Place):
+    open_growing(tab, place, "begun\n")
+    answer, lost = place.cloud.answer, []
+
+    def failing_once(seen: Seen) -> Reply:
+        if "/texts/" in seen.path and len(lost) < TRIES:
+            lost.append(seen)
+            return problem(503, "Unavailable", "not now")
+        return answer(seen)
+
+    place.cloud.answer = failing_once
+    place.cloud.texts["log.1.setup"] += "and more\n"
+    log = tab.get_by_role("region", name="Log of")
+    while "more" not in (log.text_content() or ""):
+        assert len(tab.get_by_text("can't be had").all()) == 0
+        tab.clock.run_for(LOOKS)
+    expect(log).to_have_text("begun\nand more")
+    assert len(lost) == TRIES
 
 
 def test_how_long_a_step_will_take_is_told(tab: Page, place: Place):

@@ -10,6 +10,8 @@ from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended, said, used, written
 
+pytestmark = pytest.mark.kept
+
 EVIL = """<script>window.evil = 1</script> <img src=x onerror="window.evil = 1">
 [click](javascript:window.evil=1) ![](https://example.com/pixel.png) `<b>`
 <a id=title name=title href="https://example.com" style="position:fixed" onclick="x()">in</a>"""
