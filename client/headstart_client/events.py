@@ -181,12 +181,14 @@ class TurnCompleted(_Known):
 
 
 class TurnFailed(_Known):
-    """The turn ended with an error."""
+    """The turn ended with an error; of a long `reason` only the beginning is here, as of a text."""
 
     type: Literal["turn.failed"] = "turn.failed"
     message_id: ClassVar[_Said[str]] = _Said()
     code: ClassVar[_Said[str]] = _Said()
     reason: ClassVar[_Said[str]] = _Said()
+    text_bytes: ClassVar[_Said[int | None]] = _Said()
+    text_ref: ClassVar[_Said[str | None]] = _Said()
 
 
 class TurnInterrupted(_Known):
@@ -224,7 +226,8 @@ class AgentEvent(_Known):
     """A finished part of the answer, or how a tool goes.
 
     Of a long `text` or `output` only the beginning is here, if there is a `text_ref`: `text` of the
-    client has all `text_bytes` of it. `truncated` says that something is gone for good.
+    client has all `text_bytes` of it; of a long `input` its JSON, by `input_ref`. `truncated` says
+    that something is gone for good.
     """
 
     type: Literal["agent.event"] = "agent.event"
@@ -240,6 +243,8 @@ class AgentEvent(_Known):
     files: ClassVar[_Said[list[str]]] = _Said()
     text_bytes: ClassVar[_Said[int | None]] = _Said()
     text_ref: ClassVar[_Said[str | None]] = _Said()
+    input_bytes: ClassVar[_Said[int | None]] = _Said()
+    input_ref: ClassVar[_Said[str | None]] = _Said()
     truncated: ClassVar[_Said[bool]] = _Said()
 
 

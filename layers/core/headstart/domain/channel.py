@@ -28,11 +28,17 @@ OUTPUT_TAIL_BYTES = 64 * 1024
 
 
 class ErrorInfo(OpenModel):
-    """A step error on the wire; `code` is a class name of headstart.domain.errors."""
+    """A step error on the wire; `code` is a class name of headstart.domain.errors.
+
+    Of the long reason of a turn's end it has the beginning, with `text_bytes`, and `text_ref` by
+    which all of it is sent in pieces, afterwards.
+    """
 
     code: str
     reason: str
     retryable: bool = False
+    text_ref: str | None = None
+    text_bytes: int | None = None
 
     @classmethod
     def of(cls, error: StepError) -> "ErrorInfo":
@@ -88,7 +94,7 @@ class AgentEvent(OpenModel):
     `data` holds `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId`
     and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a
     long `text` or `output` the beginning, with `textBytes`, and `textRef` by which all of it is
-    sent in pieces, afterwards.
+    sent in pieces, afterwards; of a long `input` the same with `inputBytes` and `inputRef`.
     """
 
     type: Literal["agent.event"] = "agent.event"
