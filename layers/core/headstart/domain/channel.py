@@ -8,7 +8,7 @@ Peers may be of different versions, so unknown fields are dropped and unknown ty
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError
@@ -39,6 +39,11 @@ class ErrorInfo(OpenModel):
     retryable: bool = False
     text_ref: str | None = None
     text_bytes: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_text(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        return {name: value for name, value in body.items() if value is not None}
 
     @classmethod
     def of(cls, error: StepError) -> "ErrorInfo":
