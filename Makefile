@@ -34,9 +34,9 @@ page:
 	  web/install.sh .cache/web || echo "npm could not install what web/package.json names: the page will show Markdown and colours as plain text"; \
 	fi
 
-# Most tests wait for something, so files run side by side, one more than there are cores; one file
+# Most tests wait for something, so files run side by side, two more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 + os.cpu_count()))')
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 .PHONY: test

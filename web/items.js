@@ -61,15 +61,14 @@ export function drawPart(node, part, rest, now = 0) {
   } else if (part.kind === "reasoning" && part.text) {
     drawReasoning(node, part);
   } else if (part.kind === "error") {
-    node.className = "note bad";
-    setText(node, readable(part.text || "The agent reported an error."));
+    drawError(node, part);
   } else if (part.kind === "patch") {
     node.className = "note";
     setText(node, readable(`Changed ${part.data.files.join(", ")}`));
   } else {
     node.hidden = true;
   }
-  if (part.more && part.final) drawMore(part.more, part.missing, part.data.truncated, () => rest(part));
+  if (part.more) drawMore(part.more, part.missing, part.data.truncated, () => rest(part));
 }
 
 function drawText(node, part) {
@@ -81,6 +80,16 @@ function drawText(node, part) {
     node.replaceChildren(speaker("The agent:"), body, part.more);
   }
   part.prose.show(part.text, part.final);
+}
+
+function drawError(node, part) {
+  if (!part.more) {
+    node.className = "note bad";
+    part.body = element("span");
+    part.more = element("div", "more");
+    node.replaceChildren(part.body, part.more);
+  }
+  setText(part.body, readable(part.lead + (part.text || "The agent reported an error.")));
 }
 
 function drawReasoning(node, part) {

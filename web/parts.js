@@ -15,6 +15,8 @@ export class Part {
   final = false;
   cut = ""; // how it ended before its end: stopped, lost
   told = false; // elsewhere
+  lead = ""; // what it is called before its text
+  #input = null; // all that a tool was given, by its name
 
   // It is not at its end.
   get open() {
@@ -41,7 +43,7 @@ export class Part {
 
   // Takes in an agent.event: for text the whole and final state, or its beginning, where what was streamed may be more.
   settle(data) {
-    this.data = data;
+    this.data = this.#input?.ref === data.inputRef ? { ...data, input: this.#input?.all ?? data.input } : data;
     const told = data.kind === "tool" ? data.output || null : data.text;
     if (told === null) return;
     this.#early.clear();
@@ -56,9 +58,27 @@ export class Part {
     this.changed = true;
   }
 
-  // How many bytes of it are there to be asked for.
-  get missing() {
+  // Takes in the JSON of all that a tool was given, once it has come, and what is told of its end.
+  extendInput(json, { nextCursor, truncated }) {
+    if (nextCursor) return;
+    const all = truncated ? this.data.input : JSON.parse(json);
+    this.#input = { ref: this.data.inputRef, all };
+    this.data = dataOf({ type: "agent.event", data: { ...this.data, input: all, truncated: truncated || this.data.truncated } });
+    this.changed = true;
+  }
+
+  // How many bytes of its text are there to be asked for, of what it was given, and of both.
+  get missingText() {
     const { textRef, textBytes } = this.data;
     return textRef ? Math.max(0, textBytes - lengthOf(this.#text)) : 0;
+  }
+
+  get missingInput() {
+    const { inputRef, inputBytes } = this.data;
+    return inputRef && this.#input?.ref !== inputRef ? (inputBytes ?? 0) : 0;
+  }
+
+  get missing() {
+    return this.missingText + this.missingInput;
   }
 }

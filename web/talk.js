@@ -42,10 +42,19 @@ export function newTalk(page) {
             item.changed = true;
             return mine();
           }
-          await fetchText(api(), id, item.data.textRef, (text, told) => {
-            item.extend(text, told);
-            mine();
-          });
+          const { textRef, inputRef } = item.data;
+          if (item.missingText) {
+            await fetchText(api(), id, textRef, (text, told) => {
+              item.extend(text, told);
+              mine();
+            });
+          }
+          if (item.missingInput) {
+            await fetchText(api(), id, inputRef, (text, told) => {
+              item.extendInput(text, told);
+              mine();
+            });
+          }
         }),
       withdraw: ({ messageId }) =>
         attempt(() => api().call("DELETE", pathOf(id, "messages", messageId))),

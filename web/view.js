@@ -9,6 +9,8 @@ import { dataOf, shaped, USAGE } from "./shapes.js";
 import { counted } from "./text.js";
 import { Work } from "./work.js";
 
+const LIKE = 1000; // characters of a long error by which it is known
+
 export class View {
   session = null;
   status = "preparing";
@@ -165,13 +167,18 @@ export class View {
   }
 
   // The agent may have told the same itself.
-  turnFailed({ reason }) {
+  turnFailed(data) {
+    const { reason, textRef } = data;
     for (const { part } of this.#turnItems("error")) {
-      part.told = reason.includes(part.text);
+      // Of what is long both have a beginning only.
+      part.told = reason.includes(part.data.textRef ? part.text.slice(0, LIKE) : part.text);
       part.changed = true;
     }
     this.#endTurn("lost");
-    this.note(`The turn failed: ${reason}`, true);
+    if (!textRef) return this.note(`The turn failed: ${reason}`, true);
+    const part = Object.assign(new Part(), { kind: "error", lead: "The turn failed: ", changed: true });
+    part.settle({ ...data, text: reason });
+    this.items.push({ kind: "part", key: `note ${this.items.length}`, part });
   }
 
   // What the agent calls an error then is that it was stopped.

@@ -212,12 +212,14 @@ class TurnCompleted(_Known):
 
 
 class TurnFailed(_Known):
-    """The turn ended with an error."""
+    """The turn ended with an error; of a long `reason` only the beginning is here, as of a text."""
 
     type: Literal["turn.failed"] = "turn.failed"
     message_id: ClassVar = Said(words)
     code: ClassVar = Said(words)
     reason: ClassVar = Said(words)
+    text_bytes: ClassVar = Said(maybe(count))
+    text_ref: ClassVar = Said(maybe(words))
 
 
 class TurnInterrupted(_Known):
@@ -255,7 +257,8 @@ class AgentEvent(_Known):
     """A finished part of the answer, or how a tool goes.
 
     Of a long `text` or `output` only the beginning is here, if there is a `text_ref`: `text` of the
-    client has all `text_bytes` of it. `truncated` says that something is gone for good.
+    client has all `text_bytes` of it; of a long `input` its JSON, by `input_ref`. `truncated` says
+    that something is gone for good.
     """
 
     type: Literal["agent.event"] = "agent.event"
@@ -271,6 +274,8 @@ class AgentEvent(_Known):
     files: ClassVar = Said(many)
     text_bytes: ClassVar = Said(maybe(count))
     text_ref: ClassVar = Said(maybe(words))
+    input_bytes: ClassVar = Said(maybe(count))
+    input_ref: ClassVar = Said(maybe(words))
     truncated: ClassVar = Said(flag)
 
 

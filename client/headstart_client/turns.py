@@ -4,7 +4,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from headstart_client import events
-from headstart_client.errors import Interrupted, PreparationFailed, TurnFailed
+from headstart_client.errors import (
+    ApiError,
+    Interrupted,
+    PreparationFailed,
+    TransportFailed,
+    TurnFailed,
+)
 from headstart_client.models import Answer, Counted, Event, Text
 from headstart_client.view import Outcome, View
 
@@ -23,7 +29,7 @@ async def answer_to(
     outcome: Outcome | None = None
     async with aclosing(happening):
         async for event in happening:
-            view.apply(event)
+            view.apply(await with_reason(text, session_id, event))
             said.apply(event)
             if outcome := view.outcome():
                 break
@@ -45,6 +51,21 @@ async def answer_to(
         changes=Counted.model_validate(changes) if changes else None,
         truncated=truncated,
     )
+
+
+async def with_reason(
+    text: Callable[[str, str], Awaitable[Text]], session_id: str, event: Event
+) -> Event:
+    """Return an event with all of the reason that a turn failed for, as far as it can be had."""
+    match event:
+        case events.TurnFailed(text_ref=str(ref)):
+            try:
+                found = await text(session_id, ref)
+            except (ApiError, TransportFailed):
+                return event  # its beginning says most of it
+            return event.model_copy(update={"data": {**event.data, "reason": found.text}})
+        case _:
+            return event
 
 
 class _Said:

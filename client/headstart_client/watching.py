@@ -14,6 +14,7 @@ from headstart_client.models import Event, Stream
 from headstart_client.screen import Screen
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
+from headstart_client.turns import with_reason
 from headstart_client.view import Outcome, View
 
 _TAIL_LINES = 20
@@ -44,7 +45,7 @@ async def watch(
     try:
         async with aclosing(client.follow(session_id, after, stream=stream)) as events:
             async for event in events:
-                view.apply(event)
+                view.apply(await with_reason(client.text, session_id, event))
                 await _complete(client, session_id, event, view)
                 screen.show(event, view)
                 asker.look(view)
@@ -72,7 +73,7 @@ async def _tick(screen: Screen, view: View) -> None:
 async def _complete(client: AsyncHeadstart, session_id: str, event: Event, view: View) -> None:
     """Fetch what of a long text is neither in its event nor was streamed before."""
     match event:
-        case AgentEvent(kind="text", text_ref=str(ref)):
+        case AgentEvent(kind="text" | "error", text_ref=str(ref)):
             part = view.parts[event.part_id]
             if not part.missing:
                 return

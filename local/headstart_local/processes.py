@@ -2,15 +2,18 @@
 
 import ctypes
 import os
+import select
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _DEAD = {"Z", "X"}
 _LOOK_SECONDS = 0.005
+"""How long to wait for what a kernel before Linux 5.3 can't tell."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -47,6 +50,24 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def wait_for_an_end(processes: Iterable[int], seconds: float) -> None:
+    """Wait until one of these processes has ended, whoever its parent is, some seconds at most."""
+    poll, watched = select.poll(), ExitStack()
+    with watched:
+        opened = 0
+        for process in processes:
+            try:
+                end = os.pidfd_open(process)
+            except ProcessLookupError:
+                return
+            except OSError:
+                continue
+            watched.callback(os.close, end)
+            poll.register(end, select.POLLIN)
+            opened += 1
+        poll.poll(1000 * max(0.0, seconds if opened else min(seconds, _LOOK_SECONDS)))
+
+
 def kill_below(root: int, seconds: float) -> None:
     """Kill everything that lives below another process, which may be stopped; new forks too."""
     deadline = time.monotonic() + seconds
@@ -54,14 +75,15 @@ def kill_below(root: int, seconds: float) -> None:
         for process in living:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        time.sleep(_LOOK_SECONDS)
+        wait_for_an_end(living, deadline - time.monotonic())
 
 
 def kill_descendants(seconds: float) -> None:
     """Kill and reap everything below this process, which must adopt orphans; new forks too."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for process in descendants(os.getpid()):
+        living = descendants(os.getpid())
+        for process in living:
             try:
                 os.kill(process, signal.SIGKILL)
             except ProcessLookupError:
@@ -71,5 +93,5 @@ def kill_descendants(seconds: float) -> None:
                 pass
         except ChildProcessError:
             return
-        # The kernel needs a moment to end what was killed; there is no event for grandchildren.
-        time.sleep(_LOOK_SECONDS)
+        # The kernel needs a moment to end what was killed.
+        wait_for_an_end(living, deadline - time.monotonic())

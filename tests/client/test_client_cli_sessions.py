@@ -157,14 +157,15 @@ def test_what_was_streamed_is_not_printed_again_where_its_event_is_cut(cloud, ca
     assert cloud.requests("GET", "/texts/t.1") == []
 
 
-def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys):
-    cut = {**TEXT, "text": "Hello", "textBytes": 18, "textRef": "t.1"}
+@pytest.mark.parametrize(("kind", "part"), [("text", "turn_1.b"), ("error", "e")])
+def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys, kind, part):
+    cut = {**TEXT, "partId": part, "kind": kind, "text": "Hello", "textBytes": 18, "textRef": "t.1"}
     cloud.next_session.script = answered(cut)
     cloud.next_session.texts["t.1"] = [page("Hello, ", cursor="c"), page("world at all", offset=7)]
     assert cli.main(RUN) == 0
     out = capsys.readouterr().out
-    assert "\nHello, world at all\n" in out
-    assert out.count("Hello") == 1
+    assert "Hello, world at all\n" in out
+    assert out.count("Hello, world at all") == 1
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,17 @@ def test_a_long_answer_is_fetched_whole(cloud, client):
     assert (answer.text, answer.truncated) == ("Räder rollen", False)
 
 
+@pytest.mark.parametrize(("there", "reason"), [(True, "no model at all"), (False, "no mo")])
+def test_a_long_reason_is_told_whole_where_it_can_be_had(cloud, client, there, reason):
+    session = cloud.add(FakeSession(status="ready"))
+    session.texts |= {"t.1": [page("no model at all")]} if there else {}
+    of = {**OF_TURN, "code": "AgentRefused", "reason": "no mo", "textRef": "t.1", "textBytes": 15}
+    session.script = [*a_turn()[:-1], ("turn.failed", of)]
+    with pytest.raises(TurnFailed) as failed:
+        client.send(SESSION_ID, "go on").result(timeout=10)
+    assert failed.value.reason == reason
+
+
 def test_a_text_that_is_not_all_there_is_said_to_be_cut(cloud, client):
     session = cloud.add(FakeSession(status="ready"))
     session.texts["t.1"] = [page("Rä", truncated=True)]

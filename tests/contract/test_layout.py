@@ -11,7 +11,8 @@ from headstart.adapters import layout
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.attempt import Attempt
-from headstart.domain.errors import RowUnreadable
+from headstart.domain.change import Change
+from headstart.domain.errors import Conflict, RowUnreadable
 from headstart.domain.ids import new_session_id
 from headstart.domain.sandbox import Sandbox, SandboxStatus
 from headstart.domain.session import Cause
@@ -150,7 +151,7 @@ def of_tomorrow(client: Any, store: DynamoStore) -> str:
     """Return a session that a newer version keeps in a way of its own."""
     session_id = created(store)
     session = rows(client, session_id)["SESSION"]
-    client.put_item(TableName="headstart", Item={**session, "layout": {"N": "3"}})
+    client.put_item(TableName="headstart", Item={**session, "layout": {"N": "4"}})
     return session_id
 
 
@@ -158,7 +159,7 @@ def test_a_later_layout_is_refused_in_words(dynamodb: Any, ports: MemoryPorts) -
     session_id = of_tomorrow(dynamodb, ports.store)  # type: ignore[arg-type]
     before = rows(dynamodb, session_id)
     for call in (get_session, initiate):
-        with pytest.raises(RowUnreadable, match=r"newer version keeps it \(layout 3\)") as refused:
+        with pytest.raises(RowUnreadable, match=r"newer version keeps it \(layout 4\)") as refused:
             call(ports, "alice", session_id)
         assert (refused.value.status, refused.value.retryable) == (503, True)
     assert rows(dynamodb, session_id) == before
@@ -174,7 +175,7 @@ def test_and_harms_no_other_session(dynamodb: Any, ports: MemoryPorts) -> None:
     counted = [name for name, *_ in ports.metrics.measured]
     assert counted.count("RowsUnreadable") == 1
     assert "JanitorErrors" not in counted
-    assert rows(dynamodb, bad)["SESSION"]["layout"] == {"N": "3"}
+    assert rows(dynamodb, bad)["SESSION"]["layout"] == {"N": "4"}
 
 
 def test_a_kind_of_row_that_we_do_not_know_stays_in_its_place(
@@ -191,3 +192,34 @@ def test_a_kind_of_row_that_we_do_not_know_stays_in_its_place(
         dynamodb.put_item(TableName="headstart", Item=item)
     write(store, session_id, command(1))
     assert hot(dynamodb, session_id) == {ATTEMPT: 0, strange: 0, "SESSION#COMMAND#1.disk.1": 1}
+
+
+def withdrawn_behind_the_head(store: Any) -> tuple[str, Change]:
+    """Return a session with such a message, and what somebody read before it was withdrawn."""
+    session_id = created(store)
+    change = read(store, session_id)
+    change.session.message_count = 3
+    store.commit(change)
+    before = read(store, session_id)
+    change = read(store, session_id)
+    change.session.withdraw(2)
+    store.commit(change)
+    return session_id, before
+
+
+def test_a_version_that_knows_no_withdrawals_delivers_nothing_of_such_a_queue(
+    dynamodb: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, before = withdrawn_behind_the_head(store)
+    before.session.pass_head()
+    with pytest.raises(Conflict):
+        store.commit(before)
+    with monkeypatch.context() as of_before:
+        of_before.setattr(layout, "WITH_GAPS", layout.LAYOUT)
+        with pytest.raises(RowUnreadable, match="layout 3"):
+            read(store, session_id)
+    change = read(store, session_id)
+    change.session.pass_head()
+    store.commit(change)
+    assert rows(dynamodb, session_id)["SESSION"]["layout"] == {"N": "2"}
+    assert read(store, session_id).session.next_message == 3

@@ -1,7 +1,9 @@
 """How many calls reading sessions takes, counted where botocore sends them."""
 
+from datetime import timedelta
 from typing import Any
 
+from headstart.adapters import layout
 from headstart.adapters.dynamodb import DynamoStore
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.message import Input
@@ -10,7 +12,7 @@ from headstart.domain.search import Wanted
 from headstart.usecases.create import create_session
 from headstart.usecases.read import get_session, list_sessions
 from tests.contract.earlier import Earlier
-from tests.contract.helpers import NOW, read
+from tests.contract.helpers import NOW, new_change, read
 
 REQUEST = CreateSession(prompt="Add a health check", github_repo="org/name")
 
@@ -22,14 +24,21 @@ def seen(client: Any) -> list[str]:
     return made
 
 
+def listed(client: Any, count: int) -> list[str]:
+    """Put sessions of alice's there, oldest first, one a second: what of them a list reads.
+
+    Creating them takes moto a minute: each transaction copies the whole table.
+    """
+    sessions = [new_change(now=NOW + timedelta(seconds=second)).session for second in range(count)]
+    for session in sessions:
+        client.put_item(TableName="headstart", Item=layout.session_item(session, {}))
+    return [session.session_id for session in sessions]
+
+
 def test_a_page_is_two_calls_however_many_sessions_are_on_it(dynamodb: Any) -> None:
     store: Any = DynamoStore(dynamodb, "headstart")
     ports = MemoryPorts(store=store)
-    ports.policy.active_sessions = 1000
-    ids = []
-    for _ in range(100):
-        ports.clock.advance(seconds=1)
-        ids.append(create_session(ports, "alice", REQUEST, None)["sessionId"])
+    ids = listed(dynamodb, 100)
     made = seen(dynamodb)
     items = list_sessions(ports, "alice", None, limit=100)["items"]
     assert made == ["Query", "BatchGetItem"]
@@ -39,18 +48,16 @@ def test_a_page_is_two_calls_however_many_sessions_are_on_it(dynamodb: Any) -> N
 def test_a_search_looks_at_three_hundred_and_goes_on_from_there(dynamodb: Any) -> None:
     store: Any = DynamoStore(dynamodb, "headstart")
     ports = MemoryPorts(store=store)
-    ports.policy.active_sessions = 1000
-    ids = []
-    for number in range(310):
-        ports.clock.advance(seconds=1)
-        request = REQUEST if number else REQUEST.model_copy(update={"prompt": "The Lamp"})
-        ids.append(create_session(ports, "alice", request, None)["sessionId"])
+    request = REQUEST.model_copy(update={"prompt": "The Lamp"})
+    ports.clock.now = NOW - timedelta(days=1)
+    oldest = create_session(ports, "alice", request, None)["sessionId"]
+    listed(dynamodb, 309)
     made, wanted = seen(dynamodb), Wanted.of("lamp", None)
     page = list_sessions(ports, "alice", None, wanted=wanted)
     assert page["items"] == []
     assert made == ["Query", "BatchGetItem"] * 3
     page = list_sessions(ports, "alice", page["nextCursor"], wanted=wanted)
-    assert [item["sessionId"] for item in page["items"]] == ids[:1]
+    assert [item["sessionId"] for item in page["items"]] == [oldest]
     assert page["nextCursor"] is None
 
 

@@ -203,7 +203,7 @@ def test_the_machine_takes_a_session_to_running(whole: Callable[[Answers], Whole
     assert ports.store.session(session_id).status is Status.RUNNING
     done = [step.name.value for step in STEPS[1:-1] if step.name is not StepName.SETUP]
     assert ports.runner.kinds == [*done, "prompt"]
-    [message] = ports.store.messages(session_id)
+    [message] = ports.store.messages_page(session_id, 0, 100)[0]
     assert message.status is MessageStatus.DELIVERED
 
 

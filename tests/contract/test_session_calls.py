@@ -192,7 +192,7 @@ A_SESSION = {
     # The ticket; it is let in if its session is there.
     "viewer connects": {GET: 1, COMMIT: 1},
     # Whose connection it is; the set, what waits in the queue, what happened so far.
-    "viewer subscribes": {GET: 1, QUERY: 3, COMMIT: 1},
+    "viewer subscribes": {GET: 1, QUERY: 2, BATCH: 1, COMMIT: 1},
     # How long steps took before, and a prepared tree; the second commit remembers the task that
     # was started.
     "sandbox": {QUERY: 1, BATCH: 1, COMMIT: 2},

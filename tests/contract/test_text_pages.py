@@ -9,7 +9,7 @@ from headstart.domain.change import text_key
 from headstart.domain.long_texts import TEXT_BYTES, Text, TextPiece
 from headstart.usecases.ports import Store
 from headstart.usecases.texts import get_text
-from tests.contract.helpers import created, read
+from tests.contract.helpers import created, read, write
 from tests.contract.test_message_pages import LAMBDA_ANSWER
 
 REF = "txt_1"
@@ -70,3 +70,15 @@ def test_texts_go_with_their_session(store: Store) -> None:
         pass
     assert store.named(session_id, [text_key(REF)]) == {text_key(REF): None}
     assert store.text_pieces(session_id, Text(ref=REF, writer="w1"), 0) == []
+
+
+def test_as_many_are_found_by_name_as_are_named(store: Store) -> None:
+    session_id = created(store)
+    for start in (0, 50, 100, 150):
+        write(store, session_id, *[Text(ref=f"t{start + n}", bytes=start + n) for n in range(50)])
+    keys = [text_key(f"t{number}") for number in range(210)]
+    found = store.named(session_id, keys)
+    assert [row and row.bytes for row in found.values() if not row or isinstance(row, Text)] == [
+        *range(200),
+        *[None] * 10,
+    ]

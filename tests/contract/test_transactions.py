@@ -83,7 +83,7 @@ def test_a_transaction_in_progress_is_asked_for_again_and_not_decided_anew(
     send_message(ports, "alice", session_id, SendMessage(prompt="more"), None)
     assert len(wire.tokens) == 3
     assert len(set(wire.tokens)) == 1
-    assert [m.text for m in ports.store.messages(session_id, after=1)] == ["more"]
+    assert [m.text for m in ports.store.messages_page(session_id, 1, 100)[0]] == ["more"]
 
 
 def test_an_outcome_that_stays_unknown_is_no_conflict(ports: MemoryPorts, wire: Wire) -> None:

@@ -264,7 +264,7 @@ def test_lists_leave_it_out_and_count_it(
     for sk in ("MESSAGE#000001", "SESSION#COMMAND#1", "SESSION#CONNECTION#1"):
         table.rewrite(f"SESSION#{good}", sk, spoil)
     assert [s.session_id for s in store.sessions_of("alice", None, 10)[0]] == [good]
-    assert [m.number for m in store.messages(good)] == [2]
+    assert [m.number for m in store.messages_page(good, 0, 100)[0]] == [2]
     assert [m.number for m in store.messages_page(good, 0, 10)[0]] == [2]
     found = store.load(good)
     assert list(found.commands) == ["2"]

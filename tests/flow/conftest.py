@@ -20,6 +20,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from headstart_local.git_server import GitServer
+from headstart_local.processes import wait_for_an_end
 
 PATIENCE = 60.0
 """Seconds any flow may take: an attempt must end within a minute whatever dies."""
@@ -191,6 +192,16 @@ def processes_of(session_id: str) -> list[int]:
             if marked and b"headstart_runner" in command:
                 found.append(int(folder.name))
     return found
+
+
+def runner_is_gone(session_id: str) -> bool:
+    """Wait for the end of a session's runner; returns whether there is none."""
+    end = time.monotonic() + PATIENCE
+    while living := processes_of(session_id):
+        if time.monotonic() > end:
+            return False
+        wait_for_an_end(living, end - time.monotonic())
+    return True
 
 
 def kill_runner(session_id: str) -> None:

@@ -11,8 +11,8 @@ from headstart.domain.errors import Conflict
 from headstart.domain.policy import Policy
 from headstart.domain.sandbox import Command
 from headstart.usecases.retry import CONFLICT_TRIES
-from tests.flow.conftest import PATIENCE, Cloud
-from tests.flow.test_faults import gone, rows_of
+from tests.flow.conftest import PATIENCE, Cloud, runner_is_gone
+from tests.flow.test_faults import rows_of
 from tests.flow.test_sleep import first_turn, sweep
 
 
@@ -46,11 +46,10 @@ def test_an_upload_under_way_is_deleted_with_all_the_rest(cloud: Cloud) -> None:
     s3 = cloud.aws("s3")
     [bucket] = [b["Name"] for b in s3.list_buckets()["Buckets"] if "archives" in b["Name"]]
     s3.put_object(Bucket=bucket, Key=f"archives/{session_id}/late", Body=b"late")
-    assert gone(session_id)
+    assert runner_is_gone(session_id)
     end = time.monotonic() + PATIENCE
     while rows_of(cloud, session_id):
         assert time.monotonic() < end, "the deletion does not end"
         sweep(cloud)
-        time.sleep(1)
     left = s3.list_objects_v2(Bucket=bucket, Prefix=f"archives/{session_id}/")
     assert left["KeyCount"] == 0

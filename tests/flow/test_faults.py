@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from headstart_local.processes import descendants
-from tests.flow.conftest import PATIENCE, Cloud, processes_of
+from tests.flow.conftest import PATIENCE, Cloud, runner_is_gone
 
 SLOW = "sleep 1"
 
@@ -50,15 +50,6 @@ def workers(cloud: Cloud) -> list[int]:
             if b"lambda_bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
-
-
-def gone(session_id: str) -> bool:
-    end = time.monotonic() + PATIENCE
-    while processes_of(session_id):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_a_retry_repairs_what_failed_and_keeps_the_rest(cloud: Cloud) -> None:
@@ -126,7 +117,7 @@ def test_a_deleted_session_leaves_nothing(cloud: Cloud, name: str) -> None:
     with cloud.watch(session_id) as viewer:
         viewer.until_step(name)
         assert cloud.client().delete(f"/sessions/{session_id}").status_code == 202
-    assert gone(session_id)
+    assert runner_is_gone(session_id)
     # A step that was being written when the deletion came finds its session gone and stops there.
     assert rows_of(cloud, session_id) == []
     machine = cloud.aws("stepfunctions")

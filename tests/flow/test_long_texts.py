@@ -1,9 +1,12 @@
 """What is long, from the sandbox to whoever reads it: nothing of it is cut."""
 
+import json
 import time
 from typing import Any
 
 from tests.flow.conftest import Cloud
+from tests.flow.test_secrets import TOKEN, create
+from tests.flow.traces import logs, rows
 
 SUBJECT = "lighthouse " * 9_000
 """Of a commit, which the demo agent quotes whole."""
@@ -32,8 +35,6 @@ def whole(cloud: Cloud, session_id: str, ref: str) -> tuple[str, dict[str, Any]]
         cursor = page["nextCursor"]
         if cursor is None:
             return said, page
-        if not page["items"]:
-            time.sleep(0.5)
     raise AssertionError("the text did not end")
 
 
@@ -66,3 +67,26 @@ def test_a_log_and_an_answer_of_any_length_are_read_whole(cloud: Cloud) -> None:
     assert other.get(f"/sessions/{session_id}/logs").status_code == 404
     missing = cloud.client().get(f"/sessions/{session_id}/texts/txt_nowhere")
     assert (missing.status_code, missing.json()["code"]) == (404, "TextNotFound")
+
+
+HALVES = (
+    'printf %s "$NPM_TOKEN" | head -c 11; sleep 2; printf %s "$NPM_TOKEN" | tail -c +12; echo; '
+    'for i in $(seq 3000); do printf %s. "$NPM_TOKEN"; done'
+)
+QUOTED = COMMIT.replace("printf 'lighthouse '", "printf 'lighthouse %s ' \"$NPM_TOKEN\"")
+
+
+def test_of_a_secret_in_two_pieces_neither_is_told(cloud: Cloud) -> None:
+    commands = [HALVES, QUOTED]
+    session_id = create(cloud, {"NPM_TOKEN": TOKEN}, setup_commands=commands, auto_initiate=True)
+    with cloud.watch(session_id) as viewer:
+        viewer.until_type("turn.completed")
+    log, _ = whole(cloud, session_id, "log.1.setup")
+    assert "\n[redacted]\n" + "[redacted]." * 3000 in log
+    long = [e["data"] for e in cloud.events(session_id) if e["data"].get("textRef")]
+    texts = [whole(cloud, session_id, data["textRef"])[0] for data in long]
+    assert any("lighthouse [redacted] " * 9_000 in text.replace("\n", " ") for text in texts)
+    for place in (log, *texts, json.dumps(viewer.frames), rows(cloud), logs(cloud, session_id)):
+        assert "redacted" in place or session_id in place
+        assert TOKEN not in place
+        assert TOKEN[:11] not in place

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import PATIENCE, Cloud, Repositories, git, processes_of
+from tests.flow.conftest import PATIENCE, Cloud, Repositories, git, processes_of, runner_is_gone
 from tests.flow.test_main_job import STEPS, statuses
 
 FILES = {"README.md": "# Demo\n", "src/app.py": "print('hello')\n"}
@@ -72,10 +72,7 @@ def fall_asleep(cloud: Cloud, session_id: str) -> None:
     sweep(cloud)
     session = cloud.wait(session_id, "stopping")
     assert session["status"] == "asleep"
-    gone_by = time.monotonic() + PATIENCE
-    while processes_of(session_id):
-        assert time.monotonic() < gone_by, "the sandbox goes on"
-        time.sleep(0.1)
+    assert runner_is_gone(session_id)
 
 
 def repository_of(session_id: str) -> Path:

@@ -1,5 +1,6 @@
 """What the agent writes and does, for people: Markdown, tools, colours, whole however long."""
 
+import json
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
-from tests.page.told import RUNNING, ended, said, used, written
+from tests.page.told import RUNNING, ended, erred, said, used, written
 
 pytestmark = pytest.mark.kept
 
@@ -147,6 +148,33 @@ def test_a_streamed_answer_is_not_replaced_by_less(tab: Page, place: Place):
     tab.get_by_role("button", name=re.compile("show the rest", re.IGNORECASE)).click()
     expect(log_of(tab)).to_contain_text("line 0999")
     assert log_of(tab).inner_text().count("line 0001 ") == 1
+
+
+def test_what_a_turn_failed_with_and_a_tool_was_given_is_shown_whole(tab: Page, place: Place):
+    reason = "".join(f"frame {n:04}\n" for n in range(1_000))
+    given = {"command": f"cat > a <<E\n{reason}E"}
+    place.cloud.texts |= {"in.a": json.dumps(given), "er.a": reason, "why.a": f"It said: {reason}"}
+    cut = {"command": "cat > a"}
+    kept = {"inputBytes": len(json.dumps(given)), "inputRef": "in.a"}
+    why = {"textBytes": len(reason) + 9, "textRef": "why.a", "code": "AgentRefused"}
+    turn = [
+        *RUNNING,
+        used("a", "bash", "running", input=cut, **kept),
+        used("a", "bash", "completed", input=cut, **kept),
+        erred("e", reason[:5_000], textBytes=len(reason), textRef="er.a"),
+        ended(1, "failed", reason=f"It said: {reason[:4_000]}", **why),
+    ]
+    place.open(tab, place.session(script=turn))
+    rest = tab.get_by_role("button", name=re.compile("show the rest", re.IGNORECASE))
+    expect(log_of(tab)).to_contain_text("The turn failed: It said: frame 0000")
+    tab.locator("summary").last.click()
+    expect(rest).to_have_count(2)
+    rest.first.click()
+    expect(log_of(tab).locator("pre")).to_contain_text("frame 0999")
+    expect(rest).to_have_count(1)
+    rest.click()
+    expect(log_of(tab).locator(".note.bad:visible")).to_contain_text("frame 0999")
+    expect(rest).to_have_count(0)
 
 
 def test_what_is_gone_for_good_is_told(tab: Page, place: Place):

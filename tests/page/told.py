@@ -45,8 +45,8 @@ def said(part: str, text: str, **more: Any) -> Event:
     return _part("text", part, text=text, **more)
 
 
-def erred(part: str, text: str) -> Event:
-    return _part("error", part, text=text)
+def erred(part: str, text: str, **more: Any) -> Event:
+    return _part("error", part, text=text, **more)
 
 
 def used(part: str, tool: str, status: str, **more: Any) -> Event:

@@ -73,7 +73,7 @@ def _check(change: Change, number: int, status: AttemptStatus) -> None:
     following = list(range(before.last_event_id + 1, session.last_event_id + 1))
     hold(given == following, "events are not numbered one after another")
     taken_back = {r.number for r in change.rows if isinstance(r, Message) and _is_withdrawn(r)}
-    passed = {*range(before.next_message, session.next_message)} - {*before.withdrawn} - taken_back
+    passed = {n for n in before.waiting if n < session.next_message} - taken_back
     is_forward = session.next_message >= before.next_message and session.queue_length >= 0
     hold(is_forward and len(passed) <= 1, "messages are passed over")
     for errand in change.errands:

@@ -217,7 +217,7 @@ class Truth:
         order = [numbers[message_id] for message_id in told]
         hold(order == sorted(order), "the agent was told out of order")
         for row in rows:
-            is_over = row.number < session.next_message or row.number in session.withdrawn
+            is_over = row.number not in {*session.waiting}
             is_delivered = row.status is MessageStatus.DELIVERED
             is_withdrawn = row.status is MessageStatus.WITHDRAWN
             hold((is_delivered or is_withdrawn) == is_over, "a message was passed over")

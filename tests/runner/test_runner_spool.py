@@ -33,8 +33,8 @@ from headstart_runner.uplink.spool import ITEM_BYTES, SPOOL_BYTES, Spool
     [
         {"text": "ü" * 100_000},
         {"text": "\x00" * 100_000},
-        {"input": {"files": list(range(50_000))}},
-        {"input": {f"k{i}": "v" * 60 for i in range(2_000)}},
+        {"other": {"files": list(range(50_000))}},
+        {"other": {f"k{i}": "v" * 60 for i in range(2_000)}},
     ],
 )
 def test_an_item_too_large_for_a_batch_is_cut_and_marked(

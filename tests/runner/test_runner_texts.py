@@ -1,6 +1,7 @@
 """Long texts on their way: whole, in order, and in nobody's way."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from headstart.domain.channel import (
     AgentDelta,
     AgentEvent,
     CommandResult,
+    ErrorInfo,
+    TurnEnded,
 )
 from headstart.domain.long_texts import TEXT_BYTES
 from headstart_runner import wire
 from headstart_runner.conversation import tracker
 from headstart_runner.conversation.tracker import TurnTracker
-from headstart_runner.journal import Journal
+from headstart_runner.journal import Delivery, Journal
 from headstart_runner.redaction import Redactor
 from headstart_runner.uplink import texts
 from headstart_runner.uplink.patience import Patience
@@ -48,6 +51,13 @@ def spool(journal: Journal) -> Spool:
 def part(text: str, **more: Any) -> AgentEvent:
     data = {"kind": "text", "messageId": "m", "partId": "p", "text": text, **more}
     return AgentEvent(turn_id="t", data=data)
+
+
+def begun() -> TurnTracker:
+    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
+    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
+    tracked.feed(answer())
+    return tracked
 
 
 def batches(spool: Spool) -> Iterator[list[dict[str, Any]]]:
@@ -84,15 +94,33 @@ def test_what_fits_is_told_as_it_is(spool: Spool) -> None:
     assert said is None
 
 
+def tool(given: dict[str, Any], output: str | None = None) -> AgentEvent:
+    more = {} if output is None else {"output": output}
+    return AgentEvent(turn_id="t", data={"kind": "tool", "partId": "p", "input": given, **more})
+
+
 @pytest.mark.parametrize("output", ["done", "o" * 1_000_000])
-def test_what_is_long_by_its_input_is_truncated_and_its_output_is_not(
-    spool: Spool, output: str
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"content": "i" * 90_000, "path": "a"},
+        {"edits": [{"old": "o" * 900, "new": "ü" * 900} for _ in range(50)]},
+        {str(number): number for number in range(5000)},
+    ],
+)
+def test_a_long_input_is_sent_whole_whatever_its_output(
+    spool: Spool, given: dict[str, Any], output: str
 ) -> None:
-    data = {"kind": "tool", "partId": "p", "input": {"content": "i" * 90_000}, "output": output}
-    spool.add_event(AgentEvent(turn_id="t", data=data))
-    data, said = told(events(spool))
-    assert data["truncated"] is True
-    assert output.startswith(data["output"])
+    spool.add_event(tool(given, output))
+    found = events(spool)
+    data, said = told(found)
+    whole = texts_of(found)[data["inputRef"]]
+    assert json.loads(whole.text) == given
+    assert (whole.ended, whole.truncated) == (True, False)
+    assert data["inputBytes"] == len(whole.text.encode())
+    assert data["input"].keys() <= given.keys()
+    assert wire.size(data["input"]) > 3000
+    assert "truncated" not in data
     if output == "done":
         assert data["output"] == output
         assert said is None
@@ -102,10 +130,73 @@ def test_what_is_long_by_its_input_is_truncated_and_its_output_is_not(
         assert said.text == output
 
 
+def test_an_input_is_sent_once_for_the_start_and_the_end_of_its_tool(spool: Spool) -> None:
+    given = {"content": "i" * 90_000}
+    spool.add_event(tool(given))
+    spool.add_event(tool(given, "done"))
+    found = events(spool)
+    refs = {event["data"]["inputRef"] for event in found if event["type"] == "agent.event"}
+    assert refs == texts_of(found).keys()
+    assert len(refs) == 1
+
+
+def test_an_input_that_there_was_no_room_for_is_sent_the_next_time(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(texts, "WAITING_BYTES", 10_000)
+        spool.add_event(tool({"content": "i" * 90_000}))
+    spool.add_event(tool({"content": "i" * 90_000}, "done"))
+    assert [said.truncated for said in texts_of(events(spool)).values()] == [True, False]
+
+
+def test_what_a_turn_failed_with_is_told_by_its_beginning_and_sent_whole(
+    journal: Journal, spool: Spool
+) -> None:
+    journal.put_delivery(Delivery("m", "msg_a", "t", "c", "shown"))
+    reason = "The agent gave up: " + "line of a trace\n" * 9000
+    ended = TurnEnded(
+        turn_id="t", message_id="m", error=ErrorInfo(code="AgentRefused", reason=reason)
+    )
+    assert spool.add_turn_end(ended)
+    assert not spool.add_turn_end(ended)
+    found = events(spool)
+    [error] = [event["error"] for event in found if event["type"] == "turn.ended"]
+    [(ref, said)] = texts_of(found).items()
+    assert (said.text, said.ended, said.truncated) == (reason, True, False)
+    assert (error["textRef"], error["textBytes"]) == (ref, len(reason))
+    assert reason.startswith(error["reason"])
+    assert len(error["reason"]) > 20_000
+
+
+@pytest.mark.parametrize(
+    ("given", "gone"), [({str(n): "x" for n in range(3000)}, False), ([1] * 30_000, True)]
+)
+def test_an_input_says_that_something_of_it_is_gone_only_where_it_is(
+    given: Any, gone: bool
+) -> None:
+    tracked = begun()
+    state = {"status": "running", "input": {"all": given}}
+    body = {"id": "p1", "messageID": "msg_a", "type": "tool", "tool": "t", "state": state}
+    [said] = tracked.feed(event("message.part.updated", part=body)) or []
+    assert isinstance(said, AgentEvent)
+    assert ("truncated" in said.data) is gone
+    assert (said.data["input"]["all"] == given) is not gone
+
+
+def test_an_error_of_megabytes_is_read_whole() -> None:
+    whole = "x" * 3_000_000
+    told_ = begun().feed(event("session.error", error={"name": "E", "data": {"message": whole}}))
+    assert isinstance(told_, list)
+    [said] = told_
+    assert isinstance(said, AgentEvent)
+    assert (said.data["kind"], said.data["text"]) == ("error", whole)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
-    st.sampled_from(["text", "reasoning", "tool"]),
+    st.sampled_from(["text", "reasoning", "tool", "error"]),
     st.integers(0, 30_000),
 )
 def test_any_long_text_comes_whole(tmp_path_factory: Any, seed: str, kind: str, times: int) -> None:
@@ -265,9 +356,7 @@ async def test_a_trickle_is_sent_before_the_step_is_over(
 
 def test_an_answer_of_which_a_part_was_not_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "_OPEN_CHARACTERS", 10)
-    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
-    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
-    tracked.feed(answer())
+    tracked = begun()
     for delta in ("12345678", "90123"):
         said = {"messageID": "msg_a", "partID": "p1", "field": "text", "delta": delta}
         tracked.feed(event("message.part.delta", **said))
@@ -278,9 +367,7 @@ def test_an_answer_of_which_a_part_was_not_kept_says_so(monkeypatch: pytest.Monk
 
 
 def test_an_answer_of_megabytes_is_read_whole() -> None:
-    tracked = TurnTracker("ses_1", "trn_1", "msg_u", Redactor())
-    tracked.feed(event("message.updated", info={"id": "msg_u", "role": "user"}))
-    tracked.feed(answer())
+    tracked = begun()
     whole = "x" * 3_000_000
     body = {"id": "p1", "messageID": "msg_a", "type": "text", "text": whole, "time": {"end": 1}}
     [told_] = tracked.feed(event("message.part.updated", part=body)) or []

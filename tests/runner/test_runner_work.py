@@ -68,6 +68,7 @@ async def test_a_repository_that_git_comes_to_no_end_in_is_put_back_all_the_same
     script: str,
 ) -> None:
     monkeypatch.setattr("headstart_runner.steps.adopt._LOOK_SECONDS", 1)
+    monkeypatch.setattr("headstart_runner.steps.archive._CHANGES_SECONDS", 1)
     await begin(cloud, sample)
     await done(cloud, "setup", setup_args(script))
     before = manifest_of(sandbox.repository)

@@ -63,7 +63,6 @@ TABLE = {
     "session": ["GetItem"],
     "sessions_of": ["Query", "BatchGetItem"],
     "due": ["Query"],
-    "messages": ["Query"],
     "messages_page": ["Query"],
     "events_after": ["Query"],
     "texts": ["Query"],
@@ -234,7 +233,7 @@ def test_the_search_finds_what_is_known_to_be_there() -> None:
     assert {"machine.start", "machine.stop", "sandboxes.stop"} <= reached("http_api")
     assert "sandboxes.start" in reached("run_step")
     assert {"machine.succeed", "machine.beat", "sockets.post"} <= reached("socket")
-    reads = {"store.load", "store.named", "store.session", "store.messages"}
+    reads = {"store.load", "store.named", "store.session"}
     assert reached("wait") == reads
 
 

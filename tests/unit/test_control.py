@@ -125,7 +125,7 @@ def test_messages_are_delivered_one_by_one_in_order(ports: MemoryPorts) -> None:
         assert message.status is MessageStatus.DELIVERING
         runner.complete(f"{message.message_id}.prompt.1")
     runner.report(turn_ended(ports, session_id))
-    delivered = [m.status for m in ports.store.messages(session_id)]
+    delivered = [m.status for m in ports.store.messages_page(session_id, 0, 100)[0]]
     assert delivered == [MessageStatus.DELIVERED] * 3
 
 

@@ -129,6 +129,26 @@ def test_a_text_that_an_event_names_is_there_before_its_first_piece(ports: Memor
     assert page["complete"]
 
 
+def test_the_texts_of_an_input_and_of_a_failure_are_there_before_their_first_pieces(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    data = {"kind": "tool", "inputRef": "txt_in", "inputBytes": 9, "textRef": "txt_out"}
+    error = {"code": "AgentRefused", "reason": "no", "textRef": "txt_why", "textBytes": 9}
+    of_turn = {"turnId": turn.turn_id, "messageId": turn.message_id}
+    runner.report(
+        {"type": "agent.event", "turnId": turn.turn_id, "data": data},
+        {"type": "turn.ended", **of_turn, "error": error},
+    )
+    for ref in ("txt_in", "txt_out", "txt_why"):
+        assert texts_of(ports, session_id, ref)[1]["nextCursor"]
+    [failed] = [e for e in ports.store.event_log[session_id] if e.type == "turn.failed"]
+    assert failed.data == {**of_turn, **error}
+
+
 @pytest.mark.parametrize("ref", ["../x", "a#b", "a b", "", "é", "x" * 129, "ok\n", 7, None])
 def test_an_odd_ref_is_no_text(ports: MemoryPorts, runner: Runner, ref: object) -> None:
     runner.report({**piece(0, "x"), "ref": ref}, piece(0, "good", last=True))

@@ -18,10 +18,18 @@ from headstart.domain.errors import (
 from headstart.domain.failure import Failure
 from headstart.domain.message import MessageStatus
 from headstart.domain.requests import SendMessage
-from headstart.domain.session import Hold, Status
+from headstart.domain.session import Hold, Session, Status
 from headstart.domain.steps import StepName
 from headstart.usecases import commit, read, talk
-from tests.unit.helpers import Runner, created, opened, prepared_up_to, running, turn_ended, types
+from tests.unit.helpers import (
+    Runner,
+    created,
+    opened,
+    prepared_up_to,
+    running,
+    turn_ended,
+    types,
+)
 
 
 def say(ports: MemoryPorts, session_id: str, text: str, key: str | None = None) -> str:
@@ -232,28 +240,69 @@ def test_withdrawing_makes_room_but_not_for_ever(ports: MemoryPorts) -> None:
         say(ports, session_id, "one more")
 
 
-def test_a_queue_reaches_only_so_far(ports: MemoryPorts) -> None:
+def test_behind_one_that_is_stuck_any_number_comes_and_goes(ports: MemoryPorts) -> None:
     ports.policy.queued_messages = 3
     session_id = created(ports)
-    running(ports, session_id)
-    say(ports, session_id, "stays")
-    for _ in range(11):
+    runner = running(ports, session_id)
+    stuck = say(ports, session_id, "stuck")
+    for _ in range(40):
         withdraw(ports, session_id, say(ports, session_id, "goes"))
-    with pytest.raises(QueueFull, match="withdrawn"):
-        say(ports, session_id, "one more")
+    middle = say(ports, session_id, "middle")
+    for _ in range(40):
+        withdraw(ports, session_id, say(ports, session_id, "goes too"))
+    last = say(ports, session_id, "last")
+    session = ports.store.session(session_id)
+    assert (session.queue_length, session.withdrawn) == (3, [(3, 42), (44, 83)])
+    assert waiting(ports, session_id) == [stuck, middle, last]
+    withdraw(ports, session_id, middle)
+    assert ports.store.session(session_id).withdrawn == [(3, 83)]
+    runner.new_frames()
+    runner.report(turn_ended(ports, session_id))
+    deliver(ports, session_id, runner)
+    deliver(ports, session_id, runner)
+    assert prompts(runner) == ["stuck", "last"]
 
 
-def test_an_old_message_is_found_among_many(ports: MemoryPorts) -> None:
+def test_numbers_of_an_earlier_version_are_runs() -> None:
+    kept = {"status": "ready", "createdAt": 0, "updatedAt": 0, "withdrawn": [7, 3, 4, 9]}
+    names = ("sessionId", "owner", "title", "gitUrl", "branch", "agent", "mode")
+    session = Session.model_validate({**dict.fromkeys(names, "x"), **kept, "messageCount": 10})
+    assert session.withdrawn == [(3, 4), (7, 7), (9, 9)]
+    assert Session.model_validate_json(session.model_dump_json()) == session
+    assert [*session.waiting] == [1, 2, 5, 6, 8, 10]
+    assert session.queue_length == 6
+
+
+def test_an_old_message_is_found_among_thousands(ports: MemoryPorts) -> None:
     session_id = created(ports)
     runner = running(ports, session_id)
     runner.report(turn_ended(ports, session_id))
     old = say(ports, session_id, "old")
     deliver(ports, session_id, runner)
-    for _ in range(120):
-        say(ports, session_id, "new")
-        deliver(ports, session_id, runner)
+    change = opened(ports, session_id)
+    change.session.message_count += 3000
+    change.session.next_message += 3000
+    ports.store.commit(change)
     with pytest.raises(AlreadyDelivered):
         withdraw(ports, session_id, old)
+    with pytest.raises(MessageNotFound):
+        withdraw(ports, session_id, f"{old[:-1]}-")
+
+
+def test_a_message_with_an_id_of_an_earlier_version_is_found_where_it_waits(
+    ports: MemoryPorts,
+) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    say(ports, session_id, "a")
+    change = commit.read(ports, session_id, lambda _: [message_key(2)])
+    row = change.message(2)
+    assert row
+    row.message_id = "msg_abcdefghijklmnopqrstuvwx"
+    change.save(row)
+    ports.store.commit(change)
+    withdraw(ports, session_id, row.message_id)
+    assert ports.store.message(session_id, 2).status is MessageStatus.WITHDRAWN
 
 
 @pytest.mark.parametrize("status", ["asleep", "failed"])

@@ -26,6 +26,7 @@ LONG_CHARACTERS = TEXT_BYTES + 1
 _ID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.~:-]{{0,{ID_BYTES - 1}}}")
 LEVELS = 24
 _MEMBERS = 2_000
+_LONG_MEMBERS = 20_000
 _FREE_CHARACTERS = 200_000
 _LARGEST = 10**15
 
@@ -81,6 +82,15 @@ def free(value: Any) -> Any:
     What is beyond them is null, or left out where it is a member.
     """
     return _bounded(value, LEVELS, _Room(_MEMBERS, _FREE_CHARACTERS))
+
+
+def long(value: Any) -> tuple[Any, bool]:
+    """Return any JSON value that goes in pieces, in bounds, and whether it was beyond them.
+
+    24 levels, 20 000 members, and as many characters as are kept of a text.
+    """
+    bounded = _bounded(value, LEVELS, _Room(_LONG_MEMBERS, LONG_CHARACTERS))
+    return bounded, bounded != value
 
 
 @dataclass(slots=True)

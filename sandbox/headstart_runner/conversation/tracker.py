@@ -53,7 +53,8 @@ class _Failure:
             return None
         told = shapes.record(error)
         name = shapes.text(told.get("name"), shapes.LINE_CHARACTERS)
-        message = shapes.text(shapes.record(told.get("data")).get("message")) or shapes.text(error)
+        said = (shapes.record(told.get("data")).get("message"), error)
+        message = next(filter(None, (shapes.text(s, shapes.LONG_CHARACTERS) for s in said)), "")
         return cls(name, message or name or "unknown error")
 
     def error(self) -> StepError:
@@ -348,11 +349,13 @@ class TurnTracker:
             return []
         known.reported.add(stage)
         tool = shapes.text(part.get("tool"), shapes.LINE_CHARACTERS) or "tool"
+        given, was_cut = shapes.long(shapes.record(state.get("input")))
         data: Json = {
             "tool": tool,
             "status": status,
             "title": shapes.text(state.get("title"), shapes.LINE_CHARACTERS) or tool,
-            "input": shapes.free(shapes.record(state.get("input"))),
+            "input": given,
+            **({"truncated": True} if was_cut else {}),
         }
         if stage == "final":
             data["output"] = shapes.prose(state.get("output") or state.get("error"))

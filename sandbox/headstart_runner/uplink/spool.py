@@ -25,7 +25,7 @@ from headstart.domain.channel import (
 from headstart_runner import wire
 from headstart_runner.journal import Entry, Journal
 from headstart_runner.log import logger
-from headstart_runner.uplink.texts import ITEM_BYTES, Pieces, Writing, split
+from headstart_runner.uplink.texts import ITEM_BYTES, Pieces, Told
 
 SPOOL_BYTES = 8 * 1024 * 1024
 _ENVELOPE = 256
@@ -76,6 +76,7 @@ class Spool:
         self._progress_sent: dict[str, float] = {}
         self.viewers = 0
         self.pieces = Pieces(journal)
+        self._told = Told(self.pieces)
         self._passed_over = False
         for place, entry in journal.spooled():
             if entry.get("event", {}).get("type") == "text":
@@ -102,24 +103,19 @@ class Spool:
         event: Output | AgentEvent | InputRequested | InputResolved | WorkChanged | WorkPushed,
     ) -> None:
         """Queue something that must arrive; what is long of the agent's answer goes in pieces."""
-        ref = whole = ""
-        if isinstance(event, AgentEvent):
-            entry, ref, whole = split(event)
-        else:
-            entry = {"event": event.to_json()}
+        entry, texts = self._told.short(event)
         entry = _fitting(entry)
         self._append(entry, self._journal.spool(entry), urgent=isinstance(event, WorkPushed))
-        if ref:
-            text = Writing(self.pieces, ref)
-            text.write(whole)
-            text.end()
+        self._told.send(texts)
 
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""
-        entry = _fitting({"event": event.to_json()})
+        entry, texts = self._told.short(event)
+        entry = _fitting(entry)
         place = self._journal.end_turn(event.turn_id, entry)
         if place is not None:
             self._append(entry, place, urgent=True)
+            self._told.send(texts)
         return place is not None
 
     def add_result(self, result: CommandResult) -> None:

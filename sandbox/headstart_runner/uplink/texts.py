@@ -1,14 +1,22 @@
 """Long texts on their way: cut into pieces, which go when there is room beside everything else."""
 
 import asyncio
+import hashlib
 import re
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from headstart.domain.channel import BATCH_BYTES, AgentEvent
+from headstart.domain.channel import BATCH_BYTES, RunnerEvent
 from headstart.domain.ids import new_id
-from headstart.domain.long_texts import TEXT_BYTES, Piece, log_ref
+from headstart.domain.long_texts import (
+    LONG_OF_ERRORS,
+    LONG_OF_PARTS,
+    TEXT_BYTES,
+    LongField,
+    Piece,
+    log_ref,
+)
 from headstart_runner import wire
 from headstart_runner.journal import Entry, Journal
 from headstart_runner.log import logger
@@ -34,8 +42,11 @@ _MOST = ITEM_BYTES - _ENVELOPE
 _LEAST_HEAD = 4 * 1024
 """Bytes of JSON of a long text's beginning that its event has, whatever else is in it."""
 
-_LONG = {"text": "text", "reasoning": "text", "tool": "output"}
-"""What may be long of a part of the agent's answer, by its kind."""
+_NAMES = 128
+"""What the name of a text and its length take in an event, and more."""
+
+_MOST_SENT = 64
+"""Of how many texts it is known that they were sent: a tool's end follows its start soon."""
 
 _STEP = re.compile(r"([0-9]{1,9})\.([a-z]{1,20})\.([0-9]{1,9})")
 
@@ -106,6 +117,7 @@ class Writing:
         self._writer = new_id("try")
         self._bytes = 0
         self.over = False
+        self.truncated = False
 
     def write(self, text: str) -> None:
         """Add to the text; what is added once it is over is gone."""
@@ -123,7 +135,7 @@ class Writing:
     def end(self, *, truncated: bool = False) -> None:
         """Say that this was all, or that there was more."""
         if not self.over:
-            self.over = True
+            self.over, self.truncated = True, truncated
             self._add("", last=True, truncated=truncated)
 
     def _add(self, text: str, **more: bool) -> None:
@@ -189,33 +201,83 @@ class Log:
             self._writing.write(text)
 
 
-def split(event: AgentEvent) -> tuple[Entry, str, str]:
-    """Return an event with the beginning of its long text, by what all of it is read, and that.
+class Told:
+    """Events with the beginnings of what is long in them; each text goes in pieces, once.
 
-    Two empty ones where it has no long text: it may be too large by something else.
+    A tool's input is told at its start and at its end: the same text has the same name.
     """
-    name = _LONG.get(str(event.data.get("kind")))
-    whole = event.data.get(name) if name else None
-    if name is None or not isinstance(whole, str) or wire.size(_entry(event)) <= _MOST:
-        return _entry(event), "", ""
-    ref = new_id("txt")
-    told: dict[str, Any] = {name: "", "textBytes": len(whole.encode()), "textRef": ref}
-    least = min(_LEAST_HEAD, wire.size(whole)) + len('"truncated":true,')
-    rest, was_cut = wire.fit(_entry(event, **told), _MOST - least)
-    data = rest["event"]["data"]
-    if was_cut:
-        data["truncated"] = True
-    room = _MOST - wire.size(rest)
-    beginning = next(wire.pieces(whole, room), "")
-    data[name] = beginning
-    if beginning == whole:
-        del data["textBytes"], data["textRef"]
-        return rest, "", ""
-    return rest, ref, whole
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+        self._sent: OrderedDict[str, str] = OrderedDict()
+
+    def short(self, event: RunnerEvent) -> tuple[Entry, dict[str, str]]:
+        """Return an event that fits a batch but for what can't be long, and the texts to `send`.
+
+        Those are in it by their beginnings, and by the names that they have here.
+        """
+        entry: Entry = {"event": event.to_json()}
+        holder, fields = _long_in(entry)
+        whole = {field: holder[field.name] for field in fields if holder.get(field.name)}
+        if not whole or wire.size(entry) <= _MOST:
+            return entry, {}
+        for field, value in whole.items():
+            holder[field.name] = type(value)()
+        sizes = {field: wire.size(value) for field, value in whole.items()}
+        least = sum(min(_LEAST_HEAD, size) + _NAMES for size in sizes.values())
+        entry, was_cut = wire.fit(entry, _MOST - least)
+        holder, _ = _long_in(entry)
+        if was_cut:
+            holder["truncated"] = True
+        texts: dict[str, str] = {}
+        for number, field in enumerate(sorted(sizes, key=sizes.__getitem__)):
+            # The shorter one first: what it does not take is the longer one's.
+            share = (_MOST - wire.size(entry)) // (len(sizes) - number)
+            if sizes[field] <= share:
+                holder[field.name] = whole[field]
+                continue
+            head, text = _beginning(whole[field], share - _NAMES)
+            ref = self._sent.get(_digest(text)) or new_id("txt")
+            texts[ref] = text
+            told = {field.name: head, field.ref: ref, field.bytes: len(text.encode())}
+            holder.update(told)
+        return entry, texts
+
+    def send(self, texts: dict[str, str]) -> None:
+        """Queue the pieces of texts, but for those that were sent before."""
+        for ref, whole in texts.items():
+            digest = _digest(whole)
+            if self._sent.get(digest) == ref:
+                continue
+            writing = Writing(self._pieces, ref)
+            writing.write(whole)
+            writing.end()
+            if not writing.truncated:  # else there may be room the next time
+                self._sent[digest] = ref
+                if len(self._sent) > _MOST_SENT:
+                    self._sent.popitem(last=False)
 
 
-def _entry(event: AgentEvent, **data: object) -> Entry:
-    return {"event": event.model_copy(update={"data": {**event.data, **data}}).to_json()}
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _beginning(value: Any, room: int) -> tuple[Any, str]:
+    """Return the beginning of a long value, and the text that all of it is."""
+    if isinstance(value, str):
+        return next(wire.pieces(value, room), ""), value
+    return wire.fit(value, room)[0], wire.dumps(value)
+
+
+def _long_in(entry: Entry) -> tuple[dict[str, Any], tuple[LongField, ...]]:
+    """Return what of an event has fields that may be long, and which."""
+    match entry["event"]:
+        case {"type": "agent.event", "data": dict() as data}:
+            return data, LONG_OF_PARTS.get(str(data.get("kind")), ())
+        case {"type": "turn.ended", "error": dict() as error}:
+            return error, LONG_OF_ERRORS
+        case _:
+            return {}, ()
 
 
 def other_than_pieces(entries: Iterable[Entry]) -> bool:

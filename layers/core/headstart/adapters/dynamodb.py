@@ -194,10 +194,6 @@ class DynamoStore(StoredCallbacks, StoredConnections, StoredOwners, StoredTexts)
         )
         return [item["pk"]["S"].partition("#")[2] for item in answer["Items"]]
 
-    def messages(self, session_id: str, after: int = 0) -> list[Message]:
-        """Return the messages above a number, in order."""
-        return self._readable(self._table.query(**_messages_above(session_id, after)), Message)
-
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
         """Return one page, which DynamoDB ends after 1 MB."""
         answer = self._table.page(Limit=limit + 1, **_messages_above(session_id, after))

@@ -28,6 +28,10 @@ LOOKS = 3
 LAYOUT = 2
 """How rows lie now. Before, there was no such number, and each kind lay under a name of its own."""
 
+WITH_GAPS = 3
+"""The same, of a session in whose queue messages were withdrawn: a version that does not know of
+them would deliver them, so it is to refuse the session as long as there are any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -68,10 +72,10 @@ def query(session_id: str) -> dict[str, Any]:
 def receipt_of(item: rows.Item) -> Receipt:
     """Return what SESSION says of the rows of its set; raises RowUnreadable for a later layout."""
     layout = int(item["layout"]["N"]) if "layout" in item else 1
-    if layout > LAYOUT:
+    if layout > WITH_GAPS:
         raise RowUnreadable(f"the session lies as a newer version keeps it (layout {layout})")
     versions: dict[str, int] = json.loads(item["hot"]["S"]) if "hot" in item else {}
-    return Receipt(versions if layout == LAYOUT else None)
+    return Receipt(versions if layout >= LAYOUT else None)
 
 
 def working_set(
@@ -181,7 +185,7 @@ def written(change: Change) -> tuple[list[HotRow], dict[str, int]]:
 def session_item(session: Session, versions: dict[str, int]) -> rows.Item:
     """Return the SESSION row, with the versions of the rows of its set."""
     item = rows.session_item(session)
-    item["layout"] = {"N": str(LAYOUT)}
+    item["layout"] = {"N": str(WITH_GAPS if session.withdrawn else LAYOUT)}
     item["hot"] = {"S": json.dumps(versions, separators=(",", ":"))}
     return item
 

@@ -186,15 +186,11 @@ class MemoryStore(MemoryTexts):
         due = [s for s in self.sessions.values() if s.due_at and s.due_at <= now]
         return [s.session_id for s in due][:limit] if shard == 0 else []
 
-    def messages(self, session_id: str, after: int = 0) -> list[Message]:
-        """Return the messages above a number."""
-        known = (row for row in self.rows[session_id].values() if isinstance(row, Message))
-        found = [row.model_copy(deep=True) for row in known if row.number > after]
-        return sorted(found, key=lambda message: message.number)
-
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
         """Return a page of messages."""
-        rest = self.messages(session_id, after)
+        known = (row for row in self.rows[session_id].values() if isinstance(row, Message))
+        found = [row.model_copy(deep=True) for row in known if row.number > after]
+        rest = sorted(found, key=lambda message: message.number)
         page: list[Message] = []
         size = 0
         while rest and len(page) < limit and size < _PAGE_BYTES:

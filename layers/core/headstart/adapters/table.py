@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _BATCH_WRITE = 25
 """BatchWriteItem takes 25 items ("BatchWriteItem", DynamoDB API reference)."""
 
+_MOST_KEYS = 100
+"""BatchGetItem takes 100 keys ("BatchGetItem", DynamoDB API reference)."""
+
 _OUTCOME_TRIES = 3
 """How often a transaction's outcome is asked for; botocore asks three times each."""
 
@@ -105,9 +108,16 @@ class Table:
             return self._client.query(TableName=self._name, **query)
 
     def get_all(self, keys: list[rows.Item]) -> list[rows.Item]:
-        """Return the items of up to 100 keys, in their order, without those that are not there."""
+        """Return the items of keys, in their order, without those that are not there."""
+        return [
+            item
+            for start in range(0, len(keys), _MOST_KEYS)
+            for item in self._get_batch(keys[start : start + _MOST_KEYS])
+        ]
+
+    def _get_batch(self, keys: list[rows.Item]) -> list[rows.Item]:
         found: dict[tuple[str, str], rows.Item] = {}
-        request: Any = {self._name: {"Keys": keys, "ConsistentRead": True}} if keys else {}
+        request: Any = {self._name: {"Keys": keys, "ConsistentRead": True}}
         for attempt in range(CONFLICT_TRIES):
             if not request:
                 return [found[at] for key in keys if (at := _place(key)) in found]

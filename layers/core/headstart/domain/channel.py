@@ -8,7 +8,7 @@ Peers may be of different versions, so unknown fields are dropped and unknown ty
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errors import StepError
@@ -28,11 +28,22 @@ OUTPUT_TAIL_BYTES = 64 * 1024
 
 
 class ErrorInfo(OpenModel):
-    """A step error on the wire; `code` is a class name of headstart.domain.errors."""
+    """A step error on the wire; `code` is a class name of headstart.domain.errors.
+
+    Of the long reason of a turn's end it has the beginning, with `text_bytes`, and `text_ref` by
+    which all of it is sent in pieces, afterwards.
+    """
 
     code: str
     reason: str
     retryable: bool = False
+    text_ref: str | None = None
+    text_bytes: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_text(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        return {name: value for name, value in body.items() if value is not None}
 
     @classmethod
     def of(cls, error: StepError) -> "ErrorInfo":
@@ -88,7 +99,7 @@ class AgentEvent(OpenModel):
     `data` holds `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId`
     and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a
     long `text` or `output` the beginning, with `textBytes`, and `textRef` by which all of it is
-    sent in pieces, afterwards.
+    sent in pieces, afterwards; of a long `input` the same with `inputBytes` and `inputRef`.
     """
 
     type: Literal["agent.event"] = "agent.event"

@@ -227,13 +227,18 @@ class TurnCompleted(EventData):
 
 
 class TurnFailed(EventData):
-    """The turn ended with an error."""
+    """The turn ended with an error.
+
+    Of a long `reason` it has the beginning, `textBytes`, and `textRef` by which all of it is read.
+    """
 
     type = "turn.failed"
     turn_id: str
     message_id: str
     code: str
     reason: str
+    text_ref: str | None = None
+    text_bytes: int | None = None
 
 
 class TurnInterrupted(EventData):
@@ -362,8 +367,9 @@ class AgentEvent(_Passed):
 
     `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId` and what the
     kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a long `text` or
-    `output` it has the beginning, `textBytes`, and `textRef` by which all of it is read;
-    `truncated` where something else was too long.
+    `output` it has the beginning, `textBytes`, and `textRef` by which all of it is read; of a long
+    `input`, of which it has the beginnings of its texts, `inputBytes` and `inputRef` by which its
+    JSON is read. `truncated` where something is gone.
     """
 
     type = "agent.event"

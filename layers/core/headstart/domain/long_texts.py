@@ -1,6 +1,8 @@
 """Long texts: what an agent or a step said that no event holds, kept piece by piece."""
 
-from typing import Literal
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -15,6 +17,42 @@ SESSION_TEXT_BYTES = 64 * 1024 * 1024
 REF = r"[A-Za-z0-9_.-]{1,128}"
 WRITER = r"[A-Za-z0-9_.-]{1,64}"
 LOGS = "log."
+
+
+class LongField(NamedTuple):
+    """A field that may be longer than its event, and those by which all of it is read.
+
+    `ref` has the name of the text, `bytes` its length; the text of what is no string is its JSON.
+    """
+
+    name: str
+    ref: str
+    bytes: str
+
+
+_TEXT, _OUTPUT, _REASON = (
+    LongField(n, "textRef", "textBytes") for n in ("text", "output", "reason")
+)
+_INPUT = LongField("input", "inputRef", "inputBytes")
+
+LONG_OF_PARTS = {
+    "text": (_TEXT,),
+    "reasoning": (_TEXT,),
+    "error": (_TEXT,),
+    "tool": (_INPUT, _OUTPUT),
+}
+"""What may be long of a part of the agent's answer, by its kind."""
+
+LONG_OF_ERRORS = (_REASON,)
+"""What may be long of the error that a turn ends with."""
+
+
+def refs_in(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts that an event's data refers to."""
+    for name in sorted({field.ref for field in (_TEXT, _INPUT)}):
+        ref = data.get(name)
+        if isinstance(ref, str) and re.fullmatch(REF, ref):
+            yield ref
 
 
 def log_ref(attempt_number: int, step: str) -> str:

@@ -1,5 +1,6 @@
 """What people say in a session, and what its agent asks them."""
 
+import re
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +19,20 @@ class MessageStatus(StrEnum):
     DELIVERING = "delivering"
     DELIVERED = "delivered"
     WITHDRAWN = "withdrawn"
+
+
+_ID = re.compile(r"msg_([1-9][0-9]{0,8})_[0-9A-Za-z]{24}")
+
+
+def id_prefix(number: int) -> str:
+    """Return what the id of a message begins with: its number, by which its row is found."""
+    return f"msg_{number}"
+
+
+def number_in(message_id: str) -> int | None:
+    """Return the number that a message's id says, None for an id of an earlier version."""
+    found = _ID.fullmatch(message_id)
+    return int(found[1]) if found else None
 
 
 class Message(RowModel):

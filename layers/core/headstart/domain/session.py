@@ -1,10 +1,11 @@
 """What a session is made of, and the one table of how its status may change."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from headstart.domain.archive import Kept
 from headstart.domain.errors import WrongStatus
@@ -125,6 +126,19 @@ _TOLD = {
 
 PreparedTree = Literal["use", "refresh", "off"]
 
+Run = tuple[int, int]
+
+
+def _runs(told: Iterable[int | Run]) -> list[Run]:
+    """Return runs of numbers in order, joined where they touch; a version before told numbers."""
+    found: list[Run] = []
+    for first, last in sorted((n, n) if isinstance(n, int) else tuple(n) for n in told):
+        if found and found[-1][1] + 1 >= first:
+            found[-1] = (found[-1][0], max(last, found[-1][1]))
+        else:
+            found.append((first, last))
+    return found
+
 
 class Session(RowModel):
     """The root of everything a session owns; kept under 4 KB.
@@ -138,7 +152,8 @@ class Session(RowModel):
     back.
     `text_bytes` counts what is kept of long texts.
     `began` is where its branch began; `changed` what was last told of its work against that.
-    `withdrawn` are numbers of messages behind the head that are not delivered any more.
+    `withdrawn` are numbers of messages behind the head that are not delivered any more, each run of
+    them by its first and its last: so there are no more runs than messages that wait.
     `waiting_since` is when it began to wait for a place; `in_line` is whether its owner's line
     knows it, as it does not of one that an earlier version let wait.
     """
@@ -162,7 +177,7 @@ class Session(RowModel):
     attempt_cause: Cause = Cause.CREATED
     message_count: int = 0
     next_message: int = 1
-    withdrawn: list[int] = Field(default_factory=list)
+    withdrawn: Annotated[list[Run], BeforeValidator(_runs)] = Field(default_factory=list)
     hold: Hold | None = None
     active_turn: Turn | None = None
     pending_inputs: list[str] = Field(default_factory=list)
@@ -212,31 +227,33 @@ class Session(RowModel):
     @property
     def queue_length(self) -> int:
         """How many messages are not yet delivered."""
-        return self.places_taken - len(self.withdrawn)
+        gone = sum(last - first + 1 for first, last in self.withdrawn)
+        return self.message_count - self.next_message + 1 - gone
 
     @property
-    def places_taken(self) -> int:
-        """How many numbers the queue reaches over, those of withdrawn messages too."""
-        return self.message_count - self.next_message + 1
+    def waiting(self) -> Iterator[int]:
+        """The numbers of the messages that are not yet delivered, in order."""
+        number = self.next_message
+        while number <= self.message_count:
+            yield number
+            number = self.number_after(number)
 
     def number_after(self, number: int) -> int:
         """Return the number of the first message behind one that is not withdrawn."""
-        number += 1
-        while number in self.withdrawn:
-            number += 1
-        return number
+        behind = number + 1
+        return next((last + 1 for first, last in self.withdrawn if first == behind), behind)
 
     def pass_head(self) -> None:
         """Have the queue begin with the message behind its head."""
         self.next_message = self.number_after(self.next_message)
-        self.withdrawn = [number for number in self.withdrawn if number > self.next_message]
+        self.withdrawn = [run for run in self.withdrawn if run[0] > self.next_message]
 
     def withdraw(self, number: int) -> None:
         """Take a message out of the queue, wherever it waits there."""
         if number == self.next_message:
             self.pass_head()
         else:
-            self.withdrawn.append(number)
+            self.withdrawn = _runs([*self.withdrawn, (number, number)])
 
     @property
     def can_deliver(self) -> bool:

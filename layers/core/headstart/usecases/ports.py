@@ -70,9 +70,6 @@ class Store(Protocol):
     def due(self, shard: int, now: datetime, limit: int) -> list[str]:
         """Return ids of sessions whose `due_at` has come (eventually consistent)."""
 
-    def messages(self, session_id: str, after: int = 0) -> list[Message]:
-        """Return the messages numbered above `after`, in order."""
-
     def messages_page(self, session_id: str, after: int, limit: int) -> tuple[list[Message], bool]:
         """Return messages numbered above `after`, in order, and whether more may follow.
 

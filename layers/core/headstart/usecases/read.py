@@ -9,11 +9,19 @@ from headstart.domain import cursors
 from headstart.domain.agents import MODES, agents_of, default_mode, models_of
 from headstart.domain.archive import Archive
 from headstart.domain.attempt import Output
-from headstart.domain.change import ARCHIVE, Change, RowKey, WorkingSet, input_key, output_key
+from headstart.domain.change import (
+    ARCHIVE,
+    Change,
+    RowKey,
+    WorkingSet,
+    input_key,
+    message_key,
+    output_key,
+)
 from headstart.domain.connections import new_ticket, stream_view
 from headstart.domain.cursors import MessagePlace, SessionPlace
 from headstart.domain.errors import ArchiveNotFound, SessionNotFound, ValidationFailed
-from headstart.domain.message import Input
+from headstart.domain.message import Input, Message
 from headstart.domain.requests import LIMITS
 from headstart.domain.search import EVERY, Wanted
 from headstart.domain.session import Session, Status
@@ -66,18 +74,14 @@ def _shown(found: WorkingSet) -> list[RowKey]:
     """Name what is shown of a session beside its working set."""
     attempt = found.attempt
     failed = next((r.step for r in attempt.steps if r.status is StepStatus.FAILED), None)
-    names = [input_key(request_id) for request_id in found.session.pending_inputs]
+    queue = map(message_key, found.session.waiting)
+    names = [*queue, *map(input_key, found.session.pending_inputs)]
     return [*names, *([output_key(attempt.number, failed.value)] if failed else [])]
 
 
 def view_of(ports: Ports, found: Change, *, snapshot: bool = False) -> dict[str, Any]:
     """Return a session, as it was read, with its queue and what a failed step printed."""
     session = found.session
-    waiting = (
-        ports.store.messages(session.session_id, after=session.next_message - 1)
-        if session.queue_length
-        else []
-    )
     names = _shown(WorkingSet(session, found.attempt))
     missing = [name for name in names if not found.knows(name)]
     more = ports.store.named(session.session_id, missing) if missing else {}
@@ -85,7 +89,7 @@ def view_of(ports: Ports, found: Change, *, snapshot: bool = False) -> dict[str,
     return session_view(
         session,
         found.attempt,
-        [message for message in waiting if is_waiting(message)],
+        [row for row in beside if isinstance(row, Message) and is_waiting(row)],
         next((row for row in beside if isinstance(row, Output)), None),
         inputs=[row for row in beside if isinstance(row, Input)],
         snapshot=snapshot,

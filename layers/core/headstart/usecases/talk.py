@@ -18,7 +18,7 @@ from headstart.domain.errors import IdempotencyKeyReused, MessageNotFound
 from headstart.domain.ids import body_hash
 from headstart.domain.life import asking, preparing, requesting, talking
 from headstart.domain.life.settling import head_of
-from headstart.domain.message import Message
+from headstart.domain.message import Message, number_in
 from headstart.domain.requests import (
     AnswerInput,
     PatchSession,
@@ -62,22 +62,23 @@ _FAILED = "waits until the session, which failed, is prepared again (POST …/re
 def _message_of(ports: Ports, work: Change, name: RowKey) -> Message:
     """Return the message that a key was used for; IdempotencyKeyReused where it made a session."""
     used = work.get(name, IdempotencyKey)
-    for message in ports.store.messages(work.session.session_id):
-        if used and message.message_id == used.message_id:
-            return message
+    if used and used.message_number and used.message_id:
+        found = _messages(ports, work.session.session_id, [used.message_number])
+        if used.message_id in found:
+            return found[used.message_id]
     raise IdempotencyKeyReused()
 
 
-_LOOKED_AT = 100
-_LOOKS = 20
-"""How many messages are looked at for one of an id, newest first, and how often so many."""
+def _messages(ports: Ports, session_id: str, numbers: Iterable[int]) -> dict[str, Message]:
+    """Return messages by their ids."""
+    found = ports.store.named(session_id, map(message_key, numbers)).values()
+    return {row.message_id: row for row in found if isinstance(row, Message)}
 
 
 def withdraw_message(ports: Ports, owner: str, session_id: str, message_id: str) -> None:
     """Take a message that waits out of the queue; twice is harmless.
 
-    Raises MessageNotFound, also for one with 2000 newer ones, AlreadyDelivered, WrongStatus,
-    SessionNotFound.
+    Raises MessageNotFound, AlreadyDelivered, WrongStatus, SessionNotFound.
     """
     number = _number_of(ports, owned_session(ports, owner, session_id), message_id)
     take_back = partial(talking.withdraw, owner=owner, number=number)
@@ -93,18 +94,15 @@ def withdraw_message(ports: Ports, owner: str, session_id: str, message_id: str)
 
 
 def _number_of(ports: Ports, session: Session, message_id: str) -> int:
-    """Return a message's number, which it keeps for good; raises MessageNotFound."""
-    end = session.message_count
-    for _ in range(_LOOKS):
-        numbers = range(max(1, end - _LOOKED_AT + 1), end + 1)
-        found = ports.store.named(session.session_id, map(message_key, numbers))
-        for row in found.values():
-            if isinstance(row, Message) and row.message_id == message_id:
-                return row.number
-        end -= _LOOKED_AT
-        if end < 1:
-            break
-    raise MessageNotFound()
+    """Return a message's number, which it keeps for good; raises MessageNotFound.
+
+    An id of an earlier version, which does not say it, is looked for among those that wait.
+    """
+    said = number_in(message_id)
+    found = _messages(ports, session.session_id, session.waiting if said is None else [said])
+    if message_id not in found:
+        raise MessageNotFound()
+    return found[message_id].number
 
 
 def initiate(ports: Ports, owner: str, session_id: str) -> None:

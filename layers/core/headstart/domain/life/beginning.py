@@ -13,7 +13,7 @@ from headstart.domain.ids import body_hash, new_id
 from headstart.domain.life import calling
 from headstart.domain.life.queueing import queued_event
 from headstart.domain.life.settling import START_CHECK
-from headstart.domain.message import Message, MessageStatus
+from headstart.domain.message import Message, MessageStatus, id_prefix
 from headstart.domain.policy import Policy
 from headstart.domain.repository import check_git_url, github_url, repository_of
 from headstart.domain.requests import CreateSession
@@ -70,7 +70,7 @@ def new_session(
     calling.set_target(session, config, policy)
     attempt = Attempt(number=1, cause=Cause.CREATED, started_at=now, progress_at=now)
     message = Message(
-        message_id=new_id("msg"),
+        message_id=new_id(id_prefix(1)),
         number=1,
         text=request.prompt,
         status=MessageStatus.QUEUED if request.auto_initiate else MessageStatus.HELD,

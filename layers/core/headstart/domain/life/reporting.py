@@ -53,8 +53,8 @@ def named_by(found: WorkingSet, report: channel.Report) -> Iterator[RowKey]:
         match event:
             case channel.Output() if step := _step_of(found.commands.get(event.command_id)):
                 yield output_key(found.attempt.number, step.value)
-            case Piece() | channel.AgentEvent() if ref := writing.ref_of(event):
-                yield text_key(ref)
+            case Piece() | channel.AgentEvent() | channel.TurnEnded():
+                yield from map(text_key, writing.refs_of(event))
             case channel.InputResolved():
                 yield input_key(event.request_id)
     for result in report.results:
@@ -129,8 +129,14 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
         case channel.TurnEnded():
             error = event.error.error() if event.error else None
             if turns.end_turn(
-                change, event.turn_id, event.usage, error, interrupted=event.interrupted
+                change,
+                event.turn_id,
+                event.usage,
+                error,
+                told=event.error,
+                interrupted=event.interrupted,
             ):
+                writing.expect(change, event)
                 if error is None and not event.interrupted:
                     publishing.after_turn(change)
                 saving.ask_for_copy(change)
@@ -140,8 +146,7 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
         case channel.InputResolved():
             asking.resolve(change, event.request_id, event.outcome)
         case _:
-            if isinstance(event, channel.AgentEvent) and (ref := writing.ref_of(event)):
-                writing.expect(change, ref)
+            writing.expect(change, event)
             change.emit(_passed_on(event), event.turn_id)
 
 

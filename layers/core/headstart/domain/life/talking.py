@@ -22,17 +22,13 @@ from headstart.domain.errors import (
     WrongStatus,
 )
 from headstart.domain.life import calling, queueing
-from headstart.domain.message import Message, MessageStatus
+from headstart.domain.message import Message, MessageStatus, id_prefix
 from headstart.domain.requests import PatchSession, PublishSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
 from headstart.domain.secrets import check_secrets
 from headstart.domain.session import CONFIG_BYTES, Hold, SessionConfig, Turn, title_of
 from headstart.domain.tree import recipe
 from headstart.domain.views import message_view
-
-_PLACES_A_MESSAGE = 4
-"""How far the queue may reach, withdrawn messages counted, for each that may wait: SESSION lists
-them, and who shows the queue reads over them."""
 
 
 def send(
@@ -50,16 +46,12 @@ def send(
         raise SessionBusy(f"turn {session.active_turn.turn_id} is active")
     if session.queue_length >= change.policy.queued_messages:
         raise QueueFull(f"{session.queue_length} messages are waiting")
-    if session.places_taken >= change.policy.queued_messages * _PLACES_A_MESSAGE:
-        raise QueueFull(
-            f"{len(session.withdrawn)} messages were withdrawn behind one that still waits"
-        )
     if session.hold is Hold.PAUSED:
         # Before the new message counts: it is no row yet that could be the head.
         queueing.release(change)
     session.message_count += 1
     message = Message(
-        message_id=change.new_id("msg"),
+        message_id=change.new_id(id_prefix(session.message_count)),
         number=session.message_count,
         text=request.prompt,
         status=MessageStatus.QUEUED,

@@ -5,7 +5,7 @@ from typing import Any
 
 from headstart.domain import events
 from headstart.domain.change import Change
-from headstart.domain.channel import Cancel, Heartbeat
+from headstart.domain.channel import Cancel, ErrorInfo, Heartbeat
 from headstart.domain.command_kinds import CommandKind
 from headstart.domain.errands import Measure, SendPrompt, Tell
 from headstart.domain.errors import (
@@ -113,12 +113,14 @@ def end_turn(
     usage: dict[str, Any],
     error: StepError | None = None,
     *,
+    told: ErrorInfo | None = None,
     interrupted: bool = False,
 ) -> bool:
     """End the active turn, once; what is behind it goes on unless a person should look first.
 
     Who interrupted has something to say, and what the agent failed at the next message may fail
-    at, too; a sandbox that was lost is replaced. Returns False for any turn but the active one.
+    at, too; a sandbox that was lost is replaced. `told` is the error as the runner told it. Returns
+    False for any turn but the active one.
     """
     session, turn = change.session, change.session.active_turn
     if turn is None or turn.turn_id != turn_id or turn.started_at is None:
@@ -134,7 +136,9 @@ def end_turn(
     if interrupted:
         change.emit(events.TurnInterrupted(**of_turn), turn_id)
     elif error:
-        change.emit(events.TurnFailed(**of_turn, code=error.code, reason=error.reason), turn_id)
+        whole = told and {"text_ref": told.text_ref, "text_bytes": told.text_bytes}
+        failed_as = {"code": error.code, "reason": error.reason, **(whole or {})}
+        change.emit(events.TurnFailed(**of_turn, **failed_as), turn_id)
     else:
         change.emit(events.TurnCompleted(**of_turn, usage=usage), turn_id)
     if session.status is Status.RUNNING:

@@ -1,26 +1,39 @@
 """Long texts as they come: piece after piece, each once, within their bounds."""
 
-import re
+from collections.abc import Iterable
 
 from headstart.domain import channel
 from headstart.domain.change import Change, text_key
 from headstart.domain.errands import Measure
-from headstart.domain.long_texts import REF, SESSION_TEXT_BYTES, TEXT_BYTES, Piece, Text, TextPiece
+from headstart.domain.long_texts import (
+    SESSION_TEXT_BYTES,
+    TEXT_BYTES,
+    Piece,
+    Text,
+    TextPiece,
+    refs_in,
+)
 from headstart.domain.sandbox import Sandbox, SandboxStatus
 
 
-def ref_of(event: Piece | channel.AgentEvent) -> str | None:
-    """Return the text that an event is a piece of, or refers to."""
-    if isinstance(event, Piece):
-        return event.ref
-    ref = event.data.get("textRef")
-    return ref if isinstance(ref, str) and re.fullmatch(REF, ref) else None
+def refs_of(event: channel.RunnerEvent) -> Iterable[str]:
+    """Return the texts that an event is a piece of, or refers to."""
+    match event:
+        case Piece():
+            return [event.ref]
+        case channel.AgentEvent():
+            return refs_in(event.data)
+        case channel.TurnEnded(error=channel.ErrorInfo() as error):
+            return refs_in(error.to_json())
+        case _:
+            return []
 
 
-def expect(change: Change, ref: str) -> None:
-    """Have a text that an event refers to be there, before any piece of it has come."""
-    if _text(change, ref) is None:
-        change.save(_begun(change, ref))
+def expect(change: Change, event: channel.RunnerEvent) -> None:
+    """Have the texts that an event refers to be there, before any piece of them has come."""
+    for ref in refs_of(event):
+        if _text(change, ref) is None:
+            change.save(_begun(change, ref))
 
 
 def take_piece(change: Change, piece: Piece) -> None:
