@@ -5,6 +5,15 @@ import { dataOf } from "./shapes.js";
 
 const lengthOf = (text) => new TextEncoder().encode(text).length;
 
+// What a text says that ought to be JSON, null where it isn't: a sandbox wrote it.
+function parsed(json) {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return null;
+  }
+}
+
 export class Part {
   #text = "";
   #length = 0; // in code points
@@ -61,9 +70,10 @@ export class Part {
   // Takes in the JSON of all that a tool was given, once it has come, and what is told of its end.
   extendInput(json, { nextCursor, truncated }) {
     if (nextCursor) return;
-    const all = truncated ? this.data.input : JSON.parse(json);
+    const given = truncated ? null : parsed(json);
+    const all = given ?? this.data.input;
     this.#input = { ref: this.data.inputRef, all };
-    this.data = dataOf({ type: "agent.event", data: { ...this.data, input: all, truncated: truncated || this.data.truncated } });
+    this.data = dataOf({ type: "agent.event", data: { ...this.data, input: all, truncated: !given || this.data.truncated } });
     this.changed = true;
   }
 

@@ -177,6 +177,20 @@ def test_what_a_turn_failed_with_and_a_tool_was_given_is_shown_whole(tab: Page, 
     expect(rest).to_have_count(0)
 
 
+def test_of_what_a_tool_was_given_the_beginning_stays_where_the_rest_is_nonsense(
+    tab: Page, place: Place
+):
+    place.cloud.texts |= {"in.b": '{"command": "cat > '}
+    cut = {"command": "cat > b"}
+    called = used("a", "bash", "completed", input=cut, inputBytes=900, inputRef="in.b")
+    place.open(tab, place.session(script=[*RUNNING, called, ended(1)]))
+    tab.locator("summary").last.click()
+    tab.get_by_role("button", name=re.compile("show the rest", re.IGNORECASE)).click()
+    expect(log_of(tab)).to_contain_text(re.compile("not kept|gone|cut|lost|missing", re.IGNORECASE))
+    expect(log_of(tab).locator("pre").first).to_contain_text("cat > b")
+    expect(tab.locator("#notice")).to_be_empty()
+
+
 def test_what_is_gone_for_good_is_told(tab: Page, place: Place):
     turn = [*RUNNING, said("a", "the beginning", truncated=True), ended(1)]
     place.open(tab, place.session(script=turn))
