@@ -23,7 +23,7 @@ with a `code` and whether it is `retryable`. Readers must ignore fields, event t
 they don't know: adding one is not a new version."""
 _PATH_PARAMETERS: Json = {
     "id": {"type": "string", "pattern": SESSION_ID_PATTERN},
-    "messageId": {"type": "string", "minLength": 1},
+    "messageId": {"type": "string", "pattern": "^msg_[0-9A-Za-z_]+$"},
     "requestId": {"type": "string", "minLength": 1},
     "ref": {"type": "string", "pattern": f"^{REF}$"},
 }

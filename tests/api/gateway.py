@@ -16,6 +16,7 @@ from tests.api.conftest import WritingStore, new_ports
 from tests.unit.test_calls import REACHED
 
 TOKEN = "a.good.token"
+MESSAGE_ID = "msg_1_" + "0" * 24
 REQUEST_ID = "per_pending"
 TEXT_REF = "log.1.setup"
 

@@ -21,7 +21,7 @@ from headstart.domain.session import Status
 from headstart.usecases import read
 from headstart_docs.in_process import Api
 from headstart_docs.operations import OPERATIONS
-from tests.api.gateway import REQUEST_ID, TEXT_REF, TOKEN, World
+from tests.api.gateway import MESSAGE_ID, REQUEST_ID, TEXT_REF, TOKEN, World
 
 WORLD = World()
 CONFIG = Config.from_dict(
@@ -76,7 +76,12 @@ def statuses(case: Case) -> list[Status]:
 
 def arrange(case: Case, status: Status) -> None:
     """Let the case find a session in that status, and what its agent asks."""
-    known = {"id": WORLD.arrange(status), "requestId": REQUEST_ID, "ref": TEXT_REF}
+    known = {
+        "id": WORLD.arrange(status),
+        "messageId": MESSAGE_ID,
+        "requestId": REQUEST_ID,
+        "ref": TEXT_REF,
+    }
     for name in set(known) & set(case.path_parameters):
         case.path_parameters[name] = known[name]
 
@@ -105,6 +110,8 @@ def test_without_what_is_named_as_wrong_a_body_is_taken(case: Case) -> None:
     operation = case.operation
     if case.method != operation.method.upper() or is_wrong(case, ParameterLocation.BODY):
         return
+    if isinstance(case.body, NotSet):
+        return  # which the test above sends
     (status,) = statuses(case)
     arrange(case, status)
     smallest = SMALLEST[operation.definition.raw["operationId"]]

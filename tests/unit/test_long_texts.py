@@ -149,7 +149,31 @@ def test_the_texts_of_an_input_and_of_a_failure_are_there_before_their_first_pie
     assert failed.data == {**of_turn, **error}
 
 
-@pytest.mark.parametrize("ref", ["../x", "a#b", "a b", "", "é", "x" * 129, "ok\n", 7, None])
+@pytest.mark.parametrize("ref", ["..", ".", "", "a/b", 7, None])
+def test_viewers_are_sent_to_no_text_that_can_not_be(ports: MemoryPorts, ref: object) -> None:
+    session_id = created(ports)
+    runner = running(ports, session_id)
+    turn = ports.store.session(session_id).active_turn
+    assert turn
+    odd = {"textRef": ref, "textBytes": 9, "inputRef": "txt_in", "inputBytes": 9}
+    of_turn = {"turnId": turn.turn_id, "messageId": turn.message_id}
+    error = {"code": "AgentRefused", "reason": "no"}
+    reports = [{"type": "agent.event", "turnId": turn.turn_id, "data": {"kind": "tool", **odd}}]
+    if isinstance(ref, str):
+        error_told = {**error, "textRef": ref, "textBytes": 9}
+        reports.append({"type": "turn.ended", **of_turn, "error": error_told})
+    runner.report(*reports)
+
+    told = {e.type: e.data for e in ports.store.event_log[session_id]}
+    kept = {"kind": "tool", "inputRef": "txt_in", "inputBytes": 9}
+    assert told["agent.event"] == {**kept, "truncated": True}
+    if isinstance(ref, str):
+        assert told["turn.failed"] == {**of_turn, **error}
+
+
+@pytest.mark.parametrize(
+    "ref", ["..", ".", ".a", "../x", "a#b", "a b", "", "é", "x" * 129, "ok\n", 7, None]
+)
 def test_an_odd_ref_is_no_text(ports: MemoryPorts, runner: Runner, ref: object) -> None:
     runner.report({**piece(0, "x"), "ref": ref}, piece(0, "good", last=True))
     with pytest.raises(TextNotFound):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from pydantic import Field
 
@@ -14,7 +14,9 @@ TEXT_BYTES = 4 * 1024 * 1024
 SESSION_TEXT_BYTES = 64 * 1024 * 1024
 """Bytes of all texts of a session, those of earlier tries too; later ones are gone."""
 
-REF = r"[A-Za-z0-9_.-]{1,128}"
+REF = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"
+"""Not of dots alone, which a client's path would not survive."""
+
 WRITER = r"[A-Za-z0-9_.-]{1,64}"
 LOGS = "log."
 
@@ -50,9 +52,21 @@ LONG_OF_ERRORS = (_REASON,)
 def refs_in(data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the texts that an event's data refers to."""
     for name in sorted({field.ref for field in (_TEXT, _INPUT)}):
-        ref = data.get(name)
-        if isinstance(ref, str) and re.fullmatch(REF, ref):
+        if is_ref(ref := data.get(name)):
             yield ref
+
+
+def is_ref(value: Any) -> TypeGuard[str]:
+    """Say whether a text can be read by a value."""
+    return isinstance(value, str) and re.fullmatch(REF, value) is not None
+
+
+def with_refs_alone(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's data without what is to name a text and can't: that text is gone."""
+    odd = [f for f in (_TEXT, _INPUT) if f.ref in data and not is_ref(data[f.ref])]
+    names = {name for field in odd for name in (field.ref, field.bytes)}
+    told = {name: value for name, value in data.items() if name not in names}
+    return {**told, "truncated": True} if odd else data
 
 
 def log_ref(attempt_number: int, step: str) -> str:

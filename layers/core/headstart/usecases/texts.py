@@ -1,6 +1,5 @@
 """Reading long texts, and the logs of steps, which are texts too."""
 
-import re
 from typing import Any
 
 from headstart.domain import cursors
@@ -8,7 +7,7 @@ from headstart.domain.change import text_key
 from headstart.domain.cursors import TextPlace
 from headstart.domain.errors import TextNotFound
 from headstart.domain.life.writing import as_left
-from headstart.domain.long_texts import LOGS, REF, Text, step_of
+from headstart.domain.long_texts import LOGS, Text, is_ref, step_of
 from headstart.domain.steps import StepName
 from headstart.domain.views import log_view, text_view
 from headstart.usecases.commit import read
@@ -25,11 +24,10 @@ def get_text(
     SessionNotFound.
     """
     place = cursors.decode(cursor, TextPlace) if cursor else None
-    is_ref = re.fullmatch(REF, ref) is not None
     # First how it stands, then the pieces: so what is said to be there is.
-    found = read(ports, session_id, lambda _: [text_key(ref)] if is_ref else [])
+    found = read(ports, session_id, lambda _: [text_key(ref)] if is_ref(ref) else [])
     require_owned(found.session, owner)
-    text = found.get(text_key(ref), Text) if is_ref else None
+    text = found.get(text_key(ref), Text) if is_ref(ref) else None
     if text is None:
         raise TextNotFound()
     text = as_left(text, found.sandbox)

@@ -31,7 +31,7 @@ from headstart.domain.life.progress import (
     progress_step,
     receipt,
 )
-from headstart.domain.long_texts import Piece
+from headstart.domain.long_texts import Piece, with_refs_alone
 from headstart.domain.sandbox import Command
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName, StepStatus
@@ -268,7 +268,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
         done = "The agent has the message"
         end_step(change, StepName.DELIVER, StepStatus.COMPLETED, done)
         preparing.complete_attempt(change)
-        change.durations = durations(change.attempt)
+        change.durations = durations(change.attempt, change.session.recipe)
         change.then(Measure("TimeToReady", preparing.took(change), unit="milliseconds"))
     elif change.session.status in {Status.READY, Status.PREPARED}:
         was_prepared = change.session.status is Status.PREPARED
@@ -285,7 +285,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
 def _passed_on(event: TurnEvent) -> events.EventData:
     match event:
         case channel.AgentEvent():
-            return events.AgentEvent(payload=event.data)
+            return events.AgentEvent(payload=with_refs_alone(event.data))
         case channel.AgentDelta():
             return events.AgentDelta(
                 payload={"partId": event.part_id, "offset": event.offset, "text": event.text}

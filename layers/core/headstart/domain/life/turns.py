@@ -17,6 +17,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.failure import Failure
 from headstart.domain.life import queueing
+from headstart.domain.long_texts import is_ref
 from headstart.domain.message import Message, MessageStatus
 from headstart.domain.sandbox import Command
 from headstart.domain.session import Hold, Session, Status, Turn
@@ -136,8 +137,9 @@ def end_turn(
     if interrupted:
         change.emit(events.TurnInterrupted(**of_turn), turn_id)
     elif error:
-        whole = told and {"text_ref": told.text_ref, "text_bytes": told.text_bytes}
-        failed_as = {"code": error.code, "reason": error.reason, **(whole or {})}
+        failed_as: dict[str, Any] = {"code": error.code, "reason": error.reason}
+        if told and is_ref(told.text_ref):
+            failed_as |= {"text_ref": told.text_ref, "text_bytes": told.text_bytes}
         change.emit(events.TurnFailed(**of_turn, **failed_as), turn_id)
     else:
         change.emit(events.TurnCompleted(**of_turn, usage=usage), turn_id)
