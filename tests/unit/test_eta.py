@@ -82,3 +82,30 @@ def test_the_receipt_tells_bytes_and_price(ports: MemoryPorts) -> None:
     receipt = ready.data["receipt"]
     assert (receipt["clonedBytes"], receipt["cached"]) == (1234, False)
     assert receipt["estimatedDollars"] == 0.01
+
+
+def set_up(ports: MemoryPorts, seconds: int, *commands: str) -> int | None:
+    """Run a setup that takes so long; returns how long it was expected to take."""
+    session_id = created(ports, setupCommands=[*commands])
+    runner = prepared_up_to(ports, session_id, StepName.SETUP)
+    begin(ports, session_id, StepName.SETUP)
+    told = ports.store.load(session_id).attempt.expected.get("setup")
+    ports.clock.advance(seconds=seconds)
+    runner.complete("1.setup.1", commands=len(commands))
+    begin(ports, session_id, StepName.AGENT)
+    runner.complete("1.agent.1")
+    begin(ports, session_id, StepName.DELIVER)
+    runner.complete(f"{ports.store.message(session_id, 1).message_id}.prompt.1")
+    return told
+
+
+def test_nothing_is_known_of_a_setup_of_other_commands(ports: MemoryPorts) -> None:
+    assert set_up(ports, 4, "true") is None
+    assert set_up(ports, 4, "true") == 4_000
+    assert set_up(ports, 60, "npm ci") is None
+    assert set_up(ports, 60, "npm ci") == 60_000
+
+
+def test_a_time_that_was_kept_of_any_setup_is_not_taken_for_one(ports: MemoryPorts) -> None:
+    ports.store.remember_durations("alice", URL, {"setup": 4_000, "clone": 1_000})
+    assert set_up(ports, 4, "true") is None

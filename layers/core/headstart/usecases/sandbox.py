@@ -14,6 +14,7 @@ from headstart.domain.errors import (
 )
 from headstart.domain.ids import new_id, new_secret
 from headstart.domain.life import hosting, sleeping
+from headstart.domain.life.progress import expected
 from headstart.domain.sandbox import Sandbox, SandboxStatus, session_of
 from headstart.domain.tree import tree_key
 from headstart.usecases.change import change, follow
@@ -50,11 +51,11 @@ def _newcomer(ports: Ports, found: WorkingSet, attempt_number: int) -> hosting.N
     takes_part = session.recipe and not session.put_back and ports.policy.prepared_tree_life
     key = tree_key(session.recipe, ports.policy.image) if session.recipe and takes_part else None
     is_wanted = key if session.prepared_tree == "use" else None
-    expected, tree = ports.store.prepared_before(session.owner, session.git_url, is_wanted)
+    took, tree = ports.store.prepared_before(session.owner, session.git_url, is_wanted)
     return hosting.Newcomer(
         sandbox_id=new_id("box"),
         key=new_secret(),
-        expected=expected,
+        expected=expected(took, session.recipe),
         recipe=session.recipe,
         tree_key=key,
         tree=tree if tree and tree.expires_at > seen.now else None,

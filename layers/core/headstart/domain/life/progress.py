@@ -177,12 +177,28 @@ def _tree_receipt(attempt: Attempt) -> events.TreeReceipt | None:
     )
 
 
-def durations(attempt: Attempt) -> dict[str, int]:
-    """Return how long each step that was really done took, blended with what was known before."""
+def durations(attempt: Attempt, recipe: str | None) -> dict[str, int]:
+    """Return how long each step that was really done took, blended with what was known before.
+
+    That of the setup is kept under its recipe: other commands take another time.
+    """
     found = dict(attempt.expected)
     for record in attempt.steps:
         if record.status is StepStatus.COMPLETED and record.started_at and record.ended_at:
             took = milliseconds(record.started_at, record.ended_at)
             known = found.get(record.step, took)
             found[record.step.value] = round(known + BLEND * (took - known))
-    return found
+    setup = found.pop(StepName.SETUP, None)
+    return found if setup is None or recipe is None else {**found, _setup_by(recipe): setup}
+
+
+def expected(kept: dict[str, int], recipe: str | None) -> dict[str, int]:
+    """Return how long each step may take, by what `durations` returned of an earlier session."""
+    found = {step.value: kept[step] for step in StepName if step in kept}
+    found.pop(StepName.SETUP, None)
+    setup = kept.get(_setup_by(recipe)) if recipe else None
+    return found if setup is None else {**found, StepName.SETUP.value: setup}
+
+
+def _setup_by(recipe: str) -> str:
+    return f"{StepName.SETUP}.{recipe[:16]}"
