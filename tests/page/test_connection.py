@@ -83,6 +83,30 @@ def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
         assert not [seen for seen in other.cloud.seen if "authorization" in seen.headers]
 
 
+def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
+    person: BrowserContext, place: Place
+):
+    session = place.session(script=good_session())
+    first, second = person.new_page(), person.new_page()
+    for tab in (first, second):
+        place.connect(tab)
+        tab.locator("#create [name=repo]").fill("org/secret")
+        tab.locator("#create [name=prompt]").fill("only mine")
+        tab.locator("#create summary").click()
+        tab.locator("#more-secrets").click()
+        tab.locator("#secrets input").first.fill("GIT_TOKEN")
+        tab.locator("#secrets input").last.fill("hunter22")
+        tab.evaluate("sessionStorage.setItem('draft ses_1', 'only mine')")
+    place.open(first, session)
+    first.locator("#text").fill("only mine")
+    first.locator("#disconnect").click()
+    for tab in (first, second):
+        expect(tab.locator("#connect")).to_be_visible()
+        typed = "[...document.querySelectorAll('textarea, #create input')].map((f) => f.value)"
+        assert set(tab.evaluate(f"{typed}.filter((value) => value !== 'on')")) == {""}
+        assert tab.evaluate("sessionStorage.length") == 0
+
+
 def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place):
     session = place.session(script=good_session())
     place.open(tab, session)
