@@ -4,12 +4,15 @@ import base64
 import json
 import re
 import time
+from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 from session_scripts import good_session
 
 from tests.page import scripted
 from tests.page.scripted import Place
+
+DEPLOYING = Path(__file__).parents[2] / "docs" / "deploy.md"
 
 
 def token(ends_in: float) -> str:
@@ -130,6 +133,14 @@ def test_a_page_that_is_no_secure_context_works(tab: Page, place: Place):
     tab.locator("#create [name=prompt]").fill("hello")
     tab.locator("#create button.primary").click()
     expect(tab.locator("#status")).to_have_text("ready")
+
+
+def test_nobody_can_frame_the_page_and_who_hosts_it_is_told_how(tab: Page, place: Place):
+    answer = tab.goto(place.origin)
+    assert answer is not None
+    forbidden = "frame-ancestors 'none'"
+    assert forbidden in answer.headers["content-security-policy"]
+    assert forbidden in DEPLOYING.read_text()
 
 
 def test_who_has_no_scripts_is_told(person: BrowserContext, place: Place):
