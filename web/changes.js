@@ -1,7 +1,7 @@
 // What the page shows of a session's work: files, lines, and where it was published. All of it as text.
 
 import { element, setText } from "./dom.js";
-import { counted } from "./text.js";
+import { counted, readable } from "./text.js";
 import { changed, published } from "./work.js";
 
 const MOST_LINES = 5000;
@@ -35,10 +35,10 @@ export function fileList({ files, total, truncated }) {
   return items;
 }
 
-// A unified diff line by line; a long one is cut, the whole can be had by its link.
+// A diff line by line; a long one is cut, for a page with all of its lines is slow.
 export function diffLines(text) {
   const lines = text.split("\n");
-  const shown = lines.slice(0, MOST_LINES).map((line) => element("span", KINDS[line[0]] ?? "", `${line}\n`));
+  const shown = lines.slice(0, MOST_LINES).map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`));
   if (lines.length > MOST_LINES) shown.push(element("span", "place", `… ${counted(lines.length - MOST_LINES, "more line")}`));
   return shown;
 }

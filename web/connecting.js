@@ -1,17 +1,36 @@
 // The form that connects: where the API is, and a token for it. Both are tried before they are kept.
 
 import { Api, EXPIRED, health, HIDDEN } from "./api.js";
-import { apiOf, connect, connection, disconnect, hostOf, takeLink } from "./connection.js";
+import { another, apiOf, connect, connection, disconnect, end, hostOf, pairOf, takeLink } from "./connection.js";
+import { emptyForm } from "./creating.js";
 import { setText } from "./dom.js";
 import { tellFields } from "./fields.js";
-import { forget } from "./memory.js";
+import { forget, forgetTab } from "./memory.js";
 import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
 import { plain } from "./text.js";
-import { expired } from "./token.js";
+import { expired, subjectOf } from "./token.js";
+
+// Nothing of this tab is left for who uses the page next.
+function emptyTab() {
+  leave();
+  forgetTab();
+  for (const form of document.forms) form.reset();
+  emptyForm();
+}
+
+function handOver() {
+  emptyTab();
+  forget();
+}
 
 // Where the API is: from a link once, then from what is kept. Says why there is a form instead.
 export function readAddress() {
-  if (takeLink(location.hash, localStorage, (question) => confirm(plain(question)))) {
+  const agrees = (question) => {
+    const agreed = confirm(plain(question));
+    if (agreed) handOver();
+    return agreed;
+  };
+  if (takeLink(location.hash, localStorage, agrees)) {
     // A token must not stay in the address, where it is seen, copied and remembered.
     history.replaceState(null, "", location.pathname + location.search);
   }
@@ -61,19 +80,20 @@ export function onConnect(route) {
       const found = await wrong(url, token);
       tellFields(form, found);
       if (Object.keys(found).length) return;
+      if (another(connection(localStorage), { api: url, token, user: subjectOf(token) })) handOver();
       connect(localStorage, url, token);
       pasted.value = "";
       route();
     });
   $("disconnect").onclick = () => {
-    leave();
+    handOver();
     disconnect(localStorage);
-    forget();
     route();
   };
   // Another tab of this browser has a token again, or none any more.
-  window.addEventListener("storage", ({ key }) => {
+  window.addEventListener("storage", ({ key, oldValue, newValue }) => {
     if (key !== "connection") return;
+    if (another(pairOf(oldValue), pairOf(newValue))) emptyTab();
     const known = connection(localStorage);
     if (known?.api !== state.api?.url || (known?.token ?? "") !== (state.api?.token ?? "")) route();
   });
@@ -81,7 +101,7 @@ export function onConnect(route) {
     const token = connection(localStorage)?.token ?? "";
     // A throttled call looks like a refused one: the token may be good yet, and can be tried again.
     if (error.code === HIDDEN) $("connect").elements.token.value = token;
-    else disconnect(localStorage);
+    else end(localStorage);
     const ended = expired(token);
     showConnect(ended ? `${ended}: get another one.` : error.code === HIDDEN ? `${error.message}.` : "The API refused the token: it may have expired.");
   });

@@ -26,6 +26,7 @@ let warning = { id: "", text: "" };
 let lastSealed = null; // {plain, sealed}
 let filled = {}; // what was filled in by itself, and goes with its repository
 let of = null; // the repository it goes with
+let emptied = 0; // times
 
 // What is known of a session that was just created, once: its stream's ticket is for one connection.
 export function begunOf(id) {
@@ -129,7 +130,10 @@ function mcpOf(text) {
 form.onsubmit = (event) =>
   submitted(event, async () => {
     if (!understand()) return form.elements.repo.focus();
+    const turn = emptied;
     const { body, remembered, wrong } = await filledIn();
+    // Who asked for it is gone, and another one would be charged with it.
+    if (turn !== emptied) return;
     if (wrong) return tellFields(form, wrong);
     let created;
     try {
@@ -137,6 +141,7 @@ form.onsubmit = (event) =>
     } catch (error) {
       return refuse(error);
     }
+    if (turn !== emptied) return;
     const repo = form.elements.repo.value;
     repositories().set(keyOf(repo), remembered);
     sessions().set(created.sessionId, { branch: remembered.branch, setup: remembered.setup });
@@ -159,6 +164,14 @@ function clear(repo) {
   [filled, of] = [{}, null];
   form.elements.repo.value = repo;
   understand();
+}
+
+// Nothing of what was filled in and begun is left.
+export function emptyForm() {
+  clear("");
+  emptied += 1;
+  begun = null;
+  warning = { id: "", text: "" };
 }
 
 const linkTo = ({ sessionId, title }) => Object.assign(element("a", "", title), { href: `#${sessionId}` });

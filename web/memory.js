@@ -46,3 +46,9 @@ export const sessions = () => new Memory("sessions");
 export function forget() {
   for (const name of ["repositories", "sessions", "repo"]) localStorage.removeItem(name);
 }
+
+// Nor what was written in this tab and waits there.
+export function forgetTab() {
+  const names = Array.from({ length: sessionStorage.length }, (_, at) => sessionStorage.key(at));
+  for (const name of names) if (/^(draft|unanswered) /.test(name)) sessionStorage.removeItem(name);
+}

@@ -7,7 +7,7 @@ import { subjectOf } from "./token.js";
 const LEAST_BYTES = 8; // the API's own limit, which only a sandbox can see to
 
 const bytes = (text) => new TextEncoder().encode(text);
-const base64 = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)));
+const base64 = (buffer) => btoa(Array.from(new Uint8Array(buffer), (byte) => String.fromCharCode(byte)).join(""));
 const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 export const tooShort = (value) => bytes(value).length < LEAST_BYTES;

@@ -27,11 +27,12 @@ export function shaped(shape, value) {
 // A text; anything else is told as JSON, nothing as an empty text.
 export function words(value) {
   if (value === null || value === undefined) return "";
-  const text = typeof value === "string" ? value : JSON.stringify(shallow(value, DEPTH));
+  const text = typeof value === "string" ? value : JSON.stringify(shallow(value));
   return text.replace(HALF_CHARACTERS, "\ufffd");
 }
 
-function shallow(value, depth) {
+// What is deeper is left out: telling it takes a call within a call for each level.
+export function shallow(value, depth = DEPTH) {
   if (value === null || typeof value !== "object") return value;
   if (depth === 0) return "…";
   if (Array.isArray(value)) return value.map((one) => shallow(one, depth - 1));

@@ -1,8 +1,9 @@
 // What a tool did, in its own terms: the command of a shell, the lines of an edit, the path of a file.
 
 import { colouredPieces } from "./ansi.js";
+import { diffLines } from "./changes.js";
 import { element } from "./dom.js";
-import { words } from "./shapes.js";
+import { shallow, words } from "./shapes.js";
 import { readable } from "./text.js";
 
 const FIELDS = {
@@ -14,7 +15,6 @@ const FIELDS = {
   patch: ["patchText", "patch", "diff"],
 };
 const PIECE = 16384; // characters
-const KINDS = { "+": "added", "-": "deleted", "@": "place" };
 const ENDS = { stopped: "stopped", lost: "its end is not known", error: "failed" };
 
 function field(input, name) {
@@ -50,10 +50,10 @@ export function given({ input }) {
   );
   if (command !== null) return [block("Command", `$ ${command}`)];
   if (before !== null || after !== null) return [diff(changedLines(before ?? "", after ?? ""))];
-  if (patch !== null) return [diff(patch.split("\n"))];
-  if (content !== null) return [diff(content.split("\n").map((line) => `+${line}`))];
+  if (patch !== null) return [diff(patch)];
+  if (content !== null) return [diff(content.split("\n").map((line) => `+${line}`).join("\n"))];
   if (Object.keys(input).every((name) => FIELDS.path.includes(name))) return [];
-  return [block("Input", JSON.stringify(input, null, 1))];
+  return [block("Input", JSON.stringify(shallow(input), null, 1))];
 }
 
 // Lines that both begin or end with are told once.
@@ -69,20 +69,20 @@ function changedLines(before, after) {
     ...old.slice(head, old.length - tail).map((line) => `-${line}`),
     ...now.slice(head, now.length - tail).map((line) => `+${line}`),
     ...old.slice(old.length - tail).map((line) => ` ${line}`),
-  ];
+  ].join("\n");
 }
 
-const diff = (lines) =>
-  block("Changed lines", ...lines.map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`)));
+const diff = (text) => block("Changed lines", diffLines(text));
 
 // A long output is laid out piece by piece, as it comes into sight.
 export function printed(output) {
   const pieces = colouredPieces(output, PIECE);
-  return block("Output", ...(pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0]));
+  return block("Output", pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0]);
 }
 
-function block(name, ...children) {
-  const pre = element("pre", "", ...children.map((child) => (typeof child === "string" ? readable(child) : child)));
+// Of any number of children, where a call takes only so many arguments.
+function block(name, inside) {
+  const pre = element("pre", "", typeof inside === "string" ? readable(inside) : inside);
   pre.tabIndex = 0;
   pre.setAttribute("role", "group");
   pre.ariaLabel = name;

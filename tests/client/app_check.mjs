@@ -152,7 +152,12 @@ const storage = {
   getItem: (name) => stored.get(name) ?? null,
   setItem: (name, value) => stored.set(name, value),
   removeItem: (name) => stored.delete(name),
+  key: (at) => [...stored.keys()][at],
+  get length() {
+    return stored.size;
+  },
 };
+const heard = {}; // what the page listens for on its window
 let hash = "";
 const answers = new Map(); // what is answered, by method and path
 const requests = [];
@@ -175,10 +180,10 @@ class Socket {
 
 Object.assign(globalThis, {
   window: globalThis,
-  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "", activeElement: null, head: new Element("head") },
+  document: { createElement: (tag) => new Element(tag), getElementById: (id) => byId[id], hidden: false, title: "", activeElement: null, head: new Element("head"), forms: ["find", "connect", "create", "rename", "retry", "publish", "message"].map((id) => byId[id]) },
   localStorage: storage,
   sessionStorage: storage,
-  addEventListener() {},
+  addEventListener: (type, action) => (heard[type] = action),
   history: { replaceState() {} },
   location: {
     pathname: "/",
@@ -223,6 +228,10 @@ const DOES = {
     hash = `#${part}`;
     globalThis.onhashchange();
   },
+  "disconnect while submitting": (form) => {
+    DOES.submit(form);
+    byId.disconnect.onclick();
+  },
   "mark rows": async () => {
     byId.more.onclick();
     await settled();
@@ -230,6 +239,13 @@ const DOES = {
   },
   more: () => byId.more.onclick(),
   press: (id) => byId[id].onclick(),
+  store: (name, value) => stored.set(name, value),
+  // As another tab of the browser does.
+  "connect elsewhere": (pair) => {
+    const oldValue = stored.get("connection");
+    stored.set("connection", JSON.stringify(pair));
+    heard.storage({ key: "connection", oldValue, newValue: stored.get("connection") });
+  },
   unfold: (id) => (byId[id].open = true),
   refuse: () => (agrees = false),
   event: (event) => sockets.at(-1).onmessage({ data: JSON.stringify({ type: "events", events: [event] }) }),

@@ -110,12 +110,12 @@ def test_what_the_page_seals_the_keys_owner_opens(page):
         "algorithm": "RSA-OAEP-256",
         "publicKey": base64.b64encode(der).decode(),
     }
-    secrets = {"NAME": "välue with ünicode", "OTHER": "12345678"}
+    secrets = {"NAME": "välue with ünicode", "OTHER": "12345678", "LONG": "x" * 200_000}
     mine = token({"sub": "mé"})
     sealed, odd, nobody = page(
         seals=[[secrets, key, mine], [secrets, {"algorithm": "x"}, mine], [secrets, key, "none"]]
     )["seals"]
-    assert sealed["names"] == ["NAME", "OTHER"]
+    assert sealed["names"] == ["NAME", "OTHER", "LONG"]
     envelope = sealed["envelope"]
     assert (envelope["keyId"], envelope["enc"]) == ("k", "A256GCM")
     part = {name: base64.b64decode(envelope[name]) for name in ("key", "iv", "ciphertext")}

@@ -86,6 +86,49 @@ def test_a_link_that_makes_its_reader_somebody_else_is_asked_about(follow):
     assert "ada" in question
 
 
+HERE = "#api=https%3A%2F%2Fmine&token="
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"), [(token("ada"), "rubbish"), ("rubbish", token("eve")), ("one", "another")]
+)
+def test_a_token_that_names_nobody_makes_nobody_of_its_reader_unasked(follow, mine, other):
+    taken, [question] = follow(HERE + other, mine=["https://mine", mine], declined=True)
+    assert taken[0][1]["token"] == mine
+    assert "somebody whom it doesn't name" in question
+
+
+@pytest.mark.parametrize("mine", ["rubbish", ""])
+def test_nothing_is_asked_of_the_same_token_nor_of_who_is_not_connected(follow, mine):
+    taken, asked = follow(f"{HERE}rubbish", mine=["https://mine", mine], declined=True)
+    assert (taken[0][1]["token"], asked) == ("rubbish", [])
+
+
+def test_whose_a_token_was_is_known_after_its_end(follow):
+    ended = ["https://mine", token("ada", 1)]
+    taken, [question] = follow("", HERE + token("eve"), mine=ended, declined=True)
+    assert taken[1][1]["token"] == ""
+    assert "eve instead of ada" in question
+    taken, asked = follow("", HERE + token("ada"), mine=ended, declined=True)
+    assert (taken[1][1]["token"], asked) == (token("ada"), [])
+
+
+@pytest.mark.parametrize(
+    "api", ["ok.%0A%0AThe service moved. Press OK", "mine", "javascript:x", "https://a%0A%0Ab c"]
+)
+def test_what_is_no_address_is_not_asked_about_nor_taken(follow, api):
+    assert follow(f"#api={api}&token=x") == ([[True, MINE, "o/n"]], [])
+
+
+def test_who_sends_a_link_writes_no_more_than_some_words_of_the_question(follow):
+    long = "eve.\n\n\n\nThe service moved.\n" + "x" * 1000
+    _, [question] = follow(HERE + token(long), mine=["https://mine", token("ada")], declined=True)
+    assert "\n" not in question
+    assert len(question) < 300
+    _, [question] = follow(f"#api=https%3A%2F%2F{'a' * 1000}", declined=True)
+    assert len(question) < 350
+
+
 @pytest.mark.parametrize("end", ["", "/", "/sessions", "/sessions/ses_1/messages?x=1", "/health#a"])
 @pytest.mark.parametrize("api", ["https://a.example", "http://127.0.0.1:4599/_aws/execute-api/x"])
 def test_the_address_of_a_call_is_that_of_its_api(page, api, end):

@@ -185,6 +185,20 @@ def test_a_tool_says_what_it_was_given(page):
     ]
 
 
+def test_of_very_many_lines_a_tool_tells_the_first_and_how_many_more(page):
+    many = "\n".join(["x"] * 300_000)
+    changes = [{"content": many}, {"patchText": many}, {"oldString": many, "newString": ""}]
+    for _, _, [told] in page(tools=[tool("t", change) for change in changes])["tools"]:
+        assert told.count("\n") == 5000
+        assert told.endswith("… 295,000 more lines")
+
+
+def test_a_very_deep_input_is_told_as_far_as_it_can_be(page):
+    answer = page(deep=[100_000])["deep"]
+    assert answer[0].startswith('{\n "a": [\n  [')
+    assert "…" in answer[0]
+
+
 def test_a_tool_says_how_it_ended_and_how_long_it_takes(page):
     running = {"data": {"status": "running"}, "beganAt": 1000}
     tools = [

@@ -150,6 +150,14 @@ const did = ({ data, cut = "", beganAt, endedAt, now }) => {
   return [deed(whole), state({ data: whole, cut, beganAt, endedAt }, now), given(whole).map((node) => node.textContent)];
 };
 
+// What is told of a tool's input of so many levels, come as its whole input does.
+function deep(levels) {
+  const part = new Part();
+  part.settle(dataOf({ type: "agent.event", data: { kind: "tool", tool: "t", inputRef: "r", inputBytes: 1 } }));
+  part.extendInput(`{"a":${"[".repeat(levels)}${"]".repeat(levels)}}`, { nextCursor: null, truncated: false });
+  return given(part.data)[0].textContent;
+}
+
 // Whether what was written waits for a person, after each of some events; "release" is theirs.
 function held(events) {
   const view = new View();
@@ -252,6 +260,7 @@ const CHECKS = {
   reducer: (all) => all.map(reduce),
   parts: (all) => all.map(assemble),
   tools: (all) => all.map(did),
+  deep: (all) => all.map(deep),
   outputs: (all) => all.map((text) => coloured(text).join("")),
   inputs: (all) => all.map(asked),
   rests: (all) => all.map(rested),

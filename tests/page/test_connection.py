@@ -4,12 +4,15 @@ import base64
 import json
 import re
 import time
+from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 from session_scripts import good_session
 
 from tests.page import scripted
 from tests.page.scripted import Place
+
+DEPLOYING = Path(__file__).parents[2] / "docs" / "deploy.md"
 
 
 def token(ends_in: float) -> str:
@@ -83,6 +86,30 @@ def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
         assert not [seen for seen in other.cloud.seen if "authorization" in seen.headers]
 
 
+def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
+    person: BrowserContext, place: Place
+):
+    session = place.session(script=good_session())
+    first, second = person.new_page(), person.new_page()
+    for tab in (first, second):
+        place.connect(tab)
+        tab.locator("#create [name=repo]").fill("org/secret")
+        tab.locator("#create [name=prompt]").fill("only mine")
+        tab.locator("#create summary").click()
+        tab.locator("#more-secrets").click()
+        tab.locator("#secrets input").first.fill("GIT_TOKEN")
+        tab.locator("#secrets input").last.fill("hunter22")
+        tab.evaluate("sessionStorage.setItem('draft ses_1', 'only mine')")
+    place.open(first, session)
+    first.locator("#text").fill("only mine")
+    first.locator("#disconnect").click()
+    for tab in (first, second):
+        expect(tab.locator("#connect")).to_be_visible()
+        typed = "[...document.querySelectorAll('textarea, #create input')].map((f) => f.value)"
+        assert set(tab.evaluate(f"{typed}.filter((value) => value !== 'on')")) == {""}
+        assert tab.evaluate("sessionStorage.length") == 0
+
+
 def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place):
     session = place.session(script=good_session())
     place.open(tab, session)
@@ -106,6 +133,14 @@ def test_a_page_that_is_no_secure_context_works(tab: Page, place: Place):
     tab.locator("#create [name=prompt]").fill("hello")
     tab.locator("#create button.primary").click()
     expect(tab.locator("#status")).to_have_text("ready")
+
+
+def test_nobody_can_frame_the_page_and_who_hosts_it_is_told_how(tab: Page, place: Place):
+    answer = tab.goto(place.origin)
+    assert answer is not None
+    forbidden = "frame-ancestors 'none'"
+    assert forbidden in answer.headers["content-security-policy"]
+    assert forbidden in DEPLOYING.read_text()
 
 
 def test_who_has_no_scripts_is_told(person: BrowserContext, place: Place):
