@@ -9,12 +9,24 @@ from urllib.parse import urlsplit
 
 from headstart_client import embedded
 from headstart_client.arguments import parser, prompt_of, texts
+from headstart_client.hangup import hung_up
 from headstart_client.tokens import bare
 from headstart_client.usage import USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        try:
+            return _command(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        return hung_up()
+
+
+def _command(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # What the terminal's encoding lacks is shown as "?"; a session is not left for it.
         sys.stdout.reconfigure(errors="replace")
