@@ -82,6 +82,14 @@ def test_show_says_what_releases_what_is_held(cloud, capsys):
     assert f"`headstart initiate {SESSION_ID}` releases it" in capsys.readouterr().out
 
 
+def test_show_of_a_failed_session_names_only_what_releases_its_prompt(cloud, capsys):
+    held = {"messageId": "msg_1", "status": "held"}
+    cloud.add(FakeSession(status="failed", failure=FAILURE, queue=[held]))
+    assert cli.main(["show", SESSION_ID]) == 0
+    told = capsys.readouterr().out
+    assert ("headstart retry" in told, "headstart initiate" in told) == (True, False)
+
+
 def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_on(cloud, capsys):
     session = cloud.add(FakeSession())
     for kind, data in [

@@ -105,8 +105,9 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         beginning = (message.text or "")[:_BEGINNING]
         terminal.fact("message", message.status, message.message_id, beginning)
     if session.failure and session.status == "failed":
+        # What is held in it is not released before it is prepared again.
         terminal.say(advice.on_preparation(session.failure, session.session_id))
-    if session.pending_inputs:
+    elif session.pending_inputs:
         terminal.say(f"It waits for an answer of yours: headstart follow {session.session_id}")
     elif any(message.status == "held" for message in session.queue):
         terminal.say(advice.on_held(None, session.session_id))
