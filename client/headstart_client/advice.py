@@ -14,7 +14,8 @@ from headstart_client.errors import (
     Unauthorized,
 )
 from headstart_client.fields import in_words, named
-from headstart_client.models import Failure, Warned
+from headstart_client.models import Failure, Publication, Warned
+from headstart_client.text import flat
 from headstart_client.usage import senseless
 from headstart_client.view import CANCELLED, STEP_TITLES
 from headstart_client.work import not_whole
@@ -90,6 +91,12 @@ def on_publication(failure: Failure, commit: str, again: str | None) -> str:
     if failure.code == "RepositoryAccessDenied":
         return f"{said}; with a token that opens it: {again} --secret GIT_TOKEN"
     return f"{said}; again: {again}"
+
+
+def on_no_pull_request(publication: Publication | None) -> str:
+    """Return the sentence for work that was published without the pull request asked for."""
+    why = publication and publication.note
+    return f"There is no pull request: {_stem(flat(why or 'there was nothing for one'))}."
 
 
 def on_arguments(errors: Sequence[Mapping[str, Any]], args: Namespace) -> str:
