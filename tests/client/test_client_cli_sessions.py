@@ -149,6 +149,17 @@ def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
     assert capsys.readouterr().out == f"http://127.0.0.1:1/#{SESSION_ID}\n"
 
 
+def test_open_says_what_is_no_page_and_without_one_what_is_no_session(cloud, capsys, monkeypatch):
+    cloud.add(FakeSession())
+    monkeypatch.setenv("HEADSTART_PAGE", "nonsense")
+    assert cli.main(["open", SESSION_ID]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("headstart: HEADSTART_PAGE is not an address: ")) == ("", True)
+    monkeypatch.delenv("HEADSTART_PAGE")
+    assert cli.main(["open", "ses_zz"]) == 1
+    assert "There is no such session" in capsys.readouterr().err
+
+
 def answered(*end: dict[str, object]) -> list[tuple[str, object]]:
     before = good_session()
     return [*before[:-2], *[("agent.event", one) for one in end], before[-1]]
