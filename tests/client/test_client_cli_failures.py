@@ -270,6 +270,8 @@ def test_a_token_needs_a_name(capsys):
         (["answer", SESSION_ID, "..", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
         ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
+        (["ls", "--repo", "sample"], "Argument --repo: must be an address, such as"),
+        (["demo", "--repo", "nope"], "Argument --repo: must be an address, or org/name on GitHub"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
         ([], "The following arguments are required: COMMAND"),
     ],

@@ -31,10 +31,10 @@ def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (25, "")
     assert cloud.requests("GET", "/sessions")[-1].query["limit"] == ["100"]
-    assert cli.main(["ls", "--search", "title 2", "--repo", "r", "--limit", "1"]) == 0
+    assert cli.main(["ls", "--search", "title 2", "--repo", "https://r", "--limit", "1"]) == 0
     assert capsys.readouterr().out.split("\t")[0] == "ses_02"
     asked = cloud.requests("GET", "/sessions")[-1].query
-    assert asked == {"search": ["title 2"], "repository": ["r"], "limit": ["2"]}
+    assert asked == {"search": ["title 2"], "repository": ["https://r"], "limit": ["2"]}
 
 
 def test_ls_says_on_a_terminal_who_waits_for_an_answer(cloud, capsys, monkeypatch):
