@@ -146,6 +146,15 @@ def _read(file: str) -> str:
 
 def prompt_of(args: argparse.Namespace) -> str:
     """Return what the agent is asked: an argument, a file's text, or what comes by a pipe."""
+    prompt = _given(args)
+    if not prompt.strip():
+        # Before the folder is looked at: what is wrong with that is no help to who asked nothing.
+        what = "PROMPT" if args.file is None else "--file"
+        refuse(senseless(f"argument {what}: must not be empty", f"headstart {args.command}"))
+    return prompt
+
+
+def _given(args: argparse.Namespace) -> str:
     if args.prompt not in {None, "-"}:
         if args.file is not None:
             refuse(senseless("give PROMPT or --file, not both", f"headstart {args.command}"))

@@ -131,7 +131,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
         ),
         ([*RUN, "--agent", ""], [["agent"]], "Argument --agent: no good; `headstart run --help`"),
         (
-            ["send", SESSION_ID, ""],
+            ["send", SESSION_ID, "x"],
             [["prompt"]],
             "Argument PROMPT: no good; `headstart send --help`",
         ),
@@ -270,6 +270,8 @@ def test_a_token_needs_a_name(capsys):
         (["answer", SESSION_ID, "..", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
         ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
+        (["run", ""], "Argument PROMPT: must not be empty"),
+        (["send", SESSION_ID, "--file", "/dev/null"], "Argument --file: must not be empty"),
         (["ls", "--repo", "sample"], "Argument --repo: must be an address, such as"),
         (["demo", "--repo", "nope"], "Argument --repo: must be an address, or org/name on GitHub"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
