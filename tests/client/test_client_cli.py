@@ -24,6 +24,7 @@ def test_run_shows_each_step_the_answer_and_a_receipt(cloud, capsys):
     assert cli.main([*RUN, "--branch", "dev", "--setup", "npm ci", "--setup", "make"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
     assert steady(out) == lines(
         """
         session ses_0123456789abABCDEFGHIJKLMN (answered in N ms)
