@@ -102,8 +102,8 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "`headstart up` or the deployment printed it.",
         ),
         (
-            fake.problem(429, "QuotaExceeded", "10 sessions are active"),
-            "10 sessions are active: end one with `headstart rm ID`, then try again.",
+            fake.problem(429, "QuotaExceeded", "at most 10 sessions at a time"),
+            "At most 10 sessions at a time: end one with `headstart rm ID`, then try again.",
         ),
         (
             fake.problem(429, "QueueFull", "50 messages are waiting"),
