@@ -14,7 +14,8 @@ from headstart_client.errors import (
     Unauthorized,
 )
 from headstart_client.fields import in_words, named
-from headstart_client.models import Failure, Warned
+from headstart_client.models import Failure, Publication, Warned
+from headstart_client.text import flat
 from headstart_client.usage import senseless
 from headstart_client.view import CANCELLED, STEP_TITLES
 from headstart_client.work import not_whole
@@ -83,8 +84,7 @@ def on_publication(failure: Failure, commit: str, again: str | None) -> str:
     `commit` is what the remote has of it, `again` the command that publishes what failed once
     more; without one the session is gone.
     """
-    said = _stem(not_whole(failure, commit))
-    said = f"{said[:1].upper()}{said[1:]}"
+    said = _begun(_stem(not_whole(failure, commit)))
     if again is None or not failure.retryable:
         return f"{said}."
     if failure.code == "RepositoryAccessDenied":
@@ -92,11 +92,20 @@ def on_publication(failure: Failure, commit: str, again: str | None) -> str:
     return f"{said}; again: {again}"
 
 
+def on_no_pull_request(publication: Publication | None) -> str:
+    """Return the sentence for work that was published without the pull request asked for."""
+    why = publication and publication.note
+    return f"There is no pull request: {_stem(flat(why or 'there was nothing for one'))}."
+
+
 def on_arguments(errors: Sequence[Mapping[str, Any]], args: Namespace) -> str:
     """Return the sentence for fields that can't be so, by the arguments which became them."""
     wrong = []
     for error in errors:
         what, why = named(error["loc"], args), in_words(error["msg"], args)
+        if found := getattr(args, "of_checkout", {}).get(what):
+            wrong.append(f"the {found} of this checkout {why}: name another with {what}")
+            continue
         wrong.append(f"argument {what}: {why}" if what else why)
     return senseless("; ".join(wrong), f"headstart {args.command}")
 
@@ -128,9 +137,9 @@ def on_error(error: HeadstartError, url: str) -> str:
                 "path included, as `headstart up` or the deployment printed it"
             )
         case RateLimited(code="QuotaExceeded"):
-            sentence = f"{reason}: end one with `headstart rm ID`, then try again"
+            sentence = f"{_begun(reason)}: end one with `headstart rm ID`, then try again"
         case RateLimited(code="QueueFull"):
-            sentence = f"{reason}: send it once the agent has taken one of them"
+            sentence = f"{_begun(reason)}: send it once the agent has taken one of them"
         case ApiError(retryable=True):
             sentence = f"The API is busy ({error.code}: {reason}): try again"
         case ApiError():
@@ -163,3 +172,7 @@ def _sentence(what: str, failure: Failure | None, session_id: str | None, step: 
 
 def _stem(text: str) -> str:
     return text.strip().rstrip(".")
+
+
+def _begun(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"

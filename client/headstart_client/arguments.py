@@ -60,6 +60,19 @@ def _name(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    if "://" not in text:
+        raise argparse.ArgumentTypeError("must be an address, such as `headstart ls` lists")
+    return text
+
+
+def _trusted(text: str) -> str:
+    # Whether it is one that may be cloned is the cloud's to say, but that takes a while to start.
+    if text and "://" not in text and text.count("/") != 1:
+        raise argparse.ArgumentTypeError("must be an address, or org/name on GitHub")
+    return text
+
+
 def _session_id(text: str) -> str:
     if not _SESSION_ID.fullmatch(text):
         raise argparse.ArgumentTypeError(
@@ -133,6 +146,15 @@ def _read(file: str) -> str:
 
 def prompt_of(args: argparse.Namespace) -> str:
     """Return what the agent is asked: an argument, a file's text, or what comes by a pipe."""
+    prompt = _given(args)
+    if not prompt.strip():
+        # Before the folder is looked at: what is wrong with that is no help to who asked nothing.
+        what = "PROMPT" if args.file is None else "--file"
+        refuse(senseless(f"argument {what}: must not be empty", f"headstart {args.command}"))
+    return prompt
+
+
+def _given(args: argparse.Namespace) -> str:
     if args.prompt not in {None, "-"}:
         if args.file is not None:
             refuse(senseless("give PROMPT or --file, not both", f"headstart {args.command}"))
@@ -235,7 +257,9 @@ def _local(commands: "argparse._SubParsersAction[Any]") -> None:
         description="Start an embedded cloud, run one session in it and stop it again. What the "
         "repository brings (code, configuration of its agent) runs as you, isolated by nothing.",
     )
-    demo.add_argument("--repo", default="", help="a repository you trust (default: the sample)")
+    demo.add_argument(
+        "--repo", default="", type=_trusted, help="a repository you trust (default: the sample)"
+    )
     demo.add_argument("--prompt", default="", help="what the agent is asked")
     demo.add_argument("--port", type=int, default=0, help="port of the cloud (default: a free one)")
     token = commands.add_parser("token", help="print a token for an embedded cloud, or check yours")
@@ -309,7 +333,12 @@ def _answer(answer: argparse.ArgumentParser) -> None:
 
 def _list(ls: argparse.ArgumentParser) -> None:
     ls.add_argument("--search", metavar="WORDS", help="words of the title or the repository")
-    ls.add_argument("--repo", metavar="URL", help="the address of the repository, as it is listed")
+    ls.add_argument(
+        "--repo",
+        type=_address,
+        metavar="URL",
+        help="the address of the repository, as it is listed",
+    )
     many = ls.add_mutually_exclusive_group()
     many.add_argument(
         "--limit", type=_positive, metavar="N", help=f"how many at most (default: {LISTED})"

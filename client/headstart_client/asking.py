@@ -20,12 +20,18 @@ _REPLIES = {
 _LINE_BYTES = 64 * 1024
 
 
-def chosen(labels: list[str], line: str) -> list[str]:
-    """Return the options that a line names by their numbers, else the line as words of its own."""
+def chosen(labels: list[str], line: str) -> list[str] | None:
+    """Return the options that a line names by their numbers, else the line as words of its own.
+
+    None where it has numbers alone and one that no option has: who mistypes is asked again.
+    """
     numbers = line.replace(",", " ").split()
-    if numbers and all(one.isdigit() and 1 <= int(one) <= len(labels) for one in numbers):
-        return [labels[int(one) - 1] for one in numbers]
-    return [line]
+    if not (labels and numbers and all(one.isdecimal() for one in numbers)):
+        return [line]
+    known = {str(number): label for number, label in enumerate(labels, 1)}
+    if not all(one in known for one in numbers):
+        return None
+    return [known[one] for one in numbers]
 
 
 class Asker:
@@ -103,7 +109,8 @@ class Asker:
             body = {"reply": reply} if reply else None
         elif line:
             found = questions(asked) or [("", [])]
-            self._answers.append(chosen(found[len(self._answers)][1], line))
+            if answer := chosen(found[len(self._answers)][1], line):
+                self._answers.append(answer)
             body = {"answers": self._answers} if len(self._answers) == len(found) else None
         if body is None:
             self._prompt()

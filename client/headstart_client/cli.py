@@ -5,16 +5,27 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from io import TextIOWrapper
-from urllib.parse import urlsplit
 
 from headstart_client import embedded
 from headstart_client.arguments import parser, prompt_of, texts
+from headstart_client.hangup import hung_up
 from headstart_client.tokens import bare
-from headstart_client.usage import USAGE
+from headstart_client.usage import USAGE, is_address
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        try:
+            return _command(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        return hung_up()
+
+
+def _command(argv: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         # What the terminal's encoding lacks is shown as "?"; a session is not left for it.
         sys.stdout.reconfigure(errors="replace")
@@ -55,7 +66,7 @@ def _on_the_api(args: Namespace) -> int:
     token = bare(token)
     if args.command == "token":
         return commands.check_token(terminal, token)
-    if not _is_address(url):
+    if not is_address(url):
         wrong = "is not an address: set it" if url else "is not set: set it"
         return terminal.fail(
             f"HEADSTART_URL {wrong} to the API's, such as https://…, "
@@ -67,15 +78,6 @@ def _on_the_api(args: Namespace) -> int:
         if not token:
             return terminal.fail(why or NO_USER, 1 if why else USAGE)
     return commands.execute(commands.COMMANDS[args.command], terminal, args, url, token)
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        complete = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return complete and parts.scheme in {"http", "https"} and url.isprintable()
 
 
 if __name__ == "__main__":

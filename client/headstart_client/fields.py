@@ -46,6 +46,9 @@ _AROUND = {"body", "query"}
 _UNMISTAKABLE = re.compile(rf"\b({'|'.join(name for name in _OPTIONS if not name.islower())})\b")
 """Names of fields that are no words of a language."""
 
+_CALL = re.compile(r"\b(?:GET|POST) …/(archive|diff|initiate|publish|retry)\b")
+"""Calls of which each is a command of that name."""
+
 
 def named(loc: Sequence[str | int], args: Namespace) -> str:
     """Return what was given for a field at its place, empty where that is none in particular."""
@@ -72,7 +75,8 @@ def _given(field: str, args: Namespace) -> str | None:
 
 
 def in_words(said: str, args: Namespace) -> str:
-    """Return what the API says of a field, with options in the place of other fields' names."""
+    """Return what the API says of a field, in options and commands instead of fields and calls."""
+    said = _CALL.sub(rf"`headstart \1 {getattr(args, 'session_id', 'ID')}`", said)
     return _UNMISTAKABLE.sub(lambda field: _option(_OPTIONS[field[0]], args), said)
 
 

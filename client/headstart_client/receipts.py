@@ -8,6 +8,7 @@ from headstart_client.amounts import counted
 from headstart_client.rest import ago
 from headstart_client.shapes import count, number
 from headstart_client.text import flat
+from headstart_client.verbatim import verbatim
 from headstart_client.view import Data, View
 
 
@@ -33,7 +34,11 @@ def receipt(console: Console, view: View, answer_ms: float, first_word: float | 
     if first_word is not None:
         table.add_row("first word of the answer", duration(first_word), "after the POST")
     console.print()
-    console.print(table)
+    with console.capture() as told:
+        console.print(table)
+    for line in told.get().splitlines():
+        # A table fills its lines up, which in a log is noise.
+        verbatim(console, line.rstrip(), end="\n")
 
 
 def took(paid: Data) -> str:

@@ -1,11 +1,13 @@
 """Where the commands write, for people or as JSON lines."""
 
+import sys
 from argparse import Namespace
 from collections.abc import Iterable
 
 from rich.console import Console
 
 from headstart_client.advice import on_warning
+from headstart_client.hangup import hung_up
 from headstart_client.live import LiveScreen
 from headstart_client.models import Warned
 from headstart_client.screen import JsonScreen, LineScreen, Screen
@@ -15,6 +17,13 @@ from headstart_client.verbatim import verbatim
 
 _PIPE_WIDTH = 100_000
 """Columns of what is no terminal: who reads it breaks lines where he wants."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # What ends the command writes too, such as that the cloud of a demo is stopped.
+        self.quiet = True
+        sys.exit(hung_up())
 
 
 class Terminal:
@@ -28,10 +37,10 @@ class Terminal:
     command = "headstart"
 
     def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
-        self.out = Console(highlight=False)
+        self.out = _Console(highlight=False)
         if not self.out.is_terminal:
             self.out.width = _PIPE_WIDTH
-        self.err = Console(stderr=True, highlight=False)
+        self.err = _Console(stderr=True, highlight=False)
         self.json_lines = json_lines
         self.lasting = lasting
         self.following: str | None = None

@@ -39,3 +39,21 @@ def command_line(
         capture_output=True,
         timeout=60,
     )
+
+
+def nobody_reads(*arguments: str) -> tuple[int, bytes]:
+    """Return the exit code and standard error of a command whose output goes to a closed pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "headstart_client.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    return done.returncode, done.stderr

@@ -61,6 +61,8 @@ def test_a_permission_and_a_question_are_answered_in_place(cloud, run):
     terminal.until("1 The code")
     terminal.until("2 Tests")
     terminal.until("a number, or words of yours: ")
+    terminal.type("9")
+    terminal.until("a number, or words of yours: ")
     terminal.type("2")
     assert terminal.end() == 0
     assert answers(cloud) == [
@@ -102,7 +104,8 @@ def test_ctrl_c_at_a_question_leaves_the_session(cloud, run):
 
 @pytest.mark.parametrize(
     ("line", "labels"),
-    [("2", ["b"]), ("1, 2", ["a", "b"]), ("3", ["3"]), ("b", ["b"]), ("0 1", ["0 1"])],
+    [("2", ["b"]), ("1, 2", ["a", "b"]), ("3", None), ("b", ["b"]), ("0 1", None), ("²", ["²"])],
 )
 def test_options_are_named_by_number(line, labels):
     assert chosen(["a", "b"], line) == labels
+    assert chosen([], line) == [line]

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_headstart import FakeHeadstart
+from fake_headstart import FakeHeadstart, problem
 from hypothesis import given
 from hypothesis import strategies as st
 from session_scripts import good_session
@@ -68,6 +68,25 @@ def test_run_takes_the_repository_and_branch_of_the_checkout(cloud: FakeHeadstar
     assert capsys.readouterr().err == (
         "The repository of this checkout: https://github.com/org/name.git, branch main\n"
     )
+
+
+@pytest.mark.usefixtures("work")
+@pytest.mark.parametrize(
+    ("given", "field", "what"),
+    [
+        ([], "gitUrl", "The origin of this checkout no good: name another with --repo"),
+        ([], "upstreamBranch", "The branch of this checkout no good: name another with --branch"),
+        (["--branch", "main"], "upstreamBranch", "Argument --branch: no good"),
+    ],
+)
+def test_what_of_a_checkout_is_refused_is_no_argument(
+    cloud: FakeHeadstart, capsys, given, field, what
+):
+    errors = [{"loc": [field], "msg": "no good"}]
+    cloud.canned.append(problem(422, "ValidationFailed", "fields", errors=errors))
+    assert cli.main(["run", "Say hello", *given]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"headstart: {what}; `headstart run --help` says what there is."
 
 
 def test_run_says_what_a_session_will_not_see(cloud: FakeHeadstart, work, capsys):

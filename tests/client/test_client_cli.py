@@ -7,7 +7,7 @@ import sys
 
 import fake_headstart as fake
 import pytest
-from cli_kit import FAILURE, RUN, lines, steady
+from cli_kit import FAILURE, RUN, lines, nobody_reads, steady
 from fake_headstart import SESSION_ID, FakeSession
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
 
@@ -24,6 +24,7 @@ def test_run_shows_each_step_the_answer_and_a_receipt(cloud, capsys):
     assert cli.main([*RUN, "--branch", "dev", "--setup", "npm ci", "--setup", "make"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []
     assert steady(out) == lines(
         """
         session ses_0123456789abABCDEFGHIJKLMN (answered in N ms)
@@ -294,6 +295,25 @@ def test_a_lost_connection_is_said_and_does_no_harm(cloud, capsys):
     out = capsys.readouterr().out
     assert "connection lost" in out
     assert out.count("Hello, world.") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ls"],
+        ["show", SESSION_ID],
+        ["show", SESSION_ID, "--json"],
+        ["logs", SESSION_ID],
+        RUN,
+        ["completion", "bash"],
+    ],
+    ids=" ".join,
+)
+def test_where_nobody_reads_any_more_it_ends_without_a_word(cloud, command):
+    log = {"attemptNumber": 1, "step": "setup", "ref": "t", "bytes": 4, "complete": True}
+    cloud.add(FakeSession(logs=[log])).texts["t"] = [fake.page("x" * 100_000)]
+    cloud.next_session.script = good_session()
+    assert nobody_reads(*command) == (141, b"")
 
 
 def test_other_commands_are_not_loaded_before_they_are_needed():

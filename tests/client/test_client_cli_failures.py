@@ -102,8 +102,8 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
             "`headstart up` or the deployment printed it.",
         ),
         (
-            fake.problem(429, "QuotaExceeded", "10 sessions are active"),
-            "10 sessions are active: end one with `headstart rm ID`, then try again.",
+            fake.problem(429, "QuotaExceeded", "at most 10 sessions at a time"),
+            "At most 10 sessions at a time: end one with `headstart rm ID`, then try again.",
         ),
         (
             fake.problem(429, "QueueFull", "50 messages are waiting"),
@@ -131,7 +131,7 @@ def test_a_refusal_is_one_sentence(cloud, capsys, reply, sentence):
         ),
         ([*RUN, "--agent", ""], [["agent"]], "Argument --agent: no good; `headstart run --help`"),
         (
-            ["send", SESSION_ID, ""],
+            ["send", SESSION_ID, "x"],
             [["prompt"]],
             "Argument PROMPT: no good; `headstart send --help`",
         ),
@@ -270,6 +270,10 @@ def test_a_token_needs_a_name(capsys):
         (["answer", SESSION_ID, "..", "--reject"], "Argument REQUEST: must be the id of what the"),
         (["rename", SESSION_ID, " "], "Argument TITLE: must not be empty"),
         ([*RUN, "--env", "CI"], "Argument --env: must be NAME=VALUE"),
+        (["run", ""], "Argument PROMPT: must not be empty"),
+        (["send", SESSION_ID, "--file", "/dev/null"], "Argument --file: must not be empty"),
+        (["ls", "--repo", "sample"], "Argument --repo: must be an address, such as"),
+        (["demo", "--repo", "nope"], "Argument --repo: must be an address, or org/name on GitHub"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
         ([], "The following arguments are required: COMMAND"),
     ],

@@ -31,10 +31,10 @@ def test_ls_lists_the_newest_and_says_that_there_are_more(cloud, capsys):
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (25, "")
     assert cloud.requests("GET", "/sessions")[-1].query["limit"] == ["100"]
-    assert cli.main(["ls", "--search", "title 2", "--repo", "r", "--limit", "1"]) == 0
+    assert cli.main(["ls", "--search", "title 2", "--repo", "https://r", "--limit", "1"]) == 0
     assert capsys.readouterr().out.split("\t")[0] == "ses_02"
     asked = cloud.requests("GET", "/sessions")[-1].query
-    assert asked == {"search": ["title 2"], "repository": ["r"], "limit": ["2"]}
+    assert asked == {"search": ["title 2"], "repository": ["https://r"], "limit": ["2"]}
 
 
 def test_ls_says_on_a_terminal_who_waits_for_an_answer(cloud, capsys, monkeypatch):
@@ -80,6 +80,14 @@ def test_show_says_what_releases_what_is_held(cloud, capsys):
     cloud.add(FakeSession(status="asleep", queue=[{"messageId": "msg_1", "status": "held"}]))
     assert cli.main(["show", SESSION_ID]) == 0
     assert f"`headstart initiate {SESSION_ID}` releases it" in capsys.readouterr().out
+
+
+def test_show_of_a_failed_session_names_only_what_releases_its_prompt(cloud, capsys):
+    held = {"messageId": "msg_1", "status": "held"}
+    cloud.add(FakeSession(status="failed", failure=FAILURE, queue=[held]))
+    assert cli.main(["show", SESSION_ID]) == 0
+    told = capsys.readouterr().out
+    assert ("headstart retry" in told, "headstart initiate" in told) == (True, False)
 
 
 def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_on(cloud, capsys):
@@ -139,6 +147,17 @@ def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
     monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/#api=x&token=secret")
     assert cli.main(["open", SESSION_ID]) == 0
     assert capsys.readouterr().out == f"http://127.0.0.1:1/#{SESSION_ID}\n"
+
+
+def test_open_says_what_is_no_page_and_without_one_what_is_no_session(cloud, capsys, monkeypatch):
+    cloud.add(FakeSession())
+    monkeypatch.setenv("HEADSTART_PAGE", "nonsense")
+    assert cli.main(["open", SESSION_ID]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("headstart: HEADSTART_PAGE is not an address: ")) == ("", True)
+    monkeypatch.delenv("HEADSTART_PAGE")
+    assert cli.main(["open", "ses_zz"]) == 1
+    assert "There is no such session" in capsys.readouterr().err
 
 
 def answered(*end: dict[str, object]) -> list[tuple[str, object]]:

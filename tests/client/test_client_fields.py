@@ -64,7 +64,7 @@ def test_each_field_that_a_command_sends_is_named_as_the_command_takes_it(words,
         (RUN, ["pullRequest", "draft"], "--draft"),
         (RUN, ["encryptedSecrets", "envelope", "prompt"], "--secret"),
         (["run", "--file", __file__], ["prompt"], "--file"),
-        (["ls", "--repo", "x"], ["query", "repository"], "--repo"),
+        (["ls", "--repo", "https://x"], ["query", "repository"], "--repo"),
         (["ls"], ["query", "cursor"], "query.cursor"),
         (["answer", SESSION_ID, "que_1", "--reject"], ["body"], "--reject"),
         (["answer", SESSION_ID, "que_1", "--choose", "x"], ["body", "answers"], "--choose"),
@@ -89,6 +89,13 @@ def test_other_fields_in_a_sentence_are_options_as_well():
     )
     assert on_warning(warned, given("send", SESSION_ID, "x")) == (
         "Warning: PROMPT looks like a credential: send it in `headstart run --secret`"
+    )
+
+
+def test_a_call_in_a_sentence_is_a_command():
+    warned = Warned(loc=["prompt"], msg="waits until it is prepared again (POST …/retry)")
+    assert on_warning(warned, given("send", SESSION_ID, "x")) == (
+        f"Warning: PROMPT waits until it is prepared again (`headstart retry {SESSION_ID}`)"
     )
 
 

@@ -77,6 +77,7 @@ def test_publish_shows_what_came_of_it(cloud, capsys):
     cloud.add(
         FakeSession(
             status="ready",
+            publication={**PUBLISHED, "status": "published", "pullRequest": pull_request},
             publishes=[("work.published", {**PUBLISHED, "pullRequest": pull_request})],
         )
     )
@@ -129,6 +130,24 @@ def test_nothing_new_is_no_failure(cloud, capsys):
     cloud.add(FakeSession(status="ready", publishes=[("work.unchanged", {"branch": "x"})]))
     assert cli.main(["publish", SESSION_ID]) == 0
     assert capsys.readouterr().out == "nothing new to publish\n"
+
+
+@pytest.mark.parametrize(
+    ("note", "why"),
+    [
+        ("pull requests are opened on GitHub only", "pull requests are opened on GitHub only"),
+        (None, "there was nothing for one"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["work.published", "work.unchanged"])
+def test_it_fails_where_a_pull_request_was_asked_for_and_there_is_none(
+    cloud, capsys, kind, note, why
+):
+    publication = {**PUBLISHED, "status": kind.removeprefix("work."), "note": note}
+    cloud.add(FakeSession(status="ready", publishes=[(kind, PUBLISHED)], publication=publication))
+    assert cli.main(["publish", SESSION_ID]) == 0
+    assert cli.main(["publish", SESSION_ID, "--pull-request"]) == 1
+    assert capsys.readouterr().err == f"headstart: There is no pull request: {why}.\n"
 
 
 CHANGED = ("work.changed", {"files": 1, "additions": 2, "deletions": 0})

@@ -16,7 +16,7 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Session, StepState, Summary
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
-from headstart_client.usage import USAGE, senseless
+from headstart_client.usage import USAGE, is_address, senseless
 from headstart_client.view import STEP_TITLES
 from headstart_client.work import changed
 
@@ -105,8 +105,9 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
         beginning = (message.text or "")[:_BEGINNING]
         terminal.fact("message", message.status, message.message_id, beginning)
     if session.failure and session.status == "failed":
+        # What is held in it is not released before it is prepared again.
         terminal.say(advice.on_preparation(session.failure, session.session_id))
-    if session.pending_inputs:
+    elif session.pending_inputs:
         terminal.say(f"It waits for an answer of yours: headstart follow {session.session_id}")
     elif any(message.status == "held" for message in session.queue):
         terminal.say(advice.on_held(None, session.session_id))
@@ -150,16 +151,19 @@ def _step(step: StepState) -> str:
     return f"{STEP_TITLES.get(step.step, step.step)}: {step.status}{took}{plain(said)}"
 
 
+_PAGE = "set it to the web page's address, as `headstart up` or the deployment printed it."
+
+
 async def open_page(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
     """Print where the web page has a session, and on a terminal have a browser show it."""
-    page = urldefrag(os.environ.get("HEADSTART_PAGE", "").strip()).url or embedded.page(client.url)
-    if not page:
-        return terminal.fail(
-            "HEADSTART_PAGE is not set, and no page of this machine's is known: set it to the web "
-            "page's address, as `headstart up` or the deployment printed it.",
-            USAGE,
-        )
+    given = urldefrag(os.environ.get("HEADSTART_PAGE", "").strip()).url
+    if given and not is_address(given):
+        return terminal.fail(f"HEADSTART_PAGE is not an address: {_PAGE}", USAGE)
     session = await client.get(args.session_id)
+    page = given or embedded.page(client.url)
+    if not page:
+        unknown = "HEADSTART_PAGE is not set, and no page of this machine's is known"
+        return terminal.fail(f"{unknown}: {_PAGE}", USAGE)
     address = f"{page}#{session.session_id}"
     terminal.say(address)
     sys.stdout.flush()

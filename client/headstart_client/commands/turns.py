@@ -24,9 +24,9 @@ async def run(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> in
             found = checkout.here()
         except checkout.NoCheckoutError as error:
             return terminal.fail(f"{error}; or name one with --repo.", USAGE)
-        args.repo = found.repository
+        args.repo, args.of_checkout = found.repository, {"--repo": "origin"}
         if args.branch is None:
-            args.branch = found.branch
+            args.branch, args.of_checkout["--branch"] = found.branch, "branch"
             for note in found.notes:
                 terminal.note(note)
         terminal.note(f"The repository of this checkout: {args.repo}, branch {args.branch}")

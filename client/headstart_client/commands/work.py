@@ -6,7 +6,7 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from headstart_client import archives, watching
+from headstart_client import advice, archives, watching
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError
 from headstart_client.models import Session, Warned
@@ -105,7 +105,14 @@ async def publish(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -
     published = await client.publish(args.session_id, **options)
     terminal.warn(published.warnings, args)
     done, after = watching.only_published, before.last_event_id
-    return await watch(terminal, client, args.session_id, View(), after=after, done=done)
+    code = await watch(terminal, client, args.session_id, View(), after=after, done=done)
+    if code or not wanted:
+        return code
+    # Asked for and not taken from the event: nothing new may be in one that is there already.
+    published_now = (await client.get(args.session_id)).publication
+    if published_now and published_now.pull_request:
+        return 0
+    return terminal.fail(advice.on_no_pull_request(published_now))
 
 
 def pull_request(args: Namespace) -> PullRequestOptions | None:
