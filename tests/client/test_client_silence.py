@@ -1,11 +1,11 @@
-"""A server that takes connections and says nothing: each command ends, and says so."""
+"""Servers that say nothing, too little or something else: each command ends, and says so."""
 
 import socket
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from fake_headstart import SESSION_ID
+from fake_headstart import SESSION_ID, FakeSession, Reply
 
 from headstart_client import cli, commands
 
@@ -56,6 +56,31 @@ def test_each_command_ends_with_one_sentence(silent, capsys, monkeypatch, tmp_pa
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert err.startswith(f"headstart: The API at {silent} can't be reached (it does not answer): ")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200),
+        Reply(200, []),
+        Reply(200, b"<html>Welcome to our hotel</html>"),
+        Reply(302, {}, {"location": "https://portal.example.com/"}),
+    ],
+    ids=["nothing", "list", "page", "elsewhere"],
+)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: "_".join(words[:1] + words[2:3]))
+@pytest.mark.usefixtures("environment")
+def test_what_is_no_headstart_is_told_and_nothing_is_done(
+    cloud, capsys, monkeypatch, reply, arguments
+):
+    monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/")
+    monkeypatch.setattr("headstart_client.requests.TRIES", 1)
+    cloud.add(FakeSession())
+    cloud.answer = lambda _: reply
+    assert cli.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "can't be reached (what answers there is no Headstart): " in err
 
 
 def test_each_command_of_the_api_is_tried():
