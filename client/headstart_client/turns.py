@@ -21,6 +21,7 @@ async def answer_to(
     outcome: Outcome | None = None
     async with aclosing(happening):
         async for event in happening:
+            wholes.note(event)
             view.apply(await with_reason(wholes, event))
             said.apply(event)
             if outcome := view.outcome():
@@ -30,7 +31,7 @@ async def answer_to(
     for part in said.parts.values():
         whole, gone = part.text or "", part.truncated
         if part.text_ref is not None:
-            found = await wholes.whole(part.text_ref, whole)
+            found = await wholes.whole(part, part.text_ref, whole)
             whole, gone = found.text, gone or found.truncated or not found.complete
         parts.append(whole)
         truncated = truncated or gone
@@ -49,7 +50,7 @@ async def with_reason(wholes: Wholes, event: Event) -> Event:
     """Return an event with all of the reason that a turn failed for, as far as it can be had."""
     match event:
         case events.TurnFailed(text_ref=str(ref)):
-            found = await wholes.whole(ref, event.reason)
+            found = await wholes.whole(event, ref, event.reason)
             return event.model_copy(update={"data": {**event.data, "reason": found.text}})
         case _:
             return event

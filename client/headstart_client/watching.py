@@ -46,6 +46,7 @@ async def watch(
     try:
         async with aclosing(client.follow(session_id, after, stream=stream)) as events:
             async for event in events:
+                wholes.note(event)
                 view.apply(await with_reason(wholes, event))
                 await _complete(wholes, event, view)
                 screen.show(event, view)
@@ -77,7 +78,7 @@ async def _complete(wholes: Wholes, event: Event, view: View) -> None:
         case AgentEvent(kind="text" | "error", text_ref=str(ref)):
             part = view.parts[event.part_id]
             if part.missing:
-                part.take(await wholes.whole(ref, part.text))
+                part.take(await wholes.whole(event, ref, part.text))
 
 
 class _Rest:
