@@ -2,7 +2,7 @@
 // terminals, and both are tested with the same texts.
 
 // What is not seen and changes what is: order of reading, width, line ends, hidden letters.
-const UNSEEN = "\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e007f}";
+const UNSEEN = "\\u00ad\\u061c\\u115f\\u1160\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u2800\\u3164\\ufeff\\uffa0\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e007f}";
 const NOT_PLAIN = new RegExp(`[${UNSEEN}]`, "gu");
 const NOT_VISIBLE = new RegExp(`[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f${UNSEEN}]`, "gu");
 

@@ -50,7 +50,7 @@ class Places:
         """Return the commands that do what `put_back` does."""
         paths = (self.folder, self.base, self.difference)
         folder, base, difference = (shlex.quote(str(path)) for path in paths)
-        commands = [f"mkdir -p {folder} && zstd -dc {base} | tar -x -C {folder}"]
+        commands = [f"mkdir -p -m 700 {folder} && zstd -dc {base} | tar -x -C {folder}"]
         if changed:
             removed = f"{_WITHIN} | (cd {folder} && xargs -0r rm -rf --)"
             commands.append(
@@ -85,7 +85,8 @@ async def download(saved: SavedFile, file: Path) -> None:
 def _new(file: Path) -> Iterator[IO[bytes]]:
     """Open a file that was not there, and leave none where what is done with it fails."""
     try:
-        out = file.open("xb")
+        # All of it is for who asked: conversations and what a home folder had.
+        out = open(file, "xb", opener=_for_its_owner)  # noqa: SIM115 - closed below
     except OSError as error:
         raise HeadstartError(f"{file} can't be written: {error.strerror}") from error
     try:
@@ -94,6 +95,10 @@ def _new(file: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         file.unlink()
         raise
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def _receive(saved: SavedFile, out: IO[bytes]) -> None:
@@ -121,13 +126,17 @@ def put_back(places: Places, *, changed: bool) -> None:
     that a link of theirs could lead out of the folder: tar sees to that within one archive only.
     """
     folder = places.folder
+    fresh = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=_RIGHTS, parents=True, exist_ok=True)
         with places.base.open("rb") as base:
             _unpack(base, folder)
         if changed:
             with zipfile.ZipFile(places.difference) as difference:
                 _change(folder, difference, places.session)
+        if fresh:
+            # The archive may say something of the folder itself.
+            folder.chmod(_RIGHTS)
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise _impossible(str(error)) from error
 

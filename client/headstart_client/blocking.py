@@ -5,7 +5,8 @@ In a thread, and not in the caller's, as a notebook's runs a loop already.
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +37,24 @@ class Loop:
             # It must be over, not only told to: a generator that still runs can't be closed.
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
             raise
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what comes of the work, or raise TimeoutError.
+
+    In a thread, as nothing ends a read that gets a byte now and then. What is late is left to that,
+    and the thread is none that the end of the process would wait for.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="headstart-request", daemon=True).start()
+    return done.result(seconds)
 
 
 async def _end_all() -> None:

@@ -6,16 +6,18 @@ The two differ in nothing else, so each operation is named once for both clients
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from math import inf
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
+from headstart_client.blocking import within
 from headstart_client.operations import Pages
 from headstart_client.requests import Operation
 from headstart_client.signatures import documented
-from headstart_client.transport import TIMEOUT, Http, Token
+from headstart_client.transport import TIMEOUT, WHOLE_SECONDS, Http, Token
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +54,9 @@ class Blocking(Http):
             if not cursor:
                 return
 
+    def _request(self, **arguments: Any) -> httpx.Response:
+        return within(WHOLE_SECONDS, partial(self._client.request, **arguments))
+
     def _run(self, operation: Operation[T]) -> T:
         try:
             request = next(operation)
@@ -59,8 +64,8 @@ class Blocking(Http):
                 if request.delay:
                     self._sleep(request.delay)
                 try:
-                    response = self._client.request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL) as error:
+                    response = self._request(**self._arguments(request))
+                except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
                     request = operation.throw(self._failure(error))
                 else:
                     request = operation.send(self._reply(response))
@@ -108,8 +113,9 @@ class Awaiting(Http):
                 if request.delay:
                     await self._sleep(request.delay)
                 try:
-                    response = await self._client.request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL) as error:
+                    async with asyncio.timeout(WHOLE_SECONDS):
+                        response = await self._client.request(**self._arguments(request))
+                except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
                     request = operation.throw(self._failure(error))
                 else:
                     request = operation.send(self._reply(response))

@@ -1,83 +1,29 @@
-"""The `headstart` command line: reads arguments, loads what the command needs and nothing else."""
+"""The `headstart` command line; there is nothing to load before an interrupt is borne."""
 
-import os
 import sys
-from argparse import Namespace
-from collections.abc import Sequence
-from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
-from headstart_client import embedded
-from headstart_client.arguments import parser, prompt_of, texts
 from headstart_client.hangup import hung_up
-from headstart_client.tokens import bare
-from headstart_client.usage import USAGE, is_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
+        from headstart_client.command_line import run  # noqa: PLC0415 - takes a moment
+
         try:
-            return _command(argv)
+            return run(sys.argv[1:] if argv is None else argv)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return 130
     except BrokenPipeError:
         return hung_up()
-
-
-def _command(argv: Sequence[str] | None) -> int:
-    if isinstance(sys.stdout, TextIOWrapper):
-        # What the terminal's encoding lacks is shown as "?"; a session is not left for it.
-        sys.stdout.reconfigure(errors="replace")
-    if "_ARGCOMPLETE" in os.environ:
-        import argcomplete  # noqa: PLC0415 - asked by a shell
-
-        argcomplete.autocomplete(parser())
-    arguments = texts(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["up"]:
-        return int(embedded.part("up").main(arguments[1:]))
-    args = parser().parse_args(arguments)
-    match args.command:
-        case "demo":
-            embedded.part("up")
-            from headstart_client.demo import demo  # noqa: PLC0415 - fast start
-
-            return demo(args)
-        case "completion":
-            from argcomplete.shell_integration import shellcode  # noqa: PLC0415 - fast start
-
-            sys.stdout.write(shellcode(["headstart"], shell=args.shell))
-            return 0
-        case "token" if not args.check:
-            groups = [word for group in args.group for word in ("--group", group)]
-            return int(embedded.part("tokens").main(["--sub", args.sub, *groups]))
-        case "run" | "send":
-            args.prompt = prompt_of(args)
-    return _on_the_api(args)
-
-
-def _on_the_api(args: Namespace) -> int:
-    from headstart_client import commands  # noqa: PLC0415 - fast start
-    from headstart_client.advice import NO_USER  # noqa: PLC0415 - fast start
-    from headstart_client.terminal import Terminal  # noqa: PLC0415 - fast start
-
-    terminal = Terminal(json_lines=getattr(args, "json", False))
-    url, token = (os.environ.get(f"HEADSTART_{name}", "").strip() for name in ("URL", "TOKEN"))
-    token = bare(token)
-    if args.command == "token":
-        return commands.check_token(terminal, token)
-    if not is_address(url):
-        wrong = "is not an address: set it" if url else "is not set: set it"
-        return terminal.fail(
-            f"HEADSTART_URL {wrong} to the API's, such as https://…, "
-            "or start an embedded cloud with `headstart up`.",
-            USAGE,
-        )
-    if not token:
-        token, why = embedded.token(url)
-        if not token:
-            return terminal.fail(why or NO_USER, 1 if why else USAGE)
-    return commands.execute(commands.COMMANDS[args.command], terminal, args, url, token)
 
 
 if __name__ == "__main__":

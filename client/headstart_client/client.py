@@ -11,6 +11,7 @@ from headstart_client.follow import DEFAULT_TIMING, Timing, follow
 from headstart_client.models import Answer, Event, Message, Stream
 from headstart_client.options import SessionOptions
 from headstart_client.turns import answer_to
+from headstart_client.wholes import Wholes
 
 C = TypeVar("C")
 
@@ -186,9 +187,8 @@ class AsyncTurn(_Sent[AsyncHeadstart]):
         stream, self._stream = self._stream, None
         async with asyncio.timeout(timeout):
             events = self._client.follow(self.session_id, self.after, stream=stream)
-            return await answer_to(
-                self._client.text, events, self.session_id, self.message.message_id
-            )
+            wholes = Wholes(self._client.text, self.session_id)
+            return await answer_to(wholes, events, self.session_id, self.message.message_id)
 
 
 class Turn(_Sent[Headstart]):

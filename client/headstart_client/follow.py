@@ -66,6 +66,8 @@ async def follow(
             async with connect(url, ping_interval=None, close_timeout=CLOSE_SECONDS) as socket:
                 connection = _Connection(socket, reducer, timing)
                 await connection.subscribe()
+                # A socket that says nothing from its beginning is noticed by this alone.
+                await connection.ping()
                 while not reducer.deleted:
                     for event in await connection.receive():
                         if event.event_id is not None or event.type == CAUGHT_UP:
@@ -112,6 +114,12 @@ class _Connection:
         self._subscribe_at = inf
         await self._send(self._reducer.subscribe())
 
+    async def ping(self) -> None:
+        """Ask whether somebody is there."""
+        self._ping_at = self._now() + self._timing.ping_every
+        self._pong_by = self._now() + self._timing.pong_within
+        await self._send({"action": "ping"})
+
     async def receive(self) -> list[Event]:
         """Return what the next frame gives to apply, doing what falls due before it comes."""
         while True:
@@ -134,9 +142,7 @@ class _Connection:
             if self._reducer.incomplete:
                 await self.subscribe()
         if now >= self._ping_at:
-            self._ping_at = now + self._timing.ping_every
-            self._pong_by = now + self._timing.pong_within
-            await self._send({"action": "ping"})
+            await self.ping()
 
     def _take(self, frame: dict[str, Any]) -> list[Event]:
         if frame["type"] == "pong":

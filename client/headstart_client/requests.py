@@ -87,6 +87,9 @@ def reply_to(request: Request) -> Operation[Reply]:
         failure: ApiError | TransportFailed
         try:
             reply = yield request
+            # A portal or another server says 200 too, and nothing was done for that.
+            if reply.status < 400 and not _of_headstart(reply):
+                raise TransportFailed("what answers there is no Headstart", sent=True)
         except TransportFailed as error:
             failure, pause = error, backoff(failures + 1)
             again = request.repeatable or not error.sent
@@ -107,6 +110,12 @@ def reply_to(request: Request) -> Operation[Reply]:
         if not again or failures >= TRIES or pause > RETRY_AFTER_LIMIT:
             raise failure
         request = replace(request, delay=pause)
+
+
+def _of_headstart(reply: Reply) -> bool:
+    """Say whether an answer that is no refusal can be the API's: all of those are objects."""
+    empty = reply.status == 204 and reply.body is None
+    return empty or (reply.status < 300 and isinstance(reply.body, Mapping))
 
 
 def post(to: str, body: Mapping[str, Any] | None = None, **options: Any) -> Operation[Any]:

@@ -234,10 +234,13 @@ class LineScreen:
         lines, answer = _request(asked)
         for line in lines:
             self._write(line, "bold yellow")
-        if self._command is None:
+        words = [session_id, asked.request_id, *answer]
+        if asked.request_id.startswith("-"):
+            words = [*answer, "--", session_id, asked.request_id]
+        # What is shown of a word with something hidden in it would name something else.
+        if self._command is None or any(flat(word) != word for word in words):
             return
-        command = f"{self._command} answer {session_id} {_word(asked.request_id)} {answer}"
-        self._line(command, indent="  ")
+        self._line(f"{self._command} answer {shlex.join(words)}", indent="  ")
 
     def _text(self, text: str) -> None:
         if text := plain(text):
@@ -273,26 +276,23 @@ def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:
     return f"{step.name}: {step.status} after {duration(step.elapsed)}{message}"
 
 
-def _request(asked: PendingInput) -> tuple[list[str], str]:
+def _request(asked: PendingInput) -> tuple[list[str], list[str]]:
     """Return what is asked, a line a question, and the options of the command that answers it."""
     if asked.kind == "permission":
         first, *more = _told(f"May the agent do this? {permission(asked)}")
-        return [f"? {first}", *(f"?   {line}" for line in more)], "--reply once"
+        return [f"? {first}", *(f"?   {line}" for line in more)], ["--reply", "once"]
     lines, choices = [], []
     for text, labels in questions(asked):
         question = f"{text} ({' / '.join(labels)})" if labels else text
         lines.append(f"? {' '.join(_told(question))}")
-        choices.append(f"--choose {_word(labels[0]) if labels else 'TEXT'}")
-    return lines or ["? The agent asks something"], " ".join(choices) or "--reject"
+        label = labels[0] if labels else "TEXT"
+        choices += [f"--choose={label}"] if label.startswith("-") else ["--choose", label]
+    return lines or ["? The agent asks something"], choices or ["--reject"]
 
 
 def _told(text: str) -> list[str]:
     """Return the lines of what an agent asks, with nothing hidden in them."""
     return [flat(line) for line in visible(text).split("\n") if line.strip()]
-
-
-def _word(text: str) -> str:
-    return shlex.quote(flat(text))
 
 
 def _note(part: Part) -> str:

@@ -8,8 +8,8 @@ _SEQUENCES = (
 )
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _UNSEEN = (
-    r"\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\ud800-\udfff\U000e0000-\U000e007f"
+    r"\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff"
+    r"\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 )
 """What is not seen and changes what is: order of reading, width, line ends, hidden letters."""
 

@@ -17,12 +17,16 @@ WAIT_SECONDS = 25
 
 TIMEOUT = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
 
+WHOLE_SECONDS = 60.0
+"""How long all of a request may take: the timeouts begin anew with each byte that comes."""
+
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 
 _IN_WORDS: dict[type[Exception], str] = {
     httpx.ReadTimeout: "it does not answer",
     httpx.WriteTimeout: "it does not take the request",
     httpx.ConnectTimeout: "it does not take the connection",
+    TimeoutError: "its answer does not come to an end",
 }
 
 
@@ -75,7 +79,7 @@ class Http:
         return Reply(response.status_code, body, seconds, token)
 
     @staticmethod
-    def _failure(error: httpx.TransportError | httpx.InvalidURL) -> TransportFailed:
+    def _failure(error: httpx.TransportError | httpx.InvalidURL | TimeoutError) -> TransportFailed:
         sent = not isinstance(error, _NOT_SENT)
-        silent = isinstance(error, httpx.ReadTimeout)
+        silent = isinstance(error, httpx.ReadTimeout | TimeoutError)
         return TransportFailed(in_words(error), sent=sent, silent=silent)

@@ -1,35 +1,28 @@
 """What came of a message, read off the session's events."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from headstart_client import events
-from headstart_client.errors import (
-    ApiError,
-    Interrupted,
-    PreparationFailed,
-    TransportFailed,
-    TurnFailed,
-)
-from headstart_client.models import Answer, Counted, Event, Text
+from headstart_client.errors import Interrupted, PreparationFailed, TurnFailed
+from headstart_client.models import Answer, Counted, Event
 from headstart_client.view import Outcome, View
+from headstart_client.wholes import Wholes
 
 
 async def answer_to(
-    text: Callable[[str, str], Awaitable[Text]],
-    happening: AsyncGenerator[Event, None],
-    session_id: str,
-    message_id: str,
+    wholes: Wholes, happening: AsyncGenerator[Event, None], session_id: str, message_id: str
 ) -> Answer:
     """Follow a session until the turn of a message has ended, and return the answer.
 
-    `text` fetches a long text. Raises TurnFailed, Interrupted and PreparationFailed.
+    Raises TurnFailed, Interrupted and PreparationFailed.
     """
     view, said = View({message_id}), _Said(message_id)
     outcome: Outcome | None = None
     async with aclosing(happening):
         async for event in happening:
-            view.apply(await with_reason(text, session_id, event))
+            wholes.note(event)
+            view.apply(await with_reason(wholes, event))
             said.apply(event)
             if outcome := view.outcome():
                 break
@@ -37,8 +30,8 @@ async def answer_to(
     parts, truncated = [], False
     for part in said.parts.values():
         whole, gone = part.text or "", part.truncated
-        if part.text_ref:
-            found = await text(session_id, part.text_ref)
+        if part.text_ref is not None:
+            found = await wholes.whole(part, part.text_ref, whole)
             whole, gone = found.text, gone or found.truncated or not found.complete
         parts.append(whole)
         truncated = truncated or gone
@@ -53,16 +46,11 @@ async def answer_to(
     )
 
 
-async def with_reason(
-    text: Callable[[str, str], Awaitable[Text]], session_id: str, event: Event
-) -> Event:
+async def with_reason(wholes: Wholes, event: Event) -> Event:
     """Return an event with all of the reason that a turn failed for, as far as it can be had."""
     match event:
         case events.TurnFailed(text_ref=str(ref)):
-            try:
-                found = await text(session_id, ref)
-            except (ApiError, TransportFailed):
-                return event  # its beginning says most of it
+            found = await wholes.whole(event, ref, event.reason)
             return event.model_copy(update={"data": {**event.data, "reason": found.text}})
         case _:
             return event

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
-from headstart_client.models import Event, Failure
+from headstart_client.models import Event, Failure, Text
 from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.rest import Rest
@@ -113,12 +113,20 @@ class Part:
                 self.text = text
             self.final = True
             self._early.clear()
-            whole = data.get("textBytes") or 0
-            self.missing = max(0, whole - len(self.text.encode(errors="replace")))
+            self._count()
 
-    def complete(self, text: str) -> None:
-        """Take in the whole of a text that was too long for its event."""
-        self.text, self.missing = text, 0
+    def take(self, found: Text) -> None:
+        """Take in what could be had of a text that was too long for its event."""
+        self.text = found.text
+        self._count()
+        if found.truncated:
+            self.data = {**self.data, "truncated": True}
+        elif found.complete:
+            self.missing = 0
+
+    def _count(self) -> None:
+        whole = self.data.get("textBytes") or 0
+        self.missing = max(0, whole - len(self.text.encode(errors="replace")))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from contextlib import aclosing
 from headstart_client import advice
 from headstart_client.asking import Asker
 from headstart_client.client import AsyncHeadstart
-from headstart_client.errors import ApiError, TransportFailed
 from headstart_client.events import AgentEvent
 from headstart_client.models import Event, Stream
 from headstart_client.screen import Screen
@@ -16,6 +15,7 @@ from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
 from headstart_client.turns import with_reason
 from headstart_client.view import Outcome, View
+from headstart_client.wholes import Wholes
 
 _TAIL_LINES = 20
 
@@ -41,12 +41,14 @@ async def watch(
     screen = terminal.screen()
     asker = Asker(terminal, client, session_id)
     outcome, rest = None, _Rest(client, session_id)
+    wholes = Wholes(client.text, session_id)
     ticking = asyncio.create_task(_tick(screen, view))
     try:
         async with aclosing(client.follow(session_id, after, stream=stream)) as events:
             async for event in events:
-                view.apply(await with_reason(client.text, session_id, event))
-                await _complete(client, session_id, event, view)
+                wholes.note(event)
+                view.apply(await with_reason(wholes, event))
+                await _complete(wholes, event, view)
                 screen.show(event, view)
                 asker.look(view)
                 outcome = done(view)
@@ -70,19 +72,13 @@ async def _tick(screen: Screen, view: View) -> None:
         screen.tick(view)
 
 
-async def _complete(client: AsyncHeadstart, session_id: str, event: Event, view: View) -> None:
+async def _complete(wholes: Wholes, event: Event, view: View) -> None:
     """Fetch what of a long text is neither in its event nor was streamed before."""
     match event:
         case AgentEvent(kind="text" | "error", text_ref=str(ref)):
             part = view.parts[event.part_id]
-            if not part.missing:
-                return
-            try:
-                found = await client.text(session_id, ref)
-            except (ApiError, TransportFailed):
-                return  # the screen says that something is missing
-            if found.complete:
-                part.complete(found.text)
+            if part.missing:
+                part.take(await wholes.whole(event, ref, part.text))
 
 
 class _Rest:

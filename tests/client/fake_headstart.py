@@ -265,8 +265,6 @@ class FakeHeadstart:
             case "POST", ["initiate"]:
                 for message in session.queue:
                     message["status"] = "queued"
-            case "DELETE", []:
-                body = None
         return Reply(202, body)
 
     def _create(self, request: Seen) -> dict[str, Any]:

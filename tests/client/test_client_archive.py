@@ -112,6 +112,15 @@ def test_the_work_is_put_back_as_it_was_saved_last(cloud, folder, tmp_path, caps
     assert f"The work is in {folder}" in said
 
 
+def test_what_was_saved_is_nobody_elses_to_read(cloud, folder, tmp_path):
+    base = tree(tmp_path / "base", a="1")
+    base.chmod(0o755)
+    saved(cloud, packed(base, ".", "a"), difference(packed(base, "a"), session="{}"))
+    assert cli.main(["archive", SESSION_ID, "work"]) == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "work.session.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_without_a_folder_it_is_named_after_the_session(cloud, folder, tmp_path):
     saved(cloud, packed(tree(tmp_path / "base", a="1"), "a"))
     assert cli.main(["archive", SESSION_ID]) == 0

@@ -317,7 +317,10 @@ def test_where_nobody_reads_any_more_it_ends_without_a_word(cloud, command):
 
 
 def test_other_commands_are_not_loaded_before_they_are_needed():
-    code = "import sys, headstart_client.cli; print([m for m in sys.modules if m in sys.argv])"
+    code = (
+        "import sys, headstart_client.command_line\n"
+        "print([m for m in sys.modules if m in sys.argv])"
+    )
     heavy = ["httpx", "rich", "websockets", "pydantic", "asyncio"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, check=True)
     assert done.stdout == b"[]\n"

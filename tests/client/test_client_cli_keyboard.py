@@ -1,5 +1,7 @@
 """The command line as it stands on a terminal: Ctrl-C, widths, what is typed and who sees it."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +48,22 @@ def test_ctrl_c_gives_the_terminal_back_and_says_what_goes_on(cloud, started, ar
     assert goes_on(terminal)
     assert "Traceback" not in terminal.all
     assert terminal.is_as_it_was()
+
+
+@pytest.mark.parametrize("loaded", ["headstart_client.arguments", "headstart_client.commands"])
+def test_ctrl_c_before_a_command_has_begun_is_no_failure(loaded):
+    program = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {loaded!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from headstart_client import cli\n"
+        "sys.exit(cli.main(['ls']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"\n")
 
 
 def test_ctrl_c_while_the_agent_thinks(cloud, started):

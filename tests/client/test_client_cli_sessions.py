@@ -203,6 +203,25 @@ def test_what_is_missing_of_an_answer_is_said_once(cloud, capsys, cut, said):
     assert capsys.readouterr().out.count(said) == 1
 
 
+@pytest.mark.parametrize("found", ["", "Hello, w"])
+def test_what_was_had_of_an_answer_is_shown_where_less_is_kept(cloud, capsys, found):
+    cut = {**TEXT, "partId": "new", "text": "Hello, world", "textBytes": 18, "textRef": "t.1"}
+    cloud.next_session.script = answered(cut)
+    cloud.next_session.texts["t.1"] = [page(found, truncated=True)]
+    assert cli.main(RUN) == 0
+    told = "Hello, world\n(Something of this is gone: it was too long, or its sandbox ended)\n"
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ref", ["..", ".", ""])
+def test_a_text_that_can_not_be_asked_for_ends_nothing(cloud, capsys, ref):
+    cut = {**TEXT, "partId": "new", "text": "Hello, world", "textBytes": 18, "textRef": ref}
+    cloud.next_session.script = answered(cut)
+    assert cli.main(RUN) == 0
+    out, err = capsys.readouterr()
+    assert ("Hello, world\n(6 bytes more of this can't be had now" in out, err) == (True, "")
+
+
 def test_what_the_cloud_says_is_shown(cloud, capsys):
     *before, _ = good_session()
     usage = {"inputTokens": 1234, "outputTokens": 56, "cost": 0.0123}
@@ -290,11 +309,11 @@ def test_a_long_step_says_in_a_log_that_it_goes_on(cloud, capsys, monkeypatch):
     at_rest = good_session()[17:]
 
     def later(pings: int) -> None:
-        for kind, data in at_rest:
+        for kind, data in at_rest if pings == 2 else []:
             cloud.emit(session, kind, data)
 
     cloud.on_ping = later
-    # What goes on ends with the first ping.
+    # The first ping is sent at once, and what goes on ends with the second.
     follow = watching.AsyncHeadstart.follow
     monkeypatch.setitem(follow.__kwdefaults__, "timing", Timing(ping_every=0.5))
     assert cli.main(RUN) == 0

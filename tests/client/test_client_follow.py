@@ -147,6 +147,13 @@ def test_a_deaf_cloud_is_connected_to_again(cloud):
     assert cloud.pings == 1
 
 
+def test_a_cloud_that_is_deaf_from_the_beginning_is_noticed_before_the_second_ping(cloud):
+    cloud.add(FakeSession())
+    cloud.answers_pings = False
+    watch(cloud, until=RECONNECTING, timing=Timing(pong_within=0.02, sleep=at_once))
+    assert cloud.pings == 1
+
+
 def test_a_cloud_that_answers_pings_is_stayed_with(cloud):
     session = cloud.add(FakeSession())
 

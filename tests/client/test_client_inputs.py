@@ -1,6 +1,7 @@
 """What the agent asks: what is open, what a person reads of it, and how it is answered."""
 
 import io
+import shlex
 from typing import Any
 
 import fake_headstart as fake
@@ -11,6 +12,7 @@ from session_scripts import good_session
 from test_client_reducer import VECTORS
 
 from headstart_client import cli
+from headstart_client.arguments import parser
 from headstart_client.inputs import Inputs, permission, questions
 from headstart_client.live import LiveScreen
 from headstart_client.models import Event
@@ -71,6 +73,34 @@ def test_run_says_what_is_asked_how_to_answer_and_what_came_of_it(cloud, capsys)
         "  answered\n"
         "Hello, world.\n"
     ) in capsys.readouterr().out
+
+
+def labelled(label: str, request_id: str = "que_1") -> dict[str, Any]:
+    body = {"questions": [{"question": "Sure?", "options": [{"label": label}]}]}
+    return {"requestId": request_id, "kind": "question", "body": body}
+
+
+@pytest.mark.parametrize(
+    ("request_id", "label"), [("--reject", "y"), ("que_1", "--reject it"), ("-x", "-y")]
+)
+def test_the_command_that_answers_takes_words_for_words(cloud, capsys, request_id, label):
+    cloud.next_session.script = asking(labelled(label, request_id))
+    assert cli.main(["run", "--repo", "o/n", "Say hello"]) == 0
+    out = capsys.readouterr().out
+    [line] = [line for line in out.splitlines() if line.startswith("  headstart answer ")]
+    args = parser().parse_args(shlex.split(line)[1:])
+    assert (args.session_id, args.request_id) == (SESSION_ID, request_id)
+    assert args.choose == [label]
+
+
+@pytest.mark.parametrize(
+    "asked", [labelled("y\u2066"), labelled("a  b"), labelled("y", "que\u200b")]
+)
+def test_there_is_no_command_where_it_would_name_something_else(cloud, capsys, asked):
+    cloud.next_session.script = asking(asked)
+    assert cli.main(["run", "--repo", "o/n", "Say hello"]) == 0
+    out = capsys.readouterr().out
+    assert ("? Sure?" in out, "headstart answer" in out) == (True, False)
 
 
 def test_a_permission_shows_all_of_what_will_be_done(cloud, capsys):

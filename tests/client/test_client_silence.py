@@ -1,13 +1,17 @@
-"""A server that takes connections and says nothing: each command ends, and says so."""
+"""Servers that say nothing, too little or something else: each command ends, and says so."""
 
 import socket
+import socketserver
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
-from fake_headstart import SESSION_ID
+from fake_headstart import SESSION_ID, FakeSession, Reply
 
-from headstart_client import cli, commands
+from headstart_client import Headstart, TransportFailed, cli, commands
 
 
 @pytest.fixture
@@ -24,6 +28,32 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setattr("headstart_client.requests.RETRY_BASE", 0.0)
         monkeypatch.setattr("headstart_client.requests.RETRY_CAP", 0.0)
         yield url
+
+
+@pytest.fixture(
+    params=[b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"]
+)
+def dripping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address where an answer begins, and goes on by a byte at a time."""
+
+    class Drip(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                self.request.sendall(request.param)
+                while True:
+                    self.request.sendall(b"x")
+                    time.sleep(0.02)
+
+    monkeypatch.setattr("headstart_client.calls.WHOLE_SECONDS", 0.2)
+    monkeypatch.setattr("headstart_client.requests.TRIES_IN_SILENCE", 1)
+    monkeypatch.setenv("HEADSTART_TOKEN", "token")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drip) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/stage"
+        monkeypatch.setenv("HEADSTART_URL", url)
+        yield url
+        server.shutdown()
 
 
 COMMANDS = [
@@ -58,8 +88,41 @@ def test_each_command_ends_with_one_sentence(silent, capsys, monkeypatch, tmp_pa
     assert err.startswith(f"headstart: The API at {silent} can't be reached (it does not answer): ")
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200),
+        Reply(200, []),
+        Reply(200, b"<html>Welcome to our hotel</html>"),
+        Reply(302, {}, {"location": "https://portal.example.com/"}),
+    ],
+    ids=["nothing", "list", "page", "elsewhere"],
+)
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: "_".join(words[:1] + words[2:3]))
+@pytest.mark.usefixtures("environment")
+def test_what_is_no_headstart_is_told_and_nothing_is_done(
+    cloud, capsys, monkeypatch, reply, arguments
+):
+    monkeypatch.setenv("HEADSTART_PAGE", "http://127.0.0.1:1/")
+    monkeypatch.setattr("headstart_client.requests.TRIES", 1)
+    cloud.add(FakeSession())
+    cloud.answer = lambda _: reply
+    assert cli.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert "can't be reached (what answers there is no Headstart): " in err
+
+
 def test_each_command_of_the_api_is_tried():
     assert {words[0] for words in COMMANDS} == set(commands.COMMANDS) - {"doctor"}
+
+
+def test_an_answer_without_an_end_is_left(dripping, capsys):
+    assert cli.main(["ls"]) == 1
+    assert "can't be reached (its answer does not come to an end): " in capsys.readouterr().err
+    with Headstart(dripping, "token") as client, pytest.raises(TransportFailed) as failed:
+        client.get(SESSION_ID)
+    assert (failed.value.sent, failed.value.silent) == (True, True)
 
 
 def test_the_doctor_says_what_does_not_answer(silent, capsys):

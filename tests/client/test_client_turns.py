@@ -96,6 +96,30 @@ def test_a_text_that_is_not_all_there_is_said_to_be_cut(cloud, client):
     assert client.send(SESSION_ID, "go on").result(timeout=10).truncated
 
 
+# What names a text comes from a sandbox, whoever drives that.
+NO_TEXTS = ["..", ".", "", "unknown"]
+
+
+@pytest.mark.parametrize("ref", ["t.1", *NO_TEXTS])
+def test_what_was_had_of_a_text_is_not_lost_with_its_rest(cloud, client, ref):
+    session = cloud.add(FakeSession(status="ready"))
+    session.texts["t.1"] = [page(truncated=True)]
+    session.script = a_turn(said("x", "m", "The beginning", textRef=ref, textBytes=99))
+    answer = client.send(SESSION_ID, "go on").result(timeout=10)
+    assert (answer.text, answer.truncated) == ("The beginning", True)
+
+
+@pytest.mark.parametrize("ref", ["t.1", *NO_TEXTS])
+def test_a_reason_is_not_lost_with_its_rest(cloud, client, ref):
+    session = cloud.add(FakeSession(status="ready"))
+    session.texts["t.1"] = [page(truncated=True)]
+    of = {**OF_TURN, "code": "AgentFailed", "reason": "no mo", "textRef": ref, "textBytes": 15}
+    session.script = [*a_turn()[:-1], ("turn.failed", of)]
+    with pytest.raises(TurnFailed) as failed:
+        client.send(SESSION_ID, "go on").result(timeout=10)
+    assert failed.value.reason == "no mo"
+
+
 def test_only_its_own_turn_is_its_answer(cloud, client):
     session = cloud.add(
         FakeSession(status="running", active_turn={"turnId": "turn_1", "messageId": "msg_1"})

@@ -77,7 +77,7 @@ def test_somebody_elses_is_not_found(ports: MemoryPorts) -> None:
         talk.patch_session(ports, "bob", session_id, PatchSession(title="x"))
 
 
-@pytest.mark.parametrize("nothing", ["\u200b", "\u202e", "\x07", " \u200b \n"])
+@pytest.mark.parametrize("nothing", ["\u200b", "\u202e", "\x07", " \u200b \n", "\u3164 \u2800"])
 def test_a_title_has_something_to_read_in_it(nothing: str) -> None:
     with pytest.raises(ValidationError):
         PatchSession.model_validate({"title": nothing})

@@ -95,9 +95,12 @@ def _versions() -> str:
 async def _health(client: AsyncHeadstart) -> AsyncIterator[Found]:
     began = time.monotonic()
     try:
-        async with httpx.AsyncClient(timeout=HEALTH_SECONDS) as http:
+        async with (
+            httpx.AsyncClient(timeout=HEALTH_SECONDS) as http,
+            asyncio.timeout(4 * HEALTH_SECONDS),
+        ):
             answer = await http.get(f"{client.url}health")
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, TimeoutError) as error:
         why = in_words(error)
         said = f"{client.url} can't be reached ({why}): check HEADSTART_URL and the network"
         yield Found("API", False, said)

@@ -367,10 +367,13 @@ _EMPTY_CLEARS = (BeforeValidator(_cleared), Field(json_schema_extra=_or_empty))
 
 SESSION_TITLE_CHARACTERS = 200
 
+# By their categories these are letters and a symbol.
+_EMPTY_SIGNS = "\u115f\u1160\u2800\u3164\uffa0"
+
 
 def _one_line(text: str) -> str:
     line = "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) != "Cc")
-    if not any(unicodedata.category(sign)[0] not in "CZ" for sign in line):
+    if all(sign in _EMPTY_SIGNS or unicodedata.category(sign)[0] in "CZ" for sign in line):
         raise ValueError("must have something to read in it")
     return line
 
