@@ -7,6 +7,7 @@ const draftOf = (id) => `draft ${id}`;
 
 export function newComposer({ $, attempt, submitted, api, current }, { sent, stop }) {
   const [text, form] = [$("text"), $("message")];
+  const sending = new Set(); // the sessions whose message is on its way
 
   function drawHeld(view) {
     $("held").hidden = !view.held;
@@ -19,7 +20,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     drawHeld(view);
     text.placeholder = hintOf(view);
     setText($("keys"), view.turn ? "Esc stops the agent" : "");
-    form.querySelector("button").disabled = view.status === "failed" && !view.failure?.retryable;
+    form.querySelector("button").disabled = sending.has(current().id) || (view.status === "failed" && !view.failure?.retryable);
   }
 
   // A draft is of its session, and of this tab.
@@ -34,7 +35,10 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     submitted(event, async () => {
       const { id } = current();
       const prompt = text.value;
-      await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
+      sending.add(id);
+      await api()
+        .post(pathOf(id, "messages"), { prompt }, kept(sessionStorage))
+        .finally(() => sending.delete(id));
       if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
       if (current()?.id !== id) return;
       if (text.value === prompt) text.value = "";
