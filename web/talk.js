@@ -70,6 +70,7 @@ export function newTalk(page) {
       $("asked").replaceChildren();
       composer.open(current().id);
     },
+    told: composer.told,
     draw(view) {
       composer.draw(view);
       drawAsked($("asked"), view.inputs.open, answer);
