@@ -57,7 +57,14 @@ export function newTalk(page) {
           }
         }),
       withdraw: ({ messageId }) =>
-        attempt(() => api().call("DELETE", pathOf(id, "messages", messageId))),
+        attempt(async () => {
+          try {
+            await api().call("DELETE", pathOf(id, "messages", messageId));
+          } catch (error) {
+            // That it is gone may be told though no answer comes.
+            if (!view.withdrawn.has(messageId)) throw error;
+          }
+        }),
     };
   }
 

@@ -108,3 +108,24 @@ def test_the_same_words_after_the_field_was_emptied_are_another_message(tab: Pag
             expect(tab.locator("#notice")).to_contain_text("nobody answered")
             expect(tab.locator("#message button")).to_be_enabled()
     assert len(set(keys(place))) == 2
+
+
+def test_a_message_that_was_withdrawn_without_an_answer_is(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, queued(2, "second question")])
+    place.open(tab, session)
+    answer = place.cloud.answer
+
+    def losing(seen: Seen) -> Reply:
+        done = answer(seen)
+        return LOST if seen.method == "DELETE" else done
+
+    place.cloud.answer = losing
+    withdraw = tab.get_by_role("button", name="Withdraw")
+    expect(withdraw).to_be_visible()
+    with tab.expect_response("**/messages/msg_2"):
+        withdraw.click()
+    expect(withdraw).to_be_hidden()
+    # Whatever follows the answer is done before what is asked for now.
+    with tab.expect_response("**/sessions?*"):
+        tab.evaluate("dispatchEvent(new Event('online'))")
+    expect(tab.locator("#notice")).to_be_hidden()
