@@ -59,7 +59,9 @@ def test_no_file_is_sent_twice(tab: Page, place: Place, by_link: bool):
     session = place.session(title="Once", script=good_session())
     place.connect(tab)
     if by_link:
+        tab.wait_for_load_state("networkidle")
         tab.goto("about:blank")
+        tab.context.new_cdp_session(tab).send("Network.clearBrowserCache")
         tab.goto(f"{place.origin}/#{session.session_id}")
     else:
         tab.locator("#sessions a").click()
