@@ -41,12 +41,23 @@ const lastOf = (line) => {
 
 const clean = (text) => readable(text.replace(CODES, "").replace(CONTROLS, ""));
 
+const last = (output) => output.split("\n").map(lastOf).join("\n").replace(AnsiUp ? LONG_LOOKS : CODES, "");
+
+// Without its looks, as it is kept in a file.
+export const uncoloured = (output) => clean(last(output));
+
+// Makes nodes and texts for `element` of an output that comes in parts: each goes on in the look of the one before.
+export function newPrinter() {
+  const stretches = AnsiUp ? new Stretches() : null;
+  return (part) => (stretches ? stretches.draw(last(part)) : [clean(last(part))]);
+}
+
 // Nodes and texts for `element`.
 export const coloured = (output) => colouredPieces(output, Infinity)[0];
 
 // The same piece by piece, of so many characters at most. A piece ends where a line does, unless that is longer.
 export function colouredPieces(output, most) {
-  const text = output.split("\n").map(lastOf).join("\n").replace(AnsiUp ? LONG_LOOKS : CODES, "");
+  const text = last(output);
   const stretches = AnsiUp && text.includes("\x1b") ? new Stretches() : null;
   return cut(text, most).map((piece) => (stretches ? stretches.draw(piece) : [clean(piece)]));
 }

@@ -94,6 +94,11 @@ export class Api {
     return answer;
   }
 
+  // What is asked for from now on is something else, though it be in the same words.
+  forget(path, sent = unanswered) {
+    sent.delete(this.url + path);
+  }
+
   async #send(method, path, headers, body) {
     let response;
     try {

@@ -2,6 +2,7 @@
 
 import { onConnect, readAddress, showConnect } from "./connecting.js";
 import { showCreate } from "./creating.js";
+import { element } from "./dom.js";
 import { fetchSession, SESSION_ID } from "./later.js";
 import "./notices.js";
 import { $, attempt, leave, notice, said, show, state } from "./page.js";
@@ -36,9 +37,22 @@ async function open(id) {
   leave();
   show("session");
   $("session").dataset.known = "false";
+  $("opening").hidden = false;
   const session = await attempt(fetchSession);
   // Who went elsewhere meanwhile stays there.
-  if (session && state.api && location.hash.slice(1) === id) session.open(id);
+  if (!state.api || location.hash.slice(1) !== id) return;
+  if (session) return session.open(id);
+  $("opening").hidden = true;
+  offer(id);
+}
+
+function offer(id) {
+  const again = element("button", "", "Try again");
+  again.type = "button";
+  again.onclick = () => open(id);
+  $("notice").append(" ", again);
+  // It takes the place of the one that was pressed.
+  if (document.activeElement === document.body) again.focus();
 }
 
 onConnect(route);

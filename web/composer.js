@@ -2,11 +2,15 @@
 
 import { kept, pathOf } from "./api.js";
 import { setText } from "./dom.js";
+import { dataOf } from "./shapes.js";
 
 const draftOf = (id) => `draft ${id}`;
+const sentOf = (id) => `sent ${id}`;
 
 export function newComposer({ $, attempt, submitted, api, current }, { sent, stop }) {
   const [text, form] = [$("text"), $("message")];
+  const sending = new Map(); // the sessions whose message is on its way, and whether it was told to be there
+  let heard = 0; // the last event of the session on display
 
   function drawHeld(view) {
     $("held").hidden = !view.held;
@@ -19,7 +23,32 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     drawHeld(view);
     text.placeholder = hintOf(view);
     setText($("keys"), view.turn ? "Esc stops the agent" : "");
-    form.querySelector("button").disabled = view.status === "failed" && !view.failure?.retryable;
+    form.querySelector("button").disabled = sending.has(current().id) || (view.status === "failed" && !view.failure?.retryable);
+  }
+
+  // A message that nobody answered for goes again under its key; the same words as a new one do not.
+  function forget(id) {
+    api()?.forget(pathOf(id, "messages"), kept(sessionStorage));
+    sessionStorage.removeItem(sentOf(id));
+  }
+
+  // What came before it was sent are the same words of another time.
+  function told({ eventId, type, data }) {
+    const { id } = current();
+    heard = Math.max(heard, eventId ?? 0);
+    const sent = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    if (type !== "message.queued" || !sent || eventId <= sent.after) return;
+    const { text: begins, textBytes } = dataOf({ type, data });
+    if (textBytes ? sent.prompt.startsWith(begins) : sent.prompt === begins) {
+      forget(id);
+      if (sending.has(id)) sending.set(id, "arrived");
+      done(id, sent.prompt);
+    }
+  }
+
+  function done(id, prompt) {
+    if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
+    if (current()?.id === id && text.value === prompt) text.value = "";
   }
 
   // A draft is of its session, and of this tab.
@@ -28,16 +57,35 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     else sessionStorage.removeItem(draftOf(id));
   }
 
-  text.oninput = () => current() && keep(current().id, text.value);
+  text.oninput = () => {
+    const { id } = current() ?? {};
+    if (!id) return;
+    keep(id, text.value);
+    if (!text.value) forget(id);
+  };
+
+  async function send(id, prompt) {
+    const before = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    const sent = before?.prompt === prompt ? before : { prompt, after: heard };
+    sessionStorage.setItem(sentOf(id), JSON.stringify(sent));
+    sending.set(id, "");
+    try {
+      await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
+      forget(id);
+    } catch (error) {
+      if (sending.get(id) !== "arrived") throw error;
+    } finally {
+      sending.delete(id);
+    }
+  }
 
   form.onsubmit = (event) =>
     submitted(event, async () => {
       const { id } = current();
       const prompt = text.value;
-      await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
-      if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
+      await send(id, prompt);
+      done(id, prompt);
       if (current()?.id !== id) return;
-      if (text.value === prompt) text.value = "";
       // The button was locked meanwhile; who went elsewhere stays there.
       if ([undefined, document.body, text, form.querySelector("button")].includes(document.activeElement)) text.focus();
       sent();
@@ -66,9 +114,11 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   return {
     open(id) {
+      heard = 0;
       text.value = sessionStorage.getItem(draftOf(id)) ?? "";
     },
     draw,
+    told,
   };
 }
 

@@ -81,18 +81,19 @@ function watch(stream, reducer, signal, onEvent) {
     };
 
     signal.addEventListener("abort", leave);
-    later("ping", PING_EVERY, ping);
     later("open", PONG_WITHIN, () => broken("the cloud did not answer"));
     socket.onopen = () => {
       clearTimeout(timers.open);
       subscribe();
+      // Who accepts and then says nothing is not waited for until the first ping were due.
+      ping();
     };
     socket.onclose = () => broken("the connection was closed");
     socket.onmessage = ({ data }) => {
       const frame = parsed(data);
+      clearTimeout(timers.pong);
       // API Gateway's own failures carry a message and no type.
       if ((frame?.type ?? "error") === "error") return broken(words(frame?.message) || "the cloud failed");
-      if (frame.type === "pong") clearTimeout(timers.pong);
       const { events, again } = reducer.feed(frame);
       if (again === 0 || (again !== null && timers.subscribe === undefined)) {
         later("subscribe", again, () => {

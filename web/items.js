@@ -34,9 +34,11 @@ const speaker = (text) => element("span", "hidden", text);
 
 const size = (bytes) => (bytes < 1000 ? counted(bytes, "byte") : `${Math.round(bytes / 1000)} KB`);
 
+const GONE = "The rest is gone: it was longer than what is kept, or its sandbox ended.";
+
 // What is not there of a long text, and how to get it.
 function drawMore(node, missing, gone, fetch) {
-  const text = missing ? `Show the rest (${size(missing)})` : gone ? "The rest is gone: it was longer than what is kept." : "";
+  const text = missing ? `Show the rest (${size(missing)})` : gone ? GONE : "";
   if (node.dataset.text === text) return;
   node.dataset.text = text;
   if (!missing) return node.replaceChildren(text);

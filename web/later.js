@@ -6,31 +6,43 @@ export const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
 // All that session.js imports and the form doesn't, so that all of it is asked for at once; a test holds the two together.
 const MODULES = [
   "ansi", "asked", "changes", "code", "composer", "conversation", "failure", "focus", "follow", "heading", "inputs", "items",
-  "libraries", "logs", "markup", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "shapes",
+  "libraries", "logs", "markup", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll", "shapes",
   "steps", "talk", "texts", "tool", "view", "work", "working",
 ];
 // Found where the page's set-up has put them; libraries.js does without.
 const LIBRARIES = ["vendor/marked", "vendor/purify", "vendor/ansi"];
 
 let coming = null;
+let here = null;
 
 // session.js, once it is here. Raises an error in words where it can't be had, and tries again when asked again.
 export function fetchSession() {
-  ask();
-  coming ??= import("./session.js").catch((error) => {
+  coming ??= all().then(() => import("./session.js")).catch((error) => {
     coming = null;
     console.error(error);
-    throw new Error("The part of the page that shows a session can't be had; load the page again");
+    throw new Error("The part of the page that shows a session can't be had; if another try doesn't help, load the page again");
   });
   return coming;
 }
 
-// Asks for all of it, once.
-let asked = false;
-function ask() {
-  if (asked) return;
-  asked = true;
-  for (const name of [...MODULES, ...LIBRARIES]) {
+// A browser never asks again for a module that failed once to come, so none is imported before each can be had.
+function all() {
+  here ??= Promise.all([...MODULES, "session"].map(fetched)).then(() => preload([...MODULES, ...LIBRARIES]), (error) => {
+    here = null;
+    throw error;
+  });
+  return here;
+}
+
+async function fetched(name) {
+  const answer = await fetch(`./${name}.js`);
+  if (!answer.ok) throw new Error(`${name}.js: ${answer.status}`);
+  // What isn't read to its end is not kept.
+  await answer.arrayBuffer();
+}
+
+function preload(names) {
+  for (const name of names) {
     const link = document.createElement("link");
     Object.assign(link, { rel: "modulepreload", href: `./${name}.js` });
     document.head.append(link);
@@ -38,4 +50,7 @@ function ask() {
 }
 
 // Who comes by a session's address waits for this more than for the rest of the page, which imports this module.
-if (SESSION_ID.test(location.hash.slice(1))) ask();
+if (SESSION_ID.test(location.hash.slice(1))) {
+  preload(LIBRARIES);
+  all().catch(() => {});
+}

@@ -1,9 +1,10 @@
 // The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
 
-import { coloured } from "./ansi.js";
+import { uncoloured } from "./ansi.js";
 import { pathOf } from "./api.js";
 import { element, setText } from "./dom.js";
 import { $, state } from "./page.js";
+import { SHOWN, Scroll } from "./scroll.js";
 
 // The steps whose commands print something.
 export const LOGGED = new Set(["clone", "branch", "restore", "setup", "agent"]);
@@ -43,7 +44,10 @@ class Log {
   #button;
   #said = element("span");
   #only = element("input");
+  #cut = element("span", "note");
   #text = element("pre");
+  #scroll = new Scroll(this.#text, this.#cut);
+  #unseen = "";
 
   constructor(row, step, mine) {
     this.mine = mine;
@@ -53,7 +57,7 @@ class Log {
     this.#only.type = "search";
     this.#only.placeholder = "Only lines with…";
     this.#only.setAttribute("aria-label", `Only lines of this log with: ${title}`);
-    this.#only.oninput = () => this.#draw();
+    this.#only.oninput = () => this.#redraw();
     this.#said.setAttribute("role", "status");
     const save = element("button", "", "Download");
     save.type = "button";
@@ -61,7 +65,7 @@ class Log {
     this.#text.tabIndex = 0;
     this.#text.setAttribute("role", "region");
     this.#text.setAttribute("aria-label", `Log of: ${title}`);
-    this.#node = element("div", "log", element("div", "choices", this.#only, save, this.#said), this.#text);
+    this.#node = element("div", "log", element("div", "choices", this.#only, save, this.#said, this.#cut), this.#text);
     row.append(this.#node);
     this.#button = row.querySelector(".more");
     this.#button.setAttribute("aria-expanded", "true");
@@ -90,7 +94,8 @@ class Log {
       }
       if (this.#gone) return;
       for (const { offset, text } of page.items) this.#take(offset, text);
-      if (page.items.length) this.#draw();
+      // Of what is far from its end nothing would be left on display.
+      if (page.items.length && !(page.bytes - this.#bytes > SHOWN)) this.#draw();
       cursor = page.nextCursor ?? cursor;
       if (page.complete && !page.nextCursor) return this.#end(page.truncated);
       if (page.items.length && page.nextCursor) continue;
@@ -113,9 +118,13 @@ class Log {
   // A page that is asked for again may bring what is here already.
   #take(offset, text) {
     // Another try of the step began it anew.
-    if (offset === 0) [this.#pieces, this.#bytes] = [[], 0];
+    if (offset === 0) {
+      [this.#pieces, this.#bytes] = [[], 0];
+      this.#redraw();
+    }
     if (offset < this.#bytes) return;
     this.#pieces.push(text);
+    this.#unseen += text;
     this.#bytes = offset + new TextEncoder().encode(text).length;
   }
 
@@ -123,15 +132,20 @@ class Log {
   #fallBack() {
     const { output } = this.mine.view.step(this.step);
     if (output) this.#pieces = [output];
-    this.#draw();
+    this.#redraw();
+    this.#scroll.end();
     this.#say(output ? "The end of what it printed" : "It printed nothing.");
   }
 
   #end(truncated) {
+    this.#draw();
+    this.#scroll.end();
     this.#say(truncated ? "This is all that was kept: it printed more, or its sandbox ended." : this.#pieces.length ? "" : "It printed nothing.");
   }
 
+  // What is said is of all that is here.
   #say(text) {
+    this.#draw();
     setText(this.#said, text);
   }
 
@@ -140,18 +154,20 @@ class Log {
   }
 
   #draw() {
-    const node = this.#text;
-    const atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < 40;
-    const wanted = this.#only.value.toLowerCase();
-    const whole = this.#whole;
-    const shown = wanted ? whole.split("\n").filter((line) => line.toLowerCase().includes(wanted)).join("\n") : whole;
-    node.replaceChildren(element("span", "", coloured(shown)));
-    if (atEnd) node.scrollTop = node.scrollHeight;
+    if (!this.#unseen) return;
+    this.#scroll.print(this.#unseen);
+    this.#unseen = "";
+  }
+
+  #redraw() {
+    this.#scroll.clear(this.#only.value);
+    this.#unseen = this.#whole;
+    this.#draw();
   }
 
   #save() {
     const link = element("a");
-    link.href = URL.createObjectURL(new Blob([element("span", "", coloured(this.#whole)).textContent], { type: "text/plain" }));
+    link.href = URL.createObjectURL(new Blob([uncoloured(this.#whole)], { type: "text/plain" }));
     link.download = `${this.mine.id}.${this.attempt}.${this.step}.log.txt`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), LIVE);

@@ -11,7 +11,6 @@ export const $ = (id) => document.getElementById(id);
 export const state = { api: null, current: null };
 
 let turnAway = () => {};
-let ofConnection = false; // what is said is that nobody answered
 
 // Shows one of the page's parts, none for an empty id.
 export function show(id) {
@@ -20,7 +19,6 @@ export function show(id) {
 
 // A text, and nodes after it.
 export function notice(text = "", ...nodes) {
-  ofConnection = false;
   $("notice").hidden = !text;
   setText($("notice"), text);
   $("notice").append(...nodes);
@@ -33,10 +31,9 @@ export function unanswered() {
   $("offline").hidden = false;
 }
 
-// Somebody answers: that nobody does is no news any more.
+// Somebody answers: that nobody does is no news any more. What a person asked for and didn't get stays said.
 export function answered() {
   $("offline").hidden = true;
-  if (ofConnection) notice();
 }
 
 // What may fail, said where a person looks.
@@ -54,7 +51,6 @@ export const sentence = (text) => `${text.replace(/\.$/, "")}.`;
 
 export function failed(error) {
   notice(error.errors?.length ? wordsOf(error.errors) : sentence(error.message));
-  ofConnection = error.status === 0;
 }
 
 // `turned(error)` is called where the token is refused; nothing is asked any more before there is another.
@@ -97,6 +93,8 @@ export function leave() {
 export async function submitted(event, action) {
   event.preventDefault();
   const button = event.target.querySelector("button.primary");
+  // A key that sends a form asks no button.
+  if (button.disabled) return;
   button.disabled = true;
   await attempt(action);
   button.disabled = false;

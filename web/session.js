@@ -50,6 +50,7 @@ export function open(id) {
       mine.lost = "";
       answered();
       mine.view.apply(event);
+      talk.told(event);
       mine.known ||= Boolean(mine.view.session);
       if (event.type === "session.ready") $("preparation").open = false;
       if (event.type === "session.preparing") $("preparation").open = true;

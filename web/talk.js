@@ -57,7 +57,14 @@ export function newTalk(page) {
           }
         }),
       withdraw: ({ messageId }) =>
-        attempt(() => api().call("DELETE", pathOf(id, "messages", messageId))),
+        attempt(async () => {
+          try {
+            await api().call("DELETE", pathOf(id, "messages", messageId));
+          } catch (error) {
+            // That it is gone may be told though no answer comes.
+            if (!view.withdrawn.has(messageId)) throw error;
+          }
+        }),
     };
   }
 
@@ -70,6 +77,7 @@ export function newTalk(page) {
       $("asked").replaceChildren();
       composer.open(current().id);
     },
+    told: composer.told,
     draw(view) {
       composer.draw(view);
       drawAsked($("asked"), view.inputs.open, answer);

@@ -25,6 +25,7 @@ export class View {
   queue = new Queue();
   rest = new Rest();
   work = new Work();
+  withdrawn = new Set(); // the ids of messages
   given = new Map(); // what a person answered here, by what was asked
   #asked = new Map();
   #begun = 0; // turns
@@ -266,7 +267,10 @@ const HANDLERS = {
   "message.queued"(data) { this.message(data); },
   "message.failed"(data) { this.undelivered(data); },
   "message.held"() { this.heldAgain(); },
-  "message.withdrawn"(data) { this.waiting.delete(data.messageId); },
+  "message.withdrawn"({ messageId }) {
+    this.waiting.delete(messageId);
+    this.withdrawn.add(messageId);
+  },
   "turn.started"(data) { this.turnStarted(data); },
   "turn.completed"(data) { this.turnCompleted(data); },
   "turn.failed"(data) { this.turnFailed(data); },

@@ -9,12 +9,13 @@ from pathlib import Path
 from headstart_local.guard import GuardedHandler, foreign_host
 
 _STOP_SECONDS = 10.0
+_FRESH_SECONDS = 5
 VENDOR = Path(__file__).parents[2] / ".cache" / "web" / "vendor"
 """Where `make page` puts what is not ours; it need not be there."""
 
 
 class _Handler(GuardedHandler, SimpleHTTPRequestHandler):
-    """Serves the folder, uncached and silently."""
+    """Serves the folder, kept for a moment only, and silently."""
 
     server: "PageServer"
 
@@ -23,7 +24,8 @@ class _Handler(GuardedHandler, SimpleHTTPRequestHandler):
         return foreign_host(self.headers.items(), port)
 
     def end_headers(self) -> None:
-        self.send_header("Cache-Control", "no-store")
+        # The page asks for its modules twice, and must see their next state when it is loaded next.
+        self.send_header("Cache-Control", f"max-age={_FRESH_SECONDS}")
         self.send_header("Content-Security-Policy", self.server.policy)
         super().end_headers()
 
@@ -54,11 +56,11 @@ class PageServer(ThreadingHTTPServer):
 
     @contextmanager
     def serving(self, connects: Sequence[str]) -> Iterator[None]:
-        """Serve while entered; the page may connect to these URLs' origins and nowhere else.
+        """Serve while entered; the page may connect to its own origin and to these URLs' alone.
 
         The page's own policy holds as well, so this can only narrow it.
         """
-        self.policy = f"connect-src {' '.join(connects)}; frame-ancestors 'none'"
+        self.policy = f"connect-src 'self' {' '.join(connects)}; frame-ancestors 'none'"
         thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

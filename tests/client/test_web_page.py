@@ -147,6 +147,12 @@ def test_where_nobody_is_it_goes_on_trying(page):
     assert (answer["code"], answer["lost"]) == (None, 3)
 
 
+def test_a_connection_that_is_accepted_and_then_silent_is_given_up_soon(page):
+    answer = page(silent={})["silent"]
+    assert answer["lost"] == [10, "the cloud stopped answering"]
+    assert answer["sent"] == ["subscribe", "ping"]
+
+
 def test_a_token_goes_to_its_own_address_and_follows_no_redirect(page):
     requests = page(unreadable={"healthy": True, "giveUpAfter": 1})["unreadable"]["requests"]
     for url, authorization, redirect in requests:

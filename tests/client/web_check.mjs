@@ -256,6 +256,47 @@ async function unreadable({ healthy, listed = false, giveUpAfter }) {
   return { code, lost, requests };
 }
 
+// When and why a connection that is accepted and then silent is given up, and what was sent on it by then.
+async function silent() {
+  const [sent, timers, stop] = [[], new Map(), new AbortController()];
+  let [now, made, lost] = [0, 0, null];
+  globalThis.setTimeout = (action, ms) => {
+    timers.set((made += 1), [now + ms, action]);
+    return made;
+  };
+  globalThis.clearTimeout = (timer) => timers.delete(timer);
+  globalThis.WebSocket = class {
+    static OPEN = 1;
+    readyState = 1;
+
+    constructor() {
+      queueMicrotask(() => this.onopen());
+    }
+
+    send(frame) {
+      sent.push(JSON.parse(frame).action);
+    }
+
+    close() {}
+  };
+  const onLost = (reason) => {
+    lost = [now / 1000, reason];
+    stop.abort();
+  };
+  follow({ call: async () => ({ url: "ws://api", ticket: "t" }) }, "ses_1", { signal: stop.signal, onEvent() {}, onLost });
+  while (!lost) {
+    await new Promise(setImmediate);
+    const [next] = [...timers].sort(([, [one]], [, [other]]) => one - other);
+    if (!next || lost) break;
+    const [timer, [at, action]] = next;
+    timers.delete(timer);
+    now = at;
+    action();
+    await new Promise(setImmediate);
+  }
+  return { lost, sent };
+}
+
 const CHECKS = {
   reducer: (all) => all.map(reduce),
   parts: (all) => all.map(assemble),
@@ -286,6 +327,7 @@ const CHECKS = {
   keys,
   repeats,
   unreadable,
+  silent,
 };
 const answers = {};
 for (const [name, given] of Object.entries(checks)) answers[name] = await CHECKS[name](given);

@@ -178,7 +178,9 @@ def page(tmp_path: Path) -> Iterator[PageServer]:
 def test_the_page_is_for_loopback_names_and_connects_to_its_own_api(page: PageServer) -> None:
     answer = httpx.get(page.origin)
     assert answer.text == "the page"
-    assert "connect-src http://127.0.0.1:1/api/;" in answer.headers["content-security-policy"]
+    assert (
+        "connect-src 'self' http://127.0.0.1:1/api/;" in answer.headers["content-security-policy"]
+    )
     # People come to it by links on other pages, such as a terminal in the browser.
     assert httpx.get(page.origin, headers={"sec-fetch-site": "cross-site"}).status_code == 200
     rebound = {"host": f"evil.example:{page.server_address[1]}"}

@@ -113,8 +113,10 @@ def test_each_id_of_the_page_is_of_one_node(tab: Page, place: Place):
 
 
 def test_a_message_whose_answer_was_lost_goes_again_under_its_key(tab: Page, place: Place):
-    session = place.session(script=RUNNING)
+    # The same words of another time are not it.
+    session = place.session(script=[*RUNNING, queued(2, "send me once")])
     place.open(tab, session)
+    expect(log_of(tab)).to_contain_text("send me once")
     answer, lost = place.cloud.answer, problem(504, "Unavailable", "nobody answered")
     place.cloud.answer = lambda seen: (
         lost if seen.path.endswith("/messages") and seen.method == "POST" else answer(seen)
@@ -124,6 +126,7 @@ def test_a_message_whose_answer_was_lost_goes_again_under_its_key(tab: Page, pla
         tab.locator("#message button").click()
         expect(tab.locator("#notice")).to_contain_text("nobody answered")
         tab.reload()
+        expect(log_of(tab)).to_contain_text("send me once")
         expect(tab.locator("#text")).to_have_value("send me once")
     keys = {s.headers["idempotency-key"] for s in place.cloud.requests("POST", "/messages")}
     assert len(keys) == 1

@@ -4,20 +4,21 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 from session_scripts import good_session
 
 from tests.page.scripted import Place
 
 
-def held(tab: Page, matches: str | Callable[[str], bool]) -> list[Route]:
-    """Have these requests of a tab wait, and return those that do."""
+def held(tab: Page, matches: str | Callable[[str], bool], times: int | None = None) -> list[Route]:
+    """Have these requests of a tab, or so many of them, wait, and return those that do."""
     waiting: list[Route] = []
 
     def hold(route: Route) -> None:
         waiting.append(route)
 
-    tab.route(matches, hold)
+    tab.route(matches, hold, times=times)
     return waiting
 
 
@@ -40,7 +41,7 @@ def test_the_form_takes_26_files_and_waits_for_no_other(tab: Page, place: Place)
 
 
 def test_a_session_that_is_begun_before_its_part_is_here_opens_once_it_is(tab: Page, place: Place):
-    waiting = held(tab, "**/session.js")
+    waiting = held(tab, "**/session.js", times=1)
     session = place.session(title="Early", script=good_session())
     with tab.expect_request("**/session.js"):
         place.connect(tab)
@@ -49,17 +50,67 @@ def test_a_session_that_is_begun_before_its_part_is_here_opens_once_it_is(tab: P
     with place.cloud.watched(session):
         for route in waiting:
             route.continue_()
-    expect(tab.locator("#title")).to_have_text("Early")
+        expect(tab.locator("#title")).to_have_text("Early")
     expect(tab.locator("#opening")).to_be_hidden()
 
 
-def test_a_part_that_can_not_be_had_is_said_and_a_reload_helps(tab: Page, place: Place):
+@pytest.mark.parametrize("by_link", [False, True])
+def test_no_file_is_sent_twice(tab: Page, place: Place, by_link: bool):
+    session = place.session(title="Once", script=good_session())
+    place.connect(tab)
+    if by_link:
+        tab.wait_for_load_state("networkidle")
+        tab.goto("about:blank")
+        tab.context.new_cdp_session(tab).send("Network.clearBrowserCache")
+        tab.goto(f"{place.origin}/#{session.session_id}")
+    else:
+        tab.locator("#sessions a").click()
+    expect(tab.locator("#title")).to_have_text("Once")
+    # What is not more than headers came from what the browser keeps.
+    served: list[str] = tab.evaluate("""() => performance.getEntriesByType("resource")
+      .filter(({ name, transferSize }) => name.startsWith(location.origin) && transferSize > 300)
+      .map(({ name }) => name)""")
+    assert "session.js" in {urlsplit(name).path[1:] for name in served}
+    assert len(served) == len(set(served))
+
+
+@pytest.mark.parametrize("name", ["prose", "session"])
+@pytest.mark.parametrize("status", [0, 503])
+def test_a_part_that_failed_once_unasked_is_asked_for_again(
+    tab: Page, place: Place, name: str, status: int
+):
     session = place.session(title="Late", script=good_session())
-    tab.route("**/session.js", lambda route: route.abort())
+    failed: list[Route] = []
+
+    def fail_once(route: Route) -> None:
+        if failed:
+            route.continue_()
+        elif status:
+            route.fulfill(status=status)
+        else:
+            route.abort()
+        failed.append(route)
+
+    tab.route(f"**/{name}.js", fail_once)
+    with tab.expect_request(f"**/{name}.js"):
+        place.connect(tab)
+    expect(tab.locator("#notice")).to_be_hidden()
+    with place.cloud.watched(session):
+        tab.locator("#sessions a").click()
+        expect(tab.locator("#title")).to_have_text("Late")
+
+
+def test_a_part_that_can_not_be_had_is_said_and_can_be_asked_for_again(tab: Page, place: Place):
+    place.session(title="Late", script=good_session())
+    tab.route("**/prose.js", lambda route: route.abort())
     place.connect(tab)
     tab.locator("#sessions a").click()
     expect(tab.locator("#notice")).to_contain_text("load the page again")
-    tab.unroute("**/session.js")
-    with place.cloud.watched(session):
-        tab.reload()
+    expect(tab.locator("#opening")).to_be_hidden()
+    again = tab.locator("#notice").get_by_role("button", name="Try again")
+    again.click()
+    expect(again).to_be_focused()
+    tab.unroute("**/prose.js")
+    again.click()
     expect(tab.locator("#title")).to_have_text("Late")
+    expect(tab.locator("#notice")).to_be_hidden()

@@ -178,6 +178,49 @@ def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, plac
     expect(log).to_have_text("another try\ngoes on")
 
 
+def test_what_is_drawn_of_a_log_is_not_drawn_again(tab: Page, place: Place):
+    open_growing(tab, place, "first\n")
+    log = tab.get_by_role("region", name="Log of")
+    log.evaluate("node => { node.firstChild.before = true }")
+    place.cloud.texts["log.1.setup"] += "\x1b[31mred\n10%\r20%"
+    tab.clock.fast_forward(LOOKS)
+    expect(log).to_have_text("first\nred\n20%")
+    place.cloud.texts["log.1.setup"] += "\rdone\nlast\n"
+    tab.clock.fast_forward(LOOKS)
+    expect(log).to_have_text("first\nred\ndone\nlast")
+    assert log.evaluate("node => node.firstChild.before")
+    # A look goes on from one look at it to the next.
+    expect(log.locator(".ansi-red-fg").last).to_contain_text("last")
+    tab.get_by_label("Only lines of this log").fill("ST")
+    expect(log).to_have_text("first\nlast")
+    place.cloud.texts["log.1.setup"] += "more\nat last\n"
+    tab.clock.fast_forward(LOOKS)
+    expect(log).to_have_text("first\nlast\nat last")
+
+
+def test_of_a_log_that_nobody_reads_the_end_is_shown_and_all_can_be_had(tab: Page, place: Place):
+    lines = [f"line {n} {'x' * 40}" for n in range(80_000)]
+    place.cloud.texts["log.1.clone"] = "".join(
+        f"\x1b[3{n % 8}m{line}\x1b[0m\n" for n, line in enumerate(lines)
+    )
+    place.open(tab, place.session(script=good_session()))
+    expect(tab.locator("#status")).to_have_text("ready")
+    open_log(tab, "clone")
+    log = tab.get_by_role("region", name="Log of")
+    expect(log.locator(".piece").last).to_contain_text(lines[-1])
+    expect(tab.locator(".log .note")).to_contain_text("Only its end is shown")
+    shown = (log.text_content() or "").splitlines()
+    # No comparison that would print it.
+    assert 1_000 < len(shown) < 20_000
+    assert shown == lines[-len(shown) :], "the end is not what is shown"
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download").click()
+    assert download.value.path().read_text().splitlines() == lines, "not all of it"
+    tab.get_by_label("Only lines of this log").fill("line 7 ")
+    expect(log).to_have_text(lines[7])
+    expect(tab.locator(".log .note")).to_be_empty()
+
+
 def test_a_log_goes_on_after_requests_that_failed(tab: Page, place: Place):
     open_growing(tab, place, "begun\n")
     answer, lost = place.cloud.answer, []
