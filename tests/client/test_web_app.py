@@ -88,6 +88,21 @@ def test_the_address_of_a_page_names_its_repository_and_branch(app):
     assert "password" in page["wrong"]["repo"]
 
 
+@pytest.mark.parametrize("after", ["https://github.com/o/n", "https://github.com/o/n/pull/3"])
+def test_a_branch_goes_with_the_address_that_named_it(app, after):
+    named = ["change", "create", "repo", "https://github.com/o/n/tree/feat"]
+    other = ["change", "create", "repo", after]
+    begin = [["fill", "create", {"prompt": "p"}], ["submit", "create"]]
+    [body] = sent(app(named, other, *begin), "POST", "/sessions")
+    assert "upstreamBranch" not in body
+    mine = ["fill", "create", {"branch": "mine"}]
+    [body] = sent(app(named, mine, other, *begin), "POST", "/sessions")
+    assert body["upstreamBranch"] == "mine"
+    [body] = sent(app(named, *begin), "POST", "/sessions")
+    assert body["upstreamBranch"] == "feat"
+    assert app(*CREATED, named, other)["create"] == ["o/n", "", "dev", "make"]
+
+
 def test_what_is_wrong_is_said_at_its_field_in_words(app):
     errors = [
         {"loc": ["gitUrl"], "msg": "must name a host."},
