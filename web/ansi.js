@@ -9,7 +9,7 @@ const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 // Has each stretch of one look told by itself, as text and not as HTML.
-class Stretches extends (AnsiUp ?? Object) {
+const stretchesOf = (Base) => class extends Base {
   found = [];
 
   transform_to_html(stretch) {
@@ -31,7 +31,9 @@ class Stretches extends (AnsiUp ?? Object) {
       return classes ? element("span", classes, clean(text)) : clean(text);
     });
   }
-}
+};
+
+let Stretches = null; // as the library comes later
 
 const lastOf = (line) => {
   let end = line.length;
@@ -47,7 +49,8 @@ export const coloured = (output) => colouredPieces(output, Infinity)[0];
 // The same piece by piece, of so many characters at most. A piece ends where a line does, unless that is longer.
 export function colouredPieces(output, most) {
   const text = output.split("\n").map(lastOf).join("\n").replace(AnsiUp ? LONG_LOOKS : CODES, "");
-  const stretches = AnsiUp && text.includes("\x1b") ? new Stretches() : null;
+  if (AnsiUp) Stretches ??= stretchesOf(AnsiUp);
+  const stretches = Stretches && text.includes("\x1b") ? new Stretches() : null;
   return cut(text, most).map((piece) => (stretches ? stretches.draw(piece) : [clean(piece)]));
 }
 

@@ -1,9 +1,9 @@
 // A text for people that grows: what is finished of it is drawn once and never touched again, the last block anew with
-// each change. Where the libraries are missing it is shown as it is.
+// each change. Until the libraries are here, and where they are missing, it is shown as it is.
 
 import { Code } from "./code.js";
 import { element } from "./dom.js";
-import { lexer, nodesOf, saysAsIs } from "./markup.js";
+import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
 import { readable } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
@@ -29,8 +29,19 @@ export class Prose {
 
   constructor(node) {
     this.#node = node;
-    if (!lexer) Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
+    if (!lexer) {
+      Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
+      decided.then(() => lexer && this.#anew());
+    }
     this.#clear();
+  }
+
+  #anew() {
+    this.#node.classList.remove("plain");
+    this.#node.removeAttribute("dir");
+    const text = this.#raw;
+    this.#clear();
+    this.show(text, this.#final);
   }
 
   // What was shown is the beginning of it, or it begins anew.

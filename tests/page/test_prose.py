@@ -43,6 +43,7 @@ BLOCKS = [
 
 DRAW = """async ([text, ends, slow]) => {
   const { Prose } = await import("./prose.js");
+  await (await import("./markup.js")).decided;
   const node = document.createElement("div");
   const prose = new Prose(node);
   for (const end of ends) {
