@@ -19,6 +19,7 @@ export class Prose {
   #raw = "";
   #text = "";
   #final = false;
+  #outline = []; // the depths of the headings that what is next stands under
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
@@ -61,6 +62,7 @@ export class Prose {
   #clear() {
     this.#raw = this.#text = this.#before = "";
     this.#done = 0;
+    this.#outline = [];
     this.#code = this.#asIs = null;
     this.#length = 0;
     this.#open = element("div", "open");
@@ -131,7 +133,7 @@ export class Prose {
   }
 
   #put(tokens) {
-    if (tokens.length) this.#open.before(...nodesOf(tokens, true));
+    if (tokens.length) this.#open.before(...nodesOf(outlined(tokens, this.#outline), true));
   }
 
   // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
@@ -198,8 +200,17 @@ export class Prose {
   #drawOpen() {
     const tokens = lexer(this.#before + this.#text.slice(this.#done));
     if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
-    this.#open.replaceChildren(...nodesOf(tokens, false));
+    this.#open.replaceChildren(...nodesOf(outlined(tokens, [...this.#outline]), false));
   }
+}
+
+// Each heading one level below that it stands under: an agent chooses depths by their looks, and leaves some out.
+function outlined(tokens, outline) {
+  return tokens.map((token) => {
+    if (token.type !== "heading") return token;
+    while (outline.at(-1) >= token.depth) outline.pop();
+    return { ...token, depth: outline.push(token.depth) };
+  });
 }
 
 // Just after the last line that ends before `most`; where none does, none of it, or as much as may be.
