@@ -36,10 +36,10 @@ def snapshot(session: FakeSession) -> list[Any]:
     return ["event", event]
 
 
-def test_a_session_that_is_not_there_is_a_sentence_and_nothing_to_press(app):
+def test_a_session_that_is_not_there_is_a_sentence_and_another_can_begin(app):
     page = app(["go", SESSION_ID])
     assert page["notice"] == "No such session."
-    assert not {"session", "create", "connect"} & set(page["shown"])
+    assert {"session", "create", "connect"} & set(page["shown"]) == {"create"}
 
 
 def test_a_session_that_goes_while_it_is_followed_leaves_the_page(app):
@@ -253,6 +253,11 @@ def test_without_a_log_there_is_what_the_stream_told(app):
     session.steps["setup"] = {"status": "failed", "output": "the end"}
     [log] = app(*OPEN, snapshot(session))["logs"]
     assert "the end" in log
+
+
+def test_what_a_reason_names_is_shown_without_its_backticks(app):
+    page = app(*OPEN, snapshot(failed(reason="`npm ci`: exit code 1, see `log")))
+    assert page["reason"] == ["npm ci: exit code 1, see `log", ["npm ci"]]
 
 
 def test_a_second_click_on_try_again_is_harmless(app):
