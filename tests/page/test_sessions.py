@@ -38,7 +38,6 @@ CUT = """row => {
 """How many of a row's parts are out of it or too narrow to be read."""
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_all_that_a_row_says_is_in_it(tab: Page, place: Place, size):
     for n in range(3):
@@ -53,7 +52,6 @@ def test_all_that_a_row_says_is_in_it(tab: Page, place: Place, size):
     tab.set_viewport_size(DESK)
 
 
-@pytest.mark.kept
 def test_the_focus_goes_on_to_what_older_ones_begin_with(tab: Page, place: Place):
     for n in range(25):
         place.session(title=f"session number {n}")
