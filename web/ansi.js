@@ -9,7 +9,7 @@ const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 // Has each stretch of one look told by itself, as text and not as HTML.
-class Stretches extends (AnsiUp ?? Object) {
+const stretchesOf = (Base) => class extends Base {
   found = [];
 
   transform_to_html(stretch) {
@@ -31,6 +31,13 @@ class Stretches extends (AnsiUp ?? Object) {
       return classes ? element("span", classes, clean(text)) : clean(text);
     });
   }
+};
+
+let Stretches = null; // as the library comes later
+
+function newStretches() {
+  if (AnsiUp) Stretches ??= stretchesOf(AnsiUp);
+  return Stretches ? new Stretches() : null;
 }
 
 const lastOf = (line) => {
@@ -48,8 +55,11 @@ export const uncoloured = (output) => clean(last(output));
 
 // Makes nodes and texts for `element` of an output that comes in parts: each goes on in the look of the one before.
 export function newPrinter() {
-  const stretches = AnsiUp ? new Stretches() : null;
-  return (part) => (stretches ? stretches.draw(last(part)) : [clean(last(part))]);
+  let stretches = null;
+  return (part) => {
+    stretches ??= newStretches();
+    return stretches ? stretches.draw(last(part)) : [clean(last(part))];
+  };
 }
 
 // Nodes and texts for `element`.
@@ -58,7 +68,7 @@ export const coloured = (output) => colouredPieces(output, Infinity)[0];
 // The same piece by piece, of so many characters at most. A piece ends where a line does, unless that is longer.
 export function colouredPieces(output, most) {
   const text = last(output);
-  const stretches = AnsiUp && text.includes("\x1b") ? new Stretches() : null;
+  const stretches = text.includes("\x1b") ? newStretches() : null;
   return cut(text, most).map((piece) => (stretches ? stretches.draw(piece) : [clean(piece)]));
 }
 

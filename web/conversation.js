@@ -2,7 +2,9 @@
 
 import { element, setText } from "./dom.js";
 import { drawMessage, drawPart, newItem, tickPart } from "./items.js";
+import { plain } from "./text.js";
 
+const BEGINNING = 60; // characters
 const NEAR = 60; // pixels from the end that count as the end
 const WAITS = { held: "held: waits for you", queued: "waits for its turn", delivering: "on its way" };
 
@@ -106,6 +108,8 @@ export class Conversation {
       const [words, button] = this.#marks.get(item.key).children;
       setText(words, waitsFor(view, item));
       button.hidden = !view.withdrawable(item);
+      // Heard alone, one is told from another by it.
+      button.ariaLabel = plain(`Withdraw: ${beginningOf(item.text)}`);
       if (node.parentNode !== this.#waiting) this.#waiting.append(node);
     }
     for (const [key, node] of this.#nodes) {
@@ -151,6 +155,11 @@ export class Conversation {
     if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
     else this.#follow(this.#atEnd);
   }
+}
+
+function beginningOf(text) {
+  const line = text.trim().split("\n")[0];
+  return line.length > BEGINNING ? `${line.slice(0, BEGINNING)}…` : line;
 }
 
 function waitsFor(view, { messageId, first }) {

@@ -27,6 +27,7 @@ let lastSealed = null; // {plain, sealed}
 let filled = {}; // what was filled in by itself, and goes with its repository
 let of = null; // the repository it goes with
 let emptied = 0; // times
+let understood = ""; // what was left in the repository's field
 
 // What is known of a session that was just created, once: its stream's ticket is for one connection.
 export function begunOf(id) {
@@ -62,16 +63,22 @@ function understand() {
   tellFields(form, found.wrong ? { repo: found.wrong } : {}, { focus: false });
   setText($("understood"), found.note ?? "");
   if (found.wrong) return false;
+  const another = repo.value !== understood;
   if (repo.value !== found.repo) repo.value = found.repo;
+  understood = found.repo;
   if (of !== keyOf(found.repo)) recall();
+  // The branch of another page of it may be out of sight, and is not asked for any more.
+  else if (another && branch.value === filled.branch) branch.value = filled.branch = knownOf(found.repo).branch ?? "";
   of = keyOf(found.repo);
   if (found.branch) branch.value = filled.branch = found.branch;
   return true;
 }
 
+const knownOf = (repo) => repositories().get(keyOf(repo)) ?? {};
+
 // Fills in what was used last, but for what a person filled in.
 function recall() {
-  const known = repositories().get(keyOf(form.elements.repo.value)) ?? {};
+  const known = knownOf(form.elements.repo.value);
   for (const name of REMEMBERED) {
     const field = form.elements[name];
     if (field.value && field.value !== filled[name]) continue;

@@ -3,7 +3,7 @@
 import { pathOf } from "./api.js";
 import { newAttempt } from "./bodies.js";
 import { prefill } from "./creating.js";
-import { setText } from "./dom.js";
+import { element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { keyOf, repositories, sessions } from "./memory.js";
 import { $, attempt, goHome, notice, state, submitted } from "./page.js";
@@ -27,7 +27,7 @@ export function drawFailure({ id, view, retried }) {
   if (!failure) return;
   const stopped = told(view).status === "stopped";
   $("failure").dataset.status = stopped ? "stopped" : "failed";
-  setText($("reason"), failure.reason);
+  drawReason(failure.reason);
   $("retry").hidden = !failure.retryable;
   $("ways").hidden = failure.code !== "RestoreFailed";
   if ($("ways").hidden) $("files").replaceChildren();
@@ -42,6 +42,14 @@ export function drawFailure({ id, view, retried }) {
   if (known === undefined) return;
   $("retry").elements.setup.value = known;
   $("change").open = failure.step === "setup";
+}
+
+// What it names is between backticks. Drawn again, the same would be heard again.
+function drawReason(reason) {
+  if ($("reason").dataset.of === reason) return;
+  $("reason").dataset.of = reason;
+  const parts = reason.split(/`([^`\n]+)`/).map((part, at) => (at % 2 ? element("code", "", part) : part));
+  $("reason").replaceChildren(element("span", "", parts));
 }
 
 // The next attempt, with the setup commands as the form has them.

@@ -3,7 +3,7 @@
 
 import { Code } from "./code.js";
 import { element } from "./dom.js";
-import { DOMPurify, Marked } from "./libraries.js";
+import { arrived, DOMPurify, Marked } from "./libraries.js";
 
 const TAGS =
   "a blockquote br code del em h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" ");
@@ -39,16 +39,26 @@ const RENDERER = {
 const AS_IS = { name: "asIs", renderer: ({ raw }) => `<p class="as-is">${escaped(raw.trimEnd())}</p>` };
 const asIs = (raw) => ({ type: "asIs", raw });
 
-const marked = Marked && new Marked({ gfm: true, renderer: RENDERER, extensions: [AS_IS] });
+let marked = null;
 
-// Null where the libraries are missing. What is nested too deep is a block as it is.
-export const lexer = marked && ((text) => {
+// Null without the libraries.
+export let lexer = null;
+
+// Once it is known whether they are here.
+export const decided = arrived.then(() => {
+  if (!Marked) return;
+  marked = new Marked({ gfm: true, renderer: RENDERER, extensions: [AS_IS] });
+  lexer = tokensOf;
+});
+
+// What is nested too deep is a block as it is.
+function tokensOf(text) {
   try {
     return marked.lexer(text).map((token) => (deeper([token], DEEP) ? asIs(token.raw) : token));
   } catch {
     return [asIs(text)];
   }
-});
+}
 
 function deeper(tokens, levels) {
   if (levels < 0) return true;

@@ -1,9 +1,9 @@
 // A text for people that grows: what is finished of it is drawn once and never touched again, the last block anew with
-// each change. Where the libraries are missing it is shown as it is.
+// each change. Until the libraries are here, and where they are missing, it is shown as it is.
 
 import { Code } from "./code.js";
 import { element } from "./dom.js";
-import { lexer, nodesOf, saysAsIs } from "./markup.js";
+import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
 import { readable } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
@@ -19,6 +19,7 @@ export class Prose {
   #raw = "";
   #text = "";
   #final = false;
+  #outline = []; // the depths of the headings that what is next stands under
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
@@ -29,8 +30,19 @@ export class Prose {
 
   constructor(node) {
     this.#node = node;
-    if (!lexer) Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
+    if (!lexer) {
+      Object.assign(node, { className: `${node.className} plain`, dir: "auto" });
+      decided.then(() => lexer && this.#anew());
+    }
     this.#clear();
+  }
+
+  #anew() {
+    this.#node.classList.remove("plain");
+    this.#node.removeAttribute("dir");
+    const text = this.#raw;
+    this.#clear();
+    this.show(text, this.#final);
   }
 
   // What was shown is the beginning of it, or it begins anew.
@@ -50,6 +62,7 @@ export class Prose {
   #clear() {
     this.#raw = this.#text = this.#before = "";
     this.#done = 0;
+    this.#outline = [];
     this.#code = this.#asIs = null;
     this.#length = 0;
     this.#open = element("div", "open");
@@ -120,7 +133,7 @@ export class Prose {
   }
 
   #put(tokens) {
-    if (tokens.length) this.#open.before(...nodesOf(tokens, true));
+    if (tokens.length) this.#open.before(...nodesOf(outlined(tokens, this.#outline), true));
   }
 
   // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
@@ -187,8 +200,17 @@ export class Prose {
   #drawOpen() {
     const tokens = lexer(this.#before + this.#text.slice(this.#done));
     if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
-    this.#open.replaceChildren(...nodesOf(tokens, false));
+    this.#open.replaceChildren(...nodesOf(outlined(tokens, [...this.#outline]), false));
   }
+}
+
+// Each heading one level below that it stands under: an agent chooses depths by their looks, and leaves some out.
+function outlined(tokens, outline) {
+  return tokens.map((token) => {
+    if (token.type !== "heading") return token;
+    while (outline.at(-1) >= token.depth) outline.pop();
+    return { ...token, depth: outline.push(token.depth) };
+  });
 }
 
 // Just after the last line that ends before `most`; where none does, none of it, or as much as may be.

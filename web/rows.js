@@ -4,11 +4,13 @@ import { element } from "./dom.js";
 
 export class Rows {
   #node;
+  #more;
   #secret;
 
   // `node` holds the rows; `add` is the button that adds one. Values of secrets are not shown.
   constructor(node, add, { secret = false } = {}) {
     this.#node = node;
+    this.#more = add;
     this.#secret = secret;
     add.onclick = () => this.add().focus();
   }
@@ -24,7 +26,12 @@ export class Rows {
     for (const field of [key, value]) Object.assign(field, { autocomplete: "off", spellcheck: false });
     remove.type = "button";
     const row = element("div", "row", key, value, remove);
-    remove.onclick = () => row.remove();
+    remove.onclick = () => {
+      const next = row.nextElementSibling?.querySelector("input") ?? this.#more;
+      row.remove();
+      // With the button it was on, it would be lost.
+      next.focus();
+    };
     this.#node.append(row);
     return name ? value : key;
   }

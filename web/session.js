@@ -1,7 +1,7 @@
 // The frame of one session followed live: what it is called, how it is prepared, why it failed, its work.
 
 import { pathOf } from "./api.js";
-import { begunOf, warningOf } from "./creating.js";
+import { begunOf, showCreate, warningOf } from "./creating.js";
 import { setText } from "./dom.js";
 import { closeFailure, drawFailure } from "./failure.js";
 import { arrive, keepFocus } from "./focus.js";
@@ -65,7 +65,8 @@ export function open(id) {
     // What is left of a session that isn't there would look as if it could be stopped or deleted.
     if (state.current === mine && (error.status === 404 || !mine.view.session)) {
       leave();
-      show("");
+      if (error.status === 404) showCreate();
+      else show("");
     }
     throw error;
   };

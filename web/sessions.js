@@ -157,12 +157,18 @@ $("find").onsubmit = (event) => {
   begin();
 };
 $("repository").onchange = begin;
-$("more").onclick = () =>
-  ask(async (api, options) => {
+$("more").onclick = async () => {
+  const [many, mine] = [list.items.length, turn];
+  const focused = document.activeElement === $("more");
+  await ask(async (api, options) => {
     const older = await newest(api, PAGE, { ...options, cursor: list.cursor });
     const had = new Set(list.items.map(({ sessionId }) => sessionId));
     return { ...older, items: [...list.items, ...older.items.filter(({ sessionId }) => !had.has(sessionId))] };
   });
+  // The button goes with the last page, and would take the focus along.
+  const nowhere = [$("more"), document.body, null].includes(document.activeElement);
+  if (focused && nowhere && $("more").hidden && turn === mine) (rows.get(list.items[many]?.sessionId) ?? $("search")).focus();
+};
 setInterval(refresh, LIST_EVERY);
 document.addEventListener?.("visibilitychange", refresh);
 for (const change of ["online", "offline"]) addEventListener(change, refresh);

@@ -273,6 +273,7 @@ process.stdout.write(
     shown,
     requests,
     notice: byId.notice.textContent,
+    reason: [byId.reason.textContent, byId.reason.querySelectorAll("code").map((code) => code.textContent)],
     sealed: byId.sealed.textContent,
     list: byId.sessions.children.map((link) => [link.querySelector(".dot").dataset.status, link.lastChild.textContent]),
     told: byId.told.hidden ? "" : byId.told.textContent,

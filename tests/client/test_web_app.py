@@ -36,10 +36,10 @@ def snapshot(session: FakeSession) -> list[Any]:
     return ["event", event]
 
 
-def test_a_session_that_is_not_there_is_a_sentence_and_nothing_to_press(app):
+def test_a_session_that_is_not_there_is_a_sentence_and_another_can_begin(app):
     page = app(["go", SESSION_ID])
     assert page["notice"] == "No such session."
-    assert not {"session", "create", "connect"} & set(page["shown"])
+    assert {"session", "create", "connect"} & set(page["shown"]) == {"create"}
 
 
 def test_a_session_that_goes_while_it_is_followed_leaves_the_page(app):
@@ -86,6 +86,21 @@ def test_the_address_of_a_page_names_its_repository_and_branch(app):
     assert page["create"] == ["o/n", "", "dev", ""]
     page = app(["change", "create", "repo", "https://me:pw@github.com/o/n"])
     assert "password" in page["wrong"]["repo"]
+
+
+@pytest.mark.parametrize("after", ["https://github.com/o/n", "https://github.com/o/n/pull/3"])
+def test_a_branch_goes_with_the_address_that_named_it(app, after):
+    named = ["change", "create", "repo", "https://github.com/o/n/tree/feat"]
+    other = ["change", "create", "repo", after]
+    begin = [["fill", "create", {"prompt": "p"}], ["submit", "create"]]
+    [body] = sent(app(named, other, *begin), "POST", "/sessions")
+    assert "upstreamBranch" not in body
+    mine = ["fill", "create", {"branch": "mine"}]
+    [body] = sent(app(named, mine, other, *begin), "POST", "/sessions")
+    assert body["upstreamBranch"] == "mine"
+    [body] = sent(app(named, *begin), "POST", "/sessions")
+    assert body["upstreamBranch"] == "feat"
+    assert app(*CREATED, named, other)["create"] == ["o/n", "", "dev", "make"]
 
 
 def test_what_is_wrong_is_said_at_its_field_in_words(app):
@@ -238,6 +253,11 @@ def test_without_a_log_there_is_what_the_stream_told(app):
     session.steps["setup"] = {"status": "failed", "output": "the end"}
     [log] = app(*OPEN, snapshot(session))["logs"]
     assert "the end" in log
+
+
+def test_what_a_reason_names_is_shown_without_its_backticks(app):
+    page = app(*OPEN, snapshot(failed(reason="`npm ci`: exit code 1, see `log")))
+    assert page["reason"] == ["npm ci: exit code 1, see `log", ["npm ci"]]
 
 
 def test_a_second_click_on_try_again_is_harmless(app):

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fake_headstart import problem
 from playwright.sync_api import Page, expect
 from session_scripts import good_session
@@ -94,6 +95,25 @@ def test_what_was_used_is_remembered_for_its_repository_alone(tab: Page, place: 
     repo.fill("org/one")
     repo.blur()
     expect(setup).to_have_value("make setup")
+
+
+@pytest.mark.kept
+@pytest.mark.parametrize("what", ["variable", "secret"])
+def test_the_focus_goes_on_where_a_row_is_removed(tab: Page, place: Place, what: str):
+    place.connect(tab)
+    tab.locator("#create details").evaluate("node => { node.open = true; }")
+    add = tab.get_by_role("button", name=f"Add a {what}")
+    names = tab.get_by_label(f"Name of the {what}")
+    for name in ("ONE", "TWO"):
+        add.click()
+        names.last.fill(name)
+    removal = tab.get_by_role("button", name="Remove")
+    removal.first.press("Enter")
+    expect(names).to_have_count(1)
+    expect(names).to_be_focused()
+    expect(names).to_have_value("TWO")
+    removal.press("Enter")
+    expect(add).to_be_focused()
 
 
 def test_a_new_session_shows_what_is_known_at_once(tab: Page, place: Place):

@@ -8,7 +8,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from session_scripts import good_session
 
+from tests.page.looks import log_of
 from tests.page.scripted import Place
+from tests.page.told import RUNNING, said
 
 
 def held(tab: Page, matches: str | Callable[[str], bool], times: int | None = None) -> list[Route]:
@@ -52,6 +54,22 @@ def test_a_session_that_is_begun_before_its_part_is_here_opens_once_it_is(tab: P
             route.continue_()
         expect(tab.locator("#title")).to_have_text("Early")
     expect(tab.locator("#opening")).to_be_hidden()
+
+
+def test_a_session_waits_for_nothing_that_draws_its_text(tab: Page, place: Place):
+    waiting = held(tab, "**/vendor/*.js")
+    text = "# A heading\n\nand *words*"
+    place.session(title="Early", script=[*RUNNING, said("a", text)])
+    place.connect(tab)
+    tab.locator("#sessions a").click()
+    expect(tab.locator("#title")).to_have_text("Early")
+    expect(tab.locator("#text")).to_be_visible()
+    expect(log_of(tab).locator(".prose")).to_have_text(text)
+    for route in waiting:
+        route.continue_()
+    expect(log_of(tab).get_by_role("heading", name="A heading")).to_have_count(1)
+    expect(log_of(tab).locator(".prose")).not_to_contain_text("*")
+    expect(log_of(tab).locator(".prose")).not_to_have_class(re.compile("plain"))
 
 
 @pytest.mark.parametrize("by_link", [False, True])

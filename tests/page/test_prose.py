@@ -43,6 +43,7 @@ BLOCKS = [
 
 DRAW = """async ([text, ends, slow]) => {
   const { Prose } = await import("./prose.js");
+  await (await import("./markup.js")).decided;
   const node = document.createElement("div");
   const prose = new Prose(node);
   for (const end of ends) {
@@ -180,6 +181,17 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
                 assert "target=_blank" in attributes
     names = {a.partition("=")[0] for _, *attributes in found for a in attributes}
     assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
+
+
+@needs_libraries
+@pytest.mark.kept
+def test_no_level_of_headings_is_left_out(tab: Page, place: Place):
+    text = "### A\n\n##### B\n\ntext\n\n## C\n\n### D\n\n# E\n\n## F\n"
+    place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
+    headings = tab.locator(".prose").locator("h3, h4, h5, h6")
+    expect(headings).to_have_text(["A", "B", "C", "D", "E", "F"])
+    levels = [heading.evaluate("node => node.tagName") for heading in headings.all()]
+    assert levels == ["H3", "H4", "H3", "H4", "H3", "H4"]
 
 
 def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):

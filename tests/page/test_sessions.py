@@ -27,6 +27,41 @@ def test_a_phone_shows_many_sessions_without_growing_wide(tab: Page, place: Plac
     tab.set_viewport_size(DESK)
 
 
+CUT = """row => {
+  const box = (node) => node.getBoundingClientRect();
+  const all = box(row);
+  const parts = [...row.querySelectorAll(".is, .of, .when")].map(box);
+  const out = ({ left, right, bottom }) =>
+    left < all.left || right > all.right || bottom > all.bottom;
+  return parts.filter((part) => out(part) || part.width < 40).length;
+}"""
+"""How many of a row's parts are out of it or too narrow to be read."""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_all_that_a_row_says_is_in_it(tab: Page, place: Place, size):
+    for n in range(3):
+        place.session(title=f"session number {n}", status="prepared")
+    waits = {"status": "asleep", "queue": [{"messageId": "m", "status": "held", "text": "x"}]}
+    place.session(title="waits", **waits)
+    place.connect(tab)
+    tab.set_viewport_size(size)
+    rows = tab.locator("#sessions a")
+    expect(rows).to_have_count(4)
+    assert [row.evaluate(CUT) for row in rows.all()] == [0] * 4
+    tab.set_viewport_size(DESK)
+
+
+def test_the_focus_goes_on_to_what_older_ones_begin_with(tab: Page, place: Place):
+    for n in range(25):
+        place.session(title=f"session number {n}")
+    place.connect(tab)
+    more = tab.get_by_role("button", name="Show older ones")
+    more.press("Enter")
+    expect(more).to_be_hidden()
+    expect(tab.locator("#sessions a").nth(20)).to_be_focused()
+
+
 @pytest.mark.long
 def test_all_sessions_can_be_reached(tab: Page, place: Place):
     for n in range(130):

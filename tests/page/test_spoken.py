@@ -179,7 +179,7 @@ READ: dict[str, tuple[list[Event], str]] = {
         - status: messages wait for you
         - log "Conversation":
           - paragraph: The turn was stopped.
-          - button "Withdraw"
+          - 'button "Withdraw: second"'
         - paragraph: /What you wrote waits/
         - button "Send what waits"
         - textbox "Message"
