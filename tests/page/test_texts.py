@@ -167,7 +167,7 @@ def test_what_a_turn_failed_with_and_a_tool_was_given_is_shown_whole(tab: Page, 
     place.open(tab, place.session(script=turn))
     rest = tab.get_by_role("button", name=re.compile("show the rest", re.IGNORECASE))
     expect(log_of(tab)).to_contain_text("The turn failed: It said: frame 0000")
-    tab.locator("summary").last.click()
+    log_of(tab).locator("summary").last.click()
     expect(rest).to_have_count(2)
     rest.first.click()
     expect(log_of(tab).locator("pre")).to_contain_text("frame 0999")
@@ -184,7 +184,7 @@ def test_of_what_a_tool_was_given_the_beginning_stays_where_the_rest_is_nonsense
     cut = {"command": "cat > b"}
     called = used("a", "bash", "completed", input=cut, inputBytes=900, inputRef="in.b")
     place.open(tab, place.session(script=[*RUNNING, called, ended(1)]))
-    tab.locator("summary").last.click()
+    log_of(tab).locator("summary").last.click()
     tab.get_by_role("button", name=re.compile("show the rest", re.IGNORECASE)).click()
     expect(log_of(tab)).to_contain_text(re.compile("not kept|gone|cut|lost|missing", re.IGNORECASE))
     expect(log_of(tab).locator("pre").first).to_contain_text("cat > b")
