@@ -25,7 +25,8 @@ from tests.bench.counting import Amounts, Meter, row_bytes
 from tests.bench.ledger import Ledger
 from tests.bench.prices import PRICES
 from tests.flow import conftest as flow
-from tests.flow.test_faults import gone, rows_of
+from tests.flow.conftest import runner_is_gone
+from tests.flow.test_faults import rows_of
 from tests.flow.test_sleep import make_due, sweep
 
 TURN_SECONDS = 60.0
@@ -152,7 +153,7 @@ def _live(running: Cloud, outside: flow.Cloud, ledger: Ledger, http: httpx.Clien
         kept = sum(row_bytes(item) for item in rows_of(outside, session_id))
         with ledger.phase("deleted", cold=True):
             http.delete(f"/sessions/{session_id}").raise_for_status()
-            gone(session_id)
+            runner_is_gone(session_id)
         if rows_of(outside, session_id):
             raise RuntimeError("the deletion left rows")
     return kept
@@ -165,7 +166,7 @@ def _until_asleep(outside: flow.Cloud, session_id: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError("it never falls asleep")
         time.sleep(0.2)
-    gone(session_id)
+    runner_is_gone(session_id)
 
 
 def _status(outside: flow.Cloud, session_id: str) -> str:
