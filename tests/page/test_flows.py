@@ -154,7 +154,7 @@ def test_work_is_seen_and_published_from_the_page(
     session_id = begin(tab, cloud, "What is in here?", WORK, url)
     expect(tab.locator("#status")).to_have_text("ready", timeout=WHOLE)
     worked, published = tab.locator("#worked"), tab.locator("#published")
-    expect(worked).to_contain_text("1 file changed, 1 lines added")
+    expect(worked).to_contain_text("1 file changed, 1 line added")
     worked.click()
     publish = tab.get_by_role("button", name="Publish", exact=True)
     publish.click()
