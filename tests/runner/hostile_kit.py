@@ -78,7 +78,8 @@ for number, process in enumerate([*theirs]):
     handle = libc.syscall(434, pid, 0)
     if libc.syscall(438, handle, 2, 0) >= 0:
         found[f"{number} pidfd_getfd"] = "taken"
-    if has_ended(process):  # meanwhile: what was found says nothing
+    # Meanwhile it has ended, or become a command of the agent's: what was found says nothing.
+    if has_ended(process) or not is_theirs(process):
         theirs.remove(process)
         found = {k: v for k, v in found.items() if not k.startswith(f"{number} ")}
 for name in ("", "journal.db", "journal.db-wal", "lock"):

@@ -11,7 +11,7 @@ import pytest
 from runner_kit import AGENT_UID, ended, eventually, nanny_of, processes
 
 from headstart_runner.processes import fork_server, nanny
-from headstart_runner.processes.launcher import Launcher, Tree
+from headstart_runner.processes.launcher import CommandNotStarted, Launcher, Tree
 from headstart_runner.processes.nanny import descendants
 
 pytestmark = [
@@ -185,6 +185,23 @@ async def test_a_nanny_that_could_not_kill_all_does_not_say_that_all_is_gone(
     await tree.kill()
 
     assert killed == [tree._nanny]
+
+
+async def test_that_a_command_left_nothing_is_known_at_its_end(box: Box) -> None:
+    alone = await box.start("true")
+    assert await alone.wait() == 0
+    assert alone.gone
+
+    parent = await box.start("bash", "-c", "sleep 62.3 & disown")
+    assert await parent.wait() == 0
+    assert not parent.gone
+    await parent.kill()
+    assert parent.gone
+
+    absent = await box.start("no-such-program")
+    with pytest.raises(CommandNotStarted):
+        await absent.wait()
+    assert absent.gone
 
 
 async def test_a_command_can_be_asked_to_end_before_it_has_begun_and_twice(box: Box) -> None:

@@ -77,6 +77,8 @@ class Tree:
         self._writer: asyncio.StreamWriter | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._nanny = 0
+        self.gone = False
+        """Whether nothing of the command is left, which is known at its end if it left nothing."""
 
     def attach(
         self, nanny: int, control: tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -88,20 +90,22 @@ class Tree:
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            last = b""
             with suppress(ConnectionError):
-                last = await reader.readline()
-                verdict = json.loads(last or b"{}")
+                line = await reader.readline()
+                verdict = json.loads(line or b"{}")
                 if "error" in verdict:
                     self._exit.set_exception(CommandNotStarted(verdict["error"]))
                     self._exit.exception()  # marks it as seen: perhaps nobody waits
                 elif "exit" in verdict:
                     self._exit.set_result(verdict["exit"])
-                last = await reader.read() or last
-            if last != GONE:
+                # Before anybody hears of the exit, if both came in one piece: no await between.
+                self.gone = GONE in (line, await reader.readline())
+                await reader.read()
+            if not self.gone:
                 # The nanny was killed, or broke, and could not see to what it had started.
                 await asyncio.to_thread(kill_session, self._nanny)
         finally:
+            self.gone = True
             if not self._exit.done():
                 self._exit.set_result(-9)
             writer.close()
@@ -110,11 +114,6 @@ class Tree:
         """Let go of the nanny, which then kills what is left and says so."""
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write_eof()
-
-    @property
-    def gone(self) -> bool:
-        """Whether nothing of the command is left."""
-        return self._watcher is not None and self._watcher.done()
 
     async def wait(self) -> int:
         """Return the command's exit code, negative for a signal; raise CommandNotStarted."""
@@ -156,7 +155,7 @@ class Tree:
         self.detach()
         if self._watcher is not None:
             await asyncio.wait([self._watcher], timeout=_NANNY_SECONDS)
-            if not self.gone:
+            if not self._watcher.done():
                 # Commands of our own uid can send it SIGSTOP.
                 await asyncio.to_thread(_kill_from_outside, self._nanny)
                 await asyncio.wait([self._watcher])

@@ -11,7 +11,7 @@ command along, and leaves the rest of its session to the runner.
 
 Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process.
 Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; `{gone}` when the last
-descendant is gone, then end of file.
+descendant is gone, in one piece with the line before if the command leaves nothing; end of file.
 """
 
 from __future__ import annotations
@@ -211,39 +211,42 @@ def kill_descendants() -> bool:
     Returns whether nothing is left; what forks faster than that for 5 s is.
     """
     deadline = time.monotonic() + _KILL_SECONDS
-    while time.monotonic() < deadline:
+    while _reap(0)[1]:
+        if time.monotonic() > deadline:
+            return False
         for pid in descendants():
             _kill(pid)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return True
         time.sleep(0.005)
-    return False
+    return True
 
 
-def _reap(main_pid: int, control: socket.socket) -> bool:
-    """Collect the dead, report the command's own end; return whether any child is left."""
+def _reap(main_pid: int) -> tuple[bytes, bool]:
+    """Collect the dead; return the line about the command's own end, and if any child is left."""
+    line = b""
     try:
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                return True
+                return line, True
             if pid == main_pid:
-                control.send(b'{"exit":%d}\n' % os.waitstatus_to_exitcode(status))
+                line = b'{"exit":%d}\n' % os.waitstatus_to_exitcode(status)
     except ChildProcessError:
-        return False
+        return line, False
 
 
-def _watch(control: socket.socket, main_pid: int, wakeup: int) -> None:
-    while _reap(main_pid, control):
+def _watch(control: socket.socket, main_pid: int, wakeup: int) -> bytes:
+    """See to a command until nothing of it is left, or nobody wants it; return the untold line."""
+    while True:
+        line, left = _reap(main_pid)
+        if not left:
+            return line
+        control.sendall(line)
         readable, _, _ = select.select([control.fileno(), wakeup], [], [])
         if wakeup in readable and (signal.SIGTERM in os.read(wakeup, 4096)):
-            return
+            return b""
         if control.fileno() in readable:
             if not control.recv(64):
-                return
+                return b""
             os.kill(main_pid, signal.SIGTERM)
 
 
@@ -290,18 +293,18 @@ def _see_to(control: socket.socket) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
+    line = b""
     try:
         if error:
-            control.sendall(json.dumps({"error": error}).encode() + b"\n")
+            line = json.dumps({"error": error}).encode() + b"\n"
         else:
-            _watch(control, pid, wakeup)
+            line = _watch(control, pid, wakeup)
     except BrokenPipeError:
         pass
     finally:
         gone = kill_descendants()
     with contextlib.suppress(OSError):
-        if gone:
-            control.sendall(GONE)
+        control.sendall(line + (GONE if gone else b""))
 
 
 if __name__ == "__main__":
