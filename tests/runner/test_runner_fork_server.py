@@ -205,12 +205,12 @@ async def test_that_a_command_left_nothing_is_known_at_its_end(box: Box) -> None
 
 
 async def test_a_command_can_be_asked_to_end_before_it_has_begun_and_twice(box: Box) -> None:
-    asked_for_it = "trap 'exit 7' TERM; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done"
+    asked_for_it = "trap 'exit 7' TERM; echo ready; for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done"
     tree = await box.start("sleep", "62.7")
     tree.terminate()
     assert await asyncio.wait_for(tree.wait(), 10) == -signal.SIGTERM
 
-    tree = await box.start("bash", "-c", f"echo ready; {asked_for_it}")
+    tree = await box.start("bash", "-c", asked_for_it)
     await eventually(lambda: b"ready" in box.printed)
     tree.terminate()
     tree.terminate()

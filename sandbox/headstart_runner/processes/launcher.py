@@ -115,6 +115,11 @@ class Tree:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write_eof()
 
+    @property
+    def nanny_ended(self) -> bool:
+        """Whether its nanny has ended, after whatever it saw to."""
+        return self._watcher is not None and self._watcher.done()
+
     async def wait(self) -> int:
         """Return the command's exit code, negative for a signal; raise CommandNotStarted."""
         return await asyncio.shield(self._exit)
@@ -155,7 +160,7 @@ class Tree:
         self.detach()
         if self._watcher is not None:
             await asyncio.wait([self._watcher], timeout=_NANNY_SECONDS)
-            if not self._watcher.done():
+            if not self.nanny_ended:
                 # Commands of our own uid can send it SIGSTOP.
                 await asyncio.to_thread(_kill_from_outside, self._nanny)
                 await asyncio.wait([self._watcher])
@@ -247,7 +252,8 @@ class Launcher:
             for end in ends:
                 os.close(end)
         tree.attach(nanny, control)
-        self._trees = {known for known in self._trees if not known.gone} | {tree}
+        # Until its nanny has ended, too: nobody else would keep the task that waits for that.
+        self._trees = {known for known in self._trees if not known.nanny_ended} | {tree}
         spec = {
             "argv": list(argv),
             "env": self.environment(env),
