@@ -3,8 +3,10 @@
 import asyncio
 import inspect
 import os
+import select
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,40 @@ def _command_line(child: str) -> bytes:
         return b""
 
 
+async def test_a_nanny_whose_pid_was_lost_shares_nothing_with_the_next(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, tries = fork_server._ask, []
+
+    async def lose_the_first(orders: socket.socket, files: Sequence[int]) -> int:
+        tries.append(await ask(orders, files))
+        if len(tries) == 1:
+            raise fork_server._Broken
+        return tries[-1]
+
+    monkeypatch.setattr(fork_server, "_ask", lose_the_first)
+    tree = await box.start("sleep", "62.35")
+
+    assert tree._nanny == tries[1]
+    await eventually(lambda: ended(tries[0]))
+    command = Path(f"/proc/{tree._nanny}/task/{tree._nanny}/children")
+    await eventually(lambda: b"62.35" in _command_line(command.read_text()))
+    tree.terminate()
+    assert await asyncio.wait_for(tree.wait(), 10) == -signal.SIGTERM
+
+
+async def test_one_that_is_left_with_its_answer_unread_ends_well(box: Box) -> None:
+    await box.server()
+    process, orders = box.launcher._forks._process, box.launcher._forks._orders
+    assert process is not None
+    assert orders is not None
+    socket.send_fds(orders, [b"fork"], [0, 0, 1, 2])
+    await eventually(lambda: select.select([orders], [], [], 0)[0] != [])
+    orders.close()
+
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
 async def test_what_can_not_be_forked_is_an_error_of_the_system(
     box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -203,6 +239,17 @@ async def test_that_a_command_left_nothing_is_known_at_its_end(box: Box) -> None
     with pytest.raises(CommandNotStarted):
         await absent.wait()
     assert absent.gone
+
+
+async def test_who_asks_a_command_to_end_that_has_ended_ends_nothing_that_it_left(box: Box) -> None:
+    parent = await box.start("bash", "-c", "sleep 62.45 & disown")
+    assert await parent.wait() == 0
+    parent.terminate()
+    parent.terminate()
+    assert await box.run("true") == 0
+    assert processes("sleep 62.45")
+    assert not ended(parent._nanny)
+    await parent.kill()
 
 
 async def test_a_command_can_be_asked_to_end_before_it_has_begun_and_twice(box: Box) -> None:

@@ -32,22 +32,30 @@ class ForkServer:
             if self._orders is None:
                 await self._begin()
 
-    async def nanny(self, control: int, stdin: int, stdout: int, stderr: int) -> int:
-        """Return the pid of a new nanny with these open files, which leads a session of its own.
+    async def nanny(self, stdin: int, stdout: int, stderr: int) -> tuple[int, socket.socket]:
+        """Return the pid of a new nanny with these open files, and the socket that controls it.
 
-        OSError when there can be none.
+        It leads a session of its own, and ends with the socket. OSError when there can be none.
         """
         async with self._lock:
             for _ in range(_TRIES):
+                # One for each try: a nanny whose pid never came would hear the next one's orders.
+                ours, theirs = socket.socketpair()
                 try:
                     orders = self._orders or await self._begin()
-                    return await _ask(orders, (control, stdin, stdout, stderr))
+                    pid = await _ask(orders, (theirs.fileno(), stdin, stdout, stderr))
                 except _Broken:
+                    ours.close()
                     await self._end()
                 except BaseException:
+                    ours.close()
                     # Its answer would be taken for the next one's.
                     await asyncio.shield(self._end())
                     raise
+                else:
+                    return pid, ours
+                finally:
+                    theirs.close()
         raise OSError("no process can be started")
 
     async def close(self) -> None:

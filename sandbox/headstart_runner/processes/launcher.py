@@ -10,7 +10,6 @@ import json
 import os
 import pwd
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -232,19 +231,16 @@ class Launcher:
             await self._allowed.wait()
         pipes = [_Pipe(stdout)] + ([_Pipe(stderr)] if stderr else [])
         tree = Tree(pipes)
-        ours, theirs = socket.socketpair()
-        ends = [theirs.detach()]
+        ends: list[int] = []
         try:
             for pipe in pipes:
                 ends.append(await pipe.open())
             if stdin is None:
                 stdin = os.open(os.devnull, os.O_RDONLY)
                 ends.append(stdin)
-            nanny = await self._forks.nanny(ends[0], stdin, ends[1], ends[len(pipes)])
+            nanny, ours = await self._forks.nanny(stdin, ends[0], ends[len(pipes) - 1])
             control = await asyncio.open_connection(sock=ours)
         except BaseException:
-            # A nanny that was started ends by itself when its socket does.
-            ours.close()
             for pipe in pipes:
                 pipe.close()
             raise

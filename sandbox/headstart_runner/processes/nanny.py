@@ -236,25 +236,30 @@ def _reap(main_pid: int) -> tuple[bytes, bool]:
 
 def _watch(control: socket.socket, main_pid: int, wakeup: int) -> bytes:
     """See to a command until nothing of it is left, or nobody wants it; return the untold line."""
+    runs = True
     while True:
         line, left = _reap(main_pid)
         if not left:
             return line
         control.sendall(line)
+        runs = runs and not line
         readable, _, _ = select.select([control.fileno(), wakeup], [], [])
         if wakeup in readable and (signal.SIGTERM in os.read(wakeup, 4096)):
             return b""
         if control.fileno() in readable:
             if not control.recv(64):
                 return b""
-            os.kill(main_pid, signal.SIGTERM)
+            if runs:  # and else its pid may be another's by now
+                os.kill(main_pid, signal.SIGTERM)
 
 
 def _forked(orders: socket.socket) -> socket.socket:
     """Fork nannies; return in each of them, with its control socket; exit with the other end."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects those that ended
     while True:
-        message, files, _, _ = socket.recv_fds(orders, 16, _FILES)
+        message, files = b"", list[int]()
+        with contextlib.suppress(ConnectionError):  # it went without reading an answer
+            message, files, _, _ = socket.recv_fds(orders, 16, _FILES)
         if not message:
             sys.exit(0)
         try:
