@@ -58,7 +58,15 @@ def test_the_doctor_says_what_it_could_not_try(cloud, capsys):
             ("✗", "API", "health answered 404: set HEADSTART"),
         ),
         (
-            [Reply(200), Reply(401, {"message": "no"})],
+            [Reply(200, {"x": 1})],
+            ("✗", "API", "health answered what no Headstart does: set HEADSTART_URL"),
+        ),
+        (
+            [Reply(200, ["ok"])],
+            ("✗", "API", "health answered what no Headstart does: set HEADSTART_URL"),
+        ),
+        (
+            [Reply(200, {"status": "ok"}), Reply(401, {"message": "no"})],
             ("✗", "account", "The API refused the token"),
         ),
     ],
