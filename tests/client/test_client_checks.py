@@ -121,6 +121,13 @@ def test_a_token_is_checked(capsys, monkeypatch):
     assert cli.main(["token", "--check"]) == 2
 
 
+@pytest.mark.parametrize("until", [1.8e12, 1e30, -1e18, float("nan"), float("inf")])
+def test_a_token_of_a_time_that_there_is_not_is_told(capsys, monkeypatch, until):
+    monkeypatch.setenv("HEADSTART_TOKEN", jwt(sub="ada", exp=until))
+    assert cli.main(["token", "--check"]) == 1
+    assert "of ada; its time is none in seconds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for_each_shell(capsys, shell):
     assert cli.main(["completion", shell]) == 0

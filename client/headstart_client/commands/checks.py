@@ -144,7 +144,11 @@ def _token(token: str, now: float) -> Found:
     until = claims.get("exp")
     if not isinstance(until, int | float):
         return Found("token", True, f"of {whose}; it says no time")
-    when = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    try:
+        when = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    except (ValueError, OverflowError, OSError):
+        # Such as one in milliseconds.
+        return Found("token", None, f"of {whose}; its time is none in seconds: the API decides")
     if until <= now:
         said = f"of {whose}; it expired at {when}: set HEADSTART_TOKEN to a new one"
         return Found("token", False, said)
