@@ -133,16 +133,17 @@ def test_an_answer_without_an_end_is_left(dripping, capsys):
 
 
 @pytest.mark.parametrize(
-    "dripping", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"], indirect=True
+    "dripping", [b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"], indirect=True
 )
 def test_an_answer_that_was_given_up_keeps_no_thread(dripping):
     before = set(threading.enumerate())
-    with Headstart(dripping, "token") as client, pytest.raises(TransportFailed):
-        client.get(SESSION_ID)
-    for thread in set(threading.enumerate()) - before:
-        if thread.name == "headstart-request":
-            thread.join(10)
-            assert not thread.is_alive()
+    with Headstart(dripping, "token") as client:
+        with pytest.raises(TransportFailed):
+            client.get(SESSION_ID)
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "headstart-request":
+                thread.join(10)
+                assert not thread.is_alive()
 
 
 def test_the_doctor_says_what_does_not_answer(silent, capsys):
