@@ -9,6 +9,7 @@ from headstart_client.errors import (
     ApiError,
     HeadstartError,
     NotFound,
+    NotHeadstart,
     RateLimited,
     TransportFailed,
     Unauthorized,
@@ -144,6 +145,11 @@ def on_error(error: HeadstartError, url: str) -> str:
             sentence = f"The API is busy ({error.code}: {reason}): try again"
         case ApiError():
             sentence = f"The API refused the request ({error.code}): {reason}"
+        case NotHeadstart():
+            sentence = (
+                f"At {url}, {reason}; set HEADSTART_URL to the API's whole address, path "
+                "included, and see that no proxy or portal answers in its place"
+            )
         case TransportFailed():
             sentence = (
                 f"The API at {url} can't be reached ({reason}): check HEADSTART_URL, "

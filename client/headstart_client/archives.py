@@ -18,9 +18,10 @@ import httpx
 
 from headstart_client.errors import HeadstartError
 from headstart_client.models import SavedFile
+from headstart_client.transport import FAILURES, in_words
 
 _PIECE = 1024 * 1024
-_SECONDS = 60.0
+SECONDS = 60.0
 """How long nothing may come of a file."""
 
 _RIGHTS = 0o700
@@ -76,8 +77,9 @@ async def download(saved: SavedFile, file: Path) -> None:
     with _new(file) as out:
         try:
             await _receive(saved, out)
-        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-            why = str(error) or type(error).__name__
+        except (*FAILURES, OSError) as error:
+            silent = isinstance(error, httpx.ReadTimeout)
+            why = f"nothing more came for {SECONDS:.0f} s" if silent else in_words(error)
             raise HeadstartError(f"{file.name} did not come: {why}") from error
 
 
@@ -104,7 +106,7 @@ def _for_its_owner(path: str, flags: int) -> int:
 async def _receive(saved: SavedFile, out: IO[bytes]) -> None:
     name, digest, size = Path(out.name).name, hashlib.sha256(), 0
     async with (
-        httpx.AsyncClient(timeout=_SECONDS, headers={"accept-encoding": "identity"}) as client,
+        httpx.AsyncClient(timeout=SECONDS, headers={"accept-encoding": "identity"}) as client,
         client.stream("GET", saved.url) as response,
     ):
         if response.status_code != httpx.codes.OK:

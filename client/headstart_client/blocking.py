@@ -39,22 +39,28 @@ class Loop:
             raise
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what comes of the work, or raise TimeoutError.
+def within(seconds: float, work: Callable[[threading.Event], T]) -> T:
+    """Return what comes of the work, or raise TimeoutError; the event tells it that it is given up.
 
-    In a thread, as nothing ends a read that gets a byte now and then. What is late is left to that,
-    and the thread is none that the end of the process would wait for.
+    In a thread, as nothing ends a read that gets a byte now and then. A request that is given up
+    ends with the next piece of its answer's body. It keeps its thread and connection longer only
+    where not even the head of the answer has come, and goes on coming: at most for 100 KiB of it,
+    where httpx stops. The thread is none that the end of the process would wait for.
     """
     done: Future[T] = Future()
+    given_up = threading.Event()
 
     def run() -> None:
         try:
-            done.set_result(work())
+            done.set_result(work(given_up))
         except BaseException as error:
             done.set_exception(error)
 
     threading.Thread(target=run, name="headstart-request", daemon=True).start()
-    return done.result(seconds)
+    try:
+        return done.result(seconds)
+    finally:
+        given_up.set()
 
 
 async def _end_all() -> None:

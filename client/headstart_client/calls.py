@@ -8,16 +8,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from math import inf
+from threading import Event
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpx
 
 from headstart_client.blocking import within
+from headstart_client.errors import TransportFailed
 from headstart_client.operations import Pages
-from headstart_client.requests import Operation
+from headstart_client.requests import Operation, Reply, went_on
 from headstart_client.signatures import documented
-from headstart_client.transport import TIMEOUT, WHOLE_SECONDS, Http, Token
+from headstart_client.transport import FAILURES, TIMEOUT, WHOLE_SECONDS, Http, Token
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,24 +56,31 @@ class Blocking(Http):
             if not cursor:
                 return
 
-    def _request(self, **arguments: Any) -> httpx.Response:
-        return within(WHOLE_SECONDS, partial(self._client.request, **arguments))
-
     def _run(self, operation: Operation[T]) -> T:
         try:
             request = next(operation)
             while True:
                 if request.delay:
                     self._sleep(request.delay)
-                try:
-                    response = self._request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
-                    request = operation.throw(self._failure(error))
-                else:
-                    request = operation.send(self._reply(response))
+                request = went_on(operation, self._outcome(self._arguments(request)))
         except StopIteration as done:
             result: T = done.value
             return result
+
+    def _outcome(self, arguments: dict[str, Any]) -> Reply | TransportFailed:
+        try:
+            return within(WHOLE_SECONDS, partial(self._request, arguments))
+        except FAILURES as error:
+            return self._failure(error)
+
+    def _request(self, arguments: dict[str, Any], given_up: Event) -> Reply:
+        content = bytearray()
+        with self._client.stream(**arguments) as response:
+            for piece in response.iter_bytes():
+                if given_up.is_set():
+                    raise TimeoutError
+                content += piece
+        return self._reply(response, bytes(content))
 
 
 class Awaiting(Http):
@@ -112,16 +121,18 @@ class Awaiting(Http):
             while True:
                 if request.delay:
                     await self._sleep(request.delay)
-                try:
-                    async with asyncio.timeout(WHOLE_SECONDS):
-                        response = await self._client.request(**self._arguments(request))
-                except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as error:
-                    request = operation.throw(self._failure(error))
-                else:
-                    request = operation.send(self._reply(response))
+                request = went_on(operation, await self._outcome(self._arguments(request)))
         except StopIteration as done:
             result: T = done.value
             return result
+
+    async def _outcome(self, arguments: dict[str, Any]) -> Reply | TransportFailed:
+        try:
+            async with asyncio.timeout(WHOLE_SECONDS):
+                response = await self._client.request(**arguments)
+                return self._reply(response, response.content)
+        except FAILURES as error:
+            return self._failure(error)
 
 
 class _Pair:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from headstart_client.shapes import Shape, maybe, shaped, words
+
 
 class HeadstartError(Exception):
     """Anything that keeps a call from its answer."""
@@ -20,6 +22,14 @@ class TransportFailed(HeadstartError):
         self.silent = silent
 
 
+class NotHeadstart(TransportFailed):
+    """What answered is no Headstart that this client knows: another API, a portal, a proxy."""
+
+    def __init__(self, what: str) -> None:
+        said = f"what answers there is no Headstart that this client knows: {what}"
+        super().__init__(said, sent=True)
+
+
 class ApiError(HeadstartError):
     """The API refused: `code` names the reason, `detail` says it, `errors` lists `{loc, msg}`.
 
@@ -27,19 +37,18 @@ class ApiError(HeadstartError):
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float | None) -> None:
+        # Another API at a wrong address refuses too, in a shape of its own.
+        said = shaped(_PROBLEM, problem)
         # API Gateway itself (authorizer, throttle) answers only {"message": …}.
         self.detail: str = (
-            problem.get("detail")
-            or problem.get("message")
-            or problem.get("title")
-            or f"the API answered {status}"
+            said["detail"] or said["message"] or said["title"] or f"the API answered {status}"
         )
         super().__init__(self.detail)
         self.status = status
-        self.code: str = problem.get("code") or type(self).__name__
+        self.code: str = said["code"] or type(self).__name__
         self.retryable = bool(problem.get("retryable", status in _TRANSIENT))
-        self.errors: list[dict[str, Any]] = problem.get("errors") or []
-        self.request_id: str | None = problem.get("requestId")
+        self.errors: list[dict[str, Any]] = said["errors"]
+        self.request_id: str | None = said["requestId"]
         self.retry_after = retry_after
 
 
@@ -94,6 +103,18 @@ class TurnFailed(HeadstartError):
 class Interrupted(TurnFailed):
     """A person stopped the turn."""
 
+
+def _place(value: Any) -> list[str | int]:
+    """Read where in a request something is; a number counts the parts of a list."""
+    parts = value if isinstance(value, list) else []
+    return [part if isinstance(part, int) else words(part) for part in parts]
+
+
+_PROBLEM: dict[str, Shape] = {
+    **dict.fromkeys(("detail", "message", "title", "code"), words),
+    "requestId": maybe(words),
+    "errors": [{"loc": _place, "msg": words}],
+}
 
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """Statuses of answers that don't say whether they are `retryable`: API Gateway's own.

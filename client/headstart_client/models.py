@@ -44,8 +44,8 @@ class Warned(Model):
     msg: str
 
 
-class Changed(Model):
-    """What is told of a change of what was asked for, beside the session."""
+class Taken(Model):
+    """The answer to what is done by and by; the rest of it nobody here reads."""
 
     warnings: list[Warned] = Field(default_factory=list)
 
@@ -302,6 +302,14 @@ class Defaults(Model):
     model: str | None = None
     agents: list[AgentOffer] = Field(default_factory=list)
     limits: dict[str, int] = Field(default_factory=dict)
+
+
+class EncryptionKey(Model):
+    """What secrets are sealed with: a SubjectPublicKeyInfo in DER, in base64."""
+
+    key_id: str
+    algorithm: str
+    public_key: str
 
 
 class StepLog(Model):

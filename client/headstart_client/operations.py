@@ -10,7 +10,6 @@ from headstart_client.errors import PreparationFailed
 from headstart_client.events import event_of
 from headstart_client.models import (
     Archive,
-    Changed,
     Changes,
     Created,
     Defaults,
@@ -22,6 +21,7 @@ from headstart_client.models import (
     StepLog,
     Stream,
     Summary,
+    Taken,
     Text,
     TextPage,
     Warned,
@@ -57,29 +57,28 @@ def create_session(
     sealed = yield from with_sealed(options)
     body = {"prompt": prompt, "autoInitiate": auto_initiate, **camel(sealed)}
     key = idempotency_key or uuid4().hex
-    return Created.model_validate(
-        (yield from call(Request("POST", "sessions", body=body, idempotency_key=key)))
-    )
+    request = Request("POST", "sessions", body=body, idempotency_key=key)
+    return (yield from call(request, Created))
 
 
 def get(session_id: str) -> Operation[Session]:
     """Return a session as it stands."""
-    return Session.model_validate((yield from call(Request("GET", path(session_id)))))
+    return (yield from call(Request("GET", path(session_id)), Session))
 
 
 def archive(session_id: str) -> Operation[Archive]:
     """Return where a session's saved work can be had; NotFound where nothing is saved yet."""
-    return Archive.model_validate((yield from call(Request("GET", path(session_id, "archive")))))
+    return (yield from call(Request("GET", path(session_id, "archive")), Archive))
 
 
 def changes(session_id: str) -> Operation[Changes]:
     """Return what a session changed, as it was saved last; NotFound where nothing is yet."""
-    return Changes.model_validate((yield from call(Request("GET", path(session_id, "changes")))))
+    return (yield from call(Request("GET", path(session_id, "changes")), Changes))
 
 
 def diff(session_id: str) -> Operation[Diff]:
     """Return where the same can be had as a unified diff; NotFound where nothing is saved yet."""
-    return Diff.model_validate((yield from call(Request("GET", path(session_id, "diff")))))
+    return (yield from call(Request("GET", path(session_id, "diff")), Diff))
 
 
 def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Session]:
@@ -89,8 +88,7 @@ def publish(session_id: str, **options: Unpack[PublishOptions]) -> Operation[Ses
     Raises Conflict while a turn is active.
     """
     sealed = yield from with_sealed(options)
-    body = yield from post(path(session_id, "publish"), camel(sealed))
-    return Session.model_validate(body)
+    return (yield from post(path(session_id, "publish"), Session, camel(sealed)))
 
 
 def list_page(
@@ -103,8 +101,7 @@ def list_page(
     """Return one page of the caller's sessions, newest first; a searched one may be empty."""
     asked = {"cursor": cursor, "search": search, "repository": repository, "limit": limit}
     params = {name: value for name, value in asked.items() if value is not None}
-    body = yield from call(Request("GET", "sessions", params=params))
-    return Page[Summary].model_validate(body)
+    return (yield from call(Request("GET", "sessions", params=params), Page[Summary]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ def listing(
 
 def events(session_id: str, after: int = 0) -> Pages[Event]:
     """Iterate over the persisted events after an id, oldest first, up to now."""
-    return Pages(lambda cursor: events_page(session_id, int(cursor or after)))
+    return Pages(lambda cursor: events_page(session_id, cursor or after))
 
 
 def on_repository(repository: str, options: SessionOptions) -> SessionOptions:
@@ -146,20 +143,20 @@ def messages(session_id: str) -> Operation[list[Message]]:
     found: list[Message] = []
     params: dict[str, Any] = {}
     while True:
-        body = yield from call(Request("GET", path(session_id, "messages"), params=params))
-        page = Page[Message].model_validate(body)
+        request = Request("GET", path(session_id, "messages"), params=params)
+        page = yield from call(request, Page[Message])
         found += page.items
         if not page.next_cursor:
             return found
         params = {"cursor": page.next_cursor}
 
 
-def events_page(session_id: str, after: int = 0) -> Operation[Page[Event]]:
+def events_page(session_id: str, after: int | str = 0) -> Operation[Page[Event]]:
     """Return the next persisted events after an id, oldest first; empty at the end."""
     request = Request("GET", path(session_id, "events"), params={"after": after})
-    body = yield from call(request)
-    found = [event for raw in body["items"] if (event := event_of(raw))]
-    return Page[Event].model_construct(items=found, next_cursor=body.get("nextCursor"))
+    page = yield from call(request, Page[Any])
+    found = [event for raw in page.items if (event := event_of(raw))]
+    return Page[Event].model_construct(items=found, next_cursor=page.next_cursor)
 
 
 def text_page(
@@ -172,7 +169,7 @@ def text_page(
     """
     params = {"cursor": cursor} if cursor else {}
     request = Request("GET", path(session_id, "texts", ref), params=params, delay=delay)
-    return TextPage.model_validate((yield from call(request)))
+    return (yield from call(request, TextPage))
 
 
 def text(session_id: str, ref: str, *, patience: float = TEXT_SECONDS) -> Operation[Text]:
@@ -202,19 +199,18 @@ def _write(whole: bytearray, page: TextPage) -> None:
 
 def logs(session_id: str) -> Operation[list[StepLog]]:
     """Return the logs that the steps left, attempt by attempt; `text` has what is in one."""
-    body = yield from call(Request("GET", path(session_id, "logs")))
-    return Page[StepLog].model_validate(body).items
+    return (yield from call(Request("GET", path(session_id, "logs")), Page[StepLog])).items
 
 
 def defaults() -> Operation[Defaults]:
     """Return what sessions are created with, the agents there are, and the limits."""
-    return Defaults.model_validate((yield from call(Request("GET", "defaults"))))
+    return (yield from call(Request("GET", "defaults"), Defaults))
 
 
 def rename(session_id: str, title: str) -> Operation[Session]:
     """Give a session another title, in any status."""
     request = Request("PATCH", path(session_id), body={"title": title})
-    return Session.model_validate((yield from call(request)))
+    return (yield from call(request, Session))
 
 
 def withdraw(session_id: str, message_id: str) -> Operation[None]:
@@ -223,12 +219,12 @@ def withdraw(session_id: str, message_id: str) -> Operation[None]:
     Raises Conflict for one on its way, and for the first message before its delivery: that is
     changed by `patch`.
     """
-    yield from call(Request("DELETE", path(session_id, "messages", message_id)))
+    yield from call(Request("DELETE", path(session_id, "messages", message_id)), Taken)
 
 
 def stream_ticket(session_id: str) -> Operation[Stream]:
     """Return a ticket for one viewer connection."""
-    return Stream.model_validate((yield from post(path(session_id, "stream-ticket"))))
+    return (yield from post(path(session_id, "stream-ticket"), Stream))
 
 
 def send_message(
@@ -236,12 +232,12 @@ def send_message(
 ) -> Operation[Message]:
     """Queue a message; it wakes a sleeping session. `reject` raises Conflict while a turn runs."""
     body = {"prompt": prompt, "ifBusy": if_busy}
-    return Message.model_validate((yield from post(path(session_id, "messages"), body)))
+    return (yield from post(path(session_id, "messages"), Message, body))
 
 
 def initiate(session_id: str) -> Operation[None]:
     """Release the held first message, or a queue that paused; twice is harmless."""
-    yield from post(path(session_id, "initiate"))
+    yield from post(path(session_id, "initiate"), Taken)
 
 
 def wait(
@@ -251,12 +247,12 @@ def wait(
     request = Request(
         "GET", path(session_id, "wait"), params={"while": while_status, "seconds": seconds}
     )
-    return Session.model_validate((yield from call(request)))
+    return (yield from call(request, Session))
 
 
 def delete(session_id: str) -> Operation[None]:
     """Stop everything and remove everything, in any status."""
-    yield from call(Request("DELETE", path(session_id)))
+    yield from call(Request("DELETE", path(session_id)), Taken)
 
 
 def retry(
@@ -285,13 +281,12 @@ def retry(
     given = {name: value for name, value in changes.items() if value is not None}
     sealed = yield from with_sealed(given)
     body = {"attemptNumber": attempt_number, **camel(sealed)}
-    answer = yield from post(path(session_id, "retry"), body, repeatable=False)
-    return Changed.model_validate(answer or {}).warnings
+    return (yield from post(path(session_id, "retry"), Taken, body, repeatable=False)).warnings
 
 
 def interrupt(session_id: str) -> Operation[None]:
     """Stop the active turn; in preparation, cancel the attempt."""
-    yield from post(path(session_id, "interrupt"), repeatable=False)
+    yield from post(path(session_id, "interrupt"), Taken, repeatable=False)
 
 
 def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) -> Operation[None]:
@@ -301,14 +296,14 @@ def answer_input(session_id: str, request_id: str, answer: Mapping[str, Any]) ->
     `{"answers": [["label"], …]}`, for each in order the labels that are chosen, or words of your
     own; to either `{"reject": True}`.
     """
-    yield from post(path(session_id, "inputs", request_id), answer, repeatable=False)
+    yield from post(path(session_id, "inputs", request_id), Taken, answer, repeatable=False)
 
 
 def patch(session_id: str, **changes: Unpack[SessionChanges]) -> Operation[Session]:
     """Change what a session was asked for, before its first message is delivered."""
     sealed = yield from with_sealed(changes)
     request = Request("PATCH", path(session_id), body=camel(sealed))
-    return Session.model_validate((yield from call(request)))
+    return (yield from call(request, Session))
 
 
 def prepare(

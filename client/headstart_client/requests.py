@@ -11,12 +11,21 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
+from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
-from headstart_client.errors import ApiError, HeadstartError, TransportFailed, api_error
+from headstart_client.errors import (
+    ApiError,
+    HeadstartError,
+    NotHeadstart,
+    TransportFailed,
+    api_error,
+)
+from headstart_client.models import EncryptionKey, Taken
 from headstart_client.sealing import seal
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 TRIES = 4
 """How often a request is sent at most."""
@@ -69,36 +78,41 @@ class Reply:
 Operation = Generator[Request, Reply, T]
 
 
+def went_on(operation: Operation[Any], outcome: Reply | TransportFailed) -> Request:
+    """Return an operation's next request; raises StopIteration with what it came to."""
+    if isinstance(outcome, TransportFailed):
+        return operation.throw(outcome)
+    return operation.send(outcome)
+
+
 def backoff(failures: int, base: float = RETRY_BASE, cap: float = RETRY_CAP) -> float:
     """Return the seconds to wait after so many failures in a row: it doubles, half is random."""
     ceiling: float = min(cap, base * 2 ** min(failures - 1, 16))
     return ceiling * _jitter.uniform(0.5, 1.0)
 
 
-def call(request: Request) -> Operation[Any]:
-    """Return the body of the answer, None where it has none; raises what the API refused."""
-    return (yield from reply_to(request)).body
+def call(request: Request, model: type[M]) -> Operation[M]:
+    """Return the answer, after so many tries as the request bears; raises what the API refused."""
+    return (yield from answer_to(request, model))[0]
 
 
-def reply_to(request: Request) -> Operation[Reply]:
-    """Return the whole answer, after so many tries as the request bears."""
+def answer_to(request: Request, model: type[M]) -> Operation[tuple[M, str]]:
+    """Return the answer, and the token that it was asked for with."""
     failures, unsure = 0, False
     while True:
         failure: ApiError | TransportFailed
         try:
             reply = yield request
-            # A portal or another server says 200 too, and nothing was done for that.
-            if reply.status < 400 and not _of_headstart(reply):
-                raise TransportFailed("what answers there is no Headstart", sent=True)
+            # Of a DELETE whose answer was lost, this is the answer.
+            if unsure and request.method == "DELETE" and reply.status == 404:
+                reply = Reply(202, {})
+            if reply.status < 400:
+                return _read(reply, model), reply.token
         except TransportFailed as error:
             failure, pause = error, backoff(failures + 1)
             again = request.repeatable or not error.sent
             unsure = unsure or error.sent
         else:
-            # Of a DELETE whose answer was lost, this is the answer.
-            done = unsure and request.method == "DELETE" and reply.status == 404
-            if reply.status < 400 or done:
-                return reply
             failure = api_error(reply.status, reply.body, reply.retry_after)
             again = failure.retryable and failure.status in {429, 503} and failure.code not in FULL
             lost = failure.retryable and failure.status in {500, 502, 504}
@@ -112,15 +126,25 @@ def reply_to(request: Request) -> Operation[Reply]:
         request = replace(request, delay=pause)
 
 
-def _of_headstart(reply: Reply) -> bool:
-    """Say whether an answer that is no refusal can be the API's: all of those are objects."""
-    empty = reply.status == 204 and reply.body is None
-    return empty or (reply.status < 300 and isinstance(reply.body, Mapping))
+def _read(reply: Reply, model: type[M]) -> M:
+    """Return an answer that is no refusal; raises NotHeadstart, as other servers say 200 too."""
+    if reply.status >= 300 or not isinstance(reply.body, Mapping):
+        raise NotHeadstart(f"HTTP {reply.status} and no JSON object")
+    # Nothing else tells it from any other object.
+    if model is Taken and reply.status != 202:
+        raise NotHeadstart(f"HTTP {reply.status} instead of 202")
+    try:
+        return model.model_validate(reply.body)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise NotHeadstart(f"HTTP {reply.status} without a proper {where}") from error
 
 
-def post(to: str, body: Mapping[str, Any] | None = None, **options: Any) -> Operation[Any]:
-    """Post with a key that makes the same request harmless twice; return the answer's body."""
-    return call(Request("POST", to, body=body, idempotency_key=uuid4().hex, **options))
+def post(
+    to: str, model: type[M], body: Mapping[str, Any] | None = None, **options: Any
+) -> Operation[M]:
+    """Post with a key that makes the same request harmless twice; return the answer."""
+    return call(Request("POST", to, body=body, idempotency_key=uuid4().hex, **options), model)
 
 
 def path(session_id: str, *rest: str) -> str:
@@ -142,8 +166,8 @@ def with_sealed(fields: Mapping[str, Any]) -> Operation[dict[str, Any]]:
     given = dict(fields)
     secrets = given.pop("secrets", None)
     if secrets:
-        reply = yield from reply_to(Request("GET", "encryption-key"))
-        given["encrypted_secrets"] = seal(secrets, reply.body, reply.token)
+        key, token = yield from answer_to(Request("GET", "encryption-key"), EncryptionKey)
+        given["encrypted_secrets"] = seal(secrets, key, token)
     elif "secrets" in fields:
         given["encrypted_secrets"] = None
     return given

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headstart_client.errors import HeadstartError
+from headstart_client.models import EncryptionKey
 from headstart_client.tokens import claims_of
 
 _LEAST_BYTES = 8
@@ -24,24 +25,28 @@ def too_short(value: str) -> str | None:
     return f"has fewer than {_LEAST_BYTES} bytes" if short else None
 
 
-def seal(secrets: Mapping[str, str], key: Mapping[str, Any], token: str) -> dict[str, Any]:
+def seal(secrets: Mapping[str, str], key: EncryptionKey, token: str) -> dict[str, Any]:
     """Return `encryptedSecrets` of names and values, for the user of a token alone.
 
-    `key` is what GET /encryption-key answers. Raises HeadstartError, for a value of fewer than 8
+    Raises HeadstartError, for a value of fewer than 8
     bytes too: the sandbox would refuse it, which could not keep it from being shown.
     """
     for name, value in secrets.items():
         if why := too_short(value):
             raise HeadstartError(f"The secret {name} {why}")
     try:
-        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - optional
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - optional
+        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
         from cryptography.hazmat.primitives.asymmetric import padding, rsa  # noqa: PLC0415
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
     except ImportError:
         raise HeadstartError(_NO_LIBRARY) from None
-    if key.get("algorithm") != "RSA-OAEP-256":
+    if key.algorithm != "RSA-OAEP-256":
         raise HeadstartError("The API's key for secrets is of a kind that this client can't use")
-    public = serialization.load_der_public_key(base64.b64decode(key["publicKey"]))
+    try:
+        public = serialization.load_der_public_key(base64.b64decode(key.public_key))
+    except (ValueError, UnsupportedAlgorithm):
+        public = None
     if not isinstance(public, rsa.RSAPublicKey):
         raise HeadstartError("The API's key for secrets is not one of RSA")
     content_key, iv = AESGCM.generate_key(256), os.urandom(12)
@@ -49,7 +54,7 @@ def seal(secrets: Mapping[str, str], key: Mapping[str, Any], token: str) -> dict
     sealed = AESGCM(content_key).encrypt(iv, text, _subject(token).encode())
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
     envelope = {
-        "keyId": key["keyId"],
+        "keyId": key.key_id,
         "enc": "A256GCM",
         "key": _base64(public.encrypt(content_key, oaep)),
         "iv": _base64(iv),

@@ -1,5 +1,6 @@
 """How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ TIMEOUT = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
 WHOLE_SECONDS = 60.0
 """How long all of a request may take: the timeouts begin anew with each byte that comes."""
 
+FAILURES = (httpx.RequestError, httpx.InvalidURL, TimeoutError)
+"""What keeps a request from its answer."""
+
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 
 _IN_WORDS: dict[type[Exception], str] = {
@@ -33,6 +37,14 @@ _IN_WORDS: dict[type[Exception], str] = {
 def in_words(error: Exception) -> str:
     """Return what went wrong, also of those failures that httpx has no words for."""
     return _IN_WORDS.get(type(error)) or str(error) or type(error).__name__
+
+
+def parsed(content: bytes) -> Any:
+    """Return what JSON says, None where it is none."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Http:
@@ -68,18 +80,14 @@ class Http:
         }
 
     @staticmethod
-    def _reply(response: httpx.Response) -> Reply:
-        try:
-            body = response.json() if response.content else None
-        except ValueError:
-            body = None
+    def _reply(response: httpx.Response, content: bytes) -> Reply:
         wait = response.headers.get("retry-after", "")
         token = response.request.headers.get("authorization", "").removeprefix("Bearer ")
-        seconds = float(wait) if wait.isdigit() else None
-        return Reply(response.status_code, body, seconds, token)
+        seconds = float(wait) if wait.isdecimal() else None
+        return Reply(response.status_code, parsed(content), seconds, token)
 
     @staticmethod
-    def _failure(error: httpx.TransportError | httpx.InvalidURL | TimeoutError) -> TransportFailed:
+    def _failure(error: Exception) -> TransportFailed:
         sent = not isinstance(error, _NOT_SENT)
         silent = isinstance(error, httpx.ReadTimeout | TimeoutError)
         return TransportFailed(in_words(error), sent=sent, silent=silent)

@@ -210,6 +210,9 @@ def main(argv: list[str]) -> int:
             stop.wait()
     except SystemExit:
         return 0
+    except BrokenPipeError:
+        # Nobody reads the addresses, which the command line knows how to end by.
+        raise
     except (RefusedError, TemplateError, OSError) as error:
         return _failed(error, 2)
     except (DeploymentError, EmulatorError, tokens.NoUserPoolError) as error:

@@ -41,8 +41,11 @@ def command_line(
     )
 
 
-def nobody_reads(*arguments: str) -> tuple[int, bytes]:
-    """Return the exit code and standard error of a command whose output goes to a closed pipe."""
+def nobody_reads(*arguments: str, at_all: bool = False) -> tuple[int, bytes]:
+    """Return the exit code and standard error of a command whose output goes to a closed pipe.
+
+    `at_all`: so does its standard error, and none of that is returned.
+    """
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -50,10 +53,11 @@ def nobody_reads(*arguments: str) -> tuple[int, bytes]:
             [sys.executable, "-m", "headstart_client.cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=writing,
-            stderr=subprocess.PIPE,
+            stderr=writing if at_all else subprocess.PIPE,
+            env={n: v for n, v in os.environ.items() if n != "PYTHONUNBUFFERED"},
             check=False,
             timeout=60,
         )
     finally:
         os.close(writing)
-    return done.returncode, done.stderr
+    return done.returncode, done.stderr or b""

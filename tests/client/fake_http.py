@@ -80,9 +80,9 @@ def handler(fake: Answering) -> type[BaseHTTPRequestHandler]:
             if not isinstance(reply.body, bytes | None):
                 body = json.dumps(reply.body).encode()
             self.send_response(reply.status)
-            for name, value in (reply.headers | ({} if reply.hidden else CORS)).items():
+            told = {"content-length": str(len(body))} | reply.headers
+            for name, value in (told | ({} if reply.hidden else CORS)).items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,23 @@ def test_a_file_that_does_not_come_is_told_and_not_kept(cloud, folder, tmp_path,
     cloud.sessions[SESSION_ID].archive["base"]["url"] = "http://127.0.0.1:9/base"
     assert cli.main(["archive", SESSION_ID, "work"]) == 1
     assert "work.base.tar.zst did not come: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_stops_coming_is_told_and_not_kept(
+    cloud, folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(archives, "SECONDS", 0.05)
+    saved(cloud, b"x" * 10)
+    cloud.files["base"] = b"x"
+    told = cloud.answer
+    longer = {"content-length": "10"}
+    cloud.answer = lambda seen: replace(
+        told(seen), headers=longer if "/files/" in seen.path else {}
+    )
+    assert cli.main(["archive", SESSION_ID, "work"]) == 1
+    said = capsys.readouterr().err
+    assert said == "headstart: work.base.tar.zst did not come: nothing more came for 0 s.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,6 +14,7 @@ from headstart_client import (
     Headstart,
     HeadstartError,
     NotFound,
+    NotHeadstart,
     PreparationFailed,
     RateLimited,
     TransportFailed,
@@ -350,3 +351,44 @@ def test_a_deletion_whose_answer_was_lost_is_done_when_nothing_is_there_any_more
     next(steps)
     with pytest.raises(NotFound):
         steps.send(gone)
+
+
+@pytest.mark.parametrize(
+    ("call", "body", "what"),
+    [
+        (lambda c: c.get(SESSION_ID), {"x": 1}, "HTTP 200 without a proper sessionId"),
+        (lambda c: list(c.list()), {"items": 1}, "HTTP 200 without a proper items"),
+        (lambda c: list(c.events(SESSION_ID)), {"items": {}}, "HTTP 200 without a proper items"),
+        (lambda c: c.delete(SESSION_ID), {"x": 1}, "HTTP 200 instead of 202"),
+        (lambda c: c.get(SESSION_ID), b"[" * 100_000, "HTTP 200 and no JSON object"),
+        (
+            lambda c: c.create_session("x", github_repo="a/b", secrets={"TOKEN": "long enough"}),
+            {"x": 1},
+            "HTTP 200 without a proper keyId",
+        ),
+    ],
+)
+def test_an_answer_that_is_none_of_headstarts_is_an_error_of_its_own(
+    client, cloud, *, call, body, what
+):
+    cloud.answer = lambda _: Reply(200, body)
+    with pytest.raises(NotHeadstart) as caught:
+        call(client)
+    assert str(caught.value).endswith(what)
+    assert len(cloud.seen) == 4
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"code": 1003, "detail": {"why": "no"}, "errors": {"name": ["is odd"]}},
+        {"message": ["no"], "errors": ["no", {"loc": "name"}, {"msg": 5}], "requestId": 7},
+    ],
+)
+def test_a_refusal_of_another_api_is_read_as_far_as_it_goes(client, cloud, problem):
+    cloud.canned.append(Reply(422, problem))
+    with pytest.raises(ValidationFailed) as caught:
+        client.get(SESSION_ID)
+    error = caught.value
+    texts = [error.detail, error.code, *(one["msg"] for one in error.errors)]
+    assert all(isinstance(text, str) for text in texts)

@@ -58,7 +58,15 @@ def test_the_doctor_says_what_it_could_not_try(cloud, capsys):
             ("✗", "API", "health answered 404: set HEADSTART"),
         ),
         (
-            [Reply(200), Reply(401, {"message": "no"})],
+            [Reply(200, {"x": 1})],
+            ("✗", "API", "health answered what no Headstart does: set HEADSTART_URL"),
+        ),
+        (
+            [Reply(200, ["ok"])],
+            ("✗", "API", "health answered what no Headstart does: set HEADSTART_URL"),
+        ),
+        (
+            [Reply(200, {"status": "ok"}), Reply(401, {"message": "no"})],
             ("✗", "account", "The API refused the token"),
         ),
     ],
@@ -111,6 +119,13 @@ def test_a_token_is_checked(capsys, monkeypatch):
     assert "of ada; it expired at" in capsys.readouterr().err
     monkeypatch.delenv("HEADSTART_TOKEN")
     assert cli.main(["token", "--check"]) == 2
+
+
+@pytest.mark.parametrize("until", [1.8e12, 1e30, -1e18, float("nan"), float("inf")])
+def test_a_token_of_a_time_that_there_is_not_is_told(capsys, monkeypatch, until):
+    monkeypatch.setenv("HEADSTART_TOKEN", jwt(sub="ada", exp=until))
+    assert cli.main(["token", "--check"]) == 1
+    assert "of ada; its time is none in seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

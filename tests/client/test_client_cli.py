@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import fake_headstart as fake
 import pytest
@@ -306,6 +307,8 @@ def test_a_lost_connection_is_said_and_does_no_harm(cloud, capsys):
         ["logs", SESSION_ID],
         RUN,
         ["completion", "bash"],
+        ["--help"],
+        ["up", "--help"],
     ],
     ids=" ".join,
 )
@@ -314,6 +317,33 @@ def test_where_nobody_reads_any_more_it_ends_without_a_word(cloud, command):
     cloud.add(FakeSession(logs=[log])).texts["t"] = [fake.page("x" * 100_000)]
     cloud.next_session.script = good_session()
     assert nobody_reads(*command) == (141, b"")
+
+
+@pytest.mark.parametrize("command", [["ls"], ["nonsense"], ["up", "--nonsense"]], ids=" ".join)
+def test_where_nobody_hears_of_a_failure_either_it_ends_the_same_way(cloud, monkeypatch, command):
+    monkeypatch.delenv("HEADSTART_URL")
+    assert nobody_reads(*command, at_all=True) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_what_was_closed_at_the_start_changes_no_exit_code(closed):
+    line = f'"{sys.executable}" -m headstart_client.cli'
+    for arguments, code in (("--version", 0), ("nonsense", 2)):
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {arguments} {closed}"], capture_output=True, check=False
+        )
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+
+
+def test_output_that_finds_no_room_is_one_sentence():
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "headstart_client.cli", "completion", "bash"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, b"headstart: No space left on device.\n")
 
 
 def test_other_commands_are_not_loaded_before_they_are_needed():

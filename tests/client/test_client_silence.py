@@ -93,10 +93,13 @@ def test_each_command_ends_with_one_sentence(silent, capsys, monkeypatch, tmp_pa
     [
         Reply(200),
         Reply(200, []),
+        Reply(200, "Welcome"),
+        Reply(200, {"x": 1}),
+        Reply(200, b"no gzip", {"content-encoding": "gzip"}),
         Reply(200, b"<html>Welcome to our hotel</html>"),
         Reply(302, {}, {"location": "https://portal.example.com/"}),
     ],
-    ids=["nothing", "list", "page", "elsewhere"],
+    ids=["nothing", "list", "text", "object", "undecodable", "page", "elsewhere"],
 )
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: "_".join(words[:1] + words[2:3]))
 @pytest.mark.usefixtures("environment")
@@ -110,7 +113,11 @@ def test_what_is_no_headstart_is_told_and_nothing_is_done(
     assert cli.main(arguments) == 1
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
-    assert "can't be reached (what answers there is no Headstart): " in err
+    if "content-encoding" in reply.headers:
+        assert err.startswith(f"headstart: The API at {cloud.url} can't be reached (Error -3 ")
+        return
+    assert err.startswith(f"headstart: At {cloud.url}, what answers there is no Headstart ")
+    assert "set HEADSTART_URL to the API's whole address" in err
 
 
 def test_each_command_of_the_api_is_tried():
@@ -123,6 +130,20 @@ def test_an_answer_without_an_end_is_left(dripping, capsys):
     with Headstart(dripping, "token") as client, pytest.raises(TransportFailed) as failed:
         client.get(SESSION_ID)
     assert (failed.value.sent, failed.value.silent) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "dripping", [b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n"], indirect=True
+)
+def test_an_answer_that_was_given_up_keeps_no_thread(dripping):
+    before = set(threading.enumerate())
+    with Headstart(dripping, "token") as client:
+        with pytest.raises(TransportFailed):
+            client.get(SESSION_ID)
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "headstart-request":
+                thread.join(10)
+                assert not thread.is_alive()
 
 
 def test_the_doctor_says_what_does_not_answer(silent, capsys):

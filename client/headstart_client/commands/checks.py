@@ -19,7 +19,7 @@ from headstart_client.errors import HeadstartError, NotFound
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.terminal import Terminal
 from headstart_client.tokens import claims_of
-from headstart_client.transport import in_words
+from headstart_client.transport import FAILURES, in_words, parsed
 from headstart_client.usage import USAGE
 
 _CLOCK_SECONDS = 60.0
@@ -100,21 +100,28 @@ async def _health(client: AsyncHeadstart) -> AsyncIterator[Found]:
             asyncio.timeout(4 * HEALTH_SECONDS),
         ):
             answer = await http.get(f"{client.url}health")
-    except (httpx.HTTPError, TimeoutError) as error:
+    except FAILURES as error:
         why = in_words(error)
         said = f"{client.url} can't be reached ({why}): check HEADSTART_URL and the network"
         yield Found("API", False, said)
         return
     took = (time.monotonic() - began) * 1000
-    if answer.status_code != httpx.codes.OK:
-        said = (
-            f"{client.url}health answered {answer.status_code}: set HEADSTART_URL to the API's "
-            "whole address, path included"
-        )
-        yield Found("API", False, said)
+    if wrong := _no_health(answer):
+        said = f"{wrong}: set HEADSTART_URL to the API's whole address, path included"
+        yield Found("API", False, f"{client.url}health {said}")
         return
     yield Found("API", True, f"{client.url} answers in {took:.0f} ms")
     yield _clock(answer.headers.get("date"), time.time())
+
+
+def _no_health(answer: httpx.Response) -> str:
+    """Return in what way an answer is not that of a Headstart, empty where it is."""
+    if answer.status_code != httpx.codes.OK:
+        return f"answered {answer.status_code}"
+    healthy = parsed(answer.content)
+    if isinstance(healthy, dict) and healthy.get("status") == "ok":
+        return ""
+    return "answered what no Headstart does"
 
 
 def _clock(date: str | None, now: float) -> Found:
@@ -137,7 +144,11 @@ def _token(token: str, now: float) -> Found:
     until = claims.get("exp")
     if not isinstance(until, int | float):
         return Found("token", True, f"of {whose}; it says no time")
-    when = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    try:
+        when = datetime.fromtimestamp(until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    except (ValueError, OverflowError, OSError):
+        # Such as one in milliseconds.
+        return Found("token", None, f"of {whose}; its time is none in seconds: the API decides")
     if until <= now:
         said = f"of {whose}; it expired at {when}: set HEADSTART_TOKEN to a new one"
         return Found("token", False, said)
