@@ -50,5 +50,5 @@ export function forget() {
 // Nor what was written in this tab and waits there.
 export function forgetTab() {
   const names = Array.from({ length: sessionStorage.length }, (_, at) => sessionStorage.key(at));
-  for (const name of names) if (/^(draft|unanswered) /.test(name)) sessionStorage.removeItem(name);
+  for (const name of names) if (/^(draft|sent|unanswered) /.test(name)) sessionStorage.removeItem(name);
 }
