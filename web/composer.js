@@ -2,6 +2,7 @@
 
 import { kept, pathOf } from "./api.js";
 import { setText } from "./dom.js";
+import { write } from "./memory.js";
 import { dataOf } from "./shapes.js";
 
 const draftOf = (id) => `draft ${id}`;
@@ -74,7 +75,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   // A draft is of its session, and of this tab.
   function keep(id, draft) {
-    if (draft) sessionStorage.setItem(draftOf(id), draft);
+    if (draft) write(sessionStorage, draftOf(id), draft);
     else sessionStorage.removeItem(draftOf(id));
   }
 
@@ -88,7 +89,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   async function send({ id, view }, prompt) {
     const before = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
     const sent = before?.prompt === prompt ? before : { prompt, after: heard };
-    sessionStorage.setItem(sentOf(id), JSON.stringify(sent));
+    write(sessionStorage, sentOf(id), JSON.stringify(sent));
     sending.set(id, "");
     draw(view);
     try {
