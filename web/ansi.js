@@ -1,7 +1,7 @@
 // What a terminal would show of an output: its colours, and of a line that was written over the last state.
 
 import { element } from "./dom.js";
-import { AnsiUp } from "./libraries.js";
+import { AnsiUp, arrived } from "./libraries.js";
 import { readable } from "./text.js";
 
 const LONG_LOOKS = /\x1b\[[0-9;:]{101,}m/g; // take the library seconds
@@ -49,6 +49,11 @@ const lastOf = (line) => {
 const clean = (text) => readable(text.replace(CODES, "").replace(CONTROLS, ""));
 
 const last = (output) => output.split("\n").map(lastOf).join("\n").replace(AnsiUp ? LONG_LOOKS : CODES, "");
+
+// Calls `draw` once an output that was drawn without its colours can have them; never where they are here, or missing.
+export function onceColoured(draw) {
+  if (!AnsiUp) arrived.then(() => AnsiUp && draw());
+}
 
 // Without its looks, as it is kept in a file.
 export const uncoloured = (output) => clean(last(output));

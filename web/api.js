@@ -1,5 +1,6 @@
 // The HTTP API for the page: bounded retries that keep their Idempotency-Key, one kind of error.
 
+import { write } from "./memory.js";
 import { expired } from "./token.js";
 
 const TRIES = 4;
@@ -50,13 +51,10 @@ function segment(id) {
 // The path of a session, or of what belongs to it.
 export const pathOf = (id, ...below) => ["/sessions", ...[id, ...below].map(segment)].join("/");
 
-// What was not answered yet, by address: {text, key}.
-const unanswered = new Map();
-
-// The same in a tab's storage, for what may be kept there: a draft outlives a reload, and so must its key.
+// What was not answered yet, by address: {text, key}, in a tab's storage: a draft outlives a reload, and so must its key.
 export const kept = (storage) => ({
   get: (address) => JSON.parse(storage.getItem(`unanswered ${address}`) ?? "null") ?? undefined,
-  set: (address, sent) => storage.setItem(`unanswered ${address}`, JSON.stringify(sent)),
+  set: (address, sent) => write(storage, `unanswered ${address}`, JSON.stringify(sent)),
   delete: (address) => storage.removeItem(`unanswered ${address}`),
 });
 
@@ -85,17 +83,20 @@ export class Api {
     }
   }
 
-  // A POST that a person may ask for again: its key lasts until it succeeds or what is sent changes.
-  async post(path, body, sent = unanswered) {
+  // A POST that a person may ask for again: its key lasts until it succeeds or what is sent changes. `sent` keeps what was
+  // not answered, as a Map does; whose text it is empties it with that.
+  async post(path, body, sent) {
     const [address, text] = [this.url + path, JSON.stringify(body)];
-    if (sent.get(address)?.text !== text) sent.set(address, { text, key: newKey() });
-    const answer = await this.call("POST", path, body, { key: sent.get(address).key });
+    const before = sent.get(address);
+    const key = before?.text === text ? before.key : newKey();
+    sent.set(address, { text, key });
+    const answer = await this.call("POST", path, body, { key });
     sent.delete(address);
     return answer;
   }
 
   // What is asked for from now on is something else, though it be in the same words.
-  forget(path, sent = unanswered) {
+  forget(path, sent) {
     sent.delete(this.url + path);
   }
 

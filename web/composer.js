@@ -2,6 +2,7 @@
 
 import { kept, pathOf } from "./api.js";
 import { setText } from "./dom.js";
+import { write } from "./memory.js";
 import { dataOf } from "./shapes.js";
 
 const draftOf = (id) => `draft ${id}`;
@@ -10,6 +11,7 @@ const sentOf = (id) => `sent ${id}`;
 export function newComposer({ $, attempt, submitted, api, current }, { sent, stop }) {
   const [text, form] = [$("text"), $("message")];
   const sending = new Map(); // the sessions whose message is on its way, and whether it was told to be there
+  const unwanted = new Set(); // those of them whose message is to be stopped once it is there
   let heard = 0; // the last event of the session on display
 
   function drawHeld(view) {
@@ -22,8 +24,27 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   function draw(view) {
     drawHeld(view);
     text.placeholder = hintOf(view);
-    setText($("keys"), view.turn ? "Esc stops the agent" : "");
+    setText($("keys"), keysOf(view));
     form.querySelector("button").disabled = sending.has(current().id) || (view.status === "failed" && !view.failure?.retryable);
+  }
+
+  function keysOf(view) {
+    const { id } = current();
+    if (unwanted.has(id)) return "The agent is stopped as soon as it has your message";
+    return view.goes || (sending.has(id) && view.awake) ? "Esc stops the agent" : "";
+  }
+
+  // What is on its way can't be stopped before it is there; a turn that goes on doesn't wait for it.
+  function escape() {
+    const { id, view } = current() ?? {};
+    if (view?.goes) return stop(id);
+    if (!view?.awake || sending.get(id) !== "") return;
+    unwanted.add(id);
+    draw(view);
+  }
+
+  function arrived(id) {
+    if (unwanted.delete(id)) stop(id);
   }
 
   // A message that nobody answered for goes again under its key; the same words as a new one do not.
@@ -42,6 +63,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     if (textBytes ? sent.prompt.startsWith(begins) : sent.prompt === begins) {
       forget(id);
       if (sending.has(id)) sending.set(id, "arrived");
+      arrived(id);
       done(id, sent.prompt);
     }
   }
@@ -53,7 +75,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   // A draft is of its session, and of this tab.
   function keep(id, draft) {
-    if (draft) sessionStorage.setItem(draftOf(id), draft);
+    if (draft) write(sessionStorage, draftOf(id), draft);
     else sessionStorage.removeItem(draftOf(id));
   }
 
@@ -64,26 +86,30 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     if (!text.value) forget(id);
   };
 
-  async function send(id, prompt) {
+  async function send({ id, view }, prompt) {
     const before = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
     const sent = before?.prompt === prompt ? before : { prompt, after: heard };
-    sessionStorage.setItem(sentOf(id), JSON.stringify(sent));
+    write(sessionStorage, sentOf(id), JSON.stringify(sent));
     sending.set(id, "");
+    draw(view);
     try {
-      await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
+      const answer = await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
       forget(id);
+      view.taken(answer?.messageId);
+      arrived(id);
     } catch (error) {
       if (sending.get(id) !== "arrived") throw error;
     } finally {
       sending.delete(id);
+      unwanted.delete(id);
     }
   }
 
   form.onsubmit = (event) =>
     submitted(event, async () => {
-      const { id } = current();
+      const { id, view } = current();
       const prompt = text.value;
-      await send(id, prompt);
+      await send({ id, view }, prompt);
       done(id, prompt);
       if (current()?.id !== id) return;
       // The button was locked meanwhile; who went elsewhere stays there.
@@ -96,11 +122,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
       event.preventDefault();
       form.requestSubmit();
     }
-    if (event.key === "Escape" && !event.isComposing) stop();
+  };
+  form.onkeydown = (event) => {
+    if (event.key === "Escape" && !event.isComposing) escape();
   };
   // Returning false would keep keys from the buttons and links in it.
   $("conversation").onkeydown = (event) => {
-    if (event.key === "Escape") stop();
+    if (event.key === "Escape") escape();
   };
 
   $("initiate").onclick = () => {
@@ -116,6 +144,9 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     open(id) {
       heard = 0;
       text.value = sessionStorage.getItem(draftOf(id)) ?? "";
+    },
+    close() {
+      text.value = "";
     },
     draw,
     told,

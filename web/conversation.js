@@ -72,6 +72,7 @@ export class Conversation {
 
   close() {
     this.#sizes?.disconnect();
+    this.#log.replaceChildren();
   }
 
   #nodeOf(item) {

@@ -21,6 +21,7 @@ const form = $("create");
 const env = new Rows($("env"), $("more-env"));
 const secrets = new Rows($("secrets"), $("more-secrets"), { secret: true });
 
+const unanswered = new Map(); // the last body that was sent and may have made a session, with its key
 let begun = null; // the session created last, until it is opened
 let warning = { id: "", text: "" };
 let lastSealed = null; // {plain, sealed}
@@ -134,6 +135,14 @@ function mcpOf(text) {
   }
 }
 
+// Where Enter alone begins another line.
+form.onkeydown = (event) => {
+  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing;
+  if (!sends || !event.target.matches("textarea")) return;
+  event.preventDefault();
+  form.requestSubmit();
+};
+
 form.onsubmit = (event) =>
   submitted(event, async () => {
     if (!understand()) return form.elements.repo.focus();
@@ -144,7 +153,7 @@ form.onsubmit = (event) =>
     if (wrong) return tellFields(form, wrong);
     let created;
     try {
-      created = await state.api.post("/sessions", body);
+      created = await state.api.post("/sessions", body, unanswered);
     } catch (error) {
       return refuse(error);
     }
@@ -176,6 +185,7 @@ function clear(repo) {
 // Nothing of what was filled in and begun is left.
 export function emptyForm() {
   clear("");
+  unanswered.clear();
   emptied += 1;
   begun = null;
   warning = { id: "", text: "" };

@@ -17,7 +17,9 @@ export function closeFailure() {
   $("retry").reset();
   tellFields($("retry"), {});
   $("files").replaceChildren();
-  delete $("failure").dataset.of;
+  $("reason").replaceChildren();
+  $("sealed").replaceChildren();
+  for (const name of ["failure", "reason"]) delete $(name).dataset.of;
 }
 
 export function drawFailure({ id, view, retried }) {

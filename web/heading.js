@@ -48,17 +48,23 @@ $("rename").onsubmit = (event) =>
       view.rename(session?.title ?? title);
     }
     if (state.current?.view !== view) return;
-    closeHeading();
+    endRenaming();
     drawHeading(state.current);
     tellList(id, view);
   });
 
 $("rename").onkeydown = (event) => {
-  if (event.key === "Escape") closeHeading();
+  if (event.key === "Escape") endRenaming();
 };
 
-export function closeHeading() {
+function endRenaming() {
   if ($("rename").hidden) return;
   renaming(false);
   $("naming").focus();
+}
+
+export function closeHeading() {
+  renaming(false);
+  $("rename").reset();
+  for (const name of ["title", "where", "status"]) $(name).replaceChildren();
 }

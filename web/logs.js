@@ -1,6 +1,6 @@
 // The logs of a preparation's steps: one to a step, opened beside it, live while the step runs.
 
-import { uncoloured } from "./ansi.js";
+import { onceColoured, uncoloured } from "./ansi.js";
 import { pathOf } from "./api.js";
 import { element, setText } from "./dom.js";
 import { $, state } from "./page.js";
@@ -69,6 +69,7 @@ class Log {
     row.append(this.#node);
     this.#button = row.querySelector(".more");
     this.#button.setAttribute("aria-expanded", "true");
+    onceColoured(() => this.#recolour());
   }
 
   close() {
@@ -163,6 +164,12 @@ class Log {
     this.#scroll.clear(this.#only.value);
     this.#unseen = this.#whole;
     this.#draw();
+  }
+
+  #recolour() {
+    if (!this.#whole.includes("\x1b")) return;
+    this.#unseen = "";
+    this.#scroll.again(this.#whole);
   }
 
   #save() {

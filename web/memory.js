@@ -2,6 +2,15 @@
 
 const MOST = 50;
 
+// What finds no room, or may not be kept, is not remembered: nothing of the page needs it.
+export function write(storage, name, text) {
+  try {
+    storage.setItem(name, text);
+  } catch {
+    storage.removeItem(name);
+  }
+}
+
 class Memory {
   #name;
 
@@ -15,11 +24,7 @@ class Memory {
 
   set(key, value) {
     const others = this.#all().filter(([known]) => known !== key);
-    try {
-      localStorage.setItem(this.#name, JSON.stringify([[key, value], ...others].slice(0, MOST)));
-    } catch {
-      // Full, or not allowed: the forms are filled in by hand then.
-    }
+    write(localStorage, this.#name, JSON.stringify([[key, value], ...others].slice(0, MOST)));
   }
 
   #all() {
@@ -50,5 +55,5 @@ export function forget() {
 // Nor what was written in this tab and waits there.
 export function forgetTab() {
   const names = Array.from({ length: sessionStorage.length }, (_, at) => sessionStorage.key(at));
-  for (const name of names) if (/^(draft|unanswered) /.test(name)) sessionStorage.removeItem(name);
+  for (const name of names) if (/^(draft|sent|unanswered) /.test(name)) sessionStorage.removeItem(name);
 }

@@ -14,6 +14,11 @@ export function drawLeftOut(details, names) {
   details.querySelector("ul").replaceChildren(...names.map((name) => element("li", "", name)));
 }
 
+export function closeLeftOut(details) {
+  details.querySelector("ul").replaceChildren();
+  delete details.dataset.names;
+}
+
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 // The nodes that say what there is, as GET …/archive answers it, with a link to each file.

@@ -38,9 +38,18 @@ export class Scroll {
     this.#node.replaceChildren(this.#rest);
   }
 
+  // Draws all of it again; who reads it stays where they are.
+  again(text) {
+    const { scrollTop } = this.#node;
+    const atEnd = this.#atEnd;
+    this.clear(this.#wanted);
+    this.print(text);
+    if (!atEnd) this.#node.scrollTop = scrollTop;
+  }
+
   print(text) {
     const node = this.#node;
-    const atEnd = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR;
+    const atEnd = this.#atEnd;
     const all = this.#line + text;
     let at = all.lastIndexOf("\n") + 1;
     if (all.length - at > LINE) at = BEGUN.exec(all)?.index ?? all.length;
@@ -57,6 +66,11 @@ export class Scroll {
     this.#line = "";
     this.#rest.replaceChildren();
     this.#settle(line);
+  }
+
+  get #atEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#node;
+    return scrollHeight - scrollTop - clientHeight < NEAR;
   }
 
   #settle(text) {

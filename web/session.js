@@ -9,7 +9,7 @@ import { follow } from "./follow.js";
 import { closeHeading, drawHeading } from "./heading.js";
 import { $, answered, attempt, goHome, leave, sentence, show, state, submitted } from "./page.js";
 import { closeLogs } from "./logs.js";
-import { drawLeftOut } from "./saved.js";
+import { closeLeftOut, drawLeftOut } from "./saved.js";
 import { tellList } from "./sessions.js";
 import { drawSteps, tellSteps } from "./steps.js";
 import { newTalk } from "./talk.js";
@@ -26,14 +26,9 @@ export function open(id) {
   const begun = begunOf(id);
   const mine = { id, view: new View(), stop: new AbortController(), lost: "", api: state.api, begun, known: Boolean(begun), arrived: false, removed: false };
   state.current = mine;
+  mine.stop.signal.addEventListener("abort", close);
   if (begun) mine.view.begin(begun);
   talk.open();
-  closeHeading();
-  closeLogs();
-  closeFailure();
-  closeWork();
-  $("steps").replaceChildren();
-  $("preparation").open = true;
   let scheduled = false;
   const redraw = () => {
     if (scheduled) return;
@@ -78,6 +73,18 @@ export function open(id) {
   draw(mine);
 }
 
+// Nothing of it is left on the page, though out of sight.
+function close() {
+  talk.close();
+  closeHeading();
+  closeLogs();
+  closeFailure();
+  closeLeftOut($("left"));
+  closeWork();
+  for (const name of ["steps", "summary", "progress", "opening", "lost"]) $(name).replaceChildren();
+  $("preparation").open = true;
+}
+
 function draw(mine) {
   const { id, view, lost, known } = mine;
   // Until something is known of a session, steps and buttons would be lies.
@@ -91,7 +98,7 @@ function draw(mine) {
   if (!mine.arrived) arrive();
   mine.arrived = true;
   if (view.session) tellList(id, view);
-  $("stop").hidden = !(view.turn || view.status === "preparing");
+  $("stop").hidden = !(view.goes || view.status === "preparing");
   drawSteps(view);
   tellSteps(view);
   drawFailure(mine);
@@ -102,9 +109,8 @@ function draw(mine) {
 }
 
 $("stop").onclick = async () => {
-  const { id } = state.current;
   $("stop").disabled = true;
-  await attempt(() => state.api.call("POST", pathOf(id, "interrupt"), undefined, { once: true }));
+  await talk.stop(state.current.id);
   $("stop").disabled = false;
 };
 

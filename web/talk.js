@@ -13,12 +13,8 @@ const SECOND = 1000;
 export function newTalk(page) {
   const { $, attempt, api, current } = page;
   let conversation = null;
+  const stop = (id) => attempt(() => api().call("POST", pathOf(id, "interrupt"), undefined, { once: true }));
   const composer = newComposer(page, { sent: () => conversation.toEnd(), stop });
-
-  function stop() {
-    const { id, view } = current() ?? {};
-    if (view?.turn) attempt(() => api().call("POST", pathOf(id, "interrupt"), undefined, { once: true }));
-  }
 
   // The card stays locked until the cloud says what became of the answer, and takes the card away.
   async function answer(card, body, words) {
@@ -72,12 +68,17 @@ export function newTalk(page) {
 
   return {
     open() {
-      conversation?.close();
       conversation = new Conversation($("conversation"), $("jump"), doing(current()));
-      $("asked").replaceChildren();
       composer.open(current().id);
     },
+    close() {
+      conversation?.close();
+      conversation = null;
+      $("asked").replaceChildren();
+      composer.close();
+    },
     told: composer.told,
+    stop,
     draw(view) {
       composer.draw(view);
       drawAsked($("asked"), view.inputs.open, answer);

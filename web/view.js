@@ -28,6 +28,7 @@ export class View {
   withdrawn = new Set(); // the ids of messages
   given = new Map(); // what a person answered here, by what was asked
   #asked = new Map();
+  #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
   #turnFrom = 0; // where the items of the turn begin
   #ahead = 0; // how far this machine's clock is ahead of the cloud's
@@ -52,6 +53,18 @@ export class View {
   // Messages wait for a person, who need not wait for a preparation, a turn or a retry.
   get held() {
     return this.queue.held && !this.turn && ["prepared", "ready", "running", "stopping", "asleep"].includes(this.status);
+  }
+
+  // Whether the agent gets what is written as soon as nothing is before it.
+  get awake() {
+    return ["ready", "running"].includes(this.status);
+  }
+
+  // Whether there is a turn to stop, or a message on its way to one: none leaves while work is published.
+  get goes() {
+    if (this.turn !== null) return true;
+    const comes = this.awake ? this.queue.moves || this.#taken !== null : this.status === "prepared" && this.queue.moves;
+    return comes && this.work.publication?.status !== "publishing";
   }
 
   get waitsForYou() {
@@ -141,8 +154,15 @@ export class View {
 
   message({ messageId, text, textBytes }) {
     this.waiting.delete("");
+    if (messageId === this.#taken) this.#taken = null;
     const first = !this.items.some(({ kind }) => kind === "user") && !this.waiting.size;
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
+  }
+
+  // The answer to a message may come before its event, or long after.
+  taken(messageId) {
+    const told = !messageId || this.waiting.has(messageId) || this.withdrawn.has(messageId) || this.items.some((item) => item.messageId === messageId);
+    if (!told) this.#taken = messageId;
   }
 
   // A message takes its place once the agent works on it, so that its answer stands below it.

@@ -12,7 +12,8 @@ export function closeWork() {
   $("work").open = false;
   $("diff").hidden = true;
   $("publish").reset();
-  for (const name of ["changed", "whole-diff", "diff"]) $(name).replaceChildren();
+  for (const name of ["worked", "published", "page", "changed", "whole-diff", "diff"]) $(name).replaceChildren();
+  delete $("page").dataset.url;
 }
 
 $("publish").onsubmit = (event) => {
@@ -20,7 +21,7 @@ $("publish").onsubmit = (event) => {
   const { id, view } = state.current;
   const body = event.target.elements.pull.checked ? { pullRequest: { draft: false } } : {};
   attempt(async () => {
-    const session = await state.api.post(pathOf(id, "publish"), body);
+    const session = await state.api.call("POST", pathOf(id, "publish"), body);
     view.work.publication = session.publication;
     if (state.current?.view === view) drawWork(view);
   });

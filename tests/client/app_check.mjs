@@ -1,4 +1,4 @@
-// Drives the whole page on a document of its own: {web, ids, steps} from standard input, see test_web_app.py.
+// Drives the whole page on a document of its own: {web, ids, steps} from standard input, see web_page.py.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

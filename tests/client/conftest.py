@@ -29,3 +29,9 @@ def environment(cloud: fake_headstart.FakeHeadstart, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HEADSTART_TOKEN", "token")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Do some steps on the page and return what there is then; see app_check.mjs."""
+    return lambda *steps: web_page.drive(tmp_path, list(steps))

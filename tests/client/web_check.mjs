@@ -186,12 +186,13 @@ async function listing({ sessions, wanted }) {
 // Which sends [text, the answer's status] had the Idempotency-Key of an earlier one, by its place.
 async function keys(sends) {
   const used = [];
+  const sent = new Map();
   for (const [prompt, status] of sends) {
     globalThis.fetch = async (_, { headers }) => {
       used.push(headers["idempotency-key"]);
       return new Response("{}", { status });
     };
-    await new Api("http://api", "token").post("/sessions/s/messages", { prompt }).catch(() => {});
+    await new Api("http://api", "token").post("/sessions/s/messages", { prompt }, sent).catch(() => {});
   }
   return used.map((key) => used.indexOf(key));
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_headstart import SESSION_ID, FakeSession
 
 NODE = shutil.which("node")
 HERE = Path(__file__).parent
@@ -42,3 +43,36 @@ def _run(script: str, folder: Path, given: dict[str, Any]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     answers: dict[str, Any] = json.loads(done.stdout)
     return answers
+
+
+# What is done on the page, for `drive`.
+
+STREAM = {"url": "ws://api", "ticket": "t", "expiresAt": ""}
+
+PATH = f"/sessions/{SESSION_ID}"
+
+OPEN = [
+    ["answer", f"POST /sessions/{SESSION_ID}/stream-ticket", 200, STREAM],
+    ["go", SESSION_ID],
+]
+
+CREATED = [
+    ["answer", "POST /sessions", 202, {"sessionId": SESSION_ID}],
+    ["fill", "create", {"repo": "o/n", "prompt": "p", "branch": "dev", "setup": "make"}],
+    ["submit", "create"],
+]
+
+
+def failed(**failure: Any) -> FakeSession:
+    reason = {"step": "clone", "code": "CloneFailed", "reason": "no", "retryable": True, **failure}
+    return FakeSession(status="failed", failure=reason)
+
+
+def snapshot(session: FakeSession) -> list[Any]:
+    event = {"eventId": None, "type": "session.snapshot", "data": session.view()}
+    return ["event", event]
+
+
+def sent(page: dict[str, Any], method: str, path: str) -> list[Any]:
+    """The bodies of a call, in order."""
+    return [body for *call, body in page["requests"] if call == [method, path]]

@@ -1,31 +1,18 @@
 """Who is connected to what: wrong addresses and tokens, new tabs, links, lost connections."""
 
-import base64
-import json
 import re
-import time
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect
 from session_scripts import good_session
 
 from tests.page import scripted
+from tests.page.looks import log_of
 from tests.page.scripted import Place
+from tests.page.tokens import enter, token
+from tests.page.told import RUNNING, asked_permission, asked_question, said
 
 DEPLOYING = Path(__file__).parents[2] / "docs" / "deploy.md"
-
-
-def token(ends_in: float) -> str:
-    """Return what looks like a token that ends in so many seconds."""
-    body = json.dumps({"sub": "ada", "exp": int(time.time() + ends_in)}).encode()
-    return f"e30.{base64.urlsafe_b64encode(body).decode().rstrip('=')}.sig"
-
-
-def fill(tab: Page, place: Place, *, api: str = "", secret: str = "") -> None:
-    tab.goto(place.origin)
-    tab.locator("#connect [name=api]").fill(api or place.cloud.url)
-    tab.locator("#connect [name=token]").fill(secret or token(3600))
-    tab.locator("#connect button.primary").click()
 
 
 def wrong(tab: Page, name: str, words: str) -> None:
@@ -37,7 +24,7 @@ def wrong(tab: Page, name: str, words: str) -> None:
 
 
 def test_an_expired_token_is_said_before_it_is_sent(tab: Page, place: Place):
-    fill(tab, place, secret=token(-7200))
+    enter(tab, place, secret=token(-7200))
     wrong(tab, "token", "expired|ended")
     assert [seen for seen in place.cloud.seen if "authorization" in seen.headers] == []
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
@@ -47,14 +34,14 @@ def test_a_refused_token_is_said_at_once_though_the_browser_hides_the_answer(
     tab: Page, place: Place
 ):
     place.cloud.refuses = True
-    fill(tab, place)
+    enter(tab, place)
     wrong(tab, "token", "refuse")
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
 
 
 def test_an_address_where_nobody_answers_is_said_and_kept(tab: Page, place: Place):
     place.cloud.unreachable = True
-    fill(tab, place)
+    enter(tab, place)
     wrong(tab, "api", "reach")
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
 
@@ -89,7 +76,8 @@ def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
 def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
     person: BrowserContext, place: Place
 ):
-    session = place.session(script=good_session())
+    script = [*RUNNING, said("a", "only mine"), asked_question("q"), asked_permission("p")]
+    session = place.session(title="only mine", script=script, left_out=["only mine"])
     first, second = person.new_page(), person.new_page()
     for tab in (first, second):
         place.connect(tab)
@@ -101,6 +89,10 @@ def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
         tab.locator("#secrets input").last.fill("hunter22")
         tab.evaluate("sessionStorage.setItem('draft ses_1', 'only mine')")
     place.open(first, session)
+    expect(log_of(first).locator(".prose")).to_have_text("only mine")
+    place.tell(session, ("work.changed", {"files": 3, "additions": 1, "deletions": 0}))
+    expect(first.locator("#worked")).to_contain_text("3 files")
+    first.locator("#naming").click()
     first.locator("#text").fill("only mine")
     first.locator("#disconnect").click()
     for tab in (first, second):
@@ -108,6 +100,8 @@ def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
         typed = "[...document.querySelectorAll('textarea, #create input')].map((f) => f.value)"
         assert set(tab.evaluate(f"{typed}.filter((value) => value !== 'on')")) == {""}
         assert tab.evaluate("sessionStorage.length") == 0
+        left = "[document.title, document.body.innerHTML, [...document.body.textContent].join('')]"
+        assert not [text for text in tab.evaluate(left) if "only mine" in text or "3 files" in text]
 
 
 def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect
 from session_scripts import good_session
 
 from tests.page.scripted import Place
+from tests.page.tokens import token
 
 VALUE = "npm_0123456789"
 
@@ -34,9 +34,7 @@ def key(place: Place) -> rsa.RSAPrivateKey:
 
 def connect(tab: Page, place: Place) -> None:
     """Connect with a token that says whose it is, as secrets are sealed for one user alone."""
-    claims = json.dumps({"sub": "ada", "exp": int(time.time()) + 3600}).encode()
-    middle = base64.urlsafe_b64encode(claims).decode().rstrip("=")
-    tab.goto(f"{place.origin}/#api={place.cloud.url}&token=e30.{middle}.sig")
+    tab.goto(f"{place.origin}/#api={place.cloud.url}&token={token(3600)}")
     expect(tab.locator("#create [name=prompt]")).to_be_visible()
 
 
@@ -115,6 +113,28 @@ def test_who_presses_start_again_after_all_answers_were_lost_gets_the_same_sessi
     assert len({seen.headers["idempotency-key"] for seen in sent}) == 1
     assert all(seen.body == sent[0].body for seen in sent)
     assert len(place.cloud.requests("GET", "/encryption-key")) == 1
+
+
+def test_what_was_not_answered_goes_with_who_disconnects(tab: Page, place: Place):
+    place.cloud.next_session = place.session(script=good_session())
+    answer = place.cloud.answer
+    place.cloud.answer = lambda seen: (
+        Reply(0) if (seen.method, seen.path[-9:]) == ("POST", "/sessions") else answer(seen)
+    )
+    connect(tab, place)
+    fill(tab)
+    start(tab)
+    expect(tab.locator("#notice")).to_contain_text("No answer came")
+    tab.locator("#disconnect").click()
+    place.cloud.answer = answer
+    # The page is not loaded again.
+    tab.locator("#connect [name=token]").fill(token(3600))
+    tab.locator("#connect button.primary").click()
+    fill(tab)
+    start(tab)
+    expect(tab.locator("#status")).to_have_text("ready")
+    before, *_, after = (seen.headers["idempotency-key"] for seen in creations(place))
+    assert before != after
 
 
 def test_the_next_session_is_sealed_anew(tab: Page, place: Place, key: rsa.RSAPrivateKey):

@@ -57,6 +57,21 @@ def test_an_error_is_at_its_field_and_the_focus_too(tab: Page, place: Place):
     expect(field).to_have_accessible_description(re.compile("is not good"))
 
 
+@pytest.mark.parametrize("keys", ["Control+Enter", "Meta+Enter"])
+def test_two_keys_start_a_session_where_one_begins_a_line(tab: Page, place: Place, keys: str):
+    place.cloud.next_session = place.session(script=good_session())
+    place.connect(tab)
+    tab.locator("#create [name=repo]").fill("org/name")
+    prompt = tab.locator("#create [name=prompt]")
+    prompt.fill("hello")
+    prompt.press("Enter")
+    prompt.press("t")
+    expect(prompt).to_have_value("hello\nt")
+    prompt.press(keys)
+    expect(tab.locator("#status")).to_have_text("ready")
+    assert sent(place)["prompt"] == "hello\nt"
+
+
 def test_the_address_of_a_repositorys_page_is_understood(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_session())
     place.connect(tab)

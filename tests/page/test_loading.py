@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from session_scripts import good_session
 
-from tests.page.looks import log_of
+from tests.page.looks import log_of, open_log
 from tests.page.scripted import Place
-from tests.page.told import RUNNING, said
+from tests.page.told import RUNNING, said, used
 
 
 def held(tab: Page, matches: str | Callable[[str], bool], times: int | None = None) -> list[Route]:
@@ -70,6 +70,29 @@ def test_a_session_waits_for_nothing_that_draws_its_text(tab: Page, place: Place
     expect(log_of(tab).get_by_role("heading", name="A heading")).to_have_count(1)
     expect(log_of(tab).locator(".prose")).not_to_contain_text("*")
     expect(log_of(tab).locator(".prose")).not_to_have_class(re.compile("plain"))
+
+
+def test_what_was_printed_is_coloured_once_it_can_be(tab: Page, place: Place):
+    waiting = held(tab, "**/vendor/*.js")
+    red = "".join(f"\x1b[31mred {n}\x1b[0m\n" for n in range(200))
+    place.cloud.texts["log.1.clone"] = red
+    script = [*RUNNING, used("t", "bash", "completed", output=red)]
+    place.session(title="Early", script=script)
+    place.connect(tab)
+    tab.locator("#sessions a").click()
+    log_of(tab).locator("summary").click()
+    open_log(tab, "clone")
+    shown = (tab.get_by_role("group", name="Output"), tab.get_by_role("region", name="Log of"))
+    for node in shown:
+        expect(node).to_contain_text("red 199")
+        expect(node.locator(".ansi-red-fg")).to_have_count(0)
+    # Who reads in the middle of it goes on reading there.
+    shown[1].evaluate("node => node.scrollTop = 300")
+    for route in waiting:
+        route.continue_()
+    for node in shown:
+        expect(node.locator(".ansi-red-fg")).to_have_count(200)
+    assert shown[1].evaluate("node => node.scrollTop") == 300
 
 
 @pytest.mark.parametrize("by_link", [False, True])

@@ -4,20 +4,20 @@ from collections.abc import Iterable
 
 import pytest
 from playwright.sync_api import Page, expect
-from session_scripts import good_session, good_start, preparing, receipt
+from session_scripts import good_session, good_start, preparing
 
 from tests.page.looks import ALL_LOOKS, LOOKS, examine, log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import (
+    ASKING,
+    PREPARED,
+    QUEUE,
     RUNNING,
+    STOPPED,
     Event,
-    asked_permission,
-    asked_question,
     asleep,
     ended,
     failed,
-    held,
-    queued,
     said,
     used,
 )
@@ -63,12 +63,12 @@ TOOLS = [
 
 STATES: dict[str, tuple[list[Event], str]] = {
     "preparing": (good_start()[:9], "Cloning the repository"),
-    "prepared": ([*good_start()[:-1], ("session.prepared", receipt())], "Start the agent"),
+    "prepared": (PREPARED, "Start the agent"),
     "failed": (FAILED, "exit code 1"),
     "running": ([*RUNNING, *TOOLS], "make"),
-    "queued": ([*RUNNING, queued(2, "second"), queued(3, "third")], "third"),
-    "held": ([*RUNNING, queued(2, "second"), ended(1, "interrupted"), held(2)], "Send what waits"),
-    "asked": ([*RUNNING, asked_question("q"), asked_permission("p")], "May the agent do this?"),
+    "queued": (QUEUE, "third"),
+    "held": (STOPPED, "Send what waits"),
+    "asked": (ASKING, "May the agent do this?"),
     "ready": (READY, "quoted"),
     "asleep": ([*READY, asleep()], "fell asleep"),
     "lost": ([*READY, asleep("Essential container exited", saved=False)], "container exited"),

@@ -129,3 +129,22 @@ def test_a_message_that_was_withdrawn_without_an_answer_is(tab: Page, place: Pla
     with tab.expect_response("**/sessions?*"):
         tab.evaluate("dispatchEvent(new Event('online'))")
     expect(tab.locator("#notice")).to_be_hidden()
+
+
+def test_a_tab_that_can_keep_nothing_more_sends_all_the_same(tab: Page, place: Place):
+    tab.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    session = place.session(script=RUNNING)
+    tab.goto(place.origin)
+    tab.evaluate(
+        "pair => { localStorage.connection = JSON.stringify(pair); }",
+        {"api": place.cloud.url, "token": "token"},
+    )
+    tab.reload()
+    expect(tab.locator("#create")).to_be_visible()
+    place.go(tab, session)
+    expect(tab.locator("#status")).to_have_text("running")
+    tab.locator("#text").fill("more")
+    tab.locator("#text").press("Enter")
+    expect(tab.locator("#text")).to_have_value("")
+    expect(tab.locator("#notice")).to_be_hidden()
+    assert len(place.cloud.requests("POST", "/messages")) == 1

@@ -1,9 +1,6 @@
 """What becomes of a page whose network, token or session goes away while somebody uses it."""
 
-import base64
-import json
 import re
-import time
 
 from fake_headstart import Reply
 from playwright.sync_api import BrowserContext, Page, expect
@@ -11,24 +8,10 @@ from session_scripts import good_session
 
 from tests.page import scripted
 from tests.page.scripted import Place
+from tests.page.tokens import connect, token
 
 REFRESHED = 6_000
 """Milliseconds within which a page that is offline says so."""
-
-
-def token(ends_in: float, subject: str = "ada") -> str:
-    """Return what looks like a token that ends in so many seconds."""
-    body = json.dumps({"sub": subject, "exp": int(time.time() + ends_in)}).encode()
-    return f"e30.{base64.urlsafe_b64encode(body).decode().rstrip('=')}.sig"
-
-
-def connect(tab: Page, place: Place, *, api: str = "", secret: str = "") -> None:
-    """Connect by the form."""
-    tab.goto(place.origin)
-    tab.locator("#connect [name=api]").fill(api or place.cloud.url)
-    tab.locator("#connect [name=token]").fill(secret or token(3600))
-    tab.locator("#connect button.primary").click()
-    expect(tab.locator("#create [name=prompt]")).to_be_visible()
 
 
 def sent_tokens(place: Place) -> set[str]:

@@ -2,12 +2,15 @@
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from session_scripts import good_session, good_start, preparing, receipt
+from session_scripts import good_session, good_start, preparing
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import (
+    FAILED,
+    PREPARED,
     RUNNING,
+    STOPPED,
     Event,
     asked_permission,
     asked_question,
@@ -129,10 +132,6 @@ def test_what_needs_somebody_is_announced(
     announced(tab, *words)
 
 
-FAILED = [*good_start()[:12], failed("setup", "SetupFailed", "npm ci: exit code 1")]
-PREPARED = [*good_start()[:-1], ("session.prepared", receipt()), held(1)]
-WAITING = [*RUNNING, queued(2, "second"), ended(1, "interrupted"), held(2)]
-
 READ: dict[str, tuple[list[Event], str]] = {
     "preparing": (
         good_start()[:9],
@@ -174,7 +173,7 @@ READ: dict[str, tuple[list[Event], str]] = {
         """,
     ),
     "held": (
-        WAITING,
+        STOPPED,
         """
         - status: messages wait for you
         - log "Conversation":

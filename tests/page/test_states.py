@@ -5,19 +5,21 @@ import re
 import pytest
 from fake_headstart import FakeSession
 from playwright.sync_api import BrowserContext, Page, expect
-from session_scripts import good_session, good_start, preparing, receipt
+from session_scripts import good_session, good_start, preparing
 
 from tests.page.looks import DESK, PHONE, log_of
 from tests.page.scripted import Place
 from tests.page.told import (
+    ASKING,
+    FAILED,
+    PREPARED,
     RUNNING,
+    STOPPED,
     Event,
     asked_permission,
-    asked_question,
     asleep,
     ended,
     failed,
-    held,
     queued,
     said,
     written,
@@ -28,7 +30,7 @@ ANSWERED = [*RUNNING, said("a", "# An answer\n\nwith **words**"), ended(1)]
 PHASES: dict[str, tuple[list[Event], str, str]] = {
     "preparing": (good_start()[:10], "preparing", "Cloning the repository"),
     "prepared": (
-        [*good_start()[:-1], ("session.prepared", receipt()), held(1)],
+        PREPARED,
         "prepared, not started",
         "Start the agent",
     ),
@@ -37,14 +39,14 @@ PHASES: dict[str, tuple[list[Event], str, str]] = {
         "running",
         "third",
     ),
-    "asking": ([*RUNNING, asked_question("q"), asked_permission("p")], "waits for you", "begin?"),
+    "asking": (ASKING, "waits for you", "begin?"),
     "held": (
-        [*RUNNING, queued(2, "second"), ended(1, "interrupted"), held(2)],
+        STOPPED,
         "messages wait for you",
         "Send what waits",
     ),
     "failed": (
-        [*good_start()[:12], failed("setup", "SetupFailed", "npm ci: exit code 1")],
+        FAILED,
         "failed",
         "exit code 1",
     ),
@@ -137,8 +139,7 @@ def test_two_tabs_on_one_session_say_the_same(person: BrowserContext, place: Pla
 
 @pytest.mark.kept
 def test_a_queue_that_is_held_is_told_wherever_its_status_is(tab: Page, place: Place):
-    script = [*RUNNING, queued(2, "second"), ended(1, "interrupted"), held(2)]
-    session = place.session(script=script)
+    session = place.session(script=STOPPED)
     other = place.session(title="the other", script=good_session())
     place.open(tab, session)
     link = tab.locator(f"#sessions a[href='#{session.session_id}']")

@@ -74,3 +74,17 @@ def asked_question(request: str) -> Event:
     ]
     body = {"questions": [{"question": "Where should I begin?", "options": options}]}
     return "input.requested", {"requestId": request, "kind": "question", "body": body}
+
+
+PREPARED = [*good_start()[:-1], ("session.prepared", receipt()), held(1)]
+"""A session whose prompt waits for a person."""
+
+FAILED = [*good_start()[:12], failed("setup", "SetupFailed", "npm ci: exit code 1")]
+
+ASKING = [*RUNNING, asked_question("q"), asked_permission("p")]
+
+STOPPED = [*RUNNING, queued(2, "second"), ended(1, "interrupted"), held(2)]
+"""A session whose turn was stopped, with another message behind it."""
+
+QUEUE = [*RUNNING, queued(2, "second"), queued(3, "third")]
+"""A session that is at work, with two messages behind it."""

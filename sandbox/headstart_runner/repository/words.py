@@ -1,4 +1,4 @@
-"""What repositories name, in sentences of ours."""
+"""What repositories name and how many there are of it, in sentences of ours."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,11 @@ def some(names: Sequence[str], joint: str) -> str:
     """Return the first few names and how many more there are: `a, b and 7 more`."""
     more = len(names) - _MOST
     return ", ".join(map(shown, names[:_MOST])) + (f" {joint} {more} more" if more > 0 else "")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of what takes an s."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def shown(name: str) -> str:

@@ -7,7 +7,7 @@ from headstart.domain.channel import WorkPushed
 from headstart.domain.command_args import PublishArgs
 from headstart.domain.errors import PublishFailed, StepError
 from headstart.domain.failure import Failure
-from headstart.domain.work import Published, PullRequest
+from headstart.domain.work import Counted, Published, PullRequest
 from headstart_runner.gateway.gateway import Watch
 from headstart_runner.publishing.branch import Branch
 from headstart_runner.publishing.changes import Untold, Work
@@ -16,7 +16,7 @@ from headstart_runner.publishing.pulls import Pulls, Subject
 from headstart_runner.repository.git import Git
 from headstart_runner.repository.locks import remove_stale
 from headstart_runner.repository.remote import Remote
-from headstart_runner.repository.words import some
+from headstart_runner.repository.words import counted, some
 from headstart_runner.steps.base import Context
 
 _TOLD_SECONDS = 20.0
@@ -105,12 +105,17 @@ async def _text(context: Context, args: PublishArgs) -> str:
     except (Untold, TimeoutError, OSError):
         return said[0]
     total = changes.total
-    files = "1 file" if total.files == 1 else f"{total.files} files"
-    said.append(f"{files} changed, {total.additions} lines added and {total.deletions} deleted:")
+    said.append(f"{in_words(total)}:")
     said.append("\n".join(f"- {_code(file.path)}" for file in changes.files[:_NAMED]))
     if total.files > _NAMED:
         said.append(f"… and {total.files - _NAMED} more.")
     return tools.redactor.text("\n\n".join(said))
+
+
+def in_words(total: Counted) -> str:
+    """Return how much changed."""
+    files, lines = counted(total.files, "file"), counted(total.additions, "line")
+    return f"{files} changed, {lines} added and {total.deletions} deleted"
 
 
 def _code(path: str) -> str:
