@@ -1,7 +1,8 @@
-"""A browser for each process, a profile and a cloud for each test, and what must hold in them.
+"""A browser for each process, a tab and a scripted cloud that its tests share, emptied before each.
 
-Tests that are marked `kept` share a tab and a cloud instead, and connect by the link once more:
-to load the page takes longer than most of what they look at.
+A tab of its own costs a test several times of what it looks at: a renderer, and all modules read
+and compiled anew. Those have one, in a profile of their own, that are marked `own`, as they change
+the browser or look at what it loads, or have several tabs.
 """
 
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ def kept(keeper: Kept, request: pytest.FixtureRequest) -> Iterator[Kept]:
     """What the test before left, without what it remembers."""
     if keeper.tab.url.startswith(keeper.place.origin):
         keeper.tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        # It would go on asking a cloud that is another test's by now.
+        keeper.tab.goto("about:blank")
     keeper.place.cloud.forget()
     failed = request.session.testsfailed
     yield keeper
@@ -99,7 +102,8 @@ def kept(keeper: Kept, request: pytest.FixtureRequest) -> Iterator[Kept]:
 
 
 def is_kept(request: pytest.FixtureRequest) -> bool:
-    return request.node.get_closest_marker("kept") is not None
+    own = request.node.get_closest_marker("own") is not None
+    return not own and "person" not in request.fixturenames
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from headstart_local.page_server import PageServer
 
 WEB = Path(__file__).parents[2] / "web"
 PIECE = 16 * 1024
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds anything may take to appear on the page; nothing waits as long unless it fails."""
 
 DEFAULTS = {
@@ -92,20 +92,11 @@ class ScriptedCloud(FakeHeadstart):
         """Whether all tokens are refused, as API Gateway does it: a page can't read that."""
 
     def forget(self) -> None:
-        """Have nothing and be out of order in nothing, at the same address."""
+        """Be as at the beginning, at the same address."""
+        new = vars(ScriptedCloud())
         with self.lock:
             vars(self).pop("answer", None)
-            self.unreachable = self.refuses = False
-            self.idempotent.clear()
-            self.sessions.clear()
-            self.files.clear()
-            self.texts.clear()
-            self.whole.clear()
-            self.open_texts.clear()
-            self.followed.clear()
-            self.seen.clear()
-            self.canned.clear()
-            self.warnings.clear()
+            vars(self).update({name: new[name] for name in new if name not in {"lock", "joined"}})
 
     def answer(self, request: Seen) -> Reply:
         if self.unreachable:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from session_scripts import good_session
 
@@ -118,6 +119,7 @@ def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place
     expect(tab.locator("main")).not_to_contain_text(re.compile("reconnecting|can't be reached"))
 
 
+@pytest.mark.own
 def test_a_page_that_is_no_secure_context_works(tab: Page, place: Place):
     """Browsers have no crypto.randomUUID for http on another host than localhost."""
     tab.add_init_script("delete Crypto.prototype.randomUUID")

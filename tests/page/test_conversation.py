@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
@@ -20,8 +19,6 @@ from tests.page.told import (
     started,
     used,
 )
-
-pytestmark = pytest.mark.kept
 
 READY = good_session()
 

@@ -112,7 +112,6 @@ def test_what_was_used_is_remembered_for_its_repository_alone(tab: Page, place: 
     expect(setup).to_have_value("make setup")
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize("what", ["variable", "secret"])
 def test_the_focus_goes_on_where_a_row_is_removed(tab: Page, place: Place, what: str):
     place.connect(tab)

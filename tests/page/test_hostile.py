@@ -10,8 +10,6 @@ from tests.page.looks import log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended, queued, said, started, used, written
 
-pytestmark = pytest.mark.kept
-
 
 @pytest.mark.parametrize("more", ["/publish?", "/initiate?", "/../../sessions/{}/interrupt?"])
 def test_a_link_is_to_a_session_and_calls_nothing_else(tab: Page, place: Place, more: str):

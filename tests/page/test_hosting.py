@@ -8,11 +8,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session
 
 from tests.page.looks import log_of
 from tests.page.scripted import WEB, Place
+
+pytestmark = pytest.mark.own
 
 DEPLOYING = Path(__file__).parents[2] / "docs" / "deploy.md"
 

@@ -12,6 +12,8 @@ from tests.page.looks import log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, said, used
 
+pytestmark = pytest.mark.own
+
 
 def held(tab: Page, matches: str | Callable[[str], bool], times: int | None = None) -> list[Route]:
     """Have these requests of a tab, or so many of them, wait, and return those that do."""

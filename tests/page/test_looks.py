@@ -90,7 +90,6 @@ def among(states: Iterable[str]) -> list:
     return [s if s in BLOCKING else pytest.param(s, marks=pytest.mark.long) for s in states]
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize("state", among(STATES))
 def test_a_session(tab: Page, place: Place, state: str, looks: tuple):
     script, words = STATES[state]
@@ -118,7 +117,6 @@ def test_the_forms(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
-@pytest.mark.kept
 @pytest.mark.long
 def test_what_is_not_there(tab: Page, place: Place, looks: tuple):
     place.connect(tab)
@@ -137,7 +135,6 @@ def test_a_lost_connection(tab: Page, place: Place, looks: tuple):
     examine(tab, looks)
 
 
-@pytest.mark.kept
 @pytest.mark.long
 def test_an_open_log(tab: Page, place: Place, looks: tuple):
     place.cloud.texts["log.1.clone"] = "\x1b[32mfine\x1b[0m " * 90 + "\nline" * 90

@@ -1,5 +1,6 @@
 """What becomes of what a person asks for where its answer is lost."""
 
+import pytest
 from fake_headstart import Reply, Seen, problem
 from playwright.sync_api import Page, expect
 
@@ -131,6 +132,7 @@ def test_a_message_that_was_withdrawn_without_an_answer_is(tab: Page, place: Pla
     expect(tab.locator("#notice")).to_be_hidden()
 
 
+@pytest.mark.own
 def test_a_tab_that_can_keep_nothing_more_sends_all_the_same(tab: Page, place: Place):
     tab.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
     session = place.session(script=RUNNING)

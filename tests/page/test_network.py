@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fake_headstart import Reply
 from playwright.sync_api import BrowserContext, Page, expect
 from session_scripts import good_session
@@ -74,6 +75,7 @@ def test_a_link_to_another_api_is_followed_by_who_agrees(tab: Page, place: Place
     assert kept(tab) == {"api": f"{place.cloud.url}/other", "token": "theirs"}
 
 
+@pytest.mark.own
 def test_the_clouds_own_link_once_more_asks_nothing(tab: Page, place: Place):
     connect(tab, place)
     before = kept(tab)["token"]

@@ -18,8 +18,6 @@ STATES: dict[str, list[Event]] = {
     "running": [*RUNNING, said("a", "word " * 999)],
 }
 
-pytestmark = pytest.mark.kept
-
 
 @pytest.fixture
 def session(request: pytest.FixtureRequest, tab: Page, place: Place) -> Iterator[Locator]:

@@ -20,7 +20,6 @@ TRIES = 5
 LONG = "".join(f"line {n}\n" for n in range(500)) + "\x1b[31mlast words\x1b[0m\n"
 
 
-@pytest.mark.kept
 def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -53,7 +52,6 @@ def failing(place: Place, *, stage: str = "setup", code: str = "SetupFailed") ->
     return place.session(script=script)
 
 
-@pytest.mark.kept
 def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place: Place):
     place.open(tab, failing(place))
     last = tab.get_by_text("last words")
@@ -63,7 +61,6 @@ def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place:
     assert "\x1b" not in text
 
 
-@pytest.mark.kept
 def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     place.open(tab, failing(place))
     setup = tab.locator("#failure [name=setup]")
@@ -78,7 +75,6 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
-@pytest.mark.kept
 def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
     session = failing(place)
     place.open(tab, session)
@@ -92,7 +88,6 @@ def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, pl
     expect(tab.locator("#steps")).to_contain_text("other words")
 
 
-@pytest.mark.kept
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
@@ -100,7 +95,6 @@ def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text(re.compile("stopped", re.IGNORECASE))
 
 
-@pytest.mark.kept
 def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
     reason = "https://example.com/" + "x" * 400
     place.open(tab, place.session(script=[failed("clone", "CloneFailed", reason)]))
@@ -110,7 +104,6 @@ def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
         assert not tab.locator(node).evaluate(wide)
 
 
-@pytest.mark.kept
 def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place: Place):
     place.cloud.texts["log.1.clone"] = LONG
     place.open(tab, place.session(script=good_session()))
@@ -122,6 +115,7 @@ def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place
     assert "line 499" in download.value.path().read_text()
 
 
+@pytest.mark.own
 def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     place.cloud.texts["log.1.setup"] = "begun\n"
     place.cloud.open_texts.add("log.1.setup")
@@ -135,8 +129,7 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     expect(tab.locator("main")).to_contain_text("and more")
 
 
-@pytest.mark.kept
-@pytest.mark.kept
+@pytest.mark.own
 def test_a_log_is_as_coloured_as_in_a_terminal(tab: Page, place: Place):
     coloured = "".join(f"\x1b[3{n % 8};1mline {n}\x1b[0m\n" for n in range(2_000))
     place.cloud.texts["log.1.clone"] = f"\x1b[2K10%\r\x1b[2K\x1b[32mdone\x1b[0m\n{coloured}"
@@ -166,6 +159,7 @@ def open_growing(tab: Page, place: Place, text: str) -> None:
     expect(tab.get_by_role("region", name="Log of")).to_have_text(text.strip())
 
 
+@pytest.mark.own
 def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, place: Place):
     open_growing(tab, place, "the first try\n")
     log = tab.get_by_role("region", name="Log of")
@@ -178,6 +172,7 @@ def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, plac
     expect(log).to_have_text("another try\ngoes on")
 
 
+@pytest.mark.own
 def test_what_is_drawn_of_a_log_is_not_drawn_again(tab: Page, place: Place):
     open_growing(tab, place, "first\n")
     log = tab.get_by_role("region", name="Log of")
@@ -221,6 +216,7 @@ def test_of_a_log_that_nobody_reads_the_end_is_shown_and_all_can_be_had(tab: Pag
     expect(tab.locator(".log .note")).to_be_empty()
 
 
+@pytest.mark.own
 def test_a_log_goes_on_after_requests_that_failed(tab: Page, place: Place):
     open_growing(tab, place, "begun\n")
     answer, lost = place.cloud.answer, []

@@ -79,14 +79,12 @@ def page(tab: Page, place: Place) -> Page:
     return tab
 
 
-@pytest.mark.kept
 @needs_libraries
 def test_a_line_that_goes_on_finishes_nothing(page: Page):
     text = "text\n#no heading\n\n1. a\n1.5 of it\n"
     assert draw(page, text, [len("text\n#")]) == draw(page, text, [])
 
 
-@pytest.mark.kept
 @needs_libraries
 def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
     chance = random.Random(12)
@@ -97,7 +95,6 @@ def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
         assert streamed[n] == once[n], (text, ends[n])
 
 
-@pytest.mark.kept
 @needs_libraries
 @pytest.mark.parametrize(
     ("line", "selector"),
@@ -120,7 +117,6 @@ def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
     assert numbers == list(range(1, 2001))
 
 
-@pytest.mark.kept
 @needs_libraries
 def test_numbers_of_a_long_list_go_on(page: Page):
     text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
@@ -137,7 +133,6 @@ def test_numbers_of_a_long_list_go_on(page: Page):
     assert following == 1001
 
 
-@pytest.mark.kept
 @needs_libraries
 def test_long_code_is_one_block_and_whole(page: Page):
     lines = [f"value_{n} = {n}" for n in range(3000)]
@@ -160,7 +155,6 @@ code
 """
 
 
-@pytest.mark.kept
 @needs_libraries
 def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Page):
     html = f"async (given) => {{ const node = await ({DRAW})(given);"
@@ -184,7 +178,6 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
 
 
 @needs_libraries
-@pytest.mark.kept
 def test_no_level_of_headings_is_left_out(tab: Page, place: Place):
     text = "### A\n\n##### B\n\ntext\n\n## C\n\n### D\n\n# E\n\n## F\n"
     place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
@@ -194,6 +187,7 @@ def test_no_level_of_headings_is_left_out(tab: Page, place: Place):
     assert levels == ["H3", "H4", "H3", "H4", "H3", "H4"]
 
 
+@pytest.mark.own
 def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):
     tab.route("**/vendor/**", lambda route: route.fulfill(status=404))
     text = "# One\n\n**two** <b>three</b> \x1b[31mfour"
@@ -207,7 +201,6 @@ def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place)
     expect(tab.get_by_role("group", name="Output")).to_have_text("red")
 
 
-@pytest.mark.kept
 def test_a_long_output_is_whole(tab: Page, place: Place):
     lines = [f"line {n} " + "x" * (40_000 if n == 7 else n % 90) for n in range(3000)]
     given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}

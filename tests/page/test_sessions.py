@@ -109,6 +109,7 @@ def test_an_empty_list_says_what_to_do_and_a_failing_one_why(tab: Page, place: P
     expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(re.compile("reach"))
 
 
+@pytest.mark.own
 def test_a_refresh_moves_no_focus_makes_no_node_anew_and_asks_for_no_steps(tab: Page, place: Place):
     tab.clock.install()
     sessions = [place.session(title=f"session number {n}") for n in range(5)]

@@ -24,8 +24,6 @@ from tests.page.told import (
     written,
 )
 
-pytestmark = pytest.mark.kept
-
 LISTEN = """() => {
   window.announced = [];
   window.listener?.disconnect();

@@ -82,7 +82,6 @@ def seen(tab: Page) -> str:
     return re.sub(r"\d+(\.\d+)? (ms|s|min)\b", "", told)
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize(
     "phase", [p if p in BLOCKING else pytest.param(p, marks=pytest.mark.long) for p in PHASES]
 )
@@ -137,7 +136,6 @@ def test_two_tabs_on_one_session_say_the_same(person: BrowserContext, place: Pla
         expect(tab.locator("#status")).to_have_text("ready")
 
 
-@pytest.mark.kept
 def test_a_queue_that_is_held_is_told_wherever_its_status_is(tab: Page, place: Place):
     session = place.session(script=STOPPED)
     other = place.session(title="the other", script=good_session())
@@ -156,7 +154,6 @@ def test_a_queue_that_is_held_is_told_wherever_its_status_is(tab: Page, place: P
     expect(tab.locator("#status")).to_have_text("asleep, messages wait for you")
 
 
-@pytest.mark.kept
 def test_what_was_opened_and_ticked_is_of_its_session(tab: Page, place: Place):
     work: Event = ("work.changed", {"files": 1, "additions": 3, "deletions": 0})
     one = place.session(script=[*good_session(), work])
@@ -182,7 +179,6 @@ def phone(tab: Page):
     tab.set_viewport_size(DESK)
 
 
-@pytest.mark.kept
 def test_a_session_has_all_the_room_of_a_phone(phone: Page, place: Place):
     place.open(phone, place.session(script=ANSWERED))
     expect(log_of(phone)).to_contain_text("with words")
@@ -197,7 +193,6 @@ def test_a_session_has_all_the_room_of_a_phone(phone: Page, place: Place):
         expect(phone.locator(name)).to_be_visible()
 
 
-@pytest.mark.kept
 def test_a_failure_is_seen_first_on_a_phone(phone: Page, place: Place):
     place.cloud.texts["log.1.setup"] = "line\n" * 50
     script = [*good_start()[:12], preparing(13, "setup", "running")]
@@ -208,7 +203,6 @@ def test_a_failure_is_seen_first_on_a_phone(phone: Page, place: Place):
     expect(phone.get_by_role("button", name="Try again")).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize(
     "size", [pytest.param(DESK, marks=pytest.mark.long), PHONE], ids=["desk", "phone"]
 )

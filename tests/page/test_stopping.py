@@ -24,6 +24,7 @@ def stops(place: Place) -> int:
     return len(place.cloud.requests("POST", "/interrupt"))
 
 
+@pytest.mark.own
 def test_what_is_on_its_way_is_stopped_once_it_is_there(
     tab: Page, place: Place, session: FakeSession
 ):
@@ -38,7 +39,6 @@ def test_what_is_on_its_way_is_stopped_once_it_is_there(
     expect(tab.locator("#keys")).to_have_text("Esc stops the agent")
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize("told", [True, False])
 def test_what_has_no_turn_yet_is_stopped(tab: Page, place: Place, session: FakeSession, told: bool):
     answer = place.cloud.answer
@@ -56,7 +56,6 @@ def test_what_has_no_turn_yet_is_stopped(tab: Page, place: Place, session: FakeS
         tab.locator("#text").press("Escape")
 
 
-@pytest.mark.kept
 def test_an_agent_at_rest_is_not_stopped(tab: Page, place: Place, session: FakeSession):
     tab.locator("#text").press("Escape")
     tab.locator("#text").press("Enter")

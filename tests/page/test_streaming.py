@@ -1,13 +1,10 @@
 """What a streamed answer costs, counted: nodes made anew, selections lost, words announced."""
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended, said, written
-
-pytestmark = pytest.mark.kept
 
 WATCH = """() => {
   const log = document.querySelector("[role=log]");

@@ -11,13 +11,12 @@ from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended, erred, said, used, written
 
-pytestmark = pytest.mark.kept
-
 EVIL = """<script>window.evil = 1</script> <img src=x onerror="window.evil = 1">
 [click](javascript:window.evil=1) ![](https://example.com/pixel.png) `<b>`
 <a id=title name=title href="https://example.com" style="position:fixed" onclick="x()">in</a>"""
 
 
+@pytest.mark.own
 def test_what_an_agent_writes_runs_nowhere(tab: Page, place: Place):
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
