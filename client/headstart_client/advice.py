@@ -18,7 +18,7 @@ from headstart_client.fields import in_words, named
 from headstart_client.models import Failure, Publication, Warned
 from headstart_client.text import flat
 from headstart_client.usage import senseless
-from headstart_client.view import CANCELLED, STEP_TITLES
+from headstart_client.view import CANCELLED, STEP_TITLES, WITHDRAWN
 from headstart_client.work import not_whole
 
 _ADDRESS = (
@@ -64,7 +64,9 @@ def on_preparation(failure: Failure, session_id: str | None) -> str:
 
 
 def on_turn(failure: Failure, session_id: str | None) -> str:
-    """Return the sentence for a turn that failed; without an id as above."""
+    """Return the sentence for a turn that failed, or never was; without an id as above."""
+    if failure.code == WITHDRAWN:
+        return "The message was withdrawn, so the agent will not see it."
     step = _NEXT.get(failure.code, "try again: `headstart send {id} PROMPT`")
     return _sentence("The turn failed", failure, session_id, step)
 

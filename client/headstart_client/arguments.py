@@ -42,6 +42,25 @@ class _Parser(argparse.ArgumentParser):
         """Exit with it."""
         refuse(senseless(message, self.prog))
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Any = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; a command may have its options between its arguments, too."""
+        found, left = super().parse_known_args(args, namespace)
+        if self._subparsers:
+            return found, left
+        for action in self._get_positional_actions():
+            # What can be left out counts as left out where an option stands before it.
+            if action.nargs == "?" and getattr(found, action.dest) is None:
+                verbatim = left[:1] == ["--"] and len(left) > 1
+                if verbatim:
+                    del left[0]
+                if left and (verbatim or left[0] == "-" or left[0][:1] != "-"):
+                    setattr(found, action.dest, left.pop(0))
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
+
 
 class Version(argparse.Action):
     """Prints the version; read from the package, which then need not be installed."""
@@ -145,8 +164,13 @@ def _read(file: str) -> str:
 
 
 def prompt_of(args: argparse.Namespace) -> str:
-    """Return what the agent is asked: an argument, a file's text, or what comes by a pipe."""
+    """Return what the agent is asked: an argument, a file's text, or what comes by a pipe.
+
+    Programs and editors end a last line; as in a shell's `$(…)` that is no part of it.
+    """
     prompt = _given(args)
+    if args.prompt in {None, "-"}:
+        prompt = prompt.rstrip("\r\n")
     if not prompt.strip():
         # Before the folder is looked at: what is wrong with that is no help to who asked nothing.
         what = "PROMPT" if args.file is None else "--file"
@@ -240,7 +264,11 @@ def parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--draft", action="store_true", help="open it as a draft")
     for command in (run, follow, send, initiate, retry, publish):
-        command.add_argument("--json", action="store_true", help="print events as JSON lines")
+        how = command.add_mutually_exclusive_group()
+        how.add_argument("--json", action="store_true", help="print events as JSON lines")
+        how.add_argument(
+            "--verbose", action="store_true", help="show all that the agent's tools print"
+        )
     show.add_argument("--json", action="store_true", help="print it as JSON")
     return whole
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, NotFound
-from headstart_client.inputs import questions
+from headstart_client.inputs import Question, questions
 from headstart_client.models import PendingInput
 from headstart_client.terminal import Terminal
 from headstart_client.view import View
@@ -32,6 +32,11 @@ def chosen(labels: list[str], line: str) -> list[str] | None:
     if not all(one in known for one in numbers):
         return None
     return [known[one] for one in numbers]
+
+
+def _questions(asked: PendingInput) -> list[Question]:
+    # A question without words is still one: what is typed answers it.
+    return questions(asked) or [Question("", [], [], multiple=False)]
 
 
 class Asker:
@@ -82,13 +87,13 @@ class Asker:
         if self._asked.kind == "permission":
             self._terminal.ask("  (o)nce, (a)lways or (r)eject? ")
             return
-        # A question without words is still one: what is typed answers it.
-        text, labels = (questions(self._asked) or [("", [])])[len(self._answers)]
+        one = _questions(self._asked)[len(self._answers)]
         if len(questions(self._asked)) > 1:
-            self._terminal.say(f"  {text}")
-        for number, label in enumerate(labels, 1):
-            self._terminal.say(f"  {number} {label}")
-        self._terminal.ask("  a number, or words of yours: " if labels else "  your answer: ")
+            self._terminal.say(f"  {one.text}")
+        for number, (label, described) in enumerate(zip(*one[1:3], strict=True), 1):
+            self._terminal.say(f"  {number} {label}{f' - {described}' if described else ''}")
+        numbers = "numbers such as 1,2" if one.multiple else "a number"
+        self._terminal.ask(f"  {numbers}, or words of yours: " if one.labels else "  your answer: ")
 
     def _read(self) -> None:
         data = os.read(sys.stdin.fileno(), _LINE_BYTES)
@@ -107,9 +112,17 @@ class Asker:
         if asked.kind == "permission":
             reply = _REPLIES.get(line.lower())
             body = {"reply": reply} if reply else None
+            if line and not reply:
+                self._terminal.note(f"{line} is none of o, a and r")
         elif line:
-            found = questions(asked) or [("", [])]
-            if answer := chosen(found[len(self._answers)][1], line):
+            found = _questions(asked)
+            now = found[len(self._answers)]
+            answer = chosen(now.labels, line)
+            if answer is None:
+                self._terminal.note(f"There is no such option: they are 1 to {len(now.labels)}")
+            elif len(answer) > 1 and not now.multiple:
+                self._terminal.note("Only one can be chosen")
+            else:
                 self._answers.append(answer)
             body = {"answers": self._answers} if len(self._answers) == len(found) else None
         if body is None:

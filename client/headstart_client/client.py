@@ -10,6 +10,7 @@ from headstart_client.calls import Awaiting, Blocking, Call, Listing
 from headstart_client.follow import DEFAULT_TIMING, Timing, follow
 from headstart_client.models import Answer, Event, Message, Stream
 from headstart_client.options import SessionOptions
+from headstart_client.signatures import spelled
 from headstart_client.turns import answer_to
 from headstart_client.wholes import Wholes
 
@@ -83,6 +84,7 @@ class Headstart(Calls, Blocking):
         message = self._send_message(session_id, prompt, if_busy=if_busy)
         return Turn(self, session_id, message, after)
 
+    @spelled
     def run(
         self,
         prompt: str,
@@ -132,6 +134,7 @@ class AsyncHeadstart(Calls, Awaiting):
         message = await self._send_message(session_id, prompt, if_busy=if_busy)
         return AsyncTurn(self, session_id, message, after)
 
+    @spelled
     async def run(
         self,
         prompt: str,
@@ -185,10 +188,17 @@ class AsyncTurn(_Sent[AsyncHeadstart]):
         `timeout` seconds: a turn that asks waits for `answer_input`.
         """
         stream, self._stream = self._stream, None
-        async with asyncio.timeout(timeout):
-            events = self._client.follow(self.session_id, self.after, stream=stream)
-            wholes = Wholes(self._client.text, self.session_id)
-            return await answer_to(wholes, events, self.session_id, self.message.message_id)
+        events = self._client.follow(self.session_id, self.after, stream=stream)
+        wholes = Wholes(self._client.text, self.session_id)
+        answer = answer_to(wholes, events, self.session_id, self.message.message_id)
+        try:
+            return await asyncio.wait_for(answer, timeout)
+        except TimeoutError as error:
+            if str(error):
+                raise
+            raise TimeoutError(
+                f"The turn of {self.session_id} has not ended within {timeout:g} s; it goes on"
+            ) from error
 
 
 class Turn(_Sent[Headstart]):

@@ -18,9 +18,9 @@ def run(argv: Sequence[str]) -> int:
         # What the terminal's encoding lacks is shown as "?"; a session is not left for it.
         sys.stdout.reconfigure(errors="replace")
     if "_ARGCOMPLETE" in os.environ:
-        import argcomplete  # noqa: PLC0415 - asked by a shell
+        from headstart_client.completing import complete  # noqa: PLC0415 - asked by a shell
 
-        argcomplete.autocomplete(parser())
+        complete(parser())
     arguments = texts(argv)
     if arguments[:1] == ["up"]:
         return int(embedded.part("up").main(arguments[1:]))
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
         case "completion":
             from argcomplete.shell_integration import shellcode  # noqa: PLC0415 - fast start
 
-            sys.stdout.write(shellcode(["headstart"], shell=args.shell))
+            sys.stdout.write(shellcode(["headstart"], use_defaults=False, shell=args.shell))
             return 0
         case "token" if not args.check:
             groups = [word for group in args.group for word in ("--group", group)]
@@ -49,7 +49,9 @@ def _on_the_api(args: Namespace) -> int:
     from headstart_client.advice import NO_USER  # noqa: PLC0415 - fast start
     from headstart_client.terminal import Terminal  # noqa: PLC0415 - fast start
 
-    terminal = Terminal(json_lines=getattr(args, "json", False))
+    terminal = Terminal(
+        json_lines=getattr(args, "json", False), verbose=getattr(args, "verbose", False)
+    )
     url, token = (os.environ.get(f"HEADSTART_{name}", "").strip() for name in ("URL", "TOKEN"))
     token = bare(token)
     if args.command == "token":

@@ -4,6 +4,7 @@ web/inputs.js is the same in JavaScript; the tests drive both with the same even
 """
 
 from math import inf
+from typing import NamedTuple
 
 from headstart_client.events import data_of
 from headstart_client.models import Event, PendingInput
@@ -43,9 +44,23 @@ def permission(asked: PendingInput) -> str:
     return f"{title}: {named}" if named else title
 
 
-def questions(asked: PendingInput) -> list[tuple[str, list[str]]]:
-    """Return each question and the labels it offers, whatever the agent wrote."""
+class Question(NamedTuple):
+    """A question, and what it offers; `multiple` says that several may be chosen."""
+
+    text: str
+    labels: list[str]
+    descriptions: list[str]
+    multiple: bool
+
+
+def questions(asked: PendingInput) -> list[Question]:
+    """Return each question and what it offers, whatever the agent wrote."""
     return [
-        (question["question"], [option["label"] for option in question["options"]])
+        Question(
+            question["question"],
+            [option["label"] for option in question["options"]],
+            [option["description"] for option in question["options"]],
+            question["multiple"],
+        )
         for question in shaped(QUESTIONS, asked.body)["questions"]
     ]

@@ -23,10 +23,13 @@ class LiveScreen(LineScreen):
     def __init__(
         self,
         console: Console,
-        command: str | None = "headstart",
+        command: str = "headstart",
+        *,
+        answers: bool = False,
+        verbose: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(console, command)
+        super().__init__(console, command, answers=answers, verbose=verbose)
         self._clock = clock
         self._live: Live | None = None
 

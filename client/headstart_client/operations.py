@@ -37,8 +37,11 @@ PAGE = 100
 
 _GITHUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
-TEXT_SECONDS, TEXT_PAUSE = 15.0, 1.0
-"""How long the end of a text is waited for, and between two looks."""
+TEXT_SECONDS, TEXT_PAUSE = 30.0, 1.0
+"""How long a text may bring nothing new before its end, and between two looks.
+
+Longer than a piece takes, as texts go one after the other and a long one may be before it.
+"""
 
 
 def create_session(
@@ -173,17 +176,17 @@ def text_page(
 
 
 def text(session_id: str, ref: str, *, patience: float = TEXT_SECONDS) -> Operation[Text]:
-    """Return the whole of a long text, waiting for its end for `patience` seconds at most.
+    """Return the whole of a long text; it is over when nothing new comes for `patience` seconds.
 
     An event may come before all of its text is kept. What is not there in time is not in it, and
     `complete` says so.
     """
     page = yield from text_page(session_id, ref)
-    whole, waited = bytearray(), 0.0
+    whole, silent = bytearray(), 0.0
     _write(whole, page)
-    while page.next_cursor and (page.items or waited < patience):
-        pause = 0.0 if page.items else min(TEXT_PAUSE, patience - waited)
-        waited += pause
+    while page.next_cursor and (page.items or silent < patience):
+        pause = 0.0 if page.items else min(TEXT_PAUSE, patience - silent)
+        silent = silent + pause if pause else 0.0
         cursor = page.next_cursor
         page = yield from text_page(session_id, ref, cursor=cursor, delay=pause)
         _write(whole, page)

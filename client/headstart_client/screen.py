@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rich.console import Console
 
+from headstart_client import tools
 from headstart_client.amounts import counted
 from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
@@ -13,9 +14,9 @@ from headstart_client.inputs import permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
-from headstart_client.text import flat, plain, visible
+from headstart_client.text import flat, in_local_time, plain, visible
 from headstart_client.verbatim import verbatim
-from headstart_client.view import Data, Part, Step, View
+from headstart_client.view import Data, Step, View
 from headstart_client.work import ENDS, changed, told
 
 MARKS = {
@@ -29,6 +30,9 @@ STOPPED = "stopped"
 """What is said of a step that somebody cancelled."""
 
 _PERCENT_STEP = 25
+
+_TAIL_LINES = 10
+"""Of a failed tool's output, as the reason stands at its end."""
 
 _LINES = {
     "session.renamed": ("renamed: {title}", "dim"),
@@ -86,13 +90,22 @@ class JsonScreen:
 class LineScreen:
     """Lines for logs and pipes: one a step change, and the answer as it comes.
 
-    `command` is what the command line is called by where the output is read, None where what is
-    asked is answered in place.
+    `command` is what the command line is called by where the output is read; `answers` says that
+    what is asked is answered in place, `verbose` that all outputs of tools are to be seen.
     """
 
-    def __init__(self, console: Console, command: str | None = "headstart") -> None:
+    def __init__(
+        self,
+        console: Console,
+        command: str = "headstart",
+        *,
+        answers: bool = False,
+        verbose: bool = False,
+    ) -> None:
         self._console = console
         self._command = command
+        self._answers = answers
+        self._verbose = verbose
         self._mid_line = False
         self._quiet = False
         self._shown_steps: dict[str, _Shown] = {}
@@ -109,7 +122,8 @@ class LineScreen:
                 for line in plain(data["text"]).split("\n"):
                     self._write(f"> {line}", "bold")
                 if (whole := data["textBytes"] or 0) > len(data["text"].encode()):
-                    self._line(f"> … ({counted(whole, 'byte')} in all)", "dim")
+                    where = f"{self._command} show {view.session_id}"
+                    self._line(f"> … ({counted(whole, 'byte')} in all: {where})", "dim")
             # The snapshot comes before the replay of what led to it, so it is shown after that,
             # and the steps of a preparation that is over are no news.
             case "session.snapshot" if view.status != "preparing":
@@ -121,15 +135,14 @@ class LineScreen:
                 word = event.type.removeprefix("session.")
                 self._line(f"{word} in {took(data['receipt'])}", "green")
             case "session.asleep":
-                lost = view.rest.saved is False
-                why = f"{view.rest.why}; what was not saved is lost" if lost else view.rest.why
-                style = "yellow" if lost else "dim"
+                why = in_local_time(view.rest.why or "")
+                style = "yellow" if view.rest.saved is False else "dim"
                 self._line(f"asleep: {why}; the next message wakes it", style)
             case "agent.event" | "agent.delta":
-                self._part(data["partId"], view.parts[data["partId"]])
+                self._part(data["partId"], view)
             case "agent.snapshot":
-                for part_id, part in view.parts.items():
-                    self._part(part_id, part)
+                for part_id in view.parts:
+                    self._part(part_id, view)
             case "turn.completed" | "turn.failed" | "turn.interrupted":
                 self._turn_over(data, view)
         if known := _LINES.get(event.type):
@@ -190,7 +203,8 @@ class LineScreen:
             self._shown_steps[step.name] = now
         return noted
 
-    def _part(self, part_id: str, part: Part) -> None:
+    def _part(self, part_id: str, view: View) -> None:
+        part = view.parts[part_id]
         if part.kind in {"text", "error"}:
             shown = self._shown_text.get(part_id, "")
             if not part.text.startswith(shown):
@@ -200,23 +214,44 @@ class LineScreen:
             self._shown_text[part_id] = part.text
             if part.final:
                 self._end_line()
-                self._gone(part_id, part)
-        elif (note := _note(part)) and (part_id, note) not in self._shown_notes:
-            self._shown_notes.add((part_id, note))
-            self._line(note, "cyan")
+                self._gone(part_id, view)
+        elif part.kind == "tool":
+            self._note(part_id, tools.line(part.data, part.seconds, self._console.width))
+            if tools.ended(part.data) and (self._verbose or tools.failed(part.data)):
+                self._output(part_id, view)
+        elif part.kind == "patch":
+            self._note(part_id, f"▸ changed {', '.join(part.data.get('files', []))}")
 
-    def _gone(self, part_id: str, part: Part) -> None:
-        """Say once that a text is not all there."""
-        said = ""
-        if part.data.get("truncated"):
-            said = f"({gone('this')})"
-        elif part.missing:
-            said = (
-                f"({counted(part.missing, 'byte')} more of this can't be had now; try again later)"
-            )
-        if said and (part_id, said) not in self._shown_notes:
+    def _note(self, part_id: str, said: str, style: str = "cyan") -> None:
+        """Write once what is said of a part."""
+        if (part_id, said) not in self._shown_notes:
             self._shown_notes.add((part_id, said))
-            self._line(said, "yellow")
+            self._line(said, style)
+
+    def _output(self, part_id: str, view: View) -> None:
+        """Write what a tool printed, or without `verbose` the end of it."""
+        if part_id in self._shown_text:
+            return
+        lines = tools.printed(view.parts[part_id].data)
+        self._shown_text[part_id] = "\n".join(lines)
+        if not self._verbose and len(lines) > _TAIL_LINES:
+            where = f"{self._command} follow {view.session_id} --verbose"
+            lines = [f"… (all of it: {where})", *lines[-_TAIL_LINES:]]
+        for line in lines:
+            self._write(f"  │ {line}", "dim")
+        self._gone(part_id, view)
+
+    def _gone(self, part_id: str, view: View) -> None:
+        """Say once that a text is not all there."""
+        part = view.parts[part_id]
+        if part.data.get("truncated"):
+            self._note(part_id, f"({gone('this')})", "yellow")
+        elif part.missing:
+            more = f"{counted(part.missing, 'byte')} more of this can't be had now"
+            # Of a tool's output it is shown on demand.
+            verbose = " --verbose" if part.kind == "tool" else ""
+            later = f"try again later: {self._command} follow {view.session_id}{verbose}"
+            self._note(part_id, f"({more}; {later})", "yellow")
 
     def _inputs(self, kind: str, data: Data, view: View) -> None:
         """Write what is asked and how that ended; of what was over before, neither."""
@@ -238,7 +273,7 @@ class LineScreen:
         if asked.request_id.startswith("-"):
             words = [*answer, "--", session_id, asked.request_id]
         # What is shown of a word with something hidden in it would name something else.
-        if self._command is None or any(flat(word) != word for word in words):
+        if self._answers or any(flat(word) != word for word in words):
             return
         self._line(f"{self._command} answer {shlex.join(words)}", indent="  ")
 
@@ -282,7 +317,7 @@ def _request(asked: PendingInput) -> tuple[list[str], list[str]]:
         first, *more = _told(f"May the agent do this? {permission(asked)}")
         return [f"? {first}", *(f"?   {line}" for line in more)], ["--reply", "once"]
     lines, choices = [], []
-    for text, labels in questions(asked):
+    for text, labels, *_ in questions(asked):
         question = f"{text} ({' / '.join(labels)})" if labels else text
         lines.append(f"? {' '.join(_told(question))}")
         label = labels[0] if labels else "TEXT"
@@ -293,13 +328,3 @@ def _request(asked: PendingInput) -> tuple[list[str], list[str]]:
 def _told(text: str) -> list[str]:
     """Return the lines of what an agent asks, with nothing hidden in them."""
     return [flat(line) for line in visible(text).split("\n") if line.strip()]
-
-
-def _note(part: Part) -> str:
-    data = part.data
-    if part.kind == "tool":
-        mark = "✗" if data.get("status") in {"error", "failed"} else "▸"
-        return f"{mark} {data.get('tool') or 'tool'} {data.get('title', '')}"
-    if part.kind == "patch":
-        return f"▸ changed {', '.join(data.get('files', []))}"
-    return ""

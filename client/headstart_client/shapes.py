@@ -130,7 +130,13 @@ COUNTED: dict[str, Shape] = {"files": count, "additions": count, "deletions": co
 INPUT: dict[str, Shape] = {"requestId": words, "kind": words, "body": mapping}
 PERMISSION: Shape = {"title": words, "patterns": many}
 QUESTIONS: Shape = {
-    "questions": [{"question": words, "options": [{"label": words}], "multiple": flag}]
+    "questions": [
+        {
+            "question": words,
+            "options": [{"label": words, "description": words}],
+            "multiple": flag,
+        }
+    ]
 }
 FRAMES: dict[str, Shape] = {
     "events": {"events": [anything]},

@@ -1,4 +1,4 @@
-"""What `help`, a prompt and a document show of a method that is made from an operation."""
+"""What `help`, a prompt and a document show of a method beyond its own code."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -28,6 +28,15 @@ def documented(method: M, operation: Callable[..., Any], many: Any = None) -> M:
     answer = None if answer is type(None) else many[answer] if many else answer
     parameters = [me, *(one for p in given.parameters.values() for one in _spelled(p))]
     shown.__signature__ = given.replace(parameters=parameters, return_annotation=answer)
+    return method
+
+
+def spelled(method: M) -> M:
+    """Have `help` show each option that a method takes, not the name of all of them."""
+    shown: Any = method
+    given = inspect.signature(method)
+    parameters = [one for p in given.parameters.values() for one in _spelled(p)]
+    shown.__signature__ = given.replace(parameters=parameters)
     return method
 
 

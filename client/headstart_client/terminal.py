@@ -31,18 +31,21 @@ class Terminal:
 
     `lasting` is False where the cloud goes away with the command: there is no coming back then.
     `command` is how another terminal reaches the same cloud; `answers` says whether somebody is
-    here to be asked.
+    here to be asked, `verbose` whether all that tools print is shown.
     """
 
     command = "headstart"
 
-    def __init__(self, *, json_lines: bool = False, lasting: bool = True) -> None:
+    def __init__(
+        self, *, json_lines: bool = False, lasting: bool = True, verbose: bool = False
+    ) -> None:
         self.out = _Console(highlight=False)
         if not self.out.is_terminal:
             self.out.width = _PIPE_WIDTH
         self.err = _Console(stderr=True, highlight=False)
         self.json_lines = json_lines
         self.lasting = lasting
+        self.verbose = verbose
         self.following: str | None = None
         self.answers = not json_lines and self.out.is_terminal and somebody_types()
 
@@ -51,7 +54,7 @@ class Terminal:
         if self.json_lines:
             return JsonScreen(self.out)
         kind = LiveScreen if self.out.is_terminal else LineScreen
-        return kind(self.out, None if self.answers else self.command)
+        return kind(self.out, self.command, answers=self.answers, verbose=self.verbose)
 
     def say(self, text: str) -> None:
         """Write a line for people: beside the data when that is JSON."""
@@ -64,6 +67,11 @@ class Terminal:
     def fact(self, name: str, *said: str) -> None:
         """Write a line of a table of facts."""
         verbatim(self.out, f"{name:<11}{'  '.join(map(flat, said))}".rstrip(), end="\n")
+
+    def quote(self, text: str) -> None:
+        """Write what somebody wrote, whole, below the fact that it belongs to."""
+        for line in plain(text).rstrip().split("\n") if text else []:
+            verbatim(self.out, f"  > {line}".rstrip(), end="\n")
 
     def warn(self, warnings: Iterable[Warned], args: Namespace) -> None:
         """Write what of a request should not have been sent as it was, beside the data."""

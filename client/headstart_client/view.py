@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import Inputs
-from headstart_client.models import Event, Failure, Text
+from headstart_client.models import Event, Failure
+from headstart_client.parts import Part
 from headstart_client.queue import Queue
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.rest import Rest
@@ -79,56 +80,6 @@ class Step:
         return max(0.0, (self.eta or 0.0) - (now - self.seen_at)) if running else 0.0
 
 
-@dataclass
-class Part:
-    """One part of the agent's answer; deltas may come twice, late or out of order.
-
-    `data` is the part's last `agent.event`; offsets count characters (Unicode code points).
-    `missing` are the bytes of a long text that are not here, and can be fetched by its `textRef`.
-    """
-
-    kind: str = "text"
-    text: str = ""
-    final: bool = False
-    data: Mapping[str, Any] = field(default_factory=dict)
-    missing: int = 0
-    _early: dict[int, str] = field(default_factory=dict)
-
-    def grow(self, offset: int, text: str) -> None:
-        """Take in a delta, or keep it until what comes before it is there."""
-        if self.final:
-            return
-        self._early[offset] = text
-        for start in sorted(self._early):
-            if start > len(self.text):
-                break
-            self.text += self._early.pop(start)[len(self.text) - start :]
-
-    def settle(self, data: Mapping[str, Any]) -> None:
-        """Take in an `agent.event`: for text the whole and final state."""
-        self.data = data
-        if (text := data.get("text")) is not None:
-            # Of a long text this is the beginning only, and more of it may have streamed.
-            if not (data.get("textRef") and self.text.startswith(text)):
-                self.text = text
-            self.final = True
-            self._early.clear()
-            self._count()
-
-    def take(self, found: Text) -> None:
-        """Take in what could be had of a text that was too long for its event."""
-        self.text = found.text
-        self._count()
-        if found.truncated:
-            self.data = {**self.data, "truncated": True}
-        elif found.complete:
-            self.missing = 0
-
-    def _count(self) -> None:
-        whole = self.data.get("textBytes") or 0
-        self.missing = max(0, whole - len(self.text.encode(errors="replace")))
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a watch ended; `failure` says why for `failed` (the preparation), `turn` and `held`.
@@ -171,6 +122,7 @@ class View:
         self._failed: Failure | None = None
         self._turn: str | None = None
         self._ended_badly: Failure | None = None
+        self._prepared = False
         self.caught_up = False
         self._deleted = False
 
@@ -196,7 +148,9 @@ class View:
     def _at_rest(self) -> Outcome | None:
         if self.status == "failed":
             return Outcome("failed", self.failure)
-        if self.status == "prepared" and not self._awaited:
+        # A first message stays held as it was asked to be where its sandbox goes to sleep.
+        unsent = self._prepared and self.queue.held and not self._ended_badly
+        if (self.status == "prepared" or unsent) and not self._awaited:
             return Outcome("prepared")
         if self.queue.held:
             return Outcome("held", self._ended_badly)
@@ -258,7 +212,8 @@ class View:
         self._begin_attempt(data["attemptNumber"])
 
     def _attempt_done(self, event: Event, data: Data) -> None:
-        self.status = "prepared" if event.type == "session.prepared" else "ready"
+        self._prepared = event.type == "session.prepared"
+        self.status = "prepared" if self._prepared else "ready"
         self.receipt = data["receipt"]
         for line in data["receipt"]["steps"]:
             step = self._step(line["step"])
@@ -294,7 +249,7 @@ class View:
             self._ended_badly = _failure(data)
 
     def _turn_started(self, _: Event, data: Data) -> None:
-        self._turn, self._ended_badly = data["turnId"], None
+        self._turn, self._ended_badly, self._prepared = data["turnId"], None, False
         if self.status != "preparing":
             self.status = "running"
 
@@ -310,8 +265,8 @@ class View:
             self._left.discard(data["messageId"])
             self._failed = self._failed or self._ended_badly
 
-    def _agent_event(self, _: Event, data: Data) -> None:
-        self._part(data).settle(data)
+    def _agent_event(self, event: Event, data: Data) -> None:
+        self._part(data).settle(data, event.timestamp)
         self._note_answer(data)
 
     def _agent_delta(self, _: Event, data: Data) -> None:
@@ -358,7 +313,10 @@ class View:
         self.caught_up = False
 
 
-_WITHDRAWN = Failure(code="MessageWithdrawn", reason="The message was withdrawn")
+WITHDRAWN = "MessageWithdrawn"
+"""The code of a message that somebody took back before a turn began."""
+
+_WITHDRAWN = Failure(code=WITHDRAWN, reason="The message was withdrawn")
 
 
 def _over(failure: Failure | None) -> Outcome:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import aclosing
 
-from headstart_client import advice
+from headstart_client import advice, tools
 from headstart_client.asking import Asker
 from headstart_client.client import AsyncHeadstart
 from headstart_client.events import AgentEvent
@@ -48,7 +48,7 @@ async def watch(
             async for event in events:
                 wholes.note(event)
                 view.apply(await with_reason(wholes, event))
-                await _complete(wholes, event, view)
+                await _complete(wholes, event, view, outputs=terminal.verbose)
                 screen.show(event, view)
                 asker.look(view)
                 outcome = done(view)
@@ -72,13 +72,17 @@ async def _tick(screen: Screen, view: View) -> None:
         screen.tick(view)
 
 
-async def _complete(wholes: Wholes, event: Event, view: View) -> None:
-    """Fetch what of a long text is neither in its event nor was streamed before."""
+async def _complete(wholes: Wholes, event: Event, view: View, *, outputs: bool) -> None:
+    """Fetch what of a long text is neither in its event nor was streamed before.
+
+    Of a tool's output only what will be shown, which is that of failures or all `outputs`.
+    """
     match event:
-        case AgentEvent(kind="text" | "error", text_ref=str(ref)):
+        case AgentEvent(kind="text" | "error" | "tool" as kind, text_ref=str(ref)):
             part = view.parts[event.part_id]
-            if part.missing:
-                part.take(await wholes.whole(event, ref, part.text))
+            had = event.output if kind == "tool" else part.text
+            if part.missing and (kind != "tool" or outputs or tools.failed(part.data)):
+                part.take(await wholes.whole(event, ref, had))
 
 
 class _Rest:

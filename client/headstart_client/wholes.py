@@ -38,8 +38,9 @@ class Wholes:
             found = await self._fetch(self._session_id, ref, patience=patience)
         except HeadstartError:
             return Text(text=had, complete=False, truncated=False)
-        if patience and not found.complete:
-            self._patience = 0.0
+        # One that comes to its end shows that somebody sends again.
+        if found.complete or patience:
+            self._patience = TEXT_SECONDS if found.complete else 0.0
         if len(found.text) >= len(had):
             return found
         return Text(text=had, complete=False, truncated=found.truncated)

@@ -160,6 +160,7 @@ class FakeHeadstart:
         self.page_size = 3
         self.list_size = 2
         self.messages = 1
+        self.prompt = ""
         self.pings = 0
         self.answers_pings = True
         self.on_ping: Callable[[int], None] = lambda count: None
@@ -253,7 +254,9 @@ class FakeHeadstart:
                 }
             case "GET", ["messages"]:
                 at = int(request.query.get("cursor", ["1"])[0])
-                item = {"messageId": f"msg_{at}", "text": "", "status": "held", "createdAt": NOW}
+                named = f"msg_{at}"
+                status = "withdrawn" if named in session.withdrawn else "held"
+                item = {"messageId": named, "text": self.prompt, "status": status, "createdAt": NOW}
                 following = str(at + 1) if at < self.messages else None
                 body = {"items": [item], "nextCursor": following}
             case "POST", ["stream-ticket"]:

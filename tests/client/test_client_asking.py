@@ -56,12 +56,17 @@ def test_a_permission_and_a_question_are_answered_in_place(cloud, run):
     terminal.until("? May the agent do this? bash: git log")
     terminal.until("(o)nce, (a)lways or (r)eject? ")
     terminal.type("perhaps")
+    terminal.until("perhaps is none of o, a and r")
     terminal.until("(o)nce, (a)lways or (r)eject? ")
     terminal.type("o")
     terminal.until("1 The code")
-    terminal.until("2 Tests")
+    terminal.until("2 Tests - of all of it")
     terminal.until("a number, or words of yours: ")
     terminal.type("9")
+    terminal.until("There is no such option: they are 1 to 2")
+    terminal.until("a number, or words of yours: ")
+    terminal.type("1,2")
+    terminal.until("Only one can be chosen")
     terminal.until("a number, or words of yours: ")
     terminal.type("2")
     assert terminal.end() == 0
@@ -82,6 +87,16 @@ def test_several_questions_are_asked_one_after_the_other(cloud, run):
     terminal.type("second words")
     assert terminal.end() == 0
     assert answers(cloud) == [("que_1", {"answers": [["first"], ["second words"]]})]
+
+
+def test_of_a_multiple_choice_several_can_be_named(cloud, run):
+    options = [{"label": "The code"}, {"label": "Tests"}, {"label": "Docs"}]
+    question = {"question": "What?", "options": options, "multiple": True}
+    terminal = run({**QUESTION, "body": {"questions": [question]}})
+    terminal.until("numbers such as 1,2, or words of yours: ")
+    terminal.type("1,3")
+    assert terminal.end() == 0
+    assert answers(cloud) == [("que_1", {"answers": [["The code", "Docs"]]})]
 
 
 def test_what_is_answered_elsewhere_is_not_asked_any_more(cloud, run):

@@ -5,13 +5,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from argparse import Namespace
 
 import pytest
 from cli_kit import command_line
-from fake_headstart import FakeSession, Reply
+from fake_headstart import SESSION_ID, FakeSession, Reply
 
-from headstart_client import __version__, cli
+from headstart_client import __version__, cli, completing
 from headstart_client.commands import checks
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -134,29 +136,58 @@ def test_completion_is_printed_for_each_shell(capsys, shell):
     assert "headstart" in capsys.readouterr().out
 
 
-def test_bash_completes_commands_and_options(tmp_path):
+def test_bash_completes_commands_options_and_values(cloud, tmp_path):
+    session = cloud.add(FakeSession(pending_inputs=[{"requestId": "per_1", "kind": "permission"}]))
+    session.queue.append({"messageId": "msg_7", "status": "queued"})
+    (tmp_path / "some.file").touch()
+    asked = [
+        ("headstart re", ["rename", "retry"]),
+        ("headstart logs ses_1 --f", ["--follow"]),
+        ("headstart show ses_", [SESSION_ID]),
+        (f"headstart withdraw {SESSION_ID} ", ["msg_7"]),
+        (f"headstart answer {SESSION_ID} per", ["per_1"]),
+        (f"headstart answer {SESSION_ID} per_1 --reply ", ["always", "once", "reject"]),
+        ("headstart run --agent ", ["demo"]),
+        ("headstart run --mode ", ["code"]),
+        ("headstart run --file some", ["some.file"]),
+        ("headstart run --branch some", []),
+    ]
     headstart = tmp_path / "headstart"
-    headstart.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m headstart_client.cli "$@"\n')
+    # A loaded machine may need longer than who types is kept waiting.
+    program = "from headstart_client import cli, completing; completing._SECONDS = 20; cli.main()"
+    headstart.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{program}" "$@"\n')
     headstart.chmod(0o755)
     script = tmp_path / "complete.sh"
     script.write_text(
         'eval "$(headstart completion bash)"\n'
         "complete() { COMP_LINE=$1 COMP_POINT=${#1}; COMPREPLY=(); "
         '_python_argcomplete headstart; echo "${COMPREPLY[@]}"; }\n'
-        'complete "headstart re"\ncomplete "headstart logs ses_1 --f"\n'
+        + "".join(f"complete '{line}'\n" for line, _ in asked)
     )
     done = subprocess.run(
         ["bash", str(script)],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         check=False,
         capture_output=True,
+        cwd=tmp_path,
         text=True,
         timeout=60,
     )
-    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [
-        ["rename", "retry"],
-        ["--follow"],
-    ], done.stderr
+    found = [
+        [word for word in sorted(line.split()) if asked[at][0][-1] != " " or word[:1] != "-"]
+        for at, line in enumerate(done.stdout.splitlines())
+    ]
+    assert found == [offered for _, offered in asked], done.stderr
+
+
+def test_who_completes_is_not_kept_waiting_for_an_api(cloud, monkeypatch):
+    gate = threading.Event()
+    original = cloud.answer
+    cloud.answer = lambda request: gate.wait(20) and original(request)
+    monkeypatch.setattr(completing, "_SECONDS", 0.05)
+    offered = completing._from_the_api(completing._sessions)
+    assert offered(parsed_args=Namespace()) == {}
+    gate.set()
 
 
 def test_version():

@@ -84,6 +84,15 @@ def test_a_failed_turn_ends_with_1(cloud, capsys, ending, sentence):
     assert err == sentence
 
 
+def test_a_message_that_was_withdrawn_is_no_failed_turn(cloud, capsys):
+    session = cloud.add(FakeSession(status="ready"))
+    session.script = [("message.withdrawn", {"messageId": "msg_2"})]
+    assert cli.main(["send", SESSION_ID, "and now?"]) == 1
+    assert capsys.readouterr().err == (
+        "headstart: The message was withdrawn, so the agent will not see it.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("reply", "sentence"),
     [
@@ -274,6 +283,8 @@ def test_a_token_needs_a_name(capsys):
         (["send", SESSION_ID, "--file", "/dev/null"], "Argument --file: must not be empty"),
         (["ls", "--repo", "sample"], "Argument --repo: must be an address, such as"),
         (["demo", "--repo", "nope"], "Argument --repo: must be an address, or org/name on GitHub"),
+        (["logs", SESSION_ID, "--nope"], "Unrecognized arguments: --nope; `headstart logs --help`"),
+        (["send", SESSION_ID, "a", "--json", "b"], "Unrecognized arguments: b; `headstart send"),
         (["sing"], "Argument COMMAND: invalid choice: 'sing'"),
         ([], "The following arguments are required: COMMAND"),
     ],

@@ -4,6 +4,7 @@ import pytest
 from fake_headstart import SESSION_ID, FakeSession, page
 
 from headstart_client import cli
+from headstart_client.arguments import parser
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -111,3 +112,17 @@ def test_logs_right_after_a_retry_are_those_of_the_new_attempt_to_its_end(
     assert cli.main(["logs", SESSION_ID, "--follow"]) == 0
     assert capsys.readouterr().out == "== setup, attempt 2 ==\nnew\nnewer\n"
     assert next(looks) > 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "found"),
+    [
+        (["logs", "ses_1", "--follow", "setup"], "step", "setup"),
+        (["logs", "ses_1", "--attempt", "1", "agent"], "step", "agent"),
+        (["send", "ses_1", "--json", "text"], "prompt", "text"),
+        (["send", "ses_1", "--json", "-"], "prompt", "-"),
+        (["send", "ses_1", "--json", "--", "-x"], "prompt", "-x"),
+    ],
+)
+def test_options_may_stand_between_arguments(arguments, name, found):
+    assert getattr(parser().parse_args(arguments), name) == found

@@ -2,6 +2,8 @@
 
 import json
 import re
+from datetime import datetime
+from typing import Any
 
 import pytest
 from cli_kit import FAILURE, RUN, command_line, lines
@@ -52,6 +54,7 @@ def test_show_says_all_and_what_to_do(cloud, capsys):
         "endedAt": NOW,
         "message": "It \x1b[31mfailed",
     }
+    cloud.prompt = "Say hello\n\n  and \x1b[2Jmore\n"
     assert cli.main(["show", SESSION_ID]) == 0
     assert (
         re.sub(r"2026-\S+ \S+", "WHEN", capsys.readouterr().out)
@@ -66,6 +69,9 @@ def test_show_says_all_and_what_to_do(cloud, capsys):
         attempt    1, created, running
         step       Running setup commands: failed, 0.0 s: It failed
         message    held  msg_1
+          > Say hello
+          >
+          >   and more
         Running setup commands failed: `npm ci` exited with status 1 (SetupCommandFailed); """
             f"""repair the command: `headstart retry {SESSION_ID} --setup CMD`.
         """
@@ -99,9 +105,11 @@ def test_follow_of_a_held_message_in_a_sleeping_session_ends_and_says_how_to_go_
     ]:
         cloud.emit(session, kind, data)
     session.queue = [{"messageId": "msg_1", "status": "held"}]
-    assert cli.main(["follow", SESSION_ID]) == 1
-    assert capsys.readouterr().err == (
-        f"headstart: The message is held; `headstart initiate {SESSION_ID}` releases it.\n"
+    assert cli.main(["follow", SESSION_ID]) == 0
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[-1], err) == (
+        f"The message is held; `headstart initiate {SESSION_ID}` releases it.",
+        "",
     )
 
 
@@ -132,6 +140,8 @@ def test_rename_and_withdraw(cloud, capsys):
         f"{SESSION_ID} is called: A better title\nmsg_1 is withdrawn; the agent will not see it\n"
     )
     assert cloud.sessions[SESSION_ID].withdrawn == ["msg_1"]
+    assert cli.main(["withdraw", SESSION_ID, "msg_1"]) == 0
+    assert "msg_1 is withdrawn already;" in capsys.readouterr().out
 
 
 def test_open_prints_where_the_page_has_a_session(cloud, capsys, monkeypatch):
@@ -168,6 +178,46 @@ def answered(*end: dict[str, object]) -> list[tuple[str, object]]:
 TEXT = {"kind": "text", "messageId": "m", "partId": "turn_1.b"}
 
 
+def ran(**end: Any) -> list[tuple[str, dict[str, Any]]]:
+    """A session whose one tool is a shell's command, and how that ended."""
+    *before, over = good_session()
+    tool = {"kind": "tool", "partId": "p", "tool": "bash", "title": "Run it"}
+    given = {"input": {"command": "npm test\nnpm run lint"}}
+    begun = ("agent.event", {**tool, **given, "status": "running"})
+    return [*before, begun, ("agent.event", {**tool, **given, **end}), over]
+
+
+OUTPUT = "\n".join(f"line {number}" for number in range(1, 13))
+
+
+def test_of_a_tool_its_command_is_shown_and_nothing_it_printed(cloud, capsys):
+    cloud.next_session.script = ran(status="completed", output=OUTPUT)
+    assert cli.main(RUN) == 0
+    out = capsys.readouterr().out
+    assert (out.count("▸ bash Run it: npm test\n"), "line 1" in out) == (1, False)
+
+
+def test_of_a_failed_tool_the_last_lines_are_shown(cloud, capsys):
+    cloud.next_session.script = ran(status="error", output=f"{OUTPUT}\n")
+    assert cli.main(RUN) == 0
+    shown = "".join(f"  │ line {number}\n" for number in range(3, 13))
+    assert (
+        "✗ bash Run it: npm test\n"
+        f"  │ … (all of it: headstart follow {SESSION_ID} --verbose)\n{shown}"
+    ) in capsys.readouterr().out
+
+
+def test_verbose_shows_all_that_tools_print_however_long(cloud, capsys):
+    cut = {"output": "line 1\n", "textBytes": len(OUTPUT), "textRef": "t.1"}
+    cloud.next_session.script = ran(status="completed", **cut)
+    cloud.next_session.texts["t.1"] = [page(OUTPUT)]
+    assert cli.main([*RUN, "--verbose"]) == 0
+    shown = "".join(f"  │ line {number}\n" for number in range(1, 13))
+    assert f"▸ bash Run it: npm test\n{shown}" in capsys.readouterr().out
+    assert cli.main(RUN) == 0
+    assert len(cloud.requests("GET", "/texts/t.1")) == 1
+
+
 def test_what_was_streamed_is_not_printed_again_where_its_event_is_cut(cloud, capsys):
     cut = {**TEXT, "text": "Hello", "textBytes": 12, "textRef": "t.1"}
     cloud.next_session.script = answered(cut)
@@ -190,7 +240,11 @@ def test_the_rest_of_a_long_answer_is_fetched_and_printed_once(cloud, capsys, ki
 @pytest.mark.parametrize(
     ("cut", "said"),
     [
-        ({"textBytes": 18, "textRef": "gone"}, "(6 bytes more of this can't be had now;"),
+        (
+            {"textBytes": 18, "textRef": "gone"},
+            "(6 bytes more of this can't be had now; try again later: "
+            f"headstart follow {SESSION_ID})\n",
+        ),
         (
             {"truncated": True},
             "(Something of this is gone: it was too long, or its sandbox ended)\n",
@@ -238,7 +292,7 @@ def test_what_the_cloud_says_is_shown(cloud, capsys):
         "the model's provider failed, and the agent tries again: overloaded\n"
         "renamed: Another\n"
         "> longer\n"
-        "> … (9,000 bytes in all)\n"
+        f"> … (9,000 bytes in all: headstart show {SESSION_ID})\n"
         "withdrawn: msg_2\n"
         "1,234 tokens in, 56 tokens out, $0.0123\n"
     ) in capsys.readouterr().out
@@ -247,15 +301,24 @@ def test_what_the_cloud_says_is_shown(cloud, capsys):
 def test_a_lost_sandbox_is_no_nap(cloud, capsys):
     cloud.next_session.script = [
         *good_session(),
-        ("session.asleep", {"reason": "exit code 137", "saved": False}),
+        (
+            "session.asleep",
+            {
+                "reason": "exit code 137; the work since 2026-01-02T03:04:05.678Z was not saved: "
+                "gone (2026-99-99T00:00:00Z)",
+                "saved": False,
+            },
+        ),
     ]
     session = cloud.add(cloud.next_session)
     for kind, data in session.script:
         cloud.emit(session, kind, data)
     session.script = ()
     assert cli.main(["follow", SESSION_ID]) == 0
+    when = datetime.fromisoformat(NOW).astimezone().strftime("%Y-%m-%d %H:%M")
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "asleep: exit code 137; what was not saved is lost; the next message wakes it"
+        f"asleep: exit code 137; the work since {when} was not saved: "
+        "gone (2026-99-99T00:00:00Z); the next message wakes it"
     )
 
 
@@ -332,7 +395,7 @@ def test_prompts_come_by_a_pipe_or_from_a_file(cloud, tmp_path):
     ):
         assert command_line(*arguments, given=given).returncode == 0
     prompts = [seen.body["prompt"] for seen in cloud.requests("POST", "/sessions")]
-    assert prompts == ["From a file\n", "By a pipe\n", "Grüße\n"]
+    assert prompts == ["From a file", "By a pipe", "Grüße"]
     refused = command_line(*run, given=b"\xff")
     assert (refused.returncode, refused.stderr) == (
         2,

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cli_kit import RUN, command_line
@@ -13,8 +14,9 @@ from rich.console import Console
 from session_scripts import good_session, good_start, good_turn, preparing, receipt
 from test_client_reducer import VECTORS
 
-from headstart_client import Event, cli
+from headstart_client import Event, cli, tools
 from headstart_client.live import LiveScreen
+from headstart_client.parts import Part
 from headstart_client.text import last_line, plain, visible
 from headstart_client.verbatim import verbatim
 from headstart_client.view import View
@@ -162,3 +164,20 @@ def test_ctrl_c_leaves_the_session_and_says_how_to_come_back(cloud):
     # What was shown between the line above and the signal is no matter.
     assert out.splitlines()[-1] == f"The session goes on: headstart follow {SESSION_ID}"
     assert cloud.requests("DELETE", "") == []
+
+
+def test_a_tool_has_one_line_of_the_terminals_width_and_says_what_took_long():
+    data = {"tool": "bash", "title": "bash", "status": "running", "input": {"command": "x" * 90}}
+    assert tools.line(data, 0.0, 40) == f"▸ bash {'x' * 32}…"
+    ended = {**data, "status": "completed", "exitCode": 2}
+    assert tools.line(ended, 61.0, 40) == f"✗ bash {'x' * 12}… (exit 2, 1 min 1 s)"
+    assert tools.line({**data, "status": "completed"}, 0.9, 200) == f"▸ bash {'x' * 90}"
+    edit = {"tool": "edit", "title": "edit a.py", "status": "completed", "input": {"path": "a.py"}}
+    assert tools.line(edit, 0.0, 40) == "▸ edit edit a.py"
+
+
+def test_a_tool_takes_from_its_first_event_to_its_last():
+    part, began = Part(kind="tool"), datetime(2026, 1, 2, tzinfo=UTC)
+    part.settle({"status": "running"}, began)
+    part.settle({"status": "completed"}, began + timedelta(seconds=2))
+    assert part.seconds == 2

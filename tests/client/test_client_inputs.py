@@ -30,7 +30,13 @@ QUESTION = {
     "kind": "question",
     "body": {
         "questions": [
-            {"question": "Where to\nbegin?", "options": [{"label": "The code"}, {"label": "Tests"}]}
+            {
+                "question": "Where to\nbegin?",
+                "options": [
+                    {"label": "The code"},
+                    {"label": "Tests", "description": "of all of it"},
+                ],
+            }
         ]
     },
 }
@@ -45,7 +51,7 @@ def test_what_is_open(vector):
     shown: list[list[Any]] = [
         [a.request_id, permission(a)]
         if a.kind == "permission"
-        else [a.request_id, [list(question) for question in questions(a)]]
+        else [a.request_id, [[text, labels] for text, labels, *_ in questions(a)]]
         for a in inputs.open.values()
     ]
     assert shown == vector["open"]

@@ -76,11 +76,16 @@ def usage(name: str) -> str:
     """Return a method with its arguments and their defaults, and without types."""
     made: Callable[..., Any] = getattr(operations, name, METHODS[name])
     signature = inspect.signature(made)
+    # What `help` spells out is told once for all methods that take it.
+    every = options.SessionOptions.__annotations__.keys()
+    spelled = every if every <= signature.parameters.keys() else set()
     given = [
         parameter.replace(annotation=inspect.Parameter.empty)
         for parameter in signature.parameters.values()
-        if parameter.name != "self"
+        if parameter.name not in {"self", *spelled}
     ]
+    if spelled:
+        given.append(inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD))
     shown = signature.replace(parameters=given, return_annotation=inspect.Signature.empty)
     return f"{name}{re.sub(r'=Timing.*', '=…)', str(shown))}"
 
@@ -126,6 +131,8 @@ def test_help_shows_what_an_operation_takes_and_answers():
         assert '{"reply": "once"}' in (client.answer_input.__doc__ or "")
         changes = inspect.signature(client.patch).parameters
         assert list(changes) == ["self", "session_id", *options.SessionChanges.__annotations__]
+        run = inspect.signature(client.run).parameters
+        assert list(run)[3:] == ["timeout", *options.SessionOptions.__annotations__]
         assert inspect.signature(client.get).return_annotation is Session
         assert client.list.__name__ == "list"
     # Mocks and frameworks ask so what has to be awaited.

@@ -161,7 +161,7 @@ def test_what_is_no_answer_is_raised(cloud, client, script, kind, code):
 def test_a_wait_has_an_end(cloud, client):
     cloud.add(FakeSession(status="ready"))
     turn = client.send(SESSION_ID, "and now?")
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"The turn of ses_\w+ has not ended within [\d.]+ s"):
         turn.result(timeout=0.2)
     assert threads() == []
 
@@ -263,6 +263,19 @@ def test_a_text_that_grows_is_waited_for_within_bounds(cloud):
         assert (pauses[1:], time.monotonic() - began < 3) == ([1.0, 1.0, 1.0], True)
         with pytest.raises(NotFound):
             client.text(SESSION_ID, "unknown")
+
+
+def test_a_text_is_waited_for_as_long_as_some_of_it_comes(cloud):
+    pauses: list[float] = []
+    session = cloud.add(FakeSession())
+    session.texts["slow"] = [
+        one
+        for at in range(4)
+        for one in (page(cursor="a"), page(cursor="a"), page(str(at), cursor="a", offset=at))
+    ] + [page("4", offset=4)]
+    with Headstart(cloud.url, "token", sleep=pauses.append) as client:
+        found = client.text(SESSION_ID, "slow", patience=3)
+        assert (found.text, found.complete, sum(pauses)) == ("01234", True, 8.0)
 
 
 def test_a_text_that_was_begun_anew_has_no_part_twice(cloud, client):

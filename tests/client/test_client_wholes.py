@@ -22,17 +22,19 @@ def at(seconds: float, kind: str = "agent.event") -> Event:
 @pytest.mark.parametrize(
     ("seconds", "complete", "waits"),
     [
-        ([0, 1, 2], False, [TEXT_SECONDS, 0.0, 0.0]),
-        ([0, 1, 2], True, [TEXT_SECONDS] * 3),
-        ([-3600, -TEXT_SECONDS, 1], False, [0.0, TEXT_SECONDS, 0.0]),
+        ([0, 1, 2], [False] * 3, [TEXT_SECONDS, 0.0, 0.0]),
+        ([0, 1, 2, 3], [False, True, False, False], [TEXT_SECONDS, 0.0, TEXT_SECONDS, 0.0]),
+        ([0, 1, 2], [True] * 3, [TEXT_SECONDS] * 3),
+        ([-3600, -TEXT_SECONDS, 1], [False] * 3, [0.0, TEXT_SECONDS, 0.0]),
     ],
 )
-def test_there_is_one_patience(seconds, complete, waits):
+def test_there_is_one_patience_until_something_comes_again(seconds, complete, waits):
     waited = []
+    ends = iter(complete)
 
     async def fetch(session_id: str, ref: str, *, patience: float) -> Text:
         waited.append(patience)
-        return Text(text="x", complete=complete, truncated=False)
+        return Text(text="x", complete=next(ends), truncated=False)
 
     wholes = Wholes(fetch, "s")
     wholes.note(at(0, "session.snapshot"))

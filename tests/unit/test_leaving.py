@@ -78,7 +78,8 @@ def test_work_that_cannot_be_saved_says_so(ports: MemoryPorts) -> None:
     runner.fail(snapshot["id"], "ArchiveFailed", "the disk is full")
     [told] = asleep(ports, session_id)
     assert told["saved"] is False
-    assert "The sandbox had to stop; the work was not saved" in str(told["reason"])
+    since = format_time(archive_of(ports, session_id).created_at)
+    assert f"The sandbox had to stop; the work since {since} was not saved" in str(told["reason"])
     assert "leave" in kinds(runner)
 
 
@@ -237,8 +238,8 @@ def test_a_copy_of_before_the_leave_is_kept_and_not_said_to_be_the_work(
     assert differs(ports, session_id) == "before"
     runner.fail(last(runner, "archive")["id"], "ArchiveFailed", "the disk is full")
     since = format_time(archive_of(ports, session_id).created_at)
-    reason = "The sandbox had to stop; the work was not saved: the disk is full"
-    told = {"reason": f"{reason}; the work is kept as of {since}", "saved": False, "leftOut": []}
+    reason = f"The sandbox had to stop; the work since {since} was not saved: the disk is full"
+    told = {"reason": reason, "saved": False, "leftOut": []}
     assert asleep(ports, session_id) == [told]
 
 

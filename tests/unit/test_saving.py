@@ -348,15 +348,18 @@ def test_a_copy_that_arrived_though_its_sending_failed_is_not_left_behind(
     assert ports.objects.stored == {}
 
 
+UNSAVED = "the work since 2026-01-01T00:00:00.000Z was not saved"
+
+
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("dies", "exit code 0; the work was not saved: the sandbox was gone before a new copy"),
+        ("dies", f"exit code 0; {UNSAVED}: the sandbox was gone before a new copy"),
         ("dies in turn", "exit code 0; the work was not saved: the sandbox was gone before a new"),
-        ("dies sending", "exit code 0; the work was not saved: it was not sent in time"),
-        ("is slow", "Idle; the work was not saved: making a copy took too long"),
-        ("fails", "Idle; the work was not saved: the disk is full"),
-        ("lies", "Idle; the work was not saved: it was said to be sent and is not there"),
+        ("dies sending", f"exit code 0; {UNSAVED}: it was not sent in time"),
+        ("is slow", f"Idle; {UNSAVED}: making a copy took too long"),
+        ("fails", f"Idle; {UNSAVED}: the disk is full"),
+        ("lies", f"Idle; {UNSAVED}: it was said to be sent and is not there"),
     ],
 )
 def test_who_hears_that_nothing_was_saved_hears_why(

@@ -102,8 +102,8 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
     for name, said in _facts(session):
         terminal.fact(name, said)
     for message in await client.messages(args.session_id):
-        beginning = (message.text or "")[:_BEGINNING]
-        terminal.fact("message", message.status, message.message_id, beginning)
+        terminal.fact("message", message.status, message.message_id)
+        terminal.quote(message.text or "")
     if session.failure and session.status == "failed":
         # What is held in it is not released before it is prepared again.
         terminal.say(advice.on_preparation(session.failure, session.session_id))
@@ -112,10 +112,6 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
     elif any(message.status == "held" for message in session.queue):
         terminal.say(advice.on_held(None, session.session_id))
     return 0
-
-
-_BEGINNING = 200
-"""Characters of a message that are shown of it in a list."""
 
 
 def _facts(session: Session) -> list[tuple[str, str]]:

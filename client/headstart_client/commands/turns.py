@@ -132,9 +132,12 @@ async def stop(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
 
 
 async def withdraw(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
-    """Take a message back that waits."""
+    """Take a message back that waits; the second time is no failure, and said."""
+    messages = await client.messages(args.session_id)
+    known = next((one for one in messages if one.message_id == args.message_id), None)
     await client.withdraw(args.session_id, args.message_id)
-    terminal.say(f"{args.message_id} is withdrawn; the agent will not see it")
+    again = " already" if known and known.status == "withdrawn" else ""
+    terminal.say(f"{args.message_id} is withdrawn{again}; the agent will not see it")
     return 0
 
 

@@ -92,9 +92,9 @@ def fall_asleep(
     session.saving = None
     change.quota = QuotaChange.LEAVE
     if problem:
-        reason += f"; the work was not saved: {problem}"
-        if kept := session.put_back:
-            reason += f"; the work is kept as of {format_time(kept.as_of)}"
+        kept = session.put_back
+        since = f" since {format_time(kept.as_of)}" if kept else ""
+        reason += f"; the work{since} was not saved: {problem}"
     asleep = events.SessionAsleep(reason=reason, saved=problem is None, left_out=list(left_out))
     change.emit(asleep)
 

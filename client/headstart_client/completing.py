@@ -1,0 +1,99 @@
+"""What a shell is offered while a command is typed: sessions, messages, agents and modes."""
+
+import argparse
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import argcomplete
+from argcomplete.completers import FilesCompleter
+
+from headstart_client import embedded
+from headstart_client.arguments import LISTED
+from headstart_client.blocking import within
+from headstart_client.errors import HeadstartError
+from headstart_client.text import flat
+from headstart_client.tokens import bare
+from headstart_client.usage import is_address
+
+if TYPE_CHECKING:
+    from headstart_client.client import Headstart
+
+_SECONDS = 1.0
+"""How long a person who typed Tab is kept waiting for the API."""
+
+Offered = dict[str, str]
+"""Values, each with what some shells show beside it."""
+
+_Ask = Callable[["Headstart", Namespace], Offered]
+
+
+def _sessions(client: "Headstart", _: Namespace) -> Offered:
+    return {one.session_id: flat(f"{one.status} {one.title}") for one in client.list(limit=LISTED)}
+
+
+def _waiting(client: "Headstart", typed: Namespace) -> Offered:
+    return {one.message_id: one.status for one in client.get(typed.session_id).queue}
+
+
+def _asked(client: "Headstart", typed: Namespace) -> Offered:
+    return {one.request_id: one.kind for one in client.get(typed.session_id).pending_inputs}
+
+
+def _agents(client: "Headstart", _: Namespace) -> Offered:
+    return {one.name: "" for one in client.defaults().agents}
+
+
+def _modes(client: "Headstart", typed: Namespace) -> Offered:
+    found = client.defaults()
+    agent = typed.agent or found.agent
+    return {mode: "" for one in found.agents if one.name == agent for mode in one.modes}
+
+
+_ASK: dict[str, _Ask] = {
+    "session_id": _sessions,
+    "message_id": _waiting,
+    "request_id": _asked,
+    "agent": _agents,
+    "mode": _modes,
+}
+_FILES = {"file", "folder", "setup_input"}
+"""What names a file of this machine, or of the checkout that one stands in."""
+
+
+def complete(whole: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks and end the process; where no shell asks, do nothing."""
+    for parser in (whole, *_commands(whole)):
+        for action in parser._actions:
+            if ask := _ASK.get(action.dest):
+                action.completer = _from_the_api(ask)  # type: ignore[attr-defined]
+            elif action.dest in _FILES:
+                action.completer = FilesCompleter()  # type: ignore[attr-defined]
+    argcomplete.autocomplete(whole, default_completer=lambda **_: ())  # type: ignore[arg-type]
+
+
+def _commands(whole: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:
+    for action in whole._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+def _from_the_api(ask: _Ask) -> Callable[..., Offered]:
+    def completer(*, parsed_args: Namespace, **_: object) -> Offered:
+        from headstart_client.client import Headstart  # noqa: PLC0415 - commands need no API
+
+        url, token = (os.environ.get(f"HEADSTART_{name}", "").strip() for name in ("URL", "TOKEN"))
+        if not is_address(url) or not (token := bare(token) or embedded.token(url)[0]):
+            return {}
+
+        def asking() -> Offered:
+            with Headstart(url, token) as client:
+                return ask(client, parsed_args)
+
+        try:
+            return within(_SECONDS, asking)
+        except (HeadstartError, TimeoutError):
+            return {}
+
+    return completer
