@@ -4,6 +4,7 @@ import argparse
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable
+from threading import Event
 from typing import TYPE_CHECKING
 
 import argcomplete
@@ -87,7 +88,7 @@ def _from_the_api(ask: _Ask) -> Callable[..., Offered]:
         if not is_address(url) or not (token := bare(token) or embedded.token(url)[0]):
             return {}
 
-        def asking() -> Offered:
+        def asking(_: Event) -> Offered:
             with Headstart(url, token) as client:
                 return ask(client, parsed_args)
 
