@@ -1,6 +1,7 @@
 """Does what the cloud asks for: one preparation step and one prompt at a time, each id once."""
 
 import asyncio
+from contextlib import suppress
 
 from pydantic import ValidationError
 
@@ -29,6 +30,10 @@ saved."""
 _LEAVING_SECONDS = 10.0
 """The same in a sandbox that must stop, which has 100 s for all."""
 
+_SAYING_SECONDS = 40.0
+"""How long long texts may take in a sandbox that must stop, from when it hears so, before its work
+is saved: the cloud takes nothing after that."""
+
 _DELIVERY_SECONDS = 3.0
 """How long a sandbox that must stop waits for what the agent may have, before it says so."""
 
@@ -46,6 +51,7 @@ class Desk:
         self._contexts: dict[str, Context] = {}
         self._accepting = True
         self._leaving = False
+        self._say_until = 0.0
         self._unknown: list[str] = []
 
     def recover(self) -> None:
@@ -141,6 +147,7 @@ class Desk:
         for a while, and then named by `delivering`.
         """
         self._leaving = True
+        self._say_until = asyncio.get_running_loop().time() + _SAYING_SECONDS
         courier = self._tools.courier
         courier.close()
         for command_id, task in self._deliveries().items():
@@ -151,6 +158,15 @@ class Desk:
             await asyncio.wait(posted.values(), timeout=_DELIVERY_SECONDS)
         self._unknown = sorted(self._deliveries())
         await courier.finish_turn(SandboxStopped("The sandbox had to stop"))
+
+    async def said(self) -> None:
+        """Wait until all that was said has arrived, long texts too, while there is time for that.
+
+        Only a sandbox that must stop has a reason to wait.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._say_until):
+                await self._tools.reporter.drained(texts=True)
 
     def _deliveries(self) -> dict[str, asyncio.Task[None]]:
         prompts = {i: self._tasks[i] for i, slot in self._slots.items() if slot is Slot.PROMPT}
@@ -176,6 +192,9 @@ class Desk:
         elif command.kind == _ARCHIVE:
             patience = _LEAVING_SECONDS if self._leaving else PUBLICATION_SECONDS
             await self._idle(patience, Slot.PUBLICATION)
+            if self._leaving:
+                # A prompt that was refused has the cloud ask before it is told that we leave.
+                await self.said()
         log = self._tools.reporter.log(command.id)
         context = Context(self._tools, command.id, log, command.timeout)
         self._contexts[command.id] = context

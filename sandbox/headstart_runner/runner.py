@@ -104,6 +104,7 @@ async def _ask_to_save(
     await stop.wait()
     await desk.settle()
     await reporter.drained()
+    await desk.said()
     channel.leave()
 
 

@@ -125,7 +125,7 @@ def test_what_makes_no_sense_is_dropped_singly_and_acknowledged(
     assert hostile.report(
         piece(0, "one "),
         piece(0, "one "),
-        piece(-1, "x"),
+        piece(-1, "x", ref="txt_3"),
         piece(4, "x", ref="../SESSION"),
         piece(4, "x", ref=7),
         piece(4, "x", writer=""),
@@ -139,7 +139,11 @@ def test_what_makes_no_sense_is_dropped_singly_and_acknowledged(
     assert hostile.text() == ("one two end", True, False)
     assert hostile.report(piece(5, "a hole", ref="txt_2"), piece(0, "late", ref="txt_2"))
     assert hostile.text("txt_2") == ("", True, True)
-    assert hostile.report(piece(0, "of no event, and no step", ref="log.9.nothing"))
+    assert hostile.text("txt_3") == ("", True, True)
+    assert hostile.report(
+        piece(0, "of no event, and no step", ref="log.9.nothing"),
+        *(piece(0, "of no attempt", ref=f"log.{number}.setup") for number in (0, "01", 7, 10**30)),
+    )
     assert [log["step"] for log in _logs_of(hostile)] == ["clone", "branch", "agent"]
     assert logs(cloud, hostile.session_id).count('"EventsDropped"') > before
 

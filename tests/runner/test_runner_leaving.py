@@ -16,12 +16,16 @@ from runner_kit import (
     setup_args,
     started,
 )
-from talk_kit import Posts, hold
+from talk_kit import Door, Posts, hold
+from text_kit import texts_of
 from work_kit import archive_args, begin, done, save
 
 from headstart_runner import desk, runner
 from headstart_runner.agents.http import AgentClient, AgentUnreachable
 from headstart_runner.conversation.courier import Courier
+from headstart_runner.journal import Entry
+from headstart_runner.uplink.reporter import Reporter
+from headstart_runner.uplink.texts import Pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -254,3 +258,75 @@ async def test_a_step_that_runs_does_not_hold_it_up(
     await cloud.start("setup", setup_args("sleep 63"))
     await cloud.until(lambda: cloud.of("progress"))
     assert await sandbox.stop() == 0
+
+
+def hold_back(monkeypatch: pytest.MonkeyPatch, *, for_good: bool = False) -> None:
+    """Have no piece of a text leave before somebody waits for them all."""
+    awaited: list[bool] = []
+    take, drained = Pieces.take, Reporter.drained
+
+    def nothing_yet(self: Pieces, room: int) -> tuple[list[Entry], list[int], int]:
+        return take(self, room) if awaited and not for_good else ([], [], room)
+
+    async def note(self: Reporter, *, texts: bool = False) -> None:
+        if texts:
+            awaited.append(True)
+        await drained(self, texts=texts)
+
+    monkeypatch.setattr(Pieces, "take", nothing_yet)
+    monkeypatch.setattr(Reporter, "drained", note)
+
+
+def log_is_whole(cloud: FakeCloud) -> bool:
+    said = texts_of(cloud.events).get("log.1.setup")
+    return said is not None and said.ended and said.text.endswith("20000\n")
+
+
+async def test_long_texts_have_arrived_when_it_says_that_it_leaves(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await done(cloud, "clone", clone_args(sample))
+    whole: list[bool] = []
+    cloud.on_leaving = lambda _: whole.append(log_is_whole(cloud)) or True
+    hold_back(monkeypatch)
+    await done(cloud, "setup", setup_args("seq 20000"))
+
+    assert await sandbox.stop() == 0
+    assert whole == [True]
+
+
+async def test_long_texts_have_arrived_when_the_work_is_saved_before_it_says_so(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cloud asks for the work when it hears that a message was refused."""
+    await begin(cloud, sample)
+    ending = Door()
+
+    async def slow(*_: object) -> None:
+        await ending.passed()
+
+    monkeypatch.setattr(Courier, "finish_turn", slow)
+    hold_back(monkeypatch)
+    await done(cloud, "setup", setup_args("seq 20000"))
+    stopping = asyncio.create_task(sandbox.stop())
+    await ending.reached.wait()
+    refused = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    assert refused["error"]["code"] == "SandboxLeaving"
+
+    await done(cloud, "archive", archive_args())
+    assert log_is_whole(cloud)
+    ending.opened.set()
+    assert await stopping == 0
+
+
+async def test_long_texts_that_do_not_arrive_keep_no_work_from_being_saved(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "_SAYING_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "_FLUSH_SECONDS", 0.2)
+    await begin(cloud, sample)
+    hold_back(monkeypatch, for_good=True)
+    await done(cloud, "setup", setup_args("seq 20000"))
+    assert await sandbox.stop() == 0
+    assert cloud.leavings == 1
+    assert not log_is_whole(cloud)

@@ -94,6 +94,25 @@ def test_what_fits_is_told_as_it_is(spool: Spool) -> None:
     assert said is None
 
 
+@pytest.mark.parametrize("dies_at", ["spool", "end_turn"])
+def test_whoever_dies_in_the_middle_leaves_no_name_of_a_text_that_never_comes(
+    journal: Journal, spool: Spool, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as deadly:
+        deadly.setattr(journal, dies_at, die)
+        with pytest.raises(SystemExit):
+            if dies_at == "spool":
+                spool.add_event(part(ANSWER))
+            else:
+                error = ErrorInfo(code="AgentRefused", reason=ANSWER, retryable=False)
+                spool.add_turn_end(TurnEnded(turn_id="t", message_id="m", error=error))
+    [said] = texts_of(events(Spool(journal, lambda: 0.0))).values()
+    assert (said.text, said.ended) == (ANSWER, True)
+
+
 def tool(given: dict[str, Any], output: str | None = None) -> AgentEvent:
     more = {} if output is None else {"output": output}
     return AgentEvent(turn_id="t", data={"kind": "tool", "partId": "p", "input": given, **more})

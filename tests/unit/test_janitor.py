@@ -11,15 +11,16 @@ from headstart.domain.change import Change
 from headstart.domain.errors import ServiceUnavailable, SessionNotFound
 from headstart.domain.life import hosting, settling
 from headstart.domain.policy import DUE_SHARDS
+from headstart.domain.requests import SendMessage
 from headstart.domain.sandbox import SandboxStatus
 from headstart.domain.session import Status
 from headstart.domain.steps import StepName
-from headstart.usecases import janitor
+from headstart.usecases import janitor, talk
 from headstart.usecases.delete import delete_session
 from headstart.usecases.janitor import ORPHANS_TIME, SWEEP_TIME, run, stop_orphans, sweep
 from headstart.usecases.ports import StartedSandbox
 from headstart_local.packaging import read_template
-from tests.unit.helpers import Runner, begin, connected, created
+from tests.unit.helpers import Runner, begin, connected, created, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -267,3 +268,36 @@ def test_a_task_of_an_earlier_try_is_not_taken_for_the_sessions_own(ports: Memor
     row = ports.store.sandbox(session_id)
     assert row
     assert row.task_arn == f"task:{session_id}-1-1"
+
+
+def write_and_withdraw(ports: MemoryPorts, session_id: str) -> None:
+    message = SendMessage(prompt="are you there?")
+    sent = talk.send_message(ports, "alice", session_id, message, None)
+    talk.withdraw_message(ports, "alice", session_id, sent["messageId"])
+
+
+@pytest.mark.parametrize("phase", ["in a turn", "in the preparation"])
+def test_who_goes_on_writing_does_not_put_off_the_look_at_a_dead_runner(
+    ports: MemoryPorts, phase: str
+) -> None:
+    session_id = created(ports)
+    if phase == "in a turn":
+        running(ports, session_id)
+    else:
+        connected(ports, session_id)
+    due_at = ports.store.session(session_id).due_at
+    for _ in range(3):
+        ports.clock.advance(seconds=20)
+        write_and_withdraw(ports, session_id)
+    talk.send_message(ports, "alice", session_id, SendMessage(prompt="at last"), None)
+    assert ports.store.session(session_id).due_at == due_at
+
+
+def test_a_turn_whose_runner_is_silent_ends_however_much_is_written(ports: MemoryPorts) -> None:
+    session_id = created(ports)
+    running(ports, session_id)
+    for _ in range(12):
+        ports.clock.advance(seconds=20)
+        write_and_withdraw(ports, session_id)
+        sweep(ports)
+    assert ports.store.session(session_id).status is Status.ASLEEP

@@ -6,7 +6,8 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain import long_texts
-from headstart.domain.errors import SessionNotFound, TextNotFound, ValidationFailed
+from headstart.domain.change import Change
+from headstart.domain.errors import ChangeRefused, SessionNotFound, TextNotFound, ValidationFailed
 from headstart.domain.life import writing
 from headstart.domain.sandbox import SandboxStatus
 from headstart.domain.steps import StepName
@@ -212,6 +213,7 @@ def test_the_log_is_the_newest_tries(ports: MemoryPorts, runner: Runner) -> None
 
 
 def test_logs_are_listed_in_the_order_of_steps(ports: MemoryPorts, runner: Runner) -> None:
+    ports.store.sessions[runner.session_id].attempt_number = 10
     refs = ["log.10.clone", "log.2.setup", "log.2.clone", "log.x.setup", "log.1.dance", "txt_log."]
     runner.report(*({**piece(0, "said", last=True), "ref": ref} for ref in refs))
     logs = list_logs(ports, "alice", runner.session_id)["items"]
@@ -224,3 +226,65 @@ def test_logs_are_listed_in_the_order_of_steps(ports: MemoryPorts, runner: Runne
         "complete": True,
         "truncated": False,
     }
+
+
+@pytest.mark.parametrize(
+    "ref", ["log.2.setup", "log.0.clone", "log.01.setup", "log.007.setup", f"log.{10**30}.setup"]
+)
+def test_a_log_that_no_attempt_can_have_written_is_not_listed(
+    ports: MemoryPorts, runner: Runner, ref: str
+) -> None:
+    runner.report({**piece(0, "forged", last=True), "ref": ref})
+    runner.report({**piece(0, "said", last=True), "ref": "log.1.setup"})
+    logs = list_logs(ports, "alice", runner.session_id)["items"]
+    assert [log["ref"] for log in logs] == ["log.1.setup"]
+
+
+@pytest.mark.parametrize(
+    "senseless", [{"offset": "nine"}, {"offset": -1}, {"text": 7}, {"last": {}}], ids=str
+)
+def test_a_piece_without_sense_is_a_hole_in_its_text(
+    ports: MemoryPorts, runner: Runner, senseless: dict[str, Any]
+) -> None:
+    runner.report(piece(0, "beginning"), {**piece(9, "end", last=True), **senseless})
+    said, page = texts_of(ports, runner.session_id)
+    assert (said, page["complete"], page["truncated"]) == ("beginning", True, True)
+
+
+def test_a_piece_that_can_not_be_written_ends_its_text(
+    ports: MemoryPorts, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_piece = writing.take_piece
+
+    def refuse(change: Change, found: long_texts.Piece) -> None:
+        if found.text == "bad":
+            raise ChangeRefused("it has no room")
+        take_piece(change, found)
+
+    monkeypatch.setattr(writing, "take_piece", refuse)
+    pieces = [{**piece(0, "good", last=True), "ref": f"t{number}"} for number in range(3)]
+    begun = [{**piece(0, "begun"), "ref": f"b{number}"} for number in range(3)]
+    runner.report(*begun)
+    ends = [{**piece(5, " bad", last=True), "ref": f"b{number}"} for number in range(3)]
+    ends[1]["text"] = "bad"
+    runner.report(*pieces, *ends)
+    stands = {ref: texts_of(ports, runner.session_id, ref)[1] for ref in ("b0", "b1", "b2")}
+    assert all(page["complete"] for page in stands.values())
+    assert stands["b1"]["truncated"]
+    assert texts_of(ports, runner.session_id, "t0")[0] == "good"
+
+
+def test_ends_of_texts_that_are_too_many_hold_up_nothing(
+    ports: MemoryPorts, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_piece = writing.take_piece
+
+    def at_most_two(change: Change, found: long_texts.Piece) -> None:
+        if sum(isinstance(row, long_texts.Text) for row in change.rows) == 2:
+            raise ChangeRefused("it has no room")
+        take_piece(change, found)
+
+    monkeypatch.setattr(writing, "take_piece", at_most_two)
+    runner.report(*({**piece(0, "said"), "ref": f"t{number}"} for number in range(9)))
+    assert runner.frames()[-1] == {"type": "ack", "seq": runner.seq, "accepted": True}
+    assert texts_of(ports, runner.session_id, "t0")[1]["truncated"]

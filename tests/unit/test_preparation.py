@@ -158,11 +158,40 @@ def test_a_prompt_of_any_size_reaches_the_runner_in_parts(ports: MemoryPorts) ->
         ({"Error": "States.Timeout", "Cause": ""}, "StepTimedOut"),
         ({"Error": "KeyError", "Cause": '{"errorMessage":"x"}'}, "InternalStepError"),
         ({}, "InternalStepError"),
+        ({"Error": "InternalStepError", "Cause": "why"}, "InternalStepError"),
     ],
 )
 def test_what_the_machine_catches_becomes_our_error(caught: dict[str, str], code: str) -> None:
     assert error_of(caught).code == code
     assert len(error_of(caught).reason) > 1
+
+
+@pytest.mark.parametrize(
+    ("caught", "details"),
+    [
+        (
+            {
+                "Error": "Runtime.ExitError",
+                "Cause": '{"errorType":"Runtime.ExitError",'
+                '"errorMessage":"Runtime exited with status -9"}',
+            },
+            "Runtime.ExitError: Runtime exited with status -9",
+        ),
+        (
+            {"Error": "ServiceUnavailable", "Cause": "Unavailable"},
+            "ServiceUnavailable: Unavailable",
+        ),
+        ({"Error": "Sandbox.Died", "Cause": ""}, "Sandbox.Died"),
+        ({}, "it did not say why"),
+    ],
+)
+def test_a_failure_of_the_cloud_itself_is_told_in_words(
+    caught: dict[str, str], details: str
+) -> None:
+    error = error_of(caught)
+    words = "A part of the cloud itself failed; it can be tried again"
+    assert error.reason == f"{words} ({details})"
+    assert error.retryable
 
 
 def test_an_execution_that_ended_without_a_word_is_closed(ports: MemoryPorts) -> None:

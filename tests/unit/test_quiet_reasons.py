@@ -153,7 +153,8 @@ def test_an_end_that_nobody_needed_to_hear_of_is_no_warning(
         ({"Error": "States.Timeout"}, "The step took longer than its limit"),
         (
             {"Error": "Lambda.TooManyRequestsException", "Cause": "Rate Exceeded."},
-            "Lambda.TooManyRequestsException: Rate Exceeded.",
+            "A part of the cloud itself failed; it can be tried again"
+            " (Lambda.TooManyRequestsException: Rate Exceeded.)",
         ),
     ],
     ids=["not started", "silent", "no way out", "no room for the function"],

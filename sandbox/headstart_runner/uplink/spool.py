@@ -105,17 +105,18 @@ class Spool:
         """Queue something that must arrive; what is long of the agent's answer goes in pieces."""
         entry, texts = self._told.short(event)
         entry = _fitting(entry)
-        self._append(entry, self._journal.spool(entry), urgent=isinstance(event, WorkPushed))
+        # First: who dies in between must not leave the name of a text that never comes.
         self._told.send(texts)
+        self._append(entry, self._journal.spool(entry), urgent=isinstance(event, WorkPushed))
 
     def add_turn_end(self, event: TurnEnded) -> bool:
         """Queue the end of a turn; return False if it had ended before."""
         entry, texts = self._told.short(event)
         entry = _fitting(entry)
+        self._told.send(texts)
         place = self._journal.end_turn(event.turn_id, entry)
         if place is not None:
             self._append(entry, place, urgent=True)
-            self._told.send(texts)
         return place is not None
 
     def add_result(self, result: CommandResult) -> None:

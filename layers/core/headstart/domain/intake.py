@@ -15,6 +15,7 @@ from headstart.domain.channel import (
     TurnEnded,
 )
 from headstart.domain.errors import InternalStepError
+from headstart.domain.long_texts import Piece
 
 MAX_DEPTH = 40
 """How deep a frame may nest; what makes JSON of it again gives up at about 250."""
@@ -60,8 +61,8 @@ def read_report(frame: dict[str, Any]) -> tuple[Report, int] | None:
     """Return what is understood of a report, and how many of its items are not.
 
     Each item is judged for itself: a runner may be newer than we are, and one thing that it says
-    must not cost the others. An end or a result that makes no sense is a failed one. None for what
-    is no report at all.
+    must not cost the others. An end or a result that makes no sense is a failed one, and so is a
+    piece of a text a hole in it. None for what is no report at all.
     """
     seq, events, results = frame.get("seq"), frame.get("events", []), frame.get("results", [])
     if type(seq) is not int or not isinstance(events, list) or not isinstance(results, list):
@@ -76,9 +77,13 @@ def _event(item: Any) -> RunnerEvent | None:
     try:
         event = RUNNER_EVENT.validate_python(item)
     except ValidationError:
-        if isinstance(item, dict) and item.get("type") == "turn.ended":
-            return _failed_turn(item.get("turnId"), item.get("messageId"))
-        return None
+        match item:
+            case {"type": "turn.ended"}:
+                return _failed_turn(item.get("turnId"), item.get("messageId"))
+            case {"type": "text"}:
+                return _hole(item)
+            case _:
+                return None
     return event if _is_id(getattr(event, "request_id", "")) else None
 
 
@@ -86,6 +91,15 @@ def _failed_turn(turn_id: object, message_id: object) -> TurnEnded | None:
     if not isinstance(turn_id, str):
         return None
     return TurnEnded(turn_id=turn_id, message_id=str(message_id), error=_senseless())
+
+
+def _hole(piece: dict[str, Any]) -> Piece | None:
+    """Return what ends a text in the place of a piece, None where it can't be known of which."""
+    of_text = {name: piece.get(name) for name in ("ref", "writer")}
+    try:
+        return Piece.model_validate({**of_text, "offset": _MOST, "text": ""}).as_lost()
+    except ValidationError:
+        return None
 
 
 def _result(item: Any) -> CommandResult | None:

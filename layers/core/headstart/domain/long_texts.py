@@ -76,9 +76,9 @@ def log_ref(attempt_number: int, step: str) -> str:
 
 def step_of(ref: str) -> tuple[int, str] | None:
     """Return the attempt and the step of a log, None for another text."""
-    kind, _, rest = ref.partition(".")
-    number, _, step = rest.partition(".")
-    return (int(number), step) if f"{kind}." == LOGS and number.isdecimal() and step else None
+    number, _, step = ref.removeprefix(LOGS).partition(".")
+    found = (int(number), step) if number.isdecimal() else None
+    return found if found and ref == log_ref(*found) else None
 
 
 class Piece(OpenModel):
@@ -96,6 +96,15 @@ class Piece(OpenModel):
     text: str
     last: bool = False
     truncated: bool = False
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing is in it but that its text is over."""
+        return self.last and not self.text
+
+    def as_lost(self) -> "Piece":
+        """Return what ends the text in the piece's place, truncated."""
+        return self.model_copy(update={"text": "", "last": True, "truncated": True})
 
 
 class Text(RowModel):

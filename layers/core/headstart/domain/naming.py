@@ -14,3 +14,8 @@ def step_error(code: str, reason: str) -> StepError:
     """Return the error a peer named; an unknown code is kept in an InternalStepError."""
     known = _leaves(StepError).get(code)
     return known(reason) if known else InternalStepError(f"{code}: {reason}")
+
+
+def is_step_error(code: str) -> bool:
+    """Say whether a name is one of our errors of steps."""
+    return code in _leaves(StepError)

@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.domain.errors import (
     AttemptSuperseded,
+    InternalStepError,
     SandboxUnresponsive,
     SessionNotFound,
     StepError,
@@ -18,13 +19,15 @@ from headstart.domain.errors import (
 from headstart.domain.life import preparing
 from headstart.domain.life.settling import head_of
 from headstart.domain.model import Model
-from headstart.domain.naming import step_error
+from headstart.domain.naming import is_step_error, step_error
 from headstart.domain.steps import StepName
 from headstart.usecases.change import change
 from headstart.usecases.ports import Ports
 from headstart.usecases.sandbox import acquire_sandbox
 
 _log = logging.getLogger(__name__)
+
+_CLOUD_FAILED = "A part of the cloud itself failed; it can be tried again"
 
 
 class StepTask(Model):
@@ -91,13 +94,20 @@ def fail_preparation(ports: Ports, session_id: str, attempt_number: int, error: 
 
 
 def error_of(caught: dict[str, Any]) -> StepError:
-    """Return our error for what a Catch caught: `{Error, Cause}` as Step Functions writes it."""
+    """Return our error for what a Catch caught: `{Error, Cause}` as Step Functions writes it.
+
+    By a name that is not ours the cloud fails, not the step: a function died, or was refused.
+    """
     name, cause = str(caught.get("Error", "")), str(caught.get("Cause", ""))
     if name == "States.HeartbeatTimeout":
         return SandboxUnresponsive("The sandbox sent no heartbeat for too long")
     if name in {"States.Timeout", "Sandbox.Timedout"}:
         return StepTimedOut("The step took longer than its limit")
-    return step_error(name, _message(cause))
+    said = _message(cause)
+    if is_step_error(name):
+        return step_error(name, said)
+    details = ": ".join(filter(None, (name, said))) or "it did not say why"
+    return InternalStepError(f"{_CLOUD_FAILED} ({details})")
 
 
 def _message(cause: str) -> str:

@@ -83,8 +83,7 @@ def _take(ports: Ports, session_id: str, connection_id: str, frame: channel.Repo
         except (NotTheRunner, ServiceUnavailable, SessionNotFound):
             raise
         except Exception as error:
-            fewer = reporting.fewer(frame)
-            lost = len(frame.events) - len(fewer.events)
+            fewer, lost = reporting.fewer(frame)
             if not lost:
                 raise
             log_defect("a batch was written without some of its events", error)

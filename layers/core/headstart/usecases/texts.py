@@ -40,14 +40,18 @@ def get_text(
 
 
 def list_logs(ports: Ports, owner: str, session_id: str) -> dict[str, Any]:
-    """Return what there is of the logs of all attempts' steps, in their order."""
+    """Return what there is of the logs of all attempts' steps, in their order.
+
+    A sandbox says what it likes: what no attempt of this session can have written is left out.
+    """
     found = read(ports, session_id)
     require_owned(found.session, owner)
+    attempts = range(1, found.session.attempt_number + 1)
     order = {step.value: number for number, step in enumerate(StepName)}
     logs = [
         (*step, as_left(text, found.sandbox))
         for text in ports.store.texts(session_id, LOGS)
-        if (step := step_of(text.ref)) and step[1] in order
+        if (step := step_of(text.ref)) and step[0] in attempts and step[1] in order
     ]
     logs.sort(key=lambda log: (log[0], order[log[1]]))
     return {"items": [log_view(text, number, step) for number, step, text in logs]}

@@ -316,14 +316,23 @@ def _summary(change: Change, step: StepName, output: dict[str, Any]) -> str | No
     return None
 
 
-def fewer(report: channel.Report) -> channel.Report:
-    """Return a report without the second half of its events, but for the ends of turns."""
-    room = sum(not isinstance(event, channel.TurnEnded) for event in report.events) // 2
+def fewer(report: channel.Report) -> tuple[channel.Report, int]:
+    """Return a report without the second half of its events, and how many those are.
+
+    The ends of turns stay; those of texts go when nothing else is left. A piece that goes leaves an
+    end of its text, which nobody would wait for in vain.
+    """
+    losable = [e for e in report.events if not isinstance(e, channel.TurnEnded)]
+    fewer_of = [e for e in losable if not _is_end_of_text(e)] or losable
+    gone = {id(event) for event in fewer_of[len(fewer_of) // 2 :]}
     kept: list[channel.RunnerEvent] = []
     for event in report.events:
-        if isinstance(event, channel.TurnEnded):
+        if id(event) not in gone:
             kept.append(event)
-        elif room:
-            room -= 1
-            kept.append(event)
-    return report.model_copy(update={"events": kept})
+        elif isinstance(event, Piece) and not event.is_end:
+            kept.append(event.as_lost())
+    return report.model_copy(update={"events": kept}), len(gone)
+
+
+def _is_end_of_text(event: channel.RunnerEvent) -> bool:
+    return isinstance(event, Piece) and event.is_end

@@ -119,15 +119,14 @@ def _state(session: Session) -> tuple[object, ...]:
     if session.status in _ONCE:
         return (session.status, session.attempt_number)
     turn, publication = session.active_turn, session.publication
-    return (
-        session.status,
-        session.attempt_number,
-        session.waiting_since,
-        turn and (turn.turn_id, turn.started_at),
-        session.hold,
-        session.queue_length,
-        publication and publication.goes_on and publication.since,
-    )
+    busy = (session.status, session.attempt_number, session.waiting_since)
+    if turn is not None:
+        return (*busy, turn.turn_id, turn.started_at)
+    if session.status not in _IDLE:
+        return busy
+    # Only here: who goes on writing must not put off the look at a runner that may be dead.
+    queue = (session.hold, session.queue_length)
+    return (*busy, *queue, publication and publication.goes_on and publication.since)
 
 
 def _limit(change: Change) -> timedelta:
