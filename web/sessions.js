@@ -117,8 +117,8 @@ function drawRow(session) {
   const known = onDisplay && current.view.session;
   setText(row.querySelector(".name"), known ? current.view.session.title : title);
   row.title = readable(`${title}\n${repository?.gitUrl ?? ""}\n${new Date(createdAt).toLocaleString()}`);
-  setText(row.querySelector(".of"), repository ? shortName(repository.gitUrl) : "");
-  setText(row.querySelector(".when"), when(createdAt));
+  setText(row.querySelector(".of"), repository ? ` ${shortName(repository.gitUrl)}` : "");
+  setText(row.querySelector(".when"), ` ${when(createdAt)}`);
   setStatus(row, told(known ? current.view : { ...session, waitsForYou: pendingInputCount > 0 }));
   return row;
 }
