@@ -2,10 +2,9 @@
 
 import { element } from "./dom.js";
 import { AnsiUp, arrived } from "./libraries.js";
-import { readable } from "./text.js";
+import { CODES, readable } from "./text.js";
 
 const LONG_LOOKS = /\x1b\[[0-9;:]{101,}m/g; // take the library seconds
-const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])/g;
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 // Has each stretch of one look told by itself, as text and not as HTML.

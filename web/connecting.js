@@ -7,7 +7,7 @@ import { setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { forget, forgetTab } from "./memory.js";
 import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
-import { plain } from "./text.js";
+import { readable } from "./text.js";
 import { expired, subjectOf } from "./token.js";
 
 // Nothing of this tab is left for who uses the page next.
@@ -26,7 +26,7 @@ function handOver() {
 // Where the API is: from a link once, then from what is kept. Says why there is a form instead.
 export function readAddress() {
   const agrees = (question) => {
-    const agreed = confirm(plain(question));
+    const agreed = confirm(readable(question));
     if (agreed) handOver();
     return agreed;
   };

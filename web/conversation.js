@@ -2,7 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { drawMessage, drawPart, newItem, tickPart } from "./items.js";
-import { plain } from "./text.js";
+import { readable } from "./text.js";
 
 const BEGINNING = 60; // characters
 const NEAR = 60; // pixels from the end that count as the end
@@ -110,7 +110,7 @@ export class Conversation {
       setText(words, waitsFor(view, item));
       button.hidden = !view.withdrawable(item);
       // Heard alone, one is told from another by it.
-      button.ariaLabel = plain(`Withdraw: ${beginningOf(item.text)}`);
+      button.ariaLabel = readable(`Withdraw: ${beginningOf(item.text)}`);
       if (node.parentNode !== this.#waiting) this.#waiting.append(node);
     }
     for (const [key, node] of this.#nodes) {

@@ -1,16 +1,17 @@
-// The one place where text becomes part of the page: always as text, and without what isn't seen.
+// The one place where text becomes part of the page: always as text, and so that nothing
+// in it is seen as what it is not.
 
-import { plain } from "./text.js";
+import { readable } from "./text.js";
 
 // Children are nodes or texts, or lists of them, of any length.
 export function element(tag, className = "", ...children) {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  for (const child of children.flat()) node.append(typeof child === "string" ? plain(child) : child);
+  for (const child of children.flat()) node.append(typeof child === "string" ? readable(child) : child);
   return node;
 }
 
 export function setText(node, text) {
-  const shown = plain(text);
+  const shown = readable(text);
   if (node.textContent !== shown) node.textContent = shown;
 }

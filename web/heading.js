@@ -7,7 +7,7 @@ import { tellSystem } from "./notices.js";
 import { $, state, submitted } from "./page.js";
 import { tellList } from "./sessions.js";
 import { told } from "./status.js";
-import { plain } from "./text.js";
+import { readable } from "./text.js";
 
 export function drawHeading({ id, view, begun, lost, known }) {
   const title = view.session?.title ?? begun?.title ?? "";
@@ -18,7 +18,7 @@ export function drawHeading({ id, view, begun, lost, known }) {
   $("status").dataset.status = lost ? "" : is.status;
   setText($("status"), lost ? "reconnecting…" : is.words);
   if (!known) return;
-  document.title = plain(`${is.words} - ${title} · Headstart`);
+  document.title = readable(`${is.words} - ${title} · Headstart`);
   drawIcon(is.status);
   if (view.session) tellSystem(id, title, is);
 }

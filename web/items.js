@@ -2,7 +2,7 @@
 
 import { element, setText } from "./dom.js";
 import { Prose } from "./prose.js";
-import { counted, readable } from "./text.js";
+import { counted, newReader, readable } from "./text.js";
 import { deed, given, printed, state } from "./tool.js";
 
 // `rest(item)` fetches what is missing of a long text; it is called by a button.
@@ -99,8 +99,10 @@ function drawReasoning(node, part) {
   part.body ??= body.appendChild(element("pre"));
   // A long one grows by what is new of it.
   const had = part.drawn ?? "";
-  if (!part.text.startsWith(had)) part.body.replaceChildren();
-  part.body.append(readable(part.text.startsWith(had) ? part.text.slice(had.length) : part.text));
+  const grew = part.text.startsWith(had);
+  if (!grew) part.body.replaceChildren();
+  if (!grew || !part.read) part.read = newReader();
+  part.body.append(part.read(grew ? part.text.slice(had.length) : part.text, part.final));
   part.drawn = part.text;
 }
 

@@ -6,8 +6,8 @@ export const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
 // All that session.js imports and the form doesn't, so that all of it is asked for at once; a test holds the two together.
 const MODULES = [
   "ansi", "asked", "changes", "code", "composer", "conversation", "failure", "focus", "follow", "heading", "inputs", "items",
-  "libraries", "logs", "markup", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll", "shapes",
-  "steps", "talk", "texts", "tool", "view", "work", "working",
+  "libraries", "logs", "markup", "morph", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll",
+  "shapes", "steps", "talk", "texts", "tool", "view", "work", "working",
 ];
 // Found where the page's set-up has put them; libraries.js does without.
 const LIBRARIES = ["vendor/marked", "vendor/purify", "vendor/ansi"];

@@ -1,7 +1,7 @@
 // Markdown as nodes of the page. What an agent writes is not to be trusted: HTML in it is shown as the text it is, and
 // what comes of the rest is cleaned down to a short list.
 
-import { Code } from "./code.js";
+import { Code, languageOf } from "./code.js";
 import { element } from "./dom.js";
 import { arrived, DOMPurify, Marked } from "./libraries.js";
 
@@ -17,7 +17,7 @@ const CLEAN = {
   RETURN_DOM_FRAGMENT: true,
 };
 const DEEP = 50; // levels of nesting: more take a browser seconds to lay out, and nobody sees them apart
-const LANGUAGE = /(?:^|\s)language-(\S+)/;
+const BLANK_LINE = /\n[ \t]*\n/;
 const TURNS = "p, li, h3, h4, h5, h6, td, th, blockquote";
 
 const escaped = (text) =>
@@ -54,10 +54,20 @@ export const decided = arrived.then(() => {
 // What is nested too deep is a block as it is.
 function tokensOf(text) {
   try {
-    return marked.lexer(text).map((token) => (deeper([token], DEEP) ? asIs(token.raw) : token));
+    return marked.lexer(text).map((token) => (deeper([token], DEEP) ? asIs(token.raw) : spaced(token)));
   } catch {
     return [asIs(text)];
   }
+}
+
+// What comes after an item may not change it, for it is drawn by then: each has room about it, or not, by itself.
+function spaced(token) {
+  if (token.type !== "list") return token;
+  return { ...token, items: token.items.map((item) => spacedItem(item, BLANK_LINE.test(item.raw) ? "paragraph" : "text")) };
+}
+
+function spacedItem(item, type) {
+  return { ...item, tokens: item.tokens.map((token) => (["paragraph", "text"].includes(token.type) ? { ...token, type } : token)) };
 }
 
 function deeper(tokens, levels) {
@@ -69,14 +79,13 @@ function deeper(tokens, levels) {
 // Says of what follows why it looks so.
 export const saysAsIs = () => element("p", "note", "Too long or nested too deep to be formatted, so this is as it was written:");
 
-// The nodes of some blocks. `finished` ones are coloured.
-export function nodesOf(tokens, finished) {
+// The nodes of some blocks, whose code is still without colours.
+export function nodesOf(tokens) {
   const fragment = DOMPurify.sanitize(marked.parser(tokens), CLEAN);
   for (const text of fragment.querySelectorAll(".as-is")) text.before(saysAsIs());
   for (const pre of fragment.querySelectorAll("pre")) {
-    const code = new Code(LANGUAGE.exec(pre.firstElementChild?.className ?? "")?.[1] ?? "");
+    const code = new Code(languageOf(pre.firstElementChild));
     code.add(pre.textContent.replace(/\n$/, ""));
-    if (finished) code.finish();
     pre.replaceWith(code.node);
   }
   for (const table of fragment.querySelectorAll("table")) {
@@ -91,9 +100,12 @@ export function nodesOf(tokens, finished) {
   for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
   // A task's box is its mark.
   for (const item of fragment.querySelectorAll("li")) if (/^[☑☐]/.test(item.textContent)) item.classList.add("task");
-  // The line ends between blocks are nothing to draw.
-  return [...fragment.childNodes].filter((node) => node.tagName || node.textContent.trim());
+  for (const list of fragment.querySelectorAll("ol, ul")) list.replaceChildren(...drawn(list));
+  return drawn(fragment);
 }
+
+// The line ends between blocks are nothing to draw.
+const drawn = (node) => [...node.childNodes].filter((child) => child.tagName || child.textContent.trim());
 
 function drawLink(link) {
   if (!link.hasAttribute("href")) return;

@@ -1,7 +1,7 @@
 // The system's notices: only where somebody asked for them, and only while the page isn't seen.
 
 import { $, attempt } from "./page.js";
-import { plain } from "./text.js";
+import { readable } from "./text.js";
 
 const WISH = "notify";
 const NEWS = { waits: "waits for you", ready: "is done", prepared: "is prepared", failed: "failed" };
@@ -12,7 +12,7 @@ export function tellSystem(id, title, { status }) {
   before = { id, status };
   if (was === status || !NEWS[status] || !document.hidden || !wished()) return;
   // Their texts are kept by the system, so what agents and people wrote stays short.
-  const shown = new Notification(`${plain(title).slice(0, 80)} ${NEWS[status]}`, { tag: id });
+  const shown = new Notification(`${readable(title).slice(0, 80)} ${NEWS[status]}`, { tag: id });
   shown.onclick = () => window.focus();
 }
 

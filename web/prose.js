@@ -1,15 +1,17 @@
-// A text for people that grows: what is finished of it is drawn once and never touched again, the last block anew with
-// each change. Until the libraries are here, and where they are missing, it is shown as it is.
+// A text for people that grows: what is finished of it is drawn once and never touched again, the last block with each
+// change, from where it changes on. Until the libraries are here, and where they are missing, it is shown as it is.
 
-import { Code } from "./code.js";
+import { Code, colour } from "./code.js";
 import { element } from "./dom.js";
 import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
-import { readable } from "./text.js";
+import { kept, morph, move } from "./morph.js";
+import { newReader } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
 const LONG = 4 * WINDOW; // characters of one block that are formatted; nobody reads a longer one as it is meant
 const SLICE = 12; // milliseconds at once
-const REST = 12; // times as long as it took nothing is drawn again
+const REST = 12; // times as long as it took nothing is drawn again,
+const LONGEST = 250; // milliseconds at most, as on a busy machine it is the others that took them
 const BLOCK_END = /\n[ \t]*\n/;
 const FENCE = /^ {0,3}(?:`{3,}|~{3,})[^\n]*\n/;
 
@@ -17,12 +19,15 @@ export class Prose {
   #node;
   #open; // holds what is not finished; a screen reader hears of it once it is
   #raw = "";
+  #read; // makes of what came of it what is shown
   #text = "";
   #final = false;
   #outline = []; // the depths of the headings that what is next stands under
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
+  #list = null; // the list that goes on, with items that ended
+  #listed = 0; // characters of it
   #length = 0; // of the block that goes on and is no code
   #asIs = null; // holds what is too long to be formatted
   #timer = null;
@@ -49,11 +54,9 @@ export class Prose {
   show(text, final) {
     if (text === this.#raw && final === this.#final) return;
     if (!text.startsWith(this.#raw)) this.#clear();
-    const news = text.slice(this.#raw.length);
-    const halfEnd = this.#raw.endsWith("\r") && news.startsWith("\n");
+    const added = this.#read(text.slice(this.#raw.length), final);
     this.#raw = text;
     this.#final = final;
-    const added = readable(news.slice(halfEnd ? 1 : 0).replace(/\r\n?/g, "\n"));
     this.#text += added;
     if (!lexer) this.#node.append(added);
     else if (this.#timer === null) this.#later(Math.max(0, this.#due - performance.now()));
@@ -61,9 +64,10 @@ export class Prose {
 
   #clear() {
     this.#raw = this.#text = this.#before = "";
+    this.#read = newReader();
     this.#done = 0;
     this.#outline = [];
-    this.#code = this.#asIs = null;
+    this.#code = this.#list = this.#asIs = null;
     this.#length = 0;
     this.#open = element("div", "open");
     this.#open.ariaLive = "off";
@@ -83,10 +87,9 @@ export class Prose {
     const began = performance.now();
     let more = true;
     while (more && performance.now() - began < SLICE) more = this.#finishSome();
-    if (more || this.#final) this.#open.replaceChildren();
-    else this.#drawOpen();
+    if (!more) this.#drawOpen();
     const took = performance.now() - began;
-    this.#due = performance.now() + took * REST;
+    this.#due = performance.now() + Math.min(took * REST, LONGEST);
     if (more) this.#later(took);
   }
 
@@ -111,7 +114,7 @@ export class Prose {
       return false;
     }
     if (last > 0) this.#finish(tokens.slice(0, last));
-    else if (!whole) this.#split(tokens[last]);
+    else if (!whole || tokens[last].items?.length > 1) this.#split(tokens[last]);
     return !whole;
   }
 
@@ -127,13 +130,61 @@ export class Prose {
       this.#code.finish();
       this.#code = null;
       this.#put(others);
+    } else if (this.#list && first.type === "list") {
+      this.#addItems(first);
+      this.#endList();
+      this.#put(others);
     } else {
+      this.#endList();
       this.#put(goesOn && first.rows?.length === 0 ? others : tokens);
     }
   }
 
+  // What was drawn of it while it was open goes along, as somebody may have selected it.
   #put(tokens) {
-    if (tokens.length) this.#open.before(...nodesOf(outlined(tokens, this.#outline), true));
+    const nodes = nodesOf(outlined(tokens, this.#outline));
+    if (!nodes.length) return;
+    morph(this.#open, nodes);
+    this.#end([...this.#open.childNodes], (ended) => this.#open.before(...ended));
+  }
+
+  // Draws ended items of the list that goes on, but not too many as one: each that is added has all of it laid out.
+  #addItems(token) {
+    const [made] = nodesOf([token]);
+    const drawn = this.#open.firstElementChild;
+    const same = drawn?.nodeName === made.nodeName;
+    const items = [...made.children].map((item, at) => (same ? kept(drawn.children[at], item) : item));
+    token.items.forEach(({ raw }, at) => {
+      this.#listed += raw.length;
+      if (!this.#list || this.#listed > WINDOW) {
+        this.#newList(made.cloneNode());
+        this.#listed = raw.length;
+      }
+      this.#end([items[at]], (ended) => this.#list.append(...ended));
+    });
+  }
+
+  #newList(list) {
+    if (this.#list?.nodeName === "OL") list.start = this.#following;
+    list.className = "goes-on";
+    this.#open.before(list);
+    this.#list = list;
+  }
+
+  // The number of the next item, whatever is written before it.
+  get #following() {
+    return this.#list.start + this.#list.children.length;
+  }
+
+  #endList() {
+    this.#list?.removeAttribute("class");
+    this.#list = null;
+    this.#listed = 0;
+  }
+
+  #end(nodes, put) {
+    move(nodes, put);
+    for (const code of nodes.flatMap(codesIn)) colour(code);
   }
 
   // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
@@ -142,16 +193,18 @@ export class Prose {
     const before = this.#before;
     if (type === "list" && token.items.length > 1) {
       const items = token.items.slice(0, -1);
-      this.#put([{ ...token, items }]);
+      this.#addItems({ ...token, items });
       this.#done += items.reduce((sum, item) => sum + item.raw.length, 0);
       return;
     }
+    this.#endList();
     this.#done += raw.length - before.length;
     if (type === "code" && FENCE.test(raw)) {
       const [fence] = FENCE.exec(raw);
       if (!this.#code) {
-        this.#code = new Code(token.lang?.match(/^\S*/)[0] ?? "");
-        this.#open.before(this.#code.node);
+        const drawn = this.#open.firstElementChild;
+        this.#code = new Code(token.lang?.match(/^\S*/)[0] ?? "", drawn?.matches(".code") ? drawn : null);
+        move([this.#code.node], ([node]) => this.#open.before(node));
       }
       this.#code.add(raw.slice(fence.length).replace(/\n$/, ""));
       this.#before = fence;
@@ -198,11 +251,14 @@ export class Prose {
   }
 
   #drawOpen() {
-    const tokens = lexer(this.#before + this.#text.slice(this.#done));
+    const tokens = this.#final ? [] : lexer(this.#before + this.#text.slice(this.#done));
+    if (this.#list && tokens[0]?.ordered) tokens[0].start = this.#following;
     if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
-    this.#open.replaceChildren(...nodesOf(outlined(tokens, [...this.#outline]), false));
+    morph(this.#open, nodesOf(outlined(tokens, [...this.#outline])));
   }
 }
+
+const codesIn = (node) => (node.matches?.(".code") ? [node] : [...(node.querySelectorAll?.(".code") ?? [])]);
 
 // Each heading one level below that it stands under: an agent chooses depths by their looks, and leaves some out.
 function outlined(tokens, outline) {

@@ -4,6 +4,7 @@ import { element, setText } from "./dom.js";
 import { merged, newest, PAGE } from "./listing.js";
 import { $, answered, refused, sentence, state, unanswered } from "./page.js";
 import { shortName, told, when } from "./status.js";
+import { readable } from "./text.js";
 
 const LIST_EVERY = 5000;
 const WHOLE_EVERY = 60_000; // in between, what is new and what is newest
@@ -115,9 +116,9 @@ function drawRow(session) {
   // The list is asked for seldom, and may not be behind what is told of the session on display.
   const known = onDisplay && current.view.session;
   setText(row.querySelector(".name"), known ? current.view.session.title : title);
-  row.title = `${title}\n${repository?.gitUrl ?? ""}\n${new Date(createdAt).toLocaleString()}`;
-  setText(row.querySelector(".of"), repository ? ` · ${shortName(repository.gitUrl)}` : "");
-  setText(row.querySelector(".when"), ` · ${when(createdAt)}`);
+  row.title = readable(`${title}\n${repository?.gitUrl ?? ""}\n${new Date(createdAt).toLocaleString()}`);
+  setText(row.querySelector(".of"), repository ? ` ${shortName(repository.gitUrl)}` : "");
+  setText(row.querySelector(".when"), ` ${when(createdAt)}`);
   setStatus(row, told(known ? current.view : { ...session, waitsForYou: pendingInputCount > 0 }));
   return row;
 }

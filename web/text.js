@@ -6,14 +6,28 @@ const UNSEEN = "\\u00ad\\u061c\\u115f\\u1160\\u180e\\u200b-\\u200f\\u2028-\\u202
 const NOT_PLAIN = new RegExp(`[${UNSEEN}]`, "gu");
 const NOT_VISIBLE = new RegExp(`[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f${UNSEEN}]`, "gu");
 
-// For the page as a whole: without it.
+// Without it.
 export const plain = (text) => text.replace(NOT_PLAIN, "");
 
 // What turns the order of reading, and so can make a text say what it does not.
 const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-// For what an agent wrote and did: without what isn't seen, but for what turns it, which is spelled out.
-export const readable = (text) => plain(text.replace(TURNING, spelled));
+// What drives a terminal: colours and movements, titles and links, and all else.
+export const CODES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])/g;
+const BEGUN = /(?:\r|\x1b(?:\[[0-?]{0,99}[ -/]{0,9}|\][^\x07\x1b]{0,999}\x1b?|[ -/]{0,9})?)$/;
+
+// For what people and agents wrote and did: without what isn't seen, but for what turns it, which is spelled out.
+export const readable = (text) => plain(text.replace(CODES, "").replace(TURNING, spelled));
+
+// The same of a text that comes in parts: what may be a beginning waits for its end, but in the last part.
+export function newReader() {
+  let begun = "";
+  return (part, last) => {
+    const text = begun + part;
+    begun = last ? "" : (BEGUN.exec(text)?.[0] ?? "");
+    return readable(text.slice(0, text.length - begun.length).replace(/\r\n?/g, "\n"));
+  };
+}
 
 // For what a person is to allow: spelled out, so that nothing of it is missing.
 export const visible = (text) => text.replace(NOT_VISIBLE, spelled);

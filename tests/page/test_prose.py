@@ -118,19 +118,20 @@ def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
 
 
 @needs_libraries
-def test_numbers_of_a_long_list_go_on(page: Page):
-    text = "".join(f"{n}. item number {n}\n" for n in range(1, 1001)) + "\nTHE END"
+@pytest.mark.parametrize("number", ["{n}.", "1.", "-"])
+def test_numbers_of_a_long_list_go_on(page: Page, number: str):
+    items = "".join(f"{number.format(n=n)} item number {n}\n" for n in range(1, 1001))
     read = f"async (given) => {{ const node = await ({DRAW})(given);"
-    read += (
-        ' return [...node.querySelectorAll("ol")].map((ol) => [ol.start, ol.children.length]); }'
-    )
-    lists = page.evaluate(read, [text, [], False])
-    assert len(lists) > 1
-    following = 1
-    for start, length in lists:
-        assert start == following
-        following += length
-    assert following == 1001
+    read += """ return [...node.querySelectorAll("ol, ul")].map((list) =>
+      [list.start, [...list.children].map((item) => item.textContent.trim())]); }"""
+    for ends in ([], [10, 300, 310, 9000, 20_000]):
+        lists = page.evaluate(read, [items + "\nTHE END", ends, bool(ends)])
+        assert len(lists) > 1
+        told: list[str] = []
+        for start, some in lists:
+            assert start == (None if number == "-" else len(told) + 1)
+            told += some
+        assert told == [f"item number {n}" for n in range(1, 1001)]
 
 
 @needs_libraries
@@ -211,3 +212,36 @@ def test_a_long_output_is_whole(tab: Page, place: Place):
     assert "".join(pieces.all_text_contents()).replace("\n", "") == "".join(lines)
     last = pieces.all_text_contents()[-1].split("\n")
     assert last == lines[-len(last) :]
+
+
+@needs_libraries
+@pytest.mark.kept
+def test_what_drives_a_terminal_is_no_text_wherever_it_is_cut(page: Page):
+    text = "a \x1b[31mred\x1b[0m word\r\nand a \x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\."
+    once = draw(page, text, [])
+    assert "a red word\nand a link." in once
+    for cut in range(1, len(text)):
+        assert draw(page, text, [cut]) == once, text[:cut]
+
+
+@pytest.mark.kept
+def test_thoughts_are_without_what_drives_a_terminal(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    for at, text in ((0, "a \x1b[3"), (5, "1mred\x1b[0m word")):
+        thought = {"kind": "reasoning", "partId": "t", "offset": at, "text": text}
+        place.tell(session, ("agent.delta", thought))
+    log = tab.get_by_role("log")
+    log.locator("summary").click()
+    expect(log.locator("pre")).to_have_text("a red word")
+
+
+@needs_libraries
+@pytest.mark.kept
+def test_the_button_that_copies_lies_over_no_code(tab: Page, place: Place):
+    place.open(tab, place.session(script=[*RUNNING, said("a", f"```\n{'x' * 400}\n```\n")]))
+    tab.get_by_role("button", name="Copy").hover()
+    button = tab.get_by_role("button", name="Copy").bounding_box()
+    code = tab.get_by_role("log").locator("pre").bounding_box()
+    assert button and code
+    assert button["y"] + button["height"] <= code["y"]

@@ -158,3 +158,48 @@ def test_a_session_that_is_deleted_elsewhere_is_told_in_a_sentence(tab: Page, pl
     del place.cloud.sessions[session.session_id]
     place.tell(session, ("session.deleted", {}))
     expect(tab.locator("main")).to_contain_text(re.compile("deleted", re.IGNORECASE))
+
+
+TURNED = "a \u202eb"
+
+
+@pytest.mark.kept
+def test_what_turns_a_title_is_seen_wherever_it_is_told(tab: Page, place: Place):
+    session = place.session(title=TURNED, script=RUNNING)
+    place.open(tab, session)
+    shown = r"a \u202eb"
+    expect(tab.locator("#title")).to_have_text(shown)
+    row = tab.locator("#sessions a")
+    expect(row.locator(".name")).to_have_text(shown)
+    assert (row.get_attribute("title") or "").startswith(shown)
+    expect(tab).to_have_title(re.compile(re.escape(shown)))
+
+
+DOTS = """row => {
+  const edge = row.querySelector(".name").getBoundingClientRect().left;
+  return [...row.querySelectorAll("small span:not(:empty)")].map((part) => {
+    const dot = getComputedStyle(part, "::before");
+    const { left } = part.getBoundingClientRect();
+    const seen = dot.content.includes("·") && left + parseFloat(dot.left) >= edge;
+    const range = document.createRange();
+    range.selectNodeContents(part);
+    return [Math.round(range.getBoundingClientRect().left - edge), seen];
+  });
+}"""
+"""How far from the beginning of its line each part is, and whether a dot is seen before it."""
+
+
+@pytest.mark.kept
+@pytest.mark.parametrize("width", [360, 1440])
+def test_no_line_of_the_list_begins_with_a_dot(tab: Page, place: Place, width: int):
+    place.session(title="A title", status="prepared", queue=[{"messageId": "msg_1"}])
+    place.connect(tab)
+    tab.set_viewport_size({"width": width, "height": 800})
+    row = tab.locator("#sessions a")
+    expect(row.locator(".when")).to_be_visible()
+    parts = row.evaluate(DOTS)
+    tab.set_viewport_size(DESK)
+    assert parts[0] == [0, False]
+    for left, dot in parts:
+        assert left >= 0
+        assert dot == (left > 0), parts

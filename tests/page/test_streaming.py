@@ -78,3 +78,44 @@ def test_a_screen_reader_is_not_read_the_whole_answer_again_and_again(tab: Page,
     expect(tab.locator("#status")).to_have_text("ready")
     # Each block once when it is finished, and once when its code is coloured.
     assert tab.evaluate("window.announced") < 3 * len("".join(BLOCKS))
+
+
+SELECT = """([selector, words]) => {
+  const texts = document.createTreeWalker(document.querySelector(selector), NodeFilter.SHOW_TEXT);
+  while (!texts.nextNode().data.includes(words));
+  const at = texts.currentNode.data.indexOf(words);
+  getSelection().setBaseAndExtent(texts.currentNode, at, texts.currentNode, at + words.length);
+}"""
+
+OPEN = {
+    "a paragraph": ("some words ", "and more of them ", "\n\n"),
+    "a list": ("- one\n- some words", " more\n- three\n- and", "\n\n"),
+    "a long list": ("- some words\n", "- and\n" * 50, "- and\n" * 2000),
+    "a table": ("| a | b |\n|---|---|\n| some words | 2 |\n", "| 3 | 4 |\n| 5 ", "| 6 |\n\n"),
+    "code": ("```python\nsome words = 1\n", "x = 2\ny", " = 3\n```\n\n"),
+    "long code": ("```\nsome words\n", "x = 2\n" * 50, "x = 3\n" * 3000),
+    "a long paragraph": ("some words\n", "and more\n" * 50, "and more\n" * 2000),
+    "a quotation": ("> some words\n", "> more\n> and", "\n\n"),
+}
+
+
+@pytest.mark.parametrize("block", OPEN)
+def test_what_is_selected_in_what_is_being_written_stays_selected(
+    tab: Page, place: Place, block: str
+):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    at = 0
+    for n, text in enumerate((*OPEN[block], "THE LAST\n\nTHE END")):
+        place.tell(session, written("a", at, text))
+        at += len(text)
+        last = text.split()[-1] if text.strip() else "some words"
+        expect(log_of(tab).locator(".prose")).to_contain_text(
+            last.strip("`|") or "some words", use_inner_text=False
+        )
+        if n == 0:
+            tab.evaluate(SELECT, [".prose", "some words"])
+        assert tab.evaluate("getSelection().toString()") == "some words"
+    place.tell(session, ended(1))
+    expect(tab.locator("#status")).to_have_text("ready")
+    assert tab.evaluate("getSelection().toString()") == "some words"

@@ -1,0 +1,44 @@
+// What is drawn again and again as it grows: nodes that were there already stay, and with them what is selected in them
+// and what has the focus.
+
+// Makes the children of `node` like these.
+export function morph(node, wanted) {
+  wanted.forEach((made, at) => {
+    const had = node.childNodes[at];
+    if (!had) node.append(made);
+    else if (kept(had, made) !== had) had.replaceWith(made);
+  });
+  while (node.childNodes.length > wanted.length) node.lastChild.remove();
+}
+
+// What was there made like what is wanted, where it can be; else that.
+export function kept(had, made) {
+  if (had?.nodeName !== made.nodeName) return made;
+  if (had.nodeType === Node.TEXT_NODE) rewrite(had, made.data);
+  // It says what came of it when it was pressed.
+  else if (had.nodeName !== "BUTTON") become(had, made);
+  return had;
+}
+
+function become(had, made) {
+  for (const { name } of [...had.attributes]) if (!made.hasAttribute(name)) had.removeAttribute(name);
+  for (const { name, value } of made.attributes) if (had.getAttribute(name) !== value) had.setAttribute(name, value);
+  morph(had, [...made.childNodes]);
+}
+
+// From where they differ on: a selection before that is not touched.
+function rewrite(had, text) {
+  const { data } = had;
+  if (data === text) return;
+  let same = text.startsWith(data) ? data.length : 0;
+  while (same < data.length && data[same] === text[same]) same += 1;
+  had.replaceData(same, data.length - same, text.slice(same));
+}
+
+// Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew.
+export function move(nodes, put) {
+  const { anchorNode, anchorOffset, focusNode, focusOffset } = getSelection();
+  const again = [anchorNode, focusNode].some((end) => nodes.some((node) => node.contains(end)));
+  put(nodes);
+  if (again) getSelection().setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
+}
