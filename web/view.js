@@ -1,6 +1,6 @@
 // What the page shows of a session, kept up to date event by event; knows nothing of the page.
 
-import { Inputs, told } from "./inputs.js";
+import { answered, Inputs, told } from "./inputs.js";
 import { Part } from "./parts.js";
 import { Preparation } from "./preparation.js";
 import { Queue } from "./queue.js";
@@ -26,7 +26,6 @@ export class View {
   rest = new Rest();
   work = new Work();
   withdrawn = new Set(); // the ids of messages
-  given = new Map(); // what a person answered here, by what was asked
   #asked = new Map();
   #begun = 0; // turns
   #turnFrom = 0; // where the items of the turn begin
@@ -206,12 +205,10 @@ export class View {
     this.#asked.set(asked.requestId, asked);
   }
 
-  // `given` is what a person chose on this page; the cloud tells only that somebody did.
-  answered({ requestId, outcome }) {
-    const asked = this.#asked.get(requestId);
-    const given = outcome === "answered" && this.given.get(requestId);
-    this.#asked.delete(requestId);
-    if (asked) this.note(`${told(asked)} ${given || outcome || "resolved"}`);
+  answered(resolved) {
+    const asked = this.#asked.get(resolved.requestId);
+    this.#asked.delete(resolved.requestId);
+    if (asked) this.note(`${told(asked)} ${answered(resolved)}`);
   }
 
   note(text, bad = false) {

@@ -9,7 +9,7 @@ from rich.console import Console
 from headstart_client.amounts import counted
 from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
-from headstart_client.inputs import permission, questions
+from headstart_client.inputs import answered, permission, questions
 from headstart_client.models import Event, PendingInput
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
@@ -227,7 +227,7 @@ class LineScreen:
                 if new and request_id in {None, asked.request_id}:
                     self._ask(asked, view.session_id)
         elif kind == "input.resolved" and request_id in self._shown_inputs:
-            self._line(data["outcome"], "dim", indent="  ")
+            self._line(answered(data), "dim", indent="  ")
 
     def _ask(self, asked: PendingInput, session_id: str) -> None:
         self._shown_inputs.add(asked.request_id)
@@ -298,8 +298,10 @@ def _told(text: str) -> list[str]:
 def _note(part: Part) -> str:
     data = part.data
     if part.kind == "tool":
-        mark = "✗" if data.get("status") in {"error", "failed"} else "▸"
-        return f"{mark} {data.get('tool') or 'tool'} {data.get('title', '')}"
+        code = data.get("exitCode")
+        mark = "✗" if code or data.get("status") in {"error", "failed"} else "▸"
+        end = f" (exit {code})" if code else ""
+        return f"{mark} {data.get('tool') or 'tool'} {data.get('title', '')}{end}"
     if part.kind == "patch":
         return f"▸ changed {', '.join(data.get('files', []))}"
     return ""

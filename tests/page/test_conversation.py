@@ -194,10 +194,13 @@ def test_what_the_agent_asks_waits_for_you_and_leaves_a_line(tab: Page, place: P
         asked.get_by_role("button", name=re.compile("A test")).click()
     answers = place.cloud.requests("POST", "/inputs/que_1")
     assert [seen.body for seen in answers] == [{"answers": [["A test"]]}]
-    place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered"}))
+    said = {"answer": answers[0].body}
+    place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered", **said}))
     expect(asked.get_by_role("button")).to_have_count(0)
-    expect(log_of(tab)).to_contain_text("Where should I begin?")
+    expect(log_of(tab)).to_contain_text("Where should I begin? A test")
     expect(tab.locator("#status")).to_have_text("running")
+    tab.reload()
+    expect(log_of(tab)).to_contain_text("Where should I begin? A test")
 
 
 def test_a_message_that_wakes_a_session_stays_in_sight(tab: Page, place: Place):
