@@ -6,6 +6,7 @@ import { Preparation } from "./preparation.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
 import { dataOf, shaped, USAGE } from "./shapes.js";
+import { timed } from "./status.js";
 import { counted } from "./text.js";
 import { Work } from "./work.js";
 
@@ -51,6 +52,11 @@ export class View {
   // Messages wait for a person, who need not wait for a preparation, a turn or a retry.
   get held() {
     return this.queue.held && !this.turn && ["prepared", "ready", "running", "stopping", "asleep"].includes(this.status);
+  }
+
+  // What waits begins with what the session was made for: that is released, and not by another message.
+  get firstHeld() {
+    return this.held && Boolean(this.waiting.values().next().value?.first);
   }
 
   get waitsForYou() {
@@ -134,8 +140,7 @@ export class View {
     this.apart = false;
     this.#endTurn("lost");
     const lost = this.rest.saved === false;
-    const what = lost ? "The sandbox is gone, and what changed since it was saved last is lost" : "The session fell asleep";
-    this.note(`${what}: ${this.rest.why}.`, lost);
+    this.note(`${lost ? "The sandbox is gone" : "The session fell asleep"}: ${timed(this.rest.why)}.`, lost);
   }
 
   message({ messageId, text, textBytes }) {

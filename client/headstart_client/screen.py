@@ -11,6 +11,7 @@ from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
 from headstart_client.inputs import answered, permission, questions
 from headstart_client.models import Event, PendingInput
+from headstart_client.moments import timed
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
 from headstart_client.text import flat, plain, visible
@@ -122,8 +123,8 @@ class LineScreen:
                 self._line(f"{word} in {took(data['receipt'])}", "green")
             case "session.asleep":
                 lost = view.rest.saved is False
-                why = f"{view.rest.why}; what was not saved is lost" if lost else view.rest.why
                 style = "yellow" if lost else "dim"
+                why = timed(view.rest.why or "")
                 self._line(f"asleep: {why}; the next message wakes it", style)
             case "agent.event" | "agent.delta":
                 self._part(data["partId"], view.parts[data["partId"]])

@@ -244,18 +244,27 @@ def test_what_the_cloud_says_is_shown(cloud, capsys):
     ) in capsys.readouterr().out
 
 
+LOST = (
+    "exit code 137; the work was not saved: it was gone; the work is kept as of "
+    "2026-11-27T03:17:04.518Z"
+)
+
+
 def test_a_lost_sandbox_is_no_nap(cloud, capsys):
     cloud.next_session.script = [
         *good_session(),
-        ("session.asleep", {"reason": "exit code 137", "saved": False}),
+        ("session.asleep", {"reason": LOST, "saved": False}),
     ]
     session = cloud.add(cloud.next_session)
     for kind, data in session.script:
         cloud.emit(session, kind, data)
     session.script = ()
     assert cli.main(["follow", SESSION_ID]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "asleep: exit code 137; what was not saved is lost; the next message wakes it"
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "asleep" in line]
+    assert re.fullmatch(
+        r"asleep: exit code 137; the work was not saved: it was gone; the work is kept as of "
+        r"2026-11-2\d \d\d:\d\d; the next message wakes it",
+        said,
     )
 
 
