@@ -149,7 +149,7 @@ PERMISSION: Shape = {"title": words, "patterns": many}
 QUESTIONS: Shape = {
     "questions": [{"question": words, "options": [{"label": words}], "multiple": flag}]
 }
-ANSWER: Shape = {"reply": words, "answers": [many]}
+ANSWER: dict[str, Shape] = {"reply": words, "answers": [many]}
 FRAMES: dict[str, Shape] = {
     "events": {"events": [anything]},
     "replayed": {"through": count, "more": flag},

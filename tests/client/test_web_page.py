@@ -219,7 +219,8 @@ def test_a_tool_says_how_it_ended_and_how_long_it_takes(page):
         tool("t", {}, **running, cut="lost"),
     ]
     assert [state for _, state, _ in page(tools=tools)["tools"]] == [
-        "", "1 min 3 s", "failed 2 s", "exit 7 2 s", "2 s", "running 4 s", "running", "stopped", "its end is not known",
+        "", "1 min 3 s", "failed 2 s", "exit 7 2 s", "2 s", "running 4 s", "running",
+        "stopped", "its end is not known",
     ]  # fmt: skip
 
 

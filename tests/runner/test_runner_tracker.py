@@ -99,7 +99,7 @@ def test_a_long_answer_is_told_to_a_late_viewer_from_its_beginning() -> None:
         ({"exit": 7}, 7),
         ({"exit": 0}, 0),
         ({"exit": None}, None),
-        ({"exit": True}, None),
+        ({"exit": -1}, None),
         ([], None),
     ],
 )
