@@ -218,7 +218,9 @@ def parser() -> argparse.ArgumentParser:
     _answer(answer)
     _list(ls)
     logs.add_argument("step", nargs="?", metavar="STEP", help="of one step only, such as setup")
-    logs.add_argument("--attempt", type=_positive, metavar="N", help="(default: the last with a log)")
+    logs.add_argument(
+        "--attempt", type=_positive, metavar="N", help="(default: the last with a log)"
+    )
     logs.add_argument("--follow", action="store_true", help="go on until the step has ended")
     retry.add_argument(
         "--repo", metavar="REPO", help="repository to clone instead, if nothing was cloned"
