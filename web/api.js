@@ -13,6 +13,9 @@ const LOOK_LIMIT = 10_000;
 // Codes that no pause lifts: a place is free when a person ends a session or a turn ends.
 const FULL = ["QueueFull", "QuotaExceeded"];
 
+// The code of an error where nobody is there.
+export const UNREACHED = "Unreached";
+
 // The code of an error whose answer the browser doesn't let the page read.
 export const HIDDEN = "Hidden";
 
@@ -121,7 +124,7 @@ export class Api {
   // then look as if nobody were there. What needs no token tells whether somebody is, and another call
   // with the token whether that is what is refused: then it can't be read either.
   async #unanswered() {
-    if (!(await health(this.url))) return new ApiError(0, { detail: `${this.url} can't be reached` });
+    if (!(await health(this.url))) return new ApiError(0, { code: UNREACHED, detail: `${this.url} can't be reached` });
     const ended = expired(this.token);
     if (ended) return new ApiError(401, { code: EXPIRED, detail: ended, retryable: false });
     const headers = { authorization: `Bearer ${this.token}` };

@@ -1,15 +1,15 @@
 // The cards of what the agent asks. All of it is the agent's words, so what can't be seen is spelled out.
 
 import { element } from "./dom.js";
-import { permission, questions } from "./inputs.js";
+import { permission, questions, REPLIES } from "./inputs.js";
 import { visible } from "./text.js";
 
-// `answer(card, body, words)` is called with what a person chose.
+// `answer(card, body)` is called with what a person chose.
 export function newCard(asked, answer) {
   const card = element("div", "ask");
   card.dataset.request = asked.requestId;
   const fields = asked.kind === "permission" ? permissionFields : questionFields;
-  const set = element("fieldset", "", ...fields(asked, (body, words) => answer(card, body, words)));
+  const set = element("fieldset", "", ...fields(asked, (body) => answer(card, body)));
   set.ariaLabel = "The agent asks";
   card.append(set);
   return card;
@@ -25,10 +25,10 @@ function button(text, onclick, className = "") {
 const choices = (...nodes) => element("div", "choices", ...nodes);
 
 function permissionFields(asked, answer) {
-  const reply = (text, value, className) => button(text, () => answer({ reply: value }, text), className);
+  const reply = (text, value, className) => button(text, () => answer({ reply: value }), className);
   return [
     element("p", "", visible(`May the agent do this? ${permission(asked)}`)),
-    choices(reply("Allow once", "once", "primary"), reply("Always", "always"), reply("Reject", "reject")),
+    choices(reply(REPLIES.once, "once", "primary"), reply(REPLIES.always, "always"), reply("Reject", "reject")),
   ];
 }
 
@@ -40,7 +40,7 @@ function questionFields(asked, answer) {
   const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
   const choose = (at, label) => {
     if (atOnce) {
-      answer({ answers: [[label]] }, label);
+      answer({ answers: [[label]] });
       return;
     }
     const had = chosen[at].delete(label);
@@ -61,12 +61,9 @@ function questionFields(asked, answer) {
     node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
     return node;
   };
-  const last = [button("Reject", () => answer({ reject: true }, "Reject"))];
+  const last = [button("Reject", () => answer({ reject: true }))];
   if (all.length && !atOnce) {
-    const send = () => {
-      const answers = chosen.map((labels) => [...labels]);
-      answer({ answers }, answers.flat().join(", "));
-    };
+    const send = () => answer({ answers: chosen.map((labels) => [...labels]) });
     last.unshift(button("Answer", send, "primary"));
   }
   return [

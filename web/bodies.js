@@ -6,6 +6,9 @@ const lines = (text) => text.split("\n").filter((line) => line.trim());
 
 const some = (object) => object && Object.keys(object).length > 0;
 
+// How a form names a repository.
+export const repository = (address) => (GITHUB_NAME.test(address) ? { githubRepo: address } : { gitUrl: address });
+
 // What is left empty is left to the deployment.
 export function newSession(given) {
   const { prompt, setup, inputs, tree, depth, submodules, hold, system = "", env, mcp, encryptedSecrets } = given;
@@ -13,7 +16,7 @@ export function newSession(given) {
   const clone = { ...(depth && { depth: Number(depth) }), ...(submodules && { submodules }) };
   return {
     prompt,
-    ...(GITHUB_NAME.test(address) ? { githubRepo: address } : { gitUrl: address }),
+    ...repository(address),
     ...(start && { upstreamBranch: start }),
     ...(agent && { agent }),
     ...(mode && { mode }),

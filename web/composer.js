@@ -153,13 +153,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   };
 }
 
-function hintOf({ status, turn, failure, held }) {
+function hintOf({ status, turn, failure, held, firstHeld }) {
   if (status === "failed") {
     return failure?.retryable ? "What you write waits until you try again" : "The session failed for good: start a new one";
   }
   if (status === "preparing") return "Write what comes next: it is sent when everything is ready";
-  if (status === "prepared") return "Write what comes after the prompt that is held";
-  if (status === "asleep") return "Write to wake the session";
+  if (status === "prepared" || firstHeld) return "Write what comes after the prompt that is held";
+  if (status === "asleep") return held ? "Write to wake the session: it sends what waits, too" : "Write to wake the session";
   if (turn) return "Write what comes next: it waits for its turn";
   return held ? "Write a message: it sends what waits, too" : "Write a message";
 }

@@ -1,7 +1,7 @@
 // Why a preparation failed or was stopped, and what can be done about it from here or elsewhere.
 
 import { pathOf } from "./api.js";
-import { newAttempt } from "./bodies.js";
+import { newAttempt, repository } from "./bodies.js";
 import { prefill } from "./creating.js";
 import { element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
@@ -33,6 +33,7 @@ export function drawFailure({ id, view, retried }) {
   $("retry").hidden = !failure.retryable;
   $("ways").hidden = failure.code !== "RestoreFailed";
   if ($("ways").hidden) $("files").replaceChildren();
+  $("instead").hidden = failure.step !== "clone" || failure.code === "RestoreFailed";
   $("elsewhere").hidden = failure.code !== "BranchNotFound";
   $("sealed").hidden = failure.code !== "SecretsUnavailable";
   setText($("sealed"), `The command line sends others, all of them together: headstart retry ${id} --secret NAME …`);
@@ -82,10 +83,12 @@ $("retry").onsubmit = (event) =>
     const mine = state.current;
     const body = attemptOf(mine);
     const form = event.target;
-    const start = $("elsewhere").hidden ? "" : form.elements.branch.value.trim();
+    const given = (label, name) => ($(label).hidden ? "" : form.elements[name].value.trim());
+    const [repo, start] = [given("instead", "repo"), given("elsewhere", "branch")];
+    const changes = { ...(repo && repository(repo)), ...(start && { upstreamBranch: start }) };
     tellFields(form, {});
     try {
-      if (start) await state.api.call("PATCH", pathOf(mine.id), { upstreamBranch: start });
+      if (repo || start) mine.view.session.repository = (await state.api.call("PATCH", pathOf(mine.id), changes)).repository;
       await retry(mine, body);
     } catch (error) {
       tellRefused(form, error);
@@ -107,7 +110,7 @@ $("download").onclick = () => {
   });
 };
 
-// An address can't be changed once there is a session: another one begins with what this one was given.
+// Another session begins with what this one was given.
 $("copy").onclick = () => {
   const { id, view } = state.current;
   attempt(async () => {

@@ -45,6 +45,13 @@ export function questions({ body }) {
   }));
 }
 
+export const REPLIES = { __proto__: null, once: "Allow once", always: "Always" };
+
+// How it ended, in words: what a person chose, where that is known.
+export function answered({ outcome, answer }) {
+  return REPLIES[answer?.reply] || answer?.answers.flat().join(", ") || outcome || "resolved";
+}
+
 // What was asked, once it is over.
 export function told(asked) {
   if (asked.kind === "permission") return `May the agent do this? ${permission(asked)}:`;

@@ -3,7 +3,7 @@
 import { element, setText } from "./dom.js";
 import { Prose } from "./prose.js";
 import { counted, newReader, readable } from "./text.js";
-import { deed, given, printed, state } from "./tool.js";
+import { became, deed, given, printed, state } from "./tool.js";
 
 // `rest(item)` fetches what is missing of a long text; it is called by a button.
 export function newItem(item, rest) {
@@ -108,7 +108,7 @@ function drawReasoning(node, part) {
 
 function drawTool(node, part, now) {
   const { data } = part;
-  node.dataset.status = part.cut || data.status;
+  node.dataset.status = became(part);
   const body = fold(node, "", part);
   // Made once, or each event would have it told again.
   if (!part.state) {

@@ -13,11 +13,32 @@ const LIVE = 1500; // between two looks at a log that grows
 const AFTER = 20; // looks at one that doesn't come to its end though its step did
 
 let open = new Map(); // the logs on display, by step
+let earlier = new Map(); // the earlier attempts that left a log, newest first, by step
 
 export function closeLogs() {
   for (const log of open.values()) log.close();
   open = new Map();
+  earlier = new Map();
   delete $("steps").dataset.failed;
+  delete $("steps").dataset.attempt;
+}
+
+// Looks what the attempts before left; `found` is called once that is known.
+export async function findEarlier(found) {
+  const mine = state.current;
+  const { attempt } = mine.view;
+  const answer = await mine.api.call("GET", pathOf(mine.id, "logs")).catch(() => null);
+  if (!answer || state.current !== mine || mine.view.attempt !== attempt) return;
+  for (const { attemptNumber, step } of answer.items) {
+    if (attemptNumber < attempt) earlier.set(step, [attemptNumber, ...(earlier.get(step) ?? [])]);
+  }
+  found();
+}
+
+// The attempts whose log of a step can be had, newest first: what is skipped was done before, if at all.
+export function attemptsOf(view, step) {
+  const before = earlier.get(step) ?? [];
+  return ["pending", "skipped"].includes(view.step(step).status) ? before : [view.attempt, ...before];
 }
 
 export function toggleLog(row, step) {
@@ -29,9 +50,9 @@ export function toggleLog(row, step) {
   }
 }
 
-export function openLog(row, step) {
+export function openLog(row, step, attempt = attemptsOf(state.current.view, step)[0]) {
   open.get(step)?.close();
-  const log = new Log(row, step, state.current);
+  const log = new Log(row, step, state.current, attempt);
   open.set(step, log);
   log.read();
 }
@@ -49,10 +70,10 @@ class Log {
   #scroll = new Scroll(this.#text, this.#cut);
   #unseen = "";
 
-  constructor(row, step, mine) {
+  constructor(row, step, mine, attempt) {
     this.mine = mine;
     this.step = step;
-    this.attempt = mine.view.attempt;
+    this.attempt = attempt;
     const title = mine.view.step(step).title;
     this.#only.type = "search";
     this.#only.placeholder = "Only lines with…";
@@ -65,11 +86,25 @@ class Log {
     this.#text.tabIndex = 0;
     this.#text.setAttribute("role", "region");
     this.#text.setAttribute("aria-label", `Log of: ${title}`);
-    this.#node = element("div", "log", element("div", "choices", this.#only, save, this.#said, this.#cut), this.#text);
+    this.#node = element("div", "log", element("div", "choices", ...this.#attempts(row), this.#only, save, this.#said, this.#cut), this.#text);
     row.append(this.#node);
     this.#button = row.querySelector(".more");
     this.#button.setAttribute("aria-expanded", "true");
     onceColoured(() => this.#recolour());
+  }
+
+  // Which attempt's it is, where there are several, or it is not of the last.
+  #attempts(row) {
+    const { view } = this.mine;
+    const all = attemptsOf(view, this.step);
+    if (all.every((attempt) => attempt === view.attempt)) return [];
+    const choice = element("select", "", ...all.map((attempt) => new Option(`Attempt ${attempt}`, attempt, false, attempt === this.attempt)));
+    choice.setAttribute("aria-label", "The attempt that this log is of");
+    choice.onchange = () => {
+      openLog(row, this.step, Number(choice.value));
+      row.querySelector("select").focus();
+    };
+    return [choice];
   }
 
   close() {
@@ -131,7 +166,8 @@ class Log {
 
   // What the stream told is better than nothing.
   #fallBack() {
-    const { output } = this.mine.view.step(this.step);
+    const { view } = this.mine;
+    const output = this.attempt === view.attempt && view.step(this.step).output;
     if (output) this.#pieces = [output];
     this.#redraw();
     this.#scroll.end();

@@ -1,6 +1,6 @@
 // What the page's parts share: its nodes by their ids, who is connected, and what is said to people.
 
-import { HIDDEN } from "./api.js";
+import { HIDDEN, UNREACHED } from "./api.js";
 import { setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
 import { wordsOf } from "./refusals.js";
@@ -17,8 +17,11 @@ export function show(id) {
   for (const name of ["connect", "create", "session"]) $(name).hidden = name !== id;
 }
 
+let unreached = false; // it is said that nobody is there
+
 // A text, and nodes after it.
 export function notice(text = "", ...nodes) {
+  unreached = false;
   $("notice").hidden = !text;
   setText($("notice"), text);
   $("notice").append(...nodes);
@@ -31,9 +34,10 @@ export function unanswered() {
   $("offline").hidden = false;
 }
 
-// Somebody answers: that nobody does is no news any more. What a person asked for and didn't get stays said.
+// Somebody answers: that nobody does is not true any more. That a person didn't get what they asked for stays said.
 export function answered() {
   $("offline").hidden = true;
+  if (unreached) notice("The API can be reached again. What you asked for before was not done: ask again.");
 }
 
 // What may fail, said where a person looks.
@@ -51,6 +55,7 @@ export const sentence = (text) => `${text.replace(/\.$/, "")}.`;
 
 export function failed(error) {
   notice(error.errors?.length ? wordsOf(error.errors) : sentence(error.message));
+  unreached = error.code === UNREACHED;
 }
 
 // `turned(error)` is called where the token is refused; nothing is asked any more before there is another.

@@ -17,8 +17,10 @@ export class Rest {
       this.why = null;
     } else if (type === "session.asleep") {
       this.saved = data.saved;
-      // Whatever was not saved is among the reasons.
-      this.why = (data.reason.replace(/\.+$/, "") || "No reason is known") + (this.saved ? "; the work is saved" : "");
+      const why = data.reason.replace(/\.+$/, "") || "No reason is known";
+      // That it was not is mostly among the reasons.
+      const unsaid = this.saved === false && !why.includes("not saved");
+      this.why = why + (this.saved ? "; the work is saved" : unsaid ? "; the work was not saved" : "");
       // What could not be saved says nothing of what was saved before.
       if (this.saved && (eventId ?? Infinity) > this.#through) this.leftOut = data.leftOut;
     }

@@ -140,7 +140,7 @@ export const DATA = {
   "turn.interrupted": { messageId: words },
   "turn.retrying": { reason: words },
   "input.requested": INPUT,
-  "input.resolved": { requestId: words, outcome: words },
+  "input.resolved": { requestId: words, outcome: words, answer: maybe({ reply: words, answers: [many] }) },
   "agent.event": {
     partId: words,
     messageId: words,
@@ -151,6 +151,7 @@ export const DATA = {
     status: words,
     input: mapping,
     output: words,
+    exitCode: maybe(count),
     files: many,
     textBytes: maybe(count),
     textRef: maybe(words),

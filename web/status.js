@@ -27,6 +27,11 @@ export function when(moment, now = new Date()) {
   return date.toLocaleDateString([], { day: "numeric", month: "short", ...year });
 }
 
+// The cloud's words, with the moments in them as people say them.
+export function timed(text) {
+  return text.replace(/\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (moment) => when(moment));
+}
+
 // What a repository is called where room is short and the end is cut: the last two of its names, then its host, as
 // far as that is not GitHub.
 export function shortName(gitUrl) {

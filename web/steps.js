@@ -1,7 +1,7 @@
 // How a preparation looks: the whole of it, its steps, what they say, and the receipt.
 
 import { element, setText } from "./dom.js";
-import { closeLogs, LOGGED, openLog, toggleLog } from "./logs.js";
+import { attemptsOf, closeLogs, findEarlier, LOGGED, openLog, toggleLog } from "./logs.js";
 import { $ } from "./page.js";
 import { ago } from "./rest.js";
 import { told } from "./status.js";
@@ -32,9 +32,17 @@ export function drawSteps(view) {
   drawWhole(view);
   const list = $("steps");
   // A log is one attempt's.
-  if (list.dataset.attempt !== `${view.attempt}`) closeLogs();
-  list.dataset.attempt = view.attempt;
-  for (const [name, step] of view.steps) drawStep(rowOf(list, name, step), step, stopped);
+  if (list.dataset.attempt !== `${view.attempt}`) {
+    closeLogs();
+    list.dataset.attempt = view.attempt;
+    if (view.attempt > 1) findEarlier(() => drawSteps(view));
+  }
+  for (const [name, step] of view.steps) {
+    const row = rowOf(list, name, step);
+    drawStep(row, step, stopped);
+    const button = row.querySelector(":scope > .more");
+    if (button) button.hidden = !attemptsOf(view, name).length;
+  }
   const { failure } = view;
   // Why it failed is mostly at the log's end.
   if (failure && !stopped && LOGGED.has(failure.step) && list.dataset.failed !== `${view.attempt}`) {
@@ -85,7 +93,7 @@ function drawWhole(view) {
 }
 
 function drawStep(row, step, stopped) {
-  const [mark, , time, detail, button] = row.children;
+  const [mark, , time, detail] = row.children;
   const [progress, text] = detail.children;
   const running = step.status === "running";
   const status = stopped && step.status === "failed" ? "cancelled" : step.status;
@@ -100,7 +108,6 @@ function drawStep(row, step, stopped) {
   progress.setAttribute("aria-label", step.title);
   const output = step.output.split(/[\r\n]+/).findLast((line) => line.trim());
   setText(text, (running && output) || (step.status === "pending" ? "" : (step.message ?? "")));
-  if (button) button.hidden = ["pending", "skipped"].includes(step.status);
 }
 
 // A screen reader hears each step once, not each second.

@@ -17,12 +17,11 @@ export function newTalk(page) {
   const composer = newComposer(page, { sent: () => conversation.toEnd(), stop });
 
   // The card stays locked until the cloud says what became of the answer, and takes the card away.
-  async function answer(card, body, words) {
-    const { id, view } = current();
+  async function answer(card, body) {
+    const { id } = current();
     const { request } = card.dataset;
     const fields = card.querySelector("fieldset");
     fields.disabled = true;
-    view.given.set(request, words);
     const sent = await attempt(() => api().call("POST", pathOf(id, "inputs", request), body, { once: true }));
     if (!sent) fields.disabled = false;
   }

@@ -29,12 +29,17 @@ export function deed({ tool, title, input }) {
   return !said || title.includes(said) || said.includes(title) ? title : `${title}: ${said}`;
 }
 
+// What became of it: how it was cut off, else what the agent says. A shell that ran is completed for some agents,
+// whatever its command came to.
+export const became = ({ data, cut }) => cut || (data.exitCode ? "error" : data.status);
+
 // How it ended or how long it takes, in words; `now` is the cloud's.
 export function state({ data, cut, beganAt, endedAt }, now) {
   const running = data.status === "running" && !cut;
   const ms = beganAt === null || beganAt === undefined ? 0 : Math.max(0, ((running ? now : endedAt) ?? beganAt) - beganAt);
   const time = ms >= 1000 ? duration(ms) : "";
-  const how = running ? "running" : (ENDS[cut] ?? ENDS[data.status] ?? "");
+  const end = ENDS[became({ data, cut })] ?? "";
+  const how = running ? "running" : !cut && data.exitCode ? `exit ${data.exitCode}` : end;
   return [how, time].filter(Boolean).join(" ");
 }
 

@@ -1,11 +1,12 @@
 // What the page shows of a session, kept up to date event by event; knows nothing of the page.
 
-import { Inputs, told } from "./inputs.js";
+import { answered, Inputs, told } from "./inputs.js";
 import { Part } from "./parts.js";
 import { Preparation } from "./preparation.js";
 import { Queue } from "./queue.js";
 import { Rest } from "./rest.js";
 import { dataOf, shaped, USAGE } from "./shapes.js";
+import { timed } from "./status.js";
 import { counted } from "./text.js";
 import { Work } from "./work.js";
 
@@ -26,7 +27,6 @@ export class View {
   rest = new Rest();
   work = new Work();
   withdrawn = new Set(); // the ids of messages
-  given = new Map(); // what a person answered here, by what was asked
   #asked = new Map();
   #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
@@ -65,6 +65,11 @@ export class View {
     if (this.turn !== null) return true;
     const comes = this.awake ? this.queue.moves || this.#taken !== null : this.status === "prepared" && this.queue.moves;
     return comes && this.work.publication?.status !== "publishing";
+  }
+
+  // What waits begins with what the session was made for: that is released, and not by another message.
+  get firstHeld() {
+    return this.held && Boolean(this.waiting.values().next().value?.first);
   }
 
   get waitsForYou() {
@@ -148,8 +153,7 @@ export class View {
     this.apart = false;
     this.#endTurn("lost");
     const lost = this.rest.saved === false;
-    const what = lost ? "The sandbox is gone, and what changed since it was saved last is lost" : "The session fell asleep";
-    this.note(`${what}: ${this.rest.why}.`, lost);
+    this.note(`${lost ? "The sandbox is gone" : "The session fell asleep"}: ${timed(this.rest.why)}.`, lost);
   }
 
   message({ messageId, text, textBytes }) {
@@ -226,12 +230,10 @@ export class View {
     this.#asked.set(asked.requestId, asked);
   }
 
-  // `given` is what a person chose on this page; the cloud tells only that somebody did.
-  answered({ requestId, outcome }) {
-    const asked = this.#asked.get(requestId);
-    const given = outcome === "answered" && this.given.get(requestId);
-    this.#asked.delete(requestId);
-    if (asked) this.note(`${told(asked)} ${given || outcome || "resolved"}`);
+  answered(resolved) {
+    const asked = this.#asked.get(resolved.requestId);
+    this.#asked.delete(resolved.requestId);
+    if (asked) this.note(`${told(asked)} ${answered(resolved)}`);
   }
 
   note(text, bad = false) {

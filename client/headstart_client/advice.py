@@ -22,14 +22,15 @@ from headstart_client.view import CANCELLED, STEP_TITLES, WITHDRAWN
 from headstart_client.work import not_whole
 
 _ADDRESS = (
-    "check the address, and whether the deployment gives you this repository if it is private"
+    "check the address, and whether the deployment gives you this repository if it is private; "
+    "another is tried by `headstart retry {id} --repo REPO`"
 )
 
 NO_USER = "HEADSTART_TOKEN is not set: set it to a token of the API's users."
 
 _NEXT = {
     "RepositoryNotFound": _ADDRESS,
-    "NotARepository": "check the address",
+    "NotARepository": "name another: `headstart retry {id} --repo REPO`",
     "RepositoryAccessDenied": _ADDRESS,
     "AppNotInstalled": "once that is done: `headstart retry {id}`",
     "RepositoryRefused": "use an address the deployment allows",

@@ -242,8 +242,13 @@ def parser() -> argparse.ArgumentParser:
     _answer(answer)
     _list(ls)
     logs.add_argument("step", nargs="?", metavar="STEP", help="of one step only, such as setup")
-    logs.add_argument("--attempt", type=_positive, metavar="N", help="(default: the last)")
+    logs.add_argument(
+        "--attempt", type=_positive, metavar="N", help="(default: the last with a log)"
+    )
     logs.add_argument("--follow", action="store_true", help="go on until the step has ended")
+    retry.add_argument(
+        "--repo", metavar="REPO", help="repository to clone instead, if nothing was cloned"
+    )
     retry.add_argument("--branch", help="branch to start from instead")
     retry.add_argument("--setup", action="append", metavar="CMD", help="instead of the old ones")
     retry.add_argument(

@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal
 from headstart_client import models
 from headstart_client.attributes import Said
 from headstart_client.shapes import (
+    ANSWER,
     COUNTED,
     FAILURE,
     INPUT,
+    PUBLICATION,
     PULL_REQUEST,
     RECEIPT,
+    STATE,
     Shape,
     count,
     flag,
@@ -49,37 +52,14 @@ class SessionSnapshot(_Known):
     _more: ClassVar = {
         "repository": {"gitUrl": words, "branch": words},
         "counts": {"setupCommands": maybe(count)},
-        "attempt": {
-            "number": count,
-            "revision": count,
-            "steps": [
-                {
-                    "step": words,
-                    "status": words,
-                    "message": maybe(words),
-                    "percent": maybe(percent),
-                    "output": words,
-                    "startedAt": moment,
-                    "endedAt": moment,
-                }
-            ],
-        },
+        "attempt": {"number": count, "revision": count, "steps": [STATE]},
         "failure": maybe(FAILURE),
         "queue": [{"messageId": words, "status": words}],
         "activeTurn": maybe({"turnId": words}),
         "pendingInputs": [INPUT],
         "leftOut": many,
         "changes": maybe(COUNTED),
-        "publication": maybe(
-            {
-                "status": words,
-                "commit": words,
-                "url": words,
-                "pullRequest": maybe(PULL_REQUEST),
-                "note": words,
-                "failure": maybe(FAILURE),
-            }
-        ),
+        "publication": maybe(PUBLICATION),
     }
 
     @property
@@ -246,11 +226,15 @@ class InputRequested(_Known):
 
 
 class InputResolved(_Known):
-    """What the agent asked was answered, rejected or withdrawn, or expired."""
+    """What the agent asked was answered, rejected or withdrawn, or expired.
+
+    `answer` is what a person said, `reply` or `answers`; None where nobody did, or it was too long.
+    """
 
     type: Literal["input.resolved"] = "input.resolved"
     request_id: ClassVar = Said(words)
     outcome: ClassVar = Said(words)
+    answer: ClassVar = Said(maybe(ANSWER))
 
 
 class AgentEvent(_Known):
@@ -258,7 +242,7 @@ class AgentEvent(_Known):
 
     Of a long `text` or `output` only the beginning is here, if there is a `text_ref`: `text` of the
     client has all `text_bytes` of it; of a long `input` its JSON, by `input_ref`. `truncated` says
-    that something is gone for good.
+    that something is gone for good. `exit_code` is a command's, None where the agent tells none.
     """
 
     type: Literal["agent.event"] = "agent.event"
@@ -271,6 +255,7 @@ class AgentEvent(_Known):
     status: ClassVar = Said(words)
     input: ClassVar = Said(mapping)
     output: ClassVar = Said(words)
+    exit_code: ClassVar = Said(maybe(count))
     files: ClassVar = Said(many)
     text_bytes: ClassVar = Said(maybe(count))
     text_ref: ClassVar = Said(maybe(words))

@@ -3,8 +3,9 @@
 web/inputs.js is the same in JavaScript; the tests drive both with the same events.
 """
 
+from collections.abc import Mapping
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headstart_client.events import data_of
 from headstart_client.models import Event, PendingInput
@@ -42,6 +43,19 @@ def permission(asked: PendingInput) -> str:
     body = shaped(PERMISSION, asked.body)
     title, named = body["title"] or "permission", ", ".join(body["patterns"])
     return f"{title}: {named}" if named else title
+
+
+_REPLIES = {"once": "Allow once", "always": "Always"}
+
+
+def answered(resolved: Mapping[str, Any]) -> str:
+    """Return how it ended what was asked, in words: what a person chose, where that is known.
+
+    `resolved` is what `data_of` reads of `input.resolved`.
+    """
+    answer = resolved["answer"] or {"reply": "", "answers": []}
+    chosen = ", ".join(label for labels in answer["answers"] for label in labels)
+    return _REPLIES.get(answer["reply"]) or chosen or resolved["outcome"] or "resolved"
 
 
 class Question(NamedTuple):

@@ -55,6 +55,8 @@ class SessionChanges(TypedDict, total=False):
 
     title: str
     prompt: str
+    github_repo: str
+    git_url: str
     upstream_branch: str | None
     mode: str | None
     model: str | None

@@ -31,10 +31,12 @@ class Rest:
                 self.why = None
             case "session.asleep":
                 self.saved = data["saved"]
-                # Whatever was not saved is among the reasons.
-                self.why = (data["reason"].rstrip(".") or "No reason is known") + (
-                    "; the work is saved" if self.saved else ""
-                )
+                self.why = data["reason"].rstrip(".") or "No reason is known"
+                if self.saved:
+                    self.why += "; the work is saved"
+                # That it was not is mostly among the reasons.
+                elif self.saved is False and "not saved" not in self.why:
+                    self.why += "; the work was not saved"
                 # What could not be saved says nothing of what was saved before.
                 if self.saved and (event.event_id or inf) > self._through:
                     self.left_out = data["leftOut"]

@@ -10,11 +10,12 @@ from headstart_client import tools
 from headstart_client.amounts import counted
 from headstart_client.events import data_of
 from headstart_client.follow import RECONNECTING
-from headstart_client.inputs import permission, questions
+from headstart_client.inputs import answered, permission, questions
 from headstart_client.models import Event, PendingInput
+from headstart_client.moments import timed
 from headstart_client.receipts import duration, spent, took
 from headstart_client.reducer import CAUGHT_UP
-from headstart_client.text import flat, in_local_time, plain, visible
+from headstart_client.text import flat, plain, visible
 from headstart_client.verbatim import verbatim
 from headstart_client.view import Data, Step, View
 from headstart_client.work import ENDS, changed, told
@@ -135,7 +136,7 @@ class LineScreen:
                 word = event.type.removeprefix("session.")
                 self._line(f"{word} in {took(data['receipt'])}", "green")
             case "session.asleep":
-                why = in_local_time(view.rest.why or "")
+                why = timed(view.rest.why or "")
                 style = "yellow" if view.rest.saved is False else "dim"
                 self._line(f"asleep: {why}; the next message wakes it", style)
             case "agent.event" | "agent.delta":
@@ -262,7 +263,7 @@ class LineScreen:
                 if new and request_id in {None, asked.request_id}:
                     self._ask(asked, view.session_id)
         elif kind == "input.resolved" and request_id in self._shown_inputs:
-            self._line(data["outcome"], "dim", indent="  ")
+            self._line(answered(data), "dim", indent="  ")
 
     def _ask(self, asked: PendingInput, session_id: str) -> None:
         self._shown_inputs.add(asked.request_id)

@@ -126,6 +126,23 @@ RECEIPT: dict[str, Shape] = {
     "preparedTree": maybe({"age": number, "saved": number}),
 }
 PULL_REQUEST: dict[str, Shape] = {"number": count, "url": words}
+STATE: dict[str, Shape] = {
+    "step": words,
+    "status": words,
+    "message": maybe(words),
+    "percent": maybe(percent),
+    "output": words,
+    "startedAt": moment,
+    "endedAt": moment,
+}
+PUBLICATION: dict[str, Shape] = {
+    "status": words,
+    "commit": words,
+    "url": words,
+    "pullRequest": maybe(PULL_REQUEST),
+    "note": words,
+    "failure": maybe(FAILURE),
+}
 COUNTED: dict[str, Shape] = {"files": count, "additions": count, "deletions": count}
 INPUT: dict[str, Shape] = {"requestId": words, "kind": words, "body": mapping}
 PERMISSION: Shape = {"title": words, "patterns": many}
@@ -138,6 +155,7 @@ QUESTIONS: Shape = {
         }
     ]
 }
+ANSWER: dict[str, Shape] = {"reply": words, "answers": [many]}
 FRAMES: dict[str, Shape] = {
     "events": {"events": [anything]},
     "replayed": {"through": count, "more": flag},

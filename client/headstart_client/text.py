@@ -2,8 +2,6 @@
 
 import re
 
-from headstart_client.shapes import moment
-
 _SEQUENCES = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # window titles, links, clipboard
@@ -17,8 +15,6 @@ _UNSEEN = (
 
 _NOT_PLAIN = re.compile(f"{_SEQUENCES}|[{_CONTROLS}{_UNSEEN}]")
 _NOT_VISIBLE = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
-
-_TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII)
 
 
 def plain(text: str) -> str:
@@ -39,21 +35,10 @@ def flat(text: str) -> str:
     return " ".join(plain(text).split())
 
 
-def in_local_time(text: str) -> str:
-    """Return text with the cloud's times in it as the clock here has them, to the minute."""
-    return _TIME.sub(_in_local_time, text)
-
-
 def last_line(output: str) -> str:
     """Return the last line with something in it, as a terminal would show it after any \\r."""
     lines = [line for line in re.split(r"[\r\n]+", output) if plain(line).strip()]
     return plain(lines[-1]).strip() if lines else ""
-
-
-def _in_local_time(match: re.Match[str]) -> str:
-    # What looks like one may be none: strangers write here, too.
-    when = moment(match[0])
-    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else match[0]
 
 
 def _spelled(match: re.Match[str]) -> str:

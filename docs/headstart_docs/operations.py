@@ -164,9 +164,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "patch_session", "patch", _ONE, "Change a session",
         "Before its first message is on its way: an absent field stays, null or empty clears it. "
         "What a step already did is not undone. The `title` can be changed at any time, by itself; "
-        "until then it is the first prompt's beginning.",
+        "until then it is the first prompt's beginning. Another repository, by one of `githubRepo` "
+        "and `gitUrl` under the rules of `POST /sessions`, is taken where the preparation failed "
+        "before anything was cloned; a retry then begins with it.",
         200, answers.ChangedSession, requests.PatchSession, Call.PATCH,
-        refusals=(e.AlreadyInitiated, e.QuotaExceeded),
+        refusals=(e.AlreadyInitiated, e.WrongStatus, e.RepositoryForbidden, e.QuotaExceeded),
     ),
     Operation(
         "delete_session", "delete", _ONE, "Delete a session",

@@ -136,8 +136,10 @@ def initiate(id_: str) -> Response[str]:
 @app.patch("/sessions/<id_>")
 def patch_session(id_: str) -> Response[str]:
     event, caller, known = app.current_event, owner(app.current_event), session_id(id_)
-    warnings = talk.patch_session(services(), caller, known, body(event, PatchSession))
-    return answer({**read.get_session(services(), caller, known), "warnings": warnings})
+    ports = services()
+    named = groups(event, ports.policy.groups_claim)
+    warnings = talk.patch_session(ports, caller, known, body(event, PatchSession), named)
+    return answer({**read.get_session(ports, caller, known), "warnings": warnings})
 
 
 @app.post("/sessions/<id_>/interrupt")

@@ -36,6 +36,16 @@ async def test_a_prompt_is_answered_in_a_stream_and_its_turn_ends_once(prepared:
     assert len(prepared.cloud.of("turn.ended")) == 1
 
 
+@pytest.mark.usefixtures("with_model")
+async def test_a_command_that_fails_is_told_with_its_exit_code(prepared: AgentBox) -> None:
+    await prepared.prompt(1, "run: echo so far; exit 7")
+    await prepared.prompt(2, "run: echo fine")
+
+    for number, code in ((1, 7), (2, 0)):
+        [done] = [part for part in prepared.parts(number, "tool") if part["status"] != "running"]
+        assert (done["status"], done["exitCode"]) == ("completed", code)
+
+
 async def test_the_agent_knows_the_session_by_our_id_and_a_follow_up_what_was_said(
     prepared: AgentBox,
 ) -> None:

@@ -212,6 +212,19 @@ def test_retry_begins_on_another_branch_where_one_is_named(cloud, capsys):
     assert changes == [("PATCH", {"upstreamBranch": "dev"}), ("POST", {"attemptNumber": 1})]
 
 
+def test_retry_clones_another_repository_where_one_is_named(cloud, capsys):
+    session = cloud.add(FakeSession(status="failed", failure=FAILURE))
+    cloud.canned.append(fake.Reply(200, session.view()))
+    session.status = "preparing"
+    session.script = [("session.ready", receipt(2)), *good_turn()]
+    assert cli.main(["retry", SESSION_ID, "--repo", "org/other", "--branch", "dev"]) == 0
+    changes = [(seen.method, seen.body) for seen in cloud.seen if seen.body]
+    assert changes == [
+        ("PATCH", {"githubRepo": "org/other", "upstreamBranch": "dev"}),
+        ("POST", {"attemptNumber": 1}),
+    ]
+
+
 def test_a_retry_that_is_refused_changes_no_branch(cloud, capsys):
     cloud.add(FakeSession(status="ready"))
     cloud.canned.extend([fake.Reply(200, cloud.sessions[SESSION_ID].view())])

@@ -44,7 +44,8 @@ def test_a_private_repository_may_be_one_that_is_not_yours(cloud, capsys, code):
     assert cli.main(RUN) == 1
     assert capsys.readouterr().err == (
         f"headstart: Cloning the repository failed: no ({code}); check the address, "
-        "and whether the deployment gives you this repository if it is private.\n"
+        "and whether the deployment gives you this repository if it is private; another is tried "
+        f"by `headstart retry {SESSION_ID} --repo REPO`.\n"
     )
 
 

@@ -126,3 +126,16 @@ def test_logs_right_after_a_retry_are_those_of_the_new_attempt_to_its_end(
 )
 def test_options_may_stand_between_arguments(arguments, name, found):
     assert getattr(parser().parse_args(arguments), name) == found
+
+
+def test_the_log_of_a_step_that_a_retry_did_not_do_again_is_that_of_the_attempt_before(
+    cloud, capsys
+):
+    session = cloud.add(FakeSession(logs=[log("clone"), log("setup"), log("setup", 2)]))
+    session.texts |= {"log.1.clone": [page("Cloning…")], "log.2.setup": [page("again\n")]}
+    assert cli.main(["logs", SESSION_ID, "clone"]) == 0
+    assert capsys.readouterr().out == "Cloning…\n"
+    assert cli.main(["logs", SESSION_ID, "clone", "--follow"]) == 0
+    assert capsys.readouterr().out == "Cloning…\n"
+    assert cli.main(["logs", SESSION_ID]) == 0
+    assert capsys.readouterr().out == "== setup, attempt 2 ==\nagain\n"

@@ -13,7 +13,8 @@ from test_client_reducer import VECTORS
 
 from headstart_client import cli
 from headstart_client.arguments import parser
-from headstart_client.inputs import Inputs, permission, questions
+from headstart_client.events import data_of
+from headstart_client.inputs import Inputs, answered, permission, questions
 from headstart_client.live import LiveScreen
 from headstart_client.models import Event
 from headstart_client.view import View
@@ -55,6 +56,12 @@ def test_what_is_open(vector):
         for a in inputs.open.values()
     ]
     assert shown == vector["open"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["answers"], ids=lambda v: v["told"])
+def test_what_was_answered(vector):
+    event = Event.model_construct(type="input.resolved", data=vector["data"])
+    assert answered(data_of(event)) == vector["told"]
 
 
 def asking(*asked: dict[str, Any], resolved: tuple[str, ...] = ()) -> list[tuple[str, Any]]:

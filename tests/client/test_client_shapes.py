@@ -186,6 +186,14 @@ def test_odd_tools_and_patches_are_shown_with_what_they_have():
     ) == ['▸ tool {"x":1}', "▸ changed 5", "▸ changed"]
 
 
+def test_a_command_that_failed_does_not_look_like_one_that_did_not():
+    ended = {"kind": "tool", "tool": "bash", "status": "completed"}
+    assert shown(
+        ("agent.event", {**ended, "partId": "a", "title": "make", "exitCode": 7}),
+        ("agent.event", {**ended, "partId": "b", "title": "ls", "exitCode": 0}),
+    ) == ["✗ bash make (exit 7)", "▸ bash ls"]
+
+
 def test_a_failure_of_half_characters_can_be_told():
     failure = Failure.model_validate({"code": "X", "reason": "a\ufffd"})
     assert "a\ufffd" in advice.on_turn(failure, None)

@@ -211,13 +211,16 @@ def test_a_tool_says_how_it_ended_and_how_long_it_takes(page):
         tool("t", {}, beganAt=1000, endedAt=1900),
         tool("t", {}, beganAt=1000, endedAt=64_000),
         tool("t", {}, data={"status": "error"}, beganAt=1000, endedAt=3000),
+        tool("t", {}, data={"status": "completed", "exitCode": 7}, beganAt=1000, endedAt=3000),
+        tool("t", {}, data={"status": "completed", "exitCode": 0}, beganAt=1000, endedAt=3000),
         tool("t", {}, **{**running, "now": 5000}),
         tool("t", {}, **{**running, "now": 0}),
         tool("t", {}, **running, cut="stopped"),
         tool("t", {}, **running, cut="lost"),
     ]
     assert [state for _, state, _ in page(tools=tools)["tools"]] == [
-        "", "1 min 3 s", "failed 2 s", "running 4 s", "running", "stopped", "its end is not known",
+        "", "1 min 3 s", "failed 2 s", "exit 7 2 s", "2 s", "running 4 s", "running",
+        "stopped", "its end is not known",
     ]  # fmt: skip
 
 

@@ -52,6 +52,7 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
         reducer=[{"after": after, "steps": steps} for after, steps in scripts],
         parts=VECTORS["parts"],
         inputs=VECTORS["inputs"],
+        answers=VECTORS["answers"],
         shapes=VECTORS["shapes"],
         rests=VECTORS["rests"],
         agos=VECTORS["agos"],
@@ -61,6 +62,7 @@ def test_the_pages_modules_answer_as_the_python_ones(page):
         assert answer == reduce(after, steps)
     assert answers["parts"] == [vector["text"] for vector in VECTORS["parts"]]
     assert answers["inputs"] == [vector["open"] for vector in VECTORS["inputs"]]
+    assert answers["answers"] == [vector["told"] for vector in VECTORS["answers"]]
     assert answers["shapes"] == [vector["shaped"] for vector in VECTORS["shapes"]]
     assert answers["rests"] == [vector["rest"] for vector in VECTORS["rests"]]
     assert answers["agos"] == [words for _, words in VECTORS["agos"]]

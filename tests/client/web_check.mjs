@@ -65,7 +65,7 @@ globalThis.document = { createElement: (tag) => new Element(tag) };
 const load = (name) => import(pathToFileURL(`${web}/${name}`));
 const { Reducer } = await load("reducer.js");
 const { Part } = await load("parts.js");
-const { Inputs, permission, questions } = await load("inputs.js");
+const { answered, Inputs, permission, questions } = await load("inputs.js");
 const { Api } = await load("api.js");
 const { follow } = await load("follow.js");
 const { dataOf } = await load("shapes.js");
@@ -305,6 +305,7 @@ const CHECKS = {
   deep: (all) => all.map(deep),
   outputs: (all) => all.map((text) => coloured(text).join("")),
   inputs: (all) => all.map(asked),
+  answers: (all) => all.map(({ data }) => answered(dataOf({ type: "input.resolved", data }))),
   rests: (all) => all.map(rested),
   agos: (all) => all.map(([seconds]) => ago(seconds)),
   shapes: (all) => all.map((event) => dataOf(event)),

@@ -19,7 +19,11 @@ def test_a_turn_waits_for_a_person(cloud: Cloud, prompt: str, body: object, hear
         path = f"/sessions/{session_id}/inputs/{request}"
         assert cloud.client().post(path, json=body).status_code == 202
         resolved = viewer.until_type("input.resolved")
-        assert resolved["data"] == {"requestId": request, "outcome": "answered"}
+        assert resolved["data"] == {
+            "requestId": request,
+            "outcome": "answered",
+            "answer": body,
+        }
         viewer.until_type("turn.completed")
     said = [e["data"].get("text", "") for e in cloud.events(session_id)]
     assert any(heard in text for text in said)

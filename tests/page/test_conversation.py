@@ -149,10 +149,12 @@ def test_a_failed_turn_is_told_once(tab: Page, place: Place):
 def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
     session = place.session(script=READY)
     place.open(tab, session)
-    reason = "Essential container in task exited (exit code 137)"
+    reason = "exit code 137; the work was not saved: it was gone; the work is kept as of "
+    reason += "2020-05-01T12:00:00.518Z"
     place.tell(session, asleep(reason, saved=False))
     expect(log_of(tab)).to_contain_text("exit code 137")
-    expect(log_of(tab)).to_contain_text(re.compile("not saved|lost|unsaved", re.IGNORECASE))
+    expect(log_of(tab)).to_contain_text(re.compile("not saved.* kept as of .*2020"))
+    expect(log_of(tab)).not_to_contain_text(re.compile("T12:00|lost"))
 
 
 def test_a_sandbox_that_was_given_up_is_not_said_to_come_back(tab: Page, place: Place):
@@ -191,10 +193,13 @@ def test_what_the_agent_asks_waits_for_you_and_leaves_a_line(tab: Page, place: P
         asked.get_by_role("button", name=re.compile("A test")).click()
     answers = place.cloud.requests("POST", "/inputs/que_1")
     assert [seen.body for seen in answers] == [{"answers": [["A test"]]}]
-    place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered"}))
+    said = {"answer": answers[0].body}
+    place.tell(session, ("input.resolved", {"requestId": "que_1", "outcome": "answered", **said}))
     expect(asked.get_by_role("button")).to_have_count(0)
-    expect(log_of(tab)).to_contain_text("Where should I begin?")
+    expect(log_of(tab)).to_contain_text("Where should I begin? A test")
     expect(tab.locator("#status")).to_have_text("running")
+    tab.reload()
+    expect(log_of(tab)).to_contain_text("Where should I begin? A test")
 
 
 def test_a_message_that_wakes_a_session_stays_in_sight(tab: Page, place: Place):
@@ -277,3 +282,18 @@ def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, 
     jump.click()
     expect(jump).to_be_hidden()
     expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()
+
+
+def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, queued(2, "second"), ended(1, "interrupted")])
+    place.open(tab, session)
+    text = tab.locator("#text")
+    place.tell(session, held(2), asleep())
+    expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
+
+
+def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Page, place: Place):
+    script = [*good_start()[:-1], ("session.prepared", receipt()), held(1), asleep()]
+    place.open(tab, place.session(script=script))
+    hint = "Write what comes after the prompt that is held"
+    expect(tab.locator("#text")).to_have_attribute("placeholder", hint)

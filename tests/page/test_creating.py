@@ -196,6 +196,27 @@ def test_what_is_wrong_with_another_try_is_said_at_its_field(tab: Page, place: P
     expect(field).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_a_wrong_address_is_corrected_where_it_failed(tab: Page, place: Place):
+    reason = "The repository was not found"
+    failure = {"step": "clone", "code": "RepositoryNotFound", "reason": reason, "retryable": True}
+    session = place.session(status="failed", failure=failure)
+    place.open(tab, session)
+    refuse(place, "PATCH", "githubRepo", "must look like org/name")
+    field = tab.get_by_label("Another repository to clone")
+    field.fill("org/x.git")
+    tab.get_by_role("button", name="Try again").click()
+    expect(field).to_have_accessible_description(
+        "It should be org/name, or an address from https:// on."
+    )
+    assert place.cloud.requests("POST", "/retry") == []
+    field.fill("https://example.com/r.git")
+    tab.get_by_role("button", name="Try again").click()
+    expect(tab.locator("#failure")).to_be_hidden()
+    [*_, changed] = [seen.body for seen in place.cloud.seen if seen.method == "PATCH"]
+    assert changed == {"gitUrl": "https://example.com/r.git"}
+    assert len(place.cloud.requests("POST", "/retry")) == 1
+
+
 def test_a_refused_message_is_told_in_words_and_stays(tab: Page, place: Place):
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")

@@ -7,6 +7,9 @@ from playwright.sync_api import Page, expect
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, queued
 
+TRIED = 20_000
+"""Milliseconds within which a call is tried as often as it is tried."""
+
 LOST = problem(504, "Unavailable", "nobody answered")
 
 
@@ -48,6 +51,24 @@ def test_what_a_person_asked_for_in_vain_stays_said(tab: Page, place: Place):
     place.tell(session, ("session.renamed", {"title": "Another"}))
     expect(tab.locator("#title")).to_have_text("Another")
     expect(tab.locator("#notice")).to_contain_text("No answer came")
+
+
+def test_that_nobody_is_there_is_not_said_any_more_once_somebody_is(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    for path in ("messages", "health"):
+        tab.route(f"**/{path}", lambda route: route.abort())
+    tab.locator("#text").fill("AAA")
+    tab.locator("#text").press("Enter")
+    notice = tab.locator("#notice")
+    expect(notice).to_contain_text("can't be reached", timeout=TRIED)
+    tab.unroute("**/messages")
+    place.tell(session, ("session.renamed", {"title": "Another"}))
+    expect(notice).to_contain_text("can be reached again")
+    expect(tab.locator("#text")).to_have_value("AAA")
+    tab.locator("#text").press("Enter")
+    expect(notice).to_be_hidden()
+    assert [seen.body for seen in place.cloud.requests("POST", "/messages")] == [{"prompt": "AAA"}]
 
 
 def keys(place: Place) -> list[str]:

@@ -250,3 +250,37 @@ def test_an_api_that_answers_nonsense_is_said(tab: Page, place: Place):
     with place.cloud.watched(session):
         tab.evaluate("id => { location.hash = id; }", session.session_id)
     expect(tab.locator("#status")).to_have_text("ready")
+
+
+def test_after_a_retry_the_logs_of_the_attempt_before_can_be_read(tab: Page, place: Place):
+    before = [
+        *good_start()[:6],
+        preparing(3, "clone", "completed", 100),
+        preparing(4, "setup", "running", 100),
+        failed("setup", "SetupFailed", "exit code 1"),
+    ]
+    again = [
+        ("session.preparing", {"attemptNumber": 2, "cause": "retry"}),
+        preparing(1, "clone", "skipped", 0, attempt=2, message="Done in attempt 1"),
+        preparing(2, "setup", "running", 100, attempt=2),
+    ]
+    session = place.session(script=[*before, *again])
+    place.cloud.texts |= {
+        "log.1.clone": "Cloning\n",
+        "log.1.setup": "what went wrong\n",
+        "log.2.setup": "better\n",
+    }
+    place.open(tab, session)
+    open_log(tab, "clone")
+    log = tab.get_by_role("region", name="Log of: Cloning")
+    expect(log).to_have_text("Cloning")
+    expect(tab.locator("[data-step=clone] select")).to_have_text("Attempt 1")
+    open_log(tab, "setup")
+    log = tab.get_by_role("region", name="Log of: Running setup")
+    expect(log).to_have_text("better")
+    choice = tab.locator("[data-step=setup] select")
+    expect(choice).to_have_value("2")
+    choice.select_option("1")
+    expect(log).to_have_text("what went wrong")
+    expect(choice).to_be_focused()
+    expect(tab.locator("[data-step=agent] .more")).to_be_hidden()

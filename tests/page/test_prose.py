@@ -215,7 +215,6 @@ def test_a_long_output_is_whole(tab: Page, place: Place):
 
 
 @needs_libraries
-@pytest.mark.kept
 def test_what_drives_a_terminal_is_no_text_wherever_it_is_cut(page: Page):
     text = "a \x1b[31mred\x1b[0m word\r\nand a \x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\."
     once = draw(page, text, [])
@@ -224,7 +223,6 @@ def test_what_drives_a_terminal_is_no_text_wherever_it_is_cut(page: Page):
         assert draw(page, text, [cut]) == once, text[:cut]
 
 
-@pytest.mark.kept
 def test_thoughts_are_without_what_drives_a_terminal(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -237,7 +235,6 @@ def test_thoughts_are_without_what_drives_a_terminal(tab: Page, place: Place):
 
 
 @needs_libraries
-@pytest.mark.kept
 def test_the_button_that_copies_lies_over_no_code(tab: Page, place: Place):
     place.open(tab, place.session(script=[*RUNNING, said("a", f"```\n{'x' * 400}\n```\n")]))
     tab.get_by_role("button", name="Copy").hover()

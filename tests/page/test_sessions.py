@@ -163,7 +163,6 @@ def test_a_session_that_is_deleted_elsewhere_is_told_in_a_sentence(tab: Page, pl
 TURNED = "a \u202eb"
 
 
-@pytest.mark.kept
 def test_what_turns_a_title_is_seen_wherever_it_is_told(tab: Page, place: Place):
     session = place.session(title=TURNED, script=RUNNING)
     place.open(tab, session)
@@ -189,7 +188,6 @@ DOTS = """row => {
 """How far from the beginning of its line each part is, and whether a dot is seen before it."""
 
 
-@pytest.mark.kept
 @pytest.mark.parametrize("width", [360, 1440])
 def test_no_line_of_the_list_begins_with_a_dot(tab: Page, place: Place, width: int):
     place.session(title="A title", status="prepared", queue=[{"messageId": "msg_1"}])

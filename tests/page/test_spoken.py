@@ -118,7 +118,7 @@ def test_each_step_is_announced_and_why_the_last_one_failed(tab: Page, place: Pl
         ([queued(2, "more"), ended(1, "interrupted"), held(2)], ["messages wait for you"]),
         ([ended(1, "failed", code="AgentFailed", reason="No credit")], ["No credit", "ready"]),
         ([ended(1), asleep()], ["asleep", "The session fell asleep"]),
-        ([ended(1), asleep("It exited", saved=False)], ["is lost: It exited"]),
+        ([ended(1), asleep("It exited", saved=False)], ["It exited; the work was not saved"]),
     ],
     ids=["asks", "may it", "held", "failed turn", "asleep", "lost"],
 )

@@ -51,7 +51,7 @@ PHASES: dict[str, tuple[list[Event], str, str]] = {
         "exit code 1",
     ),
     "asleep": ([*ANSWERED, asleep()], "asleep", "fell asleep"),
-    "lost": ([*ANSWERED, asleep("It exited", saved=False)], "asleep", "is lost"),
+    "lost": ([*ANSWERED, asleep("It exited", saved=False)], "asleep", "not saved"),
 }
 
 

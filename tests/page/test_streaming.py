@@ -1,5 +1,6 @@
 """What a streamed answer costs, counted: nodes made anew, selections lost, words announced."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.looks import log_of

@@ -93,6 +93,26 @@ def test_a_long_answer_is_told_to_a_late_viewer_from_its_beginning() -> None:
     assert part["text"].endswith(" 1999 ")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"exit": 7}, 7),
+        ({"exit": 0}, 0),
+        ({"exit": None}, None),
+        ({"exit": -1}, None),
+        ([], None),
+    ],
+)
+def test_a_tool_tells_how_its_command_ended(metadata: object, told: int | None) -> None:
+    tracked = tracker()
+    tracked.feed(answer())
+    state = {"status": "completed", "input": {}, "output": "x", "metadata": metadata}
+    part = {"id": "p1", "messageID": "msg_a", "type": "tool", "tool": "bash", "state": state}
+    [event_of_tool] = tracked.feed(event("message.part.updated", part=part)) or []
+    assert isinstance(event_of_tool, AgentEvent)
+    assert event_of_tool.data.get("exitCode") == told
+
+
 def test_a_removed_part_is_forgotten_and_an_open_one_is_closed() -> None:
     tracked = tracker()
     tracked.feed(answer())

@@ -220,8 +220,33 @@ def test_what_the_agent_asks_is_shown_answered_and_resolved(ports: MemoryPorts) 
     runner.report({**resolved, "turnId": turn_id})
     assert get_session(ports, "alice", session_id)["pendingInputs"] == []
     assert types(ports, session_id)[-2:] == ["input.requested", "input.resolved"]
+    said = ports.store.event_log[session_id][-1].data
+    assert said == {"requestId": "per_1", "outcome": "answered", "answer": {"reply": "once"}}
     with pytest.raises(InputNotFound):
         talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+
+
+def test_what_was_answered_is_told_in_a_size_that_anybody_can_be_shown(ports: MemoryPorts) -> None:
+    for answers, told in (
+        ([["x" * 2000] * 20], [["x" * 256 + "…"] * 20]),
+        ([["x" * 2000] * 20] * 20, None),
+    ):
+        questions = [{"question": "Which?"}] * len(answers)
+        session_id, runner, turn_id = asked(ports, "question", questions=questions)
+        talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(answers=answers))
+        resolved = {"type": "input.resolved", "requestId": "per_1", "outcome": "answered"}
+        runner.report({**resolved, "turnId": turn_id})
+        data = ports.store.event_log[session_id][-1].data
+        assert data.get("answer", {}).get("answers") == told
+
+
+def test_of_what_the_agent_took_back_no_answer_is_told(ports: MemoryPorts) -> None:
+    session_id, runner, turn_id = asked(ports)
+    talk.answer_input(ports, "alice", session_id, "per_1", AnswerInput(reply="once"))
+    resolved = {"type": "input.resolved", "requestId": "per_1", "outcome": "withdrawn"}
+    runner.report({**resolved, "turnId": turn_id})
+    data = ports.store.event_log[session_id][-1].data
+    assert data == {"requestId": "per_1", "outcome": "withdrawn"}
 
 
 @pytest.mark.parametrize("reached", ["on its way", "taken", "long taken"])

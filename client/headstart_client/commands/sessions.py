@@ -14,6 +14,7 @@ from headstart_client.amounts import counted
 from headstart_client.arguments import LISTED
 from headstart_client.client import AsyncHeadstart
 from headstart_client.models import Session, StepState, Summary
+from headstart_client.moments import when
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
 from headstart_client.usage import USAGE, is_address, senseless
@@ -69,7 +70,7 @@ async def complete(client: AsyncHeadstart, args: Namespace) -> str | None:
 
 
 def _cells(session: Summary) -> list[str]:
-    created = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    created = when(session.created_at)
     said = (session.session_id, session.status, created, session.repository.git_url, session.title)
     return [flat(cell) for cell in said]
 
@@ -115,12 +116,12 @@ async def show(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
 
 
 def _facts(session: Session) -> list[tuple[str, str]]:
-    when = session.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    created = when(session.created_at)
     facts = [
         ("session", session.session_id),
         ("title", session.title),
         ("status", session.status),
-        ("created", when),
+        ("created", created),
         ("repository", f"{session.repository.git_url}, branch {session.repository.branch}"),
         ("agent", " ".join(filter(None, [session.agent, session.mode, session.model]))),
     ]

@@ -20,14 +20,17 @@ async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
     terminal.following = args.session_id if args.follow else None
     number = args.attempt
     if number is None and args.follow:
-        attempt = (await client.get(args.session_id)).attempt
-        number = attempt.number if attempt else None
+        session = await client.get(args.session_id)
+        if session.status == "preparing" and session.attempt:
+            number = session.attempt.number
     shown: set[str] = set()
     while True:
         # Asked before the list, so that what came last is in it.
         more = args.follow and await _more_to_come(client, args.session_id, number)
         found = await client.logs(args.session_id)
-        of = number or max((log.attempt_number for log in found), default=0)
+        # What a retry did not do again was done, and told, in an earlier attempt.
+        there = [log.attempt_number for log in found if args.step in {None, log.step}]
+        of = number or max(there, default=0)
         for log in found:
             wanted = log.attempt_number == of and args.step in {None, log.step}
             if wanted and log.ref not in shown:
@@ -40,8 +43,8 @@ async def logs(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> i
             break
         await asyncio.sleep(_PAUSE)
     if not shown:
-        there = ", ".join(f"{log.step} (attempt {log.attempt_number})" for log in found)
-        return terminal.fail(f"There is no such log; there are: {there or 'none yet'}.")
+        named = ", ".join(f"{log.step} (attempt {log.attempt_number})" for log in found)
+        return terminal.fail(f"There is no such log; there are: {named or 'none yet'}.")
     return 0
 
 

@@ -9,7 +9,7 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.commands.work import pull_request, warn_of_lost_secrets
 from headstart_client.inputs import questions
 from headstart_client.operations import on_repository
-from headstart_client.options import Clone, SessionOptions
+from headstart_client.options import Clone, SessionChanges, SessionOptions
 from headstart_client.receipts import receipt
 from headstart_client.terminal import Terminal
 from headstart_client.usage import USAGE
@@ -99,8 +99,11 @@ async def retry(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> 
     before = await client.get(args.session_id)
     warn_of_lost_secrets(terminal, before, args)
     # A retry that will be refused must not change anything either.
-    if args.branch is not None and before.status == "failed":
-        await client.patch(args.session_id, upstream_branch=args.branch)
+    changes = cast("SessionChanges", on_repository(args.repo, {}) if args.repo else {})
+    if args.branch is not None:
+        changes["upstream_branch"] = args.branch
+    if changes and before.status == "failed":
+        await client.patch(args.session_id, **changes)
     number = before.attempt.number if before.attempt else 1
     warnings = await client.retry(
         args.session_id,

@@ -29,6 +29,7 @@ _MEMBERS = 2_000
 _LONG_MEMBERS = 20_000
 _FREE_CHARACTERS = 200_000
 _LARGEST = 10**15
+_LAST_EXIT_CODE = 2**32 - 1
 
 
 def record(value: Any) -> Json:
@@ -64,6 +65,11 @@ def number(value: Any) -> int | float:
     """Return a number that can be added up, 0 for anything else."""
     countable = isinstance(value, int | float) and not isinstance(value, bool)
     return value if countable and 0 <= value <= _LARGEST else 0
+
+
+def exit_code(value: Any) -> int | None:
+    """Return how a process ended, None for what says nothing of it."""
+    return value if type(value) is int and 0 <= value <= _LAST_EXIT_CODE else None
 
 
 def identifier(value: Any) -> str:

@@ -359,6 +359,9 @@ class TurnTracker:
         }
         if stage == "final":
             data["output"] = shapes.prose(state.get("output") or state.get("error"))
+            # A shell's status is "completed" whatever its command came to.
+            exited = shapes.exit_code(shapes.record(state.get("metadata")).get("exit"))
+            data |= {} if exited is None else {"exitCode": exited}
         return [self._event(part_id, known, **data)]
 
     def _event(self, part_id: str, part: _Part, **data: Any) -> AgentEvent:

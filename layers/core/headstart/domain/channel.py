@@ -97,9 +97,10 @@ class AgentEvent(OpenModel):
     """The final state of a part of the agent's answer, or the start of a tool; persisted.
 
     `data` holds `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId`
-    and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a
-    long `text` or `output` the beginning, with `textBytes`, and `textRef` by which all of it is
-    sent in pieces, afterwards; of a long `input` the same with `inputBytes` and `inputRef`.
+    and what the kind needs: `text`; `tool`, `status`, `title`, `input`, `output`, `exitCode`;
+    `files`. Of a long `text` or `output` the beginning, with `textBytes`, and `textRef` by which
+    all of it is sent in pieces, afterwards; of a long `input` the same with `inputBytes` and
+    `inputRef`.
     """
 
     type: Literal["agent.event"] = "agent.event"

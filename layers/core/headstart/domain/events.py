@@ -7,6 +7,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from headstart.domain.failure import Failure
 from headstart.domain.model import Model, Timestamp
+from headstart.domain.receipt import Receipt
 from headstart.domain.session import Cause
 from headstart.domain.steps import StepName, StepStatus
 from headstart.domain.work import PullRequest
@@ -52,43 +53,6 @@ class EventData(Model):
             turn_id=turn_id,
             data=self.model_dump(mode="json", by_alias=True, exclude_none=True),
         )
-
-
-class StepReceipt(Model):
-    """One line of a receipt."""
-
-    step: StepName
-    status: StepStatus
-    elapsed_ms: int
-
-
-class TreeReceipt(Model):
-    """The prepared tree that a workspace was made of, `age` seconds old.
-
-    `saved` are the milliseconds by which cloning and setting up were shorter than without it.
-    """
-
-    age: int
-    bytes: int
-    saved: int
-
-
-class Receipt(Model):
-    """What an attempt took, in milliseconds, and the container's share of its price.
-
-    `betweenMs` is what the total has beside the steps: in line, and from one step to the next.
-    `clonedBytes` is what came over the network; `cached` says that an earlier clone was there;
-    `preparedTree` is null where none was adopted.
-    """
-
-    attempt_number: int
-    total_ms: int
-    between_ms: int = 0
-    steps: list[StepReceipt]
-    cloned_bytes: int | None = None
-    cached: bool = False
-    prepared_tree: TreeReceipt | None = None
-    estimated_dollars: float | None = None
 
 
 class SessionPreparing(EventData):
@@ -267,11 +231,16 @@ class InputRequested(EventData):
 
 
 class InputResolved(EventData):
-    """What the agent asked was answered, rejected, withdrawn, or expired."""
+    """What the agent asked was answered, rejected, withdrawn, or expired.
+
+    `answer` is what a person said, `reply` or `answers` as in the call, the ends of long texts left
+    out: 8 KB in all. It is absent where the agent needed none, and where it is longer than that.
+    """
 
     type = "input.resolved"
     request_id: str
     outcome: str
+    answer: dict[str, Any] | None = None
 
 
 class WorkChanged(EventData):
@@ -366,10 +335,11 @@ class AgentEvent(_Passed):
     """A finished part of the agent's answer, or the start of a tool.
 
     `kind` (text, reasoning, tool, patch, usage, error, other), `messageId`, `partId` and what the
-    kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. Of a long `text` or
-    `output` it has the beginning, `textBytes`, and `textRef` by which all of it is read; of a long
-    `input`, of which it has the beginnings of its texts, `inputBytes` and `inputRef` by which its
-    JSON is read. `truncated` where something is gone.
+    kind needs: `text`; `tool`, `status`, `title`, `input`, `output`; `files`. `exitCode` is how the
+    command of a tool ended, where the agent tells: its `status` is `completed` with any. Of a long
+    `text` or `output` it has the beginning, `textBytes`, and `textRef` by which all of it is read;
+    of a long `input`, of which it has the beginnings of its texts, `inputBytes` and `inputRef` by
+    which its JSON is read. `truncated` where something is gone.
     """
 
     type = "agent.event"

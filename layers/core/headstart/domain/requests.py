@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from headstart.domain.callbacks import HEADERS, check_headers
 from headstart.domain.envelope import SECRETS_BYTES, EncryptedSecrets
@@ -243,29 +244,27 @@ class PullRequestRequest(Model):
     draft: bool = True
 
 
+GithubRepo = Annotated[
+    str,
+    SOUND,
+    Field(description="`org/name`, public or one that the access rules give you."),
+]
+GitUrl = Annotated[
+    str,
+    SOUND,
+    Field(
+        description="The address of a repository, not of a page about it: https and a public "
+        "host, or a source the deployment allows."
+    ),
+]
+
+
 class CreateSession(Model):
     """POST /sessions. `prompt` and one of `githubRepo` and `gitUrl` are required."""
 
     prompt: Prompt
-    github_repo: (
-        Annotated[
-            str,
-            SOUND,
-            Field(description="`org/name`, public or one that the access rules give you."),
-        ]
-        | None
-    ) = None
-    git_url: (
-        Annotated[
-            str,
-            SOUND,
-            Field(
-                description="The address of a repository, not of a page about it: https and a "
-                "public host, or a source the deployment allows."
-            ),
-        ]
-        | None
-    ) = None
+    github_repo: GithubRepo | None = None
+    git_url: GitUrl | None = None
     upstream_branch: Branch | None = None
     agent: Name | None = Field(default=None, description=_DEFAULT)
     mode: Name | None = Field(default=None, description=_DEFAULT)
@@ -381,7 +380,8 @@ def _one_line(text: str) -> str:
 class PatchSession(Model):
     """PATCH /sessions/{id}: absent leaves a field, null or empty clears it.
 
-    The title can be changed at any time.
+    The title can be changed at any time; the repository, by one of `githubRepo` and `gitUrl`, where
+    the preparation failed before anything was cloned.
     """
 
     title: (
@@ -394,6 +394,8 @@ class PatchSession(Model):
         | None
     ) = Field(default=None, description="Put on one line; it can't be cleared.")
     prompt: Prompt | None = None
+    github_repo: GithubRepo | None = None
+    git_url: GitUrl | None = None
     upstream_branch: Annotated[Branch | None, *_EMPTY_CLEARS] = None
     mode: Annotated[Name | None, *_EMPTY_CLEARS] = None
     model: Annotated[ModelName | None, *_EMPTY_CLEARS] = None
@@ -408,10 +410,12 @@ class PatchSession(Model):
     callback_target: CallbackTarget | None = None
 
     @model_validator(mode="after")
-    def _a_prompt_stays(self) -> Self:
-        for name in ("title", "prompt"):
+    def _what_it_needs_stays(self) -> Self:
+        for name in ("title", "prompt", "github_repo", "git_url"):
             if name in self.model_fields_set and getattr(self, name) is None:
-                raise ValueError(f"{name} can't be cleared")
+                raise ValueError(f"{to_camel(name)} can't be cleared")
+        if self.github_repo is not None and self.git_url is not None:
+            raise ValueError("at most one of githubRepo and gitUrl can be given")
         return self
 
     @property

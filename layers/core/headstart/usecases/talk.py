@@ -111,15 +111,21 @@ def initiate(ports: Ports, owner: str, session_id: str) -> None:
 
 
 def patch_session(
-    ports: Ports, owner: str, session_id: str, request: PatchSession
+    ports: Ports,
+    owner: str,
+    session_id: str,
+    request: PatchSession,
+    groups: frozenset[str] = frozenset(),
 ) -> list[dict[str, Any]]:
     """Change what was asked for, before the first message is on its way; return the warnings.
 
-    The title can be changed at any time. What a step already did is not undone. Raises
-    AlreadyInitiated, SessionNotFound, and where `autoInitiate` wakes the session QuotaExceeded.
+    The title can be changed at any time. What a step already did is not undone. `groups` are the
+    owner's, for the access rules of another repository. Raises AlreadyInitiated, SessionNotFound,
+    for another repository WrongStatus and RepositoryForbidden, and where `autoInitiate` wakes the
+    session QuotaExceeded.
     """
     warnings = warnings_of(request)
-    patch = partial(talking.patch, owner=owner, request=request)
+    patch = partial(talking.patch, owner=owner, request=request, groups=groups)
 
     def concerned(found: WorkingSet) -> list[RowKey]:
         return [] if request.only_renames else [CONFIG, *head_of(found)]

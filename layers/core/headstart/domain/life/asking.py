@@ -14,6 +14,7 @@ from headstart.domain.errors import (
     ValidationFailed,
     WrongStatus,
 )
+from headstart.domain.fitting import fitting
 from headstart.domain.message import Input
 from headstart.domain.requests import AnswerInput
 from headstart.domain.sandbox import Command
@@ -115,7 +116,13 @@ def resolve(change: Change, request_id: str, outcome: str) -> None:
     change.save(asked)
     if request_id in change.session.pending_inputs:
         change.session.pending_inputs.remove(request_id)
-    change.emit(events.InputResolved(request_id=request_id, outcome=outcome), asked.turn_id)
+    said = asked.answer if outcome == "answered" else None
+    resolved = events.InputResolved(
+        request_id=request_id,
+        outcome=outcome,
+        answer=fitting(said or {}, events.TEXT_LIMIT) or None,
+    )
+    change.emit(resolved, asked.turn_id)
 
 
 def answer_failed(change: Change, request_id: str, error: StepError) -> None:

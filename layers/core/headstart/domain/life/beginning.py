@@ -3,19 +3,17 @@
 from datetime import datetime
 
 from headstart.domain import events
-from headstart.domain.access import GIT_TOKEN, granted
 from headstart.domain.agents import check_agent, mode_of
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
 from headstart.domain.errors import ValidationFailed
 from headstart.domain.ids import body_hash, new_id
-from headstart.domain.life import calling
+from headstart.domain.life import calling, locating
 from headstart.domain.life.queueing import queued_event
 from headstart.domain.life.settling import START_CHECK
 from headstart.domain.message import Message, MessageStatus, id_prefix
 from headstart.domain.policy import Policy
-from headstart.domain.repository import check_git_url, github_url, repository_of
 from headstart.domain.requests import CreateSession
 from headstart.domain.secrets import check_secrets
 from headstart.domain.session import Cause, Hold, Session, SessionConfig, Status, title_of
@@ -37,16 +35,11 @@ def new_session(
     `groups` are its owner's, for the access rules.
     """
     agent = _agent(request, policy)
-    git_url = _git_url(request, policy)
+    git_url = locating.address(request, policy)
     config = SessionConfig.model_validate(
         request.model_dump(include=set(SessionConfig.model_fields))
     )
-    config.access = granted(
-        policy.access_rules,
-        groups,
-        repository_of(git_url, policy.github_url),
-        own_token=GIT_TOKEN in (config.encrypted_secrets or {}).get("names", []),
-    )
+    config.access = locating.access(config, policy, git_url, groups)
     check_secrets(config, policy)
     session = Session(
         session_id=session_id,
@@ -98,13 +91,3 @@ def _agent(request: CreateSession, policy: Policy) -> str:
         return check_agent(policy, request.agent or policy.default_agent)
     except ValueError as error:
         raise ValidationFailed([{"loc": ["agent"], "msg": str(error)}]) from error
-
-
-def _git_url(request: CreateSession, policy: Policy) -> str:
-    try:
-        if request.git_url is not None:
-            return check_git_url(request.git_url, policy.allowed_git_sources, policy.github_url)
-        return github_url(policy.github_url, request.github_repo or "")
-    except ValueError as error:
-        field = "gitUrl" if request.git_url is not None else "githubRepo"
-        raise ValidationFailed([{"loc": [field], "msg": str(error)}]) from error

@@ -6,6 +6,7 @@ from headstart.domain import events
 from headstart.domain.attempt import Attempt, StepRecord
 from headstart.domain.change import Change
 from headstart.domain.errors import AttemptSuperseded
+from headstart.domain.receipt import Receipt, StepReceipt, TreeReceipt
 from headstart.domain.session import Session, Status
 from headstart.domain.steps import StepName, StepStatus
 
@@ -141,11 +142,11 @@ def show(
     )
 
 
-def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> events.Receipt:
+def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> Receipt:
     """Return what the attempt took so far."""
     total = milliseconds(attempt.started_at, now)
     steps = [
-        events.StepReceipt(
+        StepReceipt(
             step=record.step,
             status=record.status,
             elapsed_ms=milliseconds(record.started_at, record.ended_at or now),
@@ -153,7 +154,7 @@ def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> e
         for record in attempt.steps
         if record.started_at
     ]
-    return events.Receipt(
+    return Receipt(
         attempt_number=attempt.number,
         total_ms=total,
         between_ms=max(0, total - sum(step.elapsed_ms for step in steps)),
@@ -165,12 +166,12 @@ def receipt(attempt: Attempt, now: datetime, dollars_per_hour: float = 0.0) -> e
     )
 
 
-def _tree_receipt(attempt: Attempt) -> events.TreeReceipt | None:
+def _tree_receipt(attempt: Attempt) -> TreeReceipt | None:
     tree = attempt.adopted_tree
     if tree is None:
         return None
     took = attempt.took(StepName.CLONE) + attempt.took(StepName.SETUP)
-    return events.TreeReceipt(
+    return TreeReceipt(
         age=milliseconds(tree.created_at, attempt.started_at) // 1000,
         bytes=tree.file.bytes,
         saved=max(0, tree.made_ms - round(took / timedelta(milliseconds=1))),

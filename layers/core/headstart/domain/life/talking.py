@@ -21,7 +21,7 @@ from headstart.domain.errors import (
     ValidationFailed,
     WrongStatus,
 )
-from headstart.domain.life import calling, queueing
+from headstart.domain.life import calling, locating, queueing
 from headstart.domain.message import Message, MessageStatus, id_prefix
 from headstart.domain.requests import PatchSession, PublishSession, RetrySession, SendMessage
 from headstart.domain.sandbox import Command
@@ -81,8 +81,13 @@ def initiate(change: Change, *, owner: str) -> None:
     change.no_place = NoPlace.ASK
 
 
-def patch(change: Change, *, owner: str, request: PatchSession) -> None:
-    """Change what was asked for, before the first message is on its way; the title at any time."""
+def patch(
+    change: Change, *, owner: str, request: PatchSession, groups: frozenset[str] = frozenset()
+) -> None:
+    """Change what was asked for, before the first message is on its way; the title at any time.
+
+    `groups` are the owner's, for the access rules of another repository.
+    """
     session, given = change.session, request.model_fields_set
     require(session, owner, Call.PATCH)
     if request.title is not None and request.only_renames:
@@ -109,6 +114,8 @@ def patch(change: Change, *, owner: str, request: PatchSession) -> None:
     elif "auto_initiate" in given:
         session.hold = Hold.INITIATE
     configure(change, request)
+    if moved := locating.move(change, request, groups):
+        _take_recipe(change, moved)
     session.updated_at = change.now
     change.no_place = NoPlace.ASK
     if request.title is not None:
