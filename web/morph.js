@@ -12,7 +12,7 @@ export function morph(node, wanted) {
 }
 
 // What was there made like what is wanted, where it can be; else that.
-export function kept(had, made) {
+function kept(had, made) {
   if (had?.nodeName !== made.nodeName) return made;
   if (had.nodeType === Node.TEXT_NODE) rewrite(had, made.data);
   // It says what came of it when it was pressed.

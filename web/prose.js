@@ -4,7 +4,7 @@
 import { Code, colour } from "./code.js";
 import { element } from "./dom.js";
 import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
-import { kept, morph, move } from "./morph.js";
+import { morph, move } from "./morph.js";
 import { newReader } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
@@ -26,8 +26,7 @@ export class Prose {
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
-  #list = null; // the list that goes on, with items that ended
-  #listed = 0; // characters of it
+  #number = null; // of the next item of the list that goes on, whatever is written before it
   #length = 0; // of the block that goes on and is no code
   #asIs = null; // holds what is too long to be formatted
   #timer = null;
@@ -67,7 +66,7 @@ export class Prose {
     this.#read = newReader();
     this.#done = 0;
     this.#outline = [];
-    this.#code = this.#list = this.#asIs = null;
+    this.#code = this.#number = this.#asIs = null;
     this.#length = 0;
     this.#open = element("div", "open");
     this.#open.ariaLive = "off";
@@ -114,7 +113,7 @@ export class Prose {
       return false;
     }
     if (last > 0) this.#finish(tokens.slice(0, last));
-    else if (!whole || tokens[last].items?.length > 1) this.#split(tokens[last]);
+    else if (!whole) this.#split(tokens[last]);
     return !whole;
   }
 
@@ -130,13 +129,9 @@ export class Prose {
       this.#code.finish();
       this.#code = null;
       this.#put(others);
-    } else if (this.#list && first.type === "list") {
-      this.#addItems(first);
-      this.#endList();
-      this.#put(others);
     } else {
-      this.#endList();
-      this.#put(goesOn && first.rows?.length === 0 ? others : tokens);
+      this.#put(goesOn && first.rows?.length === 0 ? others : this.#numbered(tokens));
+      this.#number = null;
     }
   }
 
@@ -148,38 +143,10 @@ export class Prose {
     this.#end([...this.#open.childNodes], (ended) => this.#open.before(...ended));
   }
 
-  // Draws ended items of the list that goes on, but not too many as one: each that is added has all of it laid out.
-  #addItems(token) {
-    const [made] = nodesOf([token]);
-    const drawn = this.#open.firstElementChild;
-    const same = drawn?.nodeName === made.nodeName;
-    const items = [...made.children].map((item, at) => (same ? kept(drawn.children[at], item) : item));
-    token.items.forEach(({ raw }, at) => {
-      this.#listed += raw.length;
-      if (!this.#list || this.#listed > WINDOW) {
-        this.#newList(made.cloneNode());
-        this.#listed = raw.length;
-      }
-      this.#end([items[at]], (ended) => this.#list.append(...ended));
-    });
-  }
-
-  #newList(list) {
-    if (this.#list?.nodeName === "OL") list.start = this.#following;
-    list.className = "goes-on";
-    this.#open.before(list);
-    this.#list = list;
-  }
-
-  // The number of the next item, whatever is written before it.
-  get #following() {
-    return this.#list.start + this.#list.children.length;
-  }
-
-  #endList() {
-    this.#list?.removeAttribute("class");
-    this.#list = null;
-    this.#listed = 0;
+  // As a list that goes on is read anew from where it was cut.
+  #numbered(tokens) {
+    const [first, ...others] = tokens;
+    return this.#number !== null && first?.ordered ? [{ ...first, start: this.#number }, ...others] : tokens;
   }
 
   #end(nodes, put) {
@@ -193,11 +160,14 @@ export class Prose {
     const before = this.#before;
     if (type === "list" && token.items.length > 1) {
       const items = token.items.slice(0, -1);
-      this.#addItems({ ...token, items });
+      const [list] = this.#numbered([{ ...token, items }]);
+      this.#put([list]);
+      this.#open.previousElementSibling.classList.add("goes-on");
+      this.#number = list.ordered ? list.start + items.length : null;
       this.#done += items.reduce((sum, item) => sum + item.raw.length, 0);
       return;
     }
-    this.#endList();
+    this.#number = null;
     this.#done += raw.length - before.length;
     if (type === "code" && FENCE.test(raw)) {
       const [fence] = FENCE.exec(raw);
@@ -251,8 +221,7 @@ export class Prose {
   }
 
   #drawOpen() {
-    const tokens = this.#final ? [] : lexer(this.#before + this.#text.slice(this.#done));
-    if (this.#list && tokens[0]?.ordered) tokens[0].start = this.#following;
+    const tokens = this.#final ? [] : this.#numbered(lexer(this.#before + this.#text.slice(this.#done)));
     if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
     morph(this.#open, nodesOf(outlined(tokens, [...this.#outline])));
   }
