@@ -4,11 +4,13 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart_client.errors import HeadstartError
-from headstart_client.models import EncryptionKey
 from headstart_client.tokens import claims_of
+
+if TYPE_CHECKING:
+    from headstart_client.models import EncryptionKey
 
 _LEAST_BYTES = 8
 """The API's own limit, which only a sandbox can see to."""
@@ -25,7 +27,7 @@ def too_short(value: str) -> str | None:
     return f"has fewer than {_LEAST_BYTES} bytes" if short else None
 
 
-def seal(secrets: Mapping[str, str], key: EncryptionKey, token: str) -> dict[str, Any]:
+def seal(secrets: Mapping[str, str], key: "EncryptionKey", token: str) -> dict[str, Any]:
     """Return `encryptedSecrets` of names and values, for the user of a token alone.
 
     Raises HeadstartError, for a value of fewer than 8

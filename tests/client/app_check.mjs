@@ -118,10 +118,12 @@ class Element {
     return below.flatMap((child) => [...(child.#is(selector) ? [child] : []), ...child.querySelectorAll(selector)]);
   }
 
-  // Knows a tag, a class, a data attribute with its value, and those inside each other.
+  // Knows a tag, a class, a data attribute with its value, and those inside each other or among its children.
   querySelector(selector) {
-    const [first, ...rest] = selector.split(" ");
     const below = this.children.filter((child) => typeof child !== "string");
+    const among = /^:scope > (.*)$/.exec(selector)?.[1];
+    if (among) return below.find((child) => child.#is(among)) ?? null;
+    const [first, ...rest] = selector.split(" ");
     for (const child of below) {
       const found = child.#is(first) ? child : child.querySelector(first);
       if (found) return rest.length ? found.querySelector(rest.join(" ")) : found;

@@ -174,6 +174,7 @@ def test_all_of_them_are_found() -> None:
     assert files == {path.stem for path in RULES.glob("*.py")} - {
         "__init__",
         "beginning",
+        "locating",
         "progress",
         "publishing",
         "queueing",
