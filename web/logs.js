@@ -50,7 +50,7 @@ export function toggleLog(row, step) {
   }
 }
 
-export function openLog(row, step, attempt = attemptsOf(state.current.view, step)[0]) {
+export function openLog(row, step, attempt = attemptsOf(state.current.view, step)[0] ?? state.current.view.attempt) {
   open.get(step)?.close();
   const log = new Log(row, step, state.current, attempt);
   open.set(step, log);
