@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from headstart_client.models import EncryptionKey
 from headstart_client.sealing import seal
 from tests.flow.conftest import PATIENCE, Cloud, git, processes_of
 from tests.flow.private import Private, private_cloud
@@ -105,7 +106,7 @@ def asked_for(private: Private, **options: Any) -> dict[str, Any]:
     """Return a session's body with a secret in each place that can hold one."""
     http = private.cloud.client()
     token = http.headers["authorization"].removeprefix("Bearer ")
-    key = http.get("/encryption-key").json()
+    key = EncryptionKey.model_validate(http.get("/encryption-key").json())
     sealed = seal({"NPM_TOKEN": NPM_TOKEN, "DEPLOY_KEY": DEPLOY_KEY}, key, token)
     return {
         "gitUrl": None,
@@ -233,7 +234,7 @@ def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
     for arguments in (("update-ref", HEAD, "main"), ("symbolic-ref", "HEAD", HEAD)):
         git(private.bare["eng/lib"], *arguments)
     token = cloud.client().headers["authorization"].removeprefix("Bearer ")
-    key = cloud.client().get("/encryption-key").json()
+    key = EncryptionKey.model_validate(cloud.client().get("/encryption-key").json())
     for options in (
         {"upstreamBranch": "nowhere"},
         {"encryptedSecrets": seal({"GIT_TOKEN": GIT_TOKEN}, key, token)},

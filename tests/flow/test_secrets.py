@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from headstart_client.client import Headstart
+from headstart_client.models import EncryptionKey
 from headstart_client.sealing import seal
 from tests.flow.conftest import PATIENCE, Cloud
 from tests.flow.test_callbacks import typed
@@ -81,7 +82,7 @@ def test_a_secret_reaches_commands_and_agent(cloud: Cloud, tmp_path: Path) -> No
 
 
 def test_what_was_sealed_for_somebody_else_or_changed_is_not_opened(cloud: Cloud) -> None:
-    key = cloud.client().get("/encryption-key").json()
+    key = EncryptionKey.model_validate(cloud.client().get("/encryption-key").json())
     mine, theirs = (
         cloud.client(sub).headers["authorization"].removeprefix("Bearer ")
         for sub in ("demo", "eve")
@@ -96,15 +97,19 @@ def test_what_was_sealed_for_somebody_else_or_changed_is_not_opened(cloud: Cloud
     reason = failed(cloud, created["sessionId"])["reason"]
     assert "not encrypted with the key that they name" in reason
 
-    lost = seal(SECRETS, {**key, "keyId": "00000000-0000-0000-0000-000000000000"}, mine)
+    lost = seal(
+        SECRETS, key.model_copy(update={"key_id": "00000000-0000-0000-0000-000000000000"}), mine
+    )
     created = cloud.create(encryptedSecrets=lost)
     assert "not there" in failed(cloud, created["sessionId"])["reason"]
 
 
 def test_a_retry_with_others_goes_on(cloud: Cloud, tmp_path: Path) -> None:
     out = tmp_path / "seen"
-    key = cloud.client().get("/encryption-key").json()
-    spoilt = seal({"NPM_TOKEN": TOKEN}, {**key, "keyId": "0-0"}, cloud.info["token"])
+    key = EncryptionKey.model_validate(cloud.client().get("/encryption-key").json())
+    spoilt = seal(
+        {"NPM_TOKEN": TOKEN}, key.model_copy(update={"key_id": "0-0"}), cloud.info["token"]
+    )
     session_id = cloud.create(
         encryptedSecrets=spoilt,
         setupCommands=[f"env -0 > {shlex.quote(str(out))}"],
@@ -138,26 +143,26 @@ def test_another_key_takes_its_place_and_the_one_before_is_good_while_it_is_ther
     [alias] = [
         one for one in kms.list_aliases()["Aliases"] if one["AliasName"].endswith("/secrets")
     ]
-    before = cloud.client().get("/encryption-key").json()
-    assert before["keyId"] == alias["TargetKeyId"]
+    before = EncryptionKey.model_validate(cloud.client().get("/encryption-key").json())
+    assert before.key_id == alias["TargetKeyId"]
     made = kms.create_key(KeySpec="RSA_4096", KeyUsage="ENCRYPT_DECRYPT")["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName=f"{alias['AliasName']}-2026", TargetKeyId=before["keyId"])
+    kms.create_alias(AliasName=f"{alias['AliasName']}-2026", TargetKeyId=before.key_id)
     kms.update_alias(AliasName=alias["AliasName"], TargetKeyId=made)
     try:
         public = base64.b64encode(kms.get_public_key(KeyId=made)["PublicKey"]).decode()
-        key = {"keyId": made, "algorithm": "RSA-OAEP-256", "publicKey": public}
+        key = EncryptionKey(key_id=made, algorithm=before.algorithm, public_key=public)
         for used in (before, key):
             sealed = seal({"NPM_TOKEN": TOKEN}, used, cloud.info["token"])
             created = cloud.create(encryptedSecrets=sealed, autoInitiate=False)
             session = cloud.wait(created["sessionId"])
             assert session["status"] == "prepared", session["failure"]
-        kms.disable_key(KeyId=before["keyId"])
+        kms.disable_key(KeyId=before.key_id)
         sealed = seal({"NPM_TOKEN": TOKEN}, before, cloud.info["token"])
         created = cloud.create(encryptedSecrets=sealed)
         assert "disabled" in failed(cloud, created["sessionId"])["reason"]
     finally:
-        kms.enable_key(KeyId=before["keyId"])
-        kms.update_alias(AliasName=alias["AliasName"], TargetKeyId=before["keyId"])
+        kms.enable_key(KeyId=before.key_id)
+        kms.update_alias(AliasName=alias["AliasName"], TargetKeyId=before.key_id)
 
 
 _PRINTED = r"```sh\n(.*?)```"

@@ -63,7 +63,7 @@ def _refusals(message: ConsoleMessage) -> list[str]:
 
 @pytest.fixture
 def person(browser: Browser) -> Iterator[BrowserContext]:
-    """A profile of its own: tabs opened in it share what the browser keeps."""
+    """A profile for a test marked `own`: tabs opened in it share what the browser keeps."""
     with profile(browser) as own:
         yield own.context
     own.check()
@@ -102,8 +102,7 @@ def kept(keeper: Kept, request: pytest.FixtureRequest) -> Iterator[Kept]:
 
 
 def is_kept(request: pytest.FixtureRequest) -> bool:
-    own = request.node.get_closest_marker("own") is not None
-    return not own and "person" not in request.fixturenames
+    return request.node.get_closest_marker("own") is None
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_an_address_where_nobody_answers_is_said_and_kept(tab: Page, place: Plac
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
 
 
+@pytest.mark.own
 def test_a_session_address_works_in_a_new_tab(person: BrowserContext, place: Place):
     session = place.session(title="Bookmarked", script=good_session())
     place.open(person.new_page(), session)
@@ -74,6 +75,7 @@ def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
         assert not [seen for seen in other.cloud.seen if "authorization" in seen.headers]
 
 
+@pytest.mark.own
 def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
     person: BrowserContext, place: Place
 ):
@@ -139,6 +141,7 @@ def test_nobody_can_frame_the_page_and_who_hosts_it_is_told_how(tab: Page, place
     assert forbidden in DEPLOYING.read_text()
 
 
+@pytest.mark.own
 def test_who_has_no_scripts_is_told(person: BrowserContext, place: Place):
     plain = person.browser.new_context(java_script_enabled=False)
     try:

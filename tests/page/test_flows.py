@@ -10,8 +10,6 @@ from tests.flow.test_publishing import FILES, WORK, files_of, saved_with, there
 from tests.flow.test_sleep import fall_asleep
 from tests.page.looks import log_of, open_log
 
-pytestmark = pytest.mark.own
-
 WHOLE = PATIENCE * 1000
 """Milliseconds for what a cloud has to do, a preparation or a turn."""
 

@@ -25,6 +25,7 @@ def kept(tab: Page) -> dict[str, str]:
     return found
 
 
+@pytest.mark.own
 def test_a_page_that_goes_offline_says_so_and_nothing_more_once_it_is_back(
     person: BrowserContext, tab: Page, place: Place
 ):
@@ -123,6 +124,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(tab: Page, place: Place):
     expect(tab.locator("#notice")).not_to_contain_text(re.compile("reach|no such", re.IGNORECASE))
 
 
+@pytest.mark.own
 def test_a_session_that_another_tab_deletes_goes_here_too(person: BrowserContext, place: Place):
     session = place.session(title="Shared", script=good_session())
     here, there = person.new_page(), person.new_page()

@@ -106,6 +106,7 @@ def test_a_reload_shows_what_was_there(tab: Page, place: Place, phase: str):
     )
 
 
+@pytest.mark.own
 def test_two_tabs_on_one_session_say_the_same(person: BrowserContext, place: Place):
     session = place.session(script=RUNNING)
     one, two = person.new_page(), person.new_page()

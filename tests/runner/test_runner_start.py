@@ -1,13 +1,14 @@
 """A runner is connected before it can do anything, and starts nothing before it may."""
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
-from runner_kit import Sandbox, clone_args, descendants, eventually, processes, setup_args
+from runner_kit import Sandbox, clone_args, eventually, nanny_of, processes, setup_args
 
 from headstart.domain.channel import Command
 from headstart_runner import runner
@@ -23,7 +24,8 @@ SECONDS = 20.0
 
 
 def fork_servers() -> set[int]:
-    return {*processes("nanny.py")} & {*descendants()}
+    """Return those of this process; a cloud that it runs has others below it."""
+    return {pid for pid in processes("nanny.py") if nanny_of(pid) == os.getpid()}
 
 
 class Gate:
