@@ -90,6 +90,7 @@ def test_a_lost_answer_makes_no_second_session_and_seals_nothing_anew(
     assert all(VALUE not in json.dumps(seen.body) for seen in place.cloud.seen)
 
 
+@pytest.mark.long
 def test_who_presses_start_again_after_all_answers_were_lost_gets_the_same_session(
     tab: Page, place: Place, key: rsa.RSAPrivateKey
 ):
@@ -115,6 +116,7 @@ def test_who_presses_start_again_after_all_answers_were_lost_gets_the_same_sessi
     assert len(place.cloud.requests("GET", "/encryption-key")) == 1
 
 
+@pytest.mark.long
 def test_what_was_not_answered_goes_with_who_disconnects(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_session())
     answer = place.cloud.answer

@@ -45,6 +45,7 @@ def test_what_is_nested_too_deep_keeps_nobody_from_the_rest(tab: Page, place: Pl
     [(50_000, 1), pytest.param(250_000, 40, marks=pytest.mark.long)],
     ids=["whole", "streamed"],
 )
+@pytest.mark.long
 def test_a_line_that_nobody_reads_is_formatted_at_its_beginning_alone(
     tab: Page, place: Place, many: int, pieces: int
 ):

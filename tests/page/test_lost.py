@@ -53,6 +53,7 @@ def test_what_a_person_asked_for_in_vain_stays_said(tab: Page, place: Place):
     expect(tab.locator("#notice")).to_contain_text("No answer came")
 
 
+@pytest.mark.own
 def test_that_nobody_is_there_is_not_said_any_more_once_somebody_is(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -66,7 +67,8 @@ def test_that_nobody_is_there_is_not_said_any_more_once_somebody_is(tab: Page, p
     place.tell(session, ("session.renamed", {"title": "Another"}))
     expect(notice).to_contain_text("can be reached again")
     expect(tab.locator("#text")).to_have_value("AAA")
-    tab.locator("#text").press("Enter")
+    with tab.expect_response("**/messages"):
+        tab.locator("#text").press("Enter")
     expect(notice).to_be_hidden()
     assert [seen.body for seen in place.cloud.requests("POST", "/messages")] == [{"prompt": "AAA"}]
 

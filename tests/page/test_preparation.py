@@ -193,6 +193,7 @@ def test_what_is_drawn_of_a_log_is_not_drawn_again(tab: Page, place: Place):
     expect(log).to_have_text("first\nlast\nat last")
 
 
+@pytest.mark.long
 def test_of_a_log_that_nobody_reads_the_end_is_shown_and_all_can_be_had(tab: Page, place: Place):
     lines = [f"line {n} {'x' * 40}" for n in range(80_000)]
     place.cloud.texts["log.1.clone"] = "".join(
