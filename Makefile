@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 
+# What runs here starts hundreds of processes: each would compile all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup
 setup: $(SETUP)
 

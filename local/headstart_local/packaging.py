@@ -14,6 +14,12 @@ from typing import Any
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:
+    # A PyYAML that was built without libyaml takes ten times as long.
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
 # Uploads an archive and returns its place as CloudFormation wants it.
 Upload = Callable[[str, bytes], dict[str, str]]
 _SKIPPED = {"__pycache__", "requirements.txt", "Makefile"}
@@ -24,11 +30,11 @@ class TemplateError(ValueError):
     """The template can't be read, or is none that can be deployed here."""
 
 
-class _TemplateLoader(yaml.SafeLoader):
+class _TemplateLoader(_Loader):
     """YAML with CloudFormation's short forms; dates stay strings."""
 
 
-def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+def _short_form(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     value: Any
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
@@ -41,7 +47,7 @@ def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[s
     return {suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}": value}
 
 
-def _text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+def _text(loader: _TemplateLoader, node: yaml.ScalarNode) -> Any:
     return loader.construct_scalar(node)
 
 

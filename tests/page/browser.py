@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The first is Chromium without its windows, and costs a test a third less.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 FLAGS = [
     "--headless=new",
@@ -28,8 +29,8 @@ def executable() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         raise RuntimeError(
-            "The page's tests need Chromium: put one on PATH (Debian: apt-get install chromium) or "
-            "name its program in $CHROMIUM."
+            "The page's tests need Chromium: put one on PATH (Debian: apt-get install "
+            "chromium-headless-shell) or name its program in $CHROMIUM."
         )
     return found
 
