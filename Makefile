@@ -41,16 +41,22 @@ page:
 # stays in one process, which has one embedded cloud at most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 + os.cpu_count()))')
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+# What blocks a merge is without what is marked `long`, variants of what is in it for the most part.
+SHORT := -m "not long"
 
 .PHONY: test
 test: $(SETUP)
-	$(PYTEST)
+	$(PYTEST) $(SHORT)
 
-# The page in Chromium, which is on PATH or named by $CHROMIUM. The first blocks a merge and is the short one; the
-# second is all of them.
+# The page in Chromium, which is on PATH or named by $CHROMIUM.
 .PHONY: test-page
 test-page: $(SETUP) page
-	$(PYTEST) tests/page -m "not long and not own"
+	$(PYTEST) $(SHORT) tests/page
+
+# Those two with what is `long`.
+.PHONY: test-all
+test-all: $(SETUP)
+	$(PYTEST)
 
 .PHONY: test-page-all
 test-page-all: $(SETUP) page

@@ -51,6 +51,7 @@ async def test_a_permission_is_asked_for_and_the_file_is_written_once_it_is_give
     assert (resolved["requestId"], resolved["outcome"]) == (request["requestId"], "answered")
 
 
+@pytest.mark.long
 async def test_a_permission_that_is_refused_leaves_the_file_alone(
     box: AgentBox, cautious: str
 ) -> None:
@@ -79,6 +80,7 @@ async def test_a_question_is_asked_and_its_answer_reaches_the_model(
     assert "blue" in box.said(1)
 
 
+@pytest.mark.long
 async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -> None:
     await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
@@ -91,6 +93,7 @@ async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -
     assert not (box.sandbox.repository / "notes.txt").exists()
 
 
+@pytest.mark.long
 async def test_a_slow_snapshot_is_waited_for_and_nobody_is_asked_about_it(
     box: AgentBox, sample: str
 ) -> None:

@@ -94,6 +94,7 @@ def everyone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Everyone]:
         thread.join()
 
 
+@pytest.mark.long
 async def test_a_key_of_the_secret_alone_makes_its_provider_work(
     box: AgentBox, everyone: Everyone, repositories: Repositories
 ) -> None:
@@ -123,6 +124,7 @@ async def test_a_key_of_the_secret_alone_makes_its_provider_work(
         assert "headstart-" not in json.dumps(heard), name
 
 
+@pytest.mark.long
 async def test_bedrock_works_with_a_key_that_is_sent_in_a_header(
     box: AgentBox, everyone: Everyone, repositories: Repositories
 ) -> None:

@@ -52,6 +52,7 @@ async def test_the_key_is_in_no_report(prepared: AgentBox) -> None:
     assert RESUME_KEY not in prepared.cloud.everything()
 
 
+@pytest.mark.long
 async def test_a_refused_key_fails_the_turn_at_once(prepared: AgentBox) -> None:
     ended = await prepared.prompt(1, "fail 401")
 
@@ -62,6 +63,7 @@ async def test_a_refused_key_fails_the_turn_at_once(prepared: AgentBox) -> None:
     assert second["error"] is None
 
 
+@pytest.mark.long
 async def test_a_provider_that_keeps_failing_is_given_up(
     prepared: AgentBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ async def test_a_provider_that_keeps_failing_is_given_up(
     assert len(prepared.model.calls) == calls + 1, "the given up prompt is not tried any more"
 
 
+@pytest.mark.long
 async def test_an_agent_whose_configuration_makes_no_sense_says_so(
     box: AgentBox, sample: str
 ) -> None:
@@ -95,6 +98,7 @@ async def test_an_agent_whose_configuration_makes_no_sense_says_so(
     assert "can't open the session" in result["error"]["reason"]
 
 
+@pytest.mark.long
 async def test_a_session_can_name_another_mode_and_model(prepared: AgentBox) -> None:
     args = prompt_args(1, "Where is the lamp?") | {"mode": "plan", "model": MODEL}
     await prepared.succeed("prompt", args, "msg_1.prompt")
@@ -104,6 +108,7 @@ async def test_a_session_can_name_another_mode_and_model(prepared: AgentBox) -> 
     assert user["agent"] == "plan"
 
 
+@pytest.mark.long
 async def test_a_mode_that_the_agent_does_not_have_is_a_failure_in_words(
     box: AgentBox, sample: str
 ) -> None:
@@ -116,6 +121,7 @@ async def test_a_mode_that_the_agent_does_not_have_is_a_failure_in_words(
     assert "plan" in result["error"]["reason"]
 
 
+@pytest.mark.long
 async def test_a_model_that_is_not_there_fails_the_turn(prepared: AgentBox) -> None:
     args = prompt_args(1, "Where is the lamp?") | {"model": "stub/none"}
     await prepared.succeed("prompt", args, "msg_1.prompt")
@@ -125,6 +131,7 @@ async def test_a_model_that_is_not_there_fails_the_turn(prepared: AgentBox) -> N
     assert "stub/none" in ended["error"]["reason"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [-60, 3600])
 async def test_a_turn_with_a_tool_ends_whatever_the_clock_says(
     prepared: AgentBox, monkeypatch: pytest.MonkeyPatch, seconds: int

@@ -89,6 +89,7 @@ async def test_a_repository_runs_nothing_by_itself_and_its_instructions_are_read
     assert "Mind the rocks of AGENTS.md." in box.model.calls[0].system
 
 
+@pytest.mark.long
 async def test_where_it_is_allowed_what_a_repository_configures_runs(
     box: AgentBox, repositories: Repositories, marks: Path
 ) -> None:
@@ -104,6 +105,7 @@ async def test_where_it_is_allowed_what_a_repository_configures_runs(
 SERVER = {"type": "local", "command": ["true"], "enabled": True}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -131,6 +133,7 @@ async def test_what_can_not_be_left_out_is_a_failure_in_words(
     assert all(reason in error["reason"] for error in failed)
 
 
+@pytest.mark.long
 async def test_an_older_format_that_kilo_leaves_out_itself_stands_in_nobodys_way(
     box: AgentBox, repositories: Repositories
 ) -> None:

@@ -125,7 +125,7 @@ class Watcher:
         return "".join(paper.getvalue() for paper in self.papers).encode().decode()
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(st.lists(FRAMES, max_size=4))
 def test_no_frame_and_no_event_can_stop_a_viewer(frames):
     watcher = Watcher()
@@ -138,7 +138,7 @@ def test_no_frame_and_no_event_can_stop_a_viewer(frames):
 
 
 @pytest.mark.parametrize("kind", [*DATA, "new.in.2027"])
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_each_type_may_hold_anything(kind, data):
     watcher = Watcher()

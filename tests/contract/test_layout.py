@@ -105,7 +105,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(changes=STEPS)
 def test_whatever_is_done_the_set_is_what_was_saved(
     dynamodb: Any, store: DynamoStore, changes: list[list[tuple[str, int, bool]]]

@@ -26,6 +26,11 @@ PATIENCE = 60.0
 """Seconds any flow may take: an attempt must end within a minute whatever dies."""
 
 
+def long(*values: Any) -> list[Any]:
+    """Mark parameters whose tests do not block a merge."""
+    return [pytest.param(value, marks=pytest.mark.long) for value in values]
+
+
 @dataclass
 class Cloud:
     """A running embedded cloud and how to call it."""

@@ -76,7 +76,12 @@ Leave = Callable[[Cloud, str], None]
 
 @pytest.mark.parametrize(
     ("fault", "leave"),
-    [(kill_often, stop_task), (ruin, stop_task), (hang, stop_task), (ruin, fall_asleep)],
+    [
+        pytest.param(kill_often, stop_task, marks=pytest.mark.long),
+        pytest.param(ruin, stop_task, marks=pytest.mark.long),
+        (hang, stop_task),
+        (ruin, fall_asleep),
+    ],
 )
 def test_the_work_is_there_after_the_wake(
     cloud: Cloud,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import Cloud, Repositories, kill_runner, processes_of
+from tests.flow.conftest import Cloud, Repositories, kill_runner, long, processes_of
 
 FILES = {"README.md": "# Demo\n", "src/app.py": "print('hello')\n"}
 
@@ -116,7 +116,7 @@ def test_a_sandbox_killed_before_its_hello_is_replaced(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["disk", "clone", "branch", "restore", "setup", "agent", "deliver"]
+    "name", ["clone", "agent", "deliver", *long("disk", "branch", "restore", "setup")]
 )
 def test_a_runner_killed_in_any_step_ends_the_attempt_with_the_reason(
     cloud: Cloud, name: str

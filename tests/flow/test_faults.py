@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from headstart_local.processes import descendants
-from tests.flow.conftest import PATIENCE, Cloud, runner_is_gone
+from tests.flow.conftest import PATIENCE, Cloud, long, runner_is_gone
 
 SLOW = "sleep 1"
 
@@ -140,7 +140,7 @@ def _cut_socket(cloud: Cloud, session_id: str) -> None:
         management(cloud).delete_connection(ConnectionId=connection)
 
 
-@pytest.mark.parametrize("name", ["disk", "clone", "branch", "restore", "setup", "agent"])
+@pytest.mark.parametrize("name", ["clone", "setup", *long("disk", "branch", "restore", "agent")])
 @pytest.mark.parametrize("fault", [_kill_workers, _cut_socket], ids=["workers", "socket"])
 def test_a_fault_in_any_step_is_survived(cloud: Cloud, name: str, fault: Any) -> None:
     session_id = cloud.create(setupCommands=[SLOW])["sessionId"]

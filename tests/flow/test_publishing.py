@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flow.conftest import PATIENCE, Cloud, Repositories, Viewer, git, kill_runner
+from tests.flow.conftest import PATIENCE, Cloud, Repositories, Viewer, git, kill_runner, long
 from tests.flow.test_sleep import fall_asleep, first_turn, repository_of, send
 
 FILES = {"README.md": "# Demo\n", "src/app.py": "print('hello')\n"}
@@ -123,7 +123,7 @@ def test_what_the_remote_rejects_is_kept_until_it_lets_it_in(
     assert said["commit"] == there(repositories, "rejects", session_id)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [*long("before"), "after"])
 def test_a_sandbox_that_dies_in_the_middle_is_no_end_of_it(
     cloud: Cloud, repositories: Repositories, tmp_path: Path, when: str
 ) -> None:

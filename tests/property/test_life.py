@@ -9,9 +9,9 @@ from tests.property.world import Moment
 BAD = {"session.failed", "message.failed", "turn.failed"}
 
 
-@pytest.mark.parametrize("first", range(0, 60, 20))
+@pytest.mark.parametrize("first", range(0, 30, 10))
 def test_what_must_hold_holds(first: int) -> None:
-    campaign(first, 20)
+    campaign(first, 10)
 
 
 @pytest.mark.parametrize("number", range(10))
