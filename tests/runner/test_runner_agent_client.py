@@ -3,6 +3,7 @@
 import json
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ async def test_an_answer_without_sense_is_no_answer(what: str, body: bytes) -> N
 async def test_a_server_that_says_nonsense_is_not_healthy(body: bytes) -> None:
     async with agent_stub({"/global/health": body}) as (client, _):
         assert await client.health() is None
+
+
+async def test_no_authorities_are_read_for_a_server_on_the_same_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: pytest.fail("it reads them"))
+    async with agent_stub({"/session/s/message": b"[]"}) as (client, _):
+        assert await client.messages("s") == []
 
 
 async def test_a_client_whose_server_was_stopped_reaches_nobody() -> None:
