@@ -119,9 +119,19 @@ def on_warning(warned: Warned, args: Namespace) -> str:
     return f"Warning: {named(warned.loc, args)} {in_words(warned.msg, args)}"
 
 
-def on_error(error: HeadstartError, url: str) -> str:
-    """Return the sentence for a call that failed."""
+def on_error(error: HeadstartError, url: str, session_id: str | None = None) -> str:
+    """Return the sentence for a call that failed, about a session if it was about one."""
     reason = _stem(str(error))
+    if not error.unsure:
+        return f"{_on_undone(error, reason, url)}."
+    look = f"headstart show {session_id}" if session_id else "headstart ls"
+    return (
+        f"No answer came from the API at {url} ({reason}): what was asked may have been done all "
+        f"the same, so look before you repeat it: `{look}`."
+    )
+
+
+def _on_undone(error: HeadstartError, reason: str, url: str) -> str:
     match error:
         case Unauthorized():
             sentence = (
@@ -160,7 +170,7 @@ def on_error(error: HeadstartError, url: str) -> str:
             )
         case _:
             sentence = reason
-    return sentence + "."
+    return sentence
 
 
 _IN_WORDS_OF_THE_API = re.compile(r"; GET /sessions/.*")

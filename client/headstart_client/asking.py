@@ -62,7 +62,7 @@ class Asker:
         if not (self._terminal.answers and view.caught_up):
             return
         if self._asked and self._asked.request_id not in view.inputs.open:
-            self.close()
+            self._leave()
         waiting = (a for a in view.inputs.open.values() if a.request_id not in self._sent)
         if self._asked is None and (asked := next(waiting, None)):
             self._asked, self._answers, self._partial = asked, [], b""
@@ -70,7 +70,12 @@ class Asker:
             self._listen()
 
     def close(self) -> None:
-        """Leave the keyboard to others."""
+        """End the line of what is still asked, and leave the keyboard to others."""
+        if self._asked:
+            self._terminal.say("")
+        self._leave()
+
+    def _leave(self) -> None:
         self._asked = None
         if self._reads:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
@@ -129,7 +134,7 @@ class Asker:
             self._prompt()
             return
         self._sent.add(asked.request_id)
-        self.close()
+        self._leave()
         sending = asyncio.get_running_loop().create_task(self._send(asked.request_id, body))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

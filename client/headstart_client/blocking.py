@@ -4,10 +4,13 @@ In a thread, and not in the caller's, as a notebook's runs a loop already.
 """
 
 import asyncio
+import atexit
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -37,6 +40,27 @@ class Loop:
             # It must be over, not only told to: a generator that still runs can't be closed.
             asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result()
             raise
+
+
+_going_on: WeakSet[Generator[Any, None, None]] = WeakSet()
+
+
+def closed_at_exit(iteration: Generator[T, None, None]) -> Generator[T, None, None]:
+    """Return an iteration that is closed as the process ends, where it still goes on then.
+
+    Thrown away with the rest, a moment later, it would wait for ever for its loop, whose thread
+    does not run any more.
+    """
+    _going_on.add(iteration)
+    return iteration
+
+
+@atexit.register
+def _close_all() -> None:
+    for iteration in list(_going_on):
+        # One that another thread is in ends with that.
+        with suppress(ValueError):
+            iteration.close()
 
 
 def within(seconds: float, work: Callable[[threading.Event], T]) -> T:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Generic, Literal, TypeVar, Unpack
 
 from headstart_client import operations as ops
-from headstart_client.blocking import Loop
+from headstart_client.blocking import Loop, closed_at_exit
 from headstart_client.calls import Awaiting, Blocking, Call, Listing
 from headstart_client.follow import DEFAULT_TIMING, Timing, follow
 from headstart_client.models import Answer, Event, Message, Stream
@@ -61,8 +61,13 @@ class Headstart(Calls, Blocking):
         """Iterate over a session's events as they happen, each persisted one once and in order.
 
         As `AsyncHeadstart.follow`, in a thread that ends with the iteration: at its end, at
-        `close()` of what this returns, or when it is let go after a `break`.
+        `close()` of what this returns, when it is let go after a `break`, or with the process.
         """
+        return closed_at_exit(self._followed(session_id, after, stream, timing))
+
+    def _followed(
+        self, session_id: str, after: int, stream: Stream | None, timing: Timing
+    ) -> Generator[Event, None, None]:
         with Loop() as loop:
             client = AsyncHeadstart(self._url, self._token)
             events = client.follow(session_id, after, stream=stream, timing=timing)

@@ -7,11 +7,17 @@ from headstart_client.shapes import Shape, maybe, shaped, words
 
 
 class HeadstartError(Exception):
-    """Anything that keeps a call from its answer."""
+    """Anything that keeps a call from its answer.
+
+    `unsure` says that a change which was asked for may have been made all the same: an answer was
+    lost, the last one or that of an earlier try.
+    """
+
+    unsure = False
 
 
 class TransportFailed(HeadstartError):
-    """No answer came; `sent` is False when the request never left, so nothing can have happened.
+    """No answer came; `sent` is False when the last try never left.
 
     `silent` says that somebody was there, and did not answer in time.
     """

@@ -227,7 +227,7 @@ def withdraw(session_id: str, message_id: str) -> Operation[None]:
 
 def stream_ticket(session_id: str) -> Operation[Stream]:
     """Return a ticket for one viewer connection."""
-    return (yield from post(path(session_id, "stream-ticket"), Stream))
+    return (yield from post(path(session_id, "stream-ticket"), Stream, asks=True))
 
 
 def send_message(

@@ -50,7 +50,8 @@ class Request:
     """One HTTP request, to be sent after `delay` seconds.
 
     One that is not `repeatable` is sent again only when it surely had no effect: repeating an
-    interrupt whose answer was lost could stop the next turn.
+    interrupt whose answer was lost could stop the next turn. One that `asks`, as each GET does,
+    changes nothing that anybody would look for.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Request:
     body: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     repeatable: bool = True
+    asks: bool = False
     delay: float = 0.0
 
 
@@ -122,6 +124,9 @@ def answer_to(request: Request, model: type[M]) -> Operation[tuple[M, str]]:
         silent = isinstance(failure, TransportFailed) and failure.silent
         failures += TRIES // TRIES_IN_SILENCE if silent else 1
         if not again or failures >= TRIES or pause > RETRY_AFTER_LIMIT:
+            elsewhere = isinstance(failure, NotHeadstart)
+            asks = request.asks or request.method == "GET"
+            failure.unsure = unsure and not (asks or elsewhere)
             raise failure
         request = replace(request, delay=pause)
 

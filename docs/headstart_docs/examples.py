@@ -85,7 +85,7 @@ class _Story:
         self._keep("list_sessions", "GET", "/sessions?limit=20")
         self._keep("wait", "GET", f"{one}/wait?while=preparing&seconds=0")
         self._keep("stream_ticket", "POST", f"{one}/stream-ticket")
-        self._keep("patch_session", "PATCH", one, {"mode": "plan", "envVars": None})
+        self._keep("patch_session", "PATCH", one, {"model": "my/model", "envVars": None})
         self._keep("initiate", "POST", f"{one}/initiate")
         message = {"prompt": "And then the tests"}
         self._keep("send_message", "POST", f"{one}/messages", message, KEY[::-1])

@@ -11,7 +11,7 @@ import boto3
 
 from headstart_local import emulator, packaging
 from headstart_local.containers import Containers
-from headstart_local.deploy import deploy
+from headstart_local.deploy import check_names, deploy
 from headstart_local.lambda_workers import WorkerPools
 from headstart_local.patches import PATCHES, Patch, PatchContext
 from headstart_local.patches.cloudformation import api_id
@@ -50,6 +50,7 @@ class Cloud:
         max_workers: int = MAX_WORKERS,
         on_log: Callable[[str, str], None] = lambda function, line: None,
         origins: Sequence[str] = (),
+        between: Callable[[], None] = lambda: None,
         patches: Sequence[Patch] = PATCHES,
     ) -> None:
         """Describe a cloud.
@@ -58,7 +59,8 @@ class Cloud:
         into KMS first, and their ARNs are parameters by these names; `port` 0 takes a free one;
         `images` maps container images to commands; `max_workers` is the limit for functions without
         reserved concurrency; `on_log` gets each line of a function's log as it is written;
-        `origins` are those whose pages may call the two APIs.
+        `origins` are those whose pages may call the two APIs; `between` is called between the steps
+        of a start, and ends it with what it raises.
         """
         self.outputs: dict[str, str] = {}
         self._template_path = template
@@ -70,6 +72,7 @@ class Cloud:
         self._max_workers = max_workers
         self._on_log = on_log
         self._origins = origins
+        self._between = between
         self._patches = patches
         self._template: dict[str, Any] = {}
         self._clients: dict[tuple[str, str], Any] = {}
@@ -116,14 +119,19 @@ class Cloud:
             # What runs in a container may change its user and must still reach its folders.
             root.chmod(0o711)
             self._template = packaging.read_template(self._template_path)
+            # The emulator says the same, seconds later.
+            check_names([*self._parameters, *self._keys], self._template)
+            self._between()
             self._emulator = loaded = emulator.load(self.port)
             self._workers = WorkerPools(root, self.endpoint, emulator.REGION, self._on_log)
             self.containers = Containers(root / "tasks", self._images)
+            self._between()
             context = PatchContext(loaded, self._workers, self.containers, self._max_workers)
             for patch in self._patches:
                 patch(context)
             self._server = Server(loaded.app.app, listener, self._origins)
             self._server.start()
+            self._between()
             base = self._template_path.parent
             self.outputs = deploy(
                 session(),

@@ -1,6 +1,6 @@
 """Deploys a template to the embedded cloud through its CloudFormation API."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ class DeploymentError(RuntimeError):
 
 class RefusedError(DeploymentError):
     """CloudFormation refused the template or a parameter before it created anything."""
+
+
+def check_names(given: Iterable[str], template: Mapping[str, Any]) -> None:
+    """Raise RefusedError for parameters that a template lacks, in the words of CloudFormation."""
+    declared = template.get("Parameters") or {}
+    if unknown := [name for name in given if name not in declared]:
+        raise RefusedError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
 
 
 def deploy(

@@ -70,6 +70,7 @@ def _started(stack: ExitStack, arguments: argparse.Namespace, stop: Stop) -> dic
         keys={"GitHubAppKeyArn": arguments.app_key} if arguments.app_key else {},
         on_log=log,
         origins=[page.origin, *arguments.allow_origin],
+        between=stop.check,
     )
     stack.enter_context(cloud)
     stop.check()

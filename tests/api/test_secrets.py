@@ -63,7 +63,7 @@ def test_every_call_that_takes_settings_warns_of_credentials_in_the_open(
         assert TOKEN not in answer.text
     for answer in (patched, retried):
         ChangedSession.model_validate_json(answer.text)
-    assert api.call("PATCH", path, {"mode": "plan"}).json["warnings"] == []
+    assert api.call("PATCH", path, {"model": "p/m"}).json["warnings"] == []
 
 
 def test_a_repeat_answers_the_same_warnings(api: Api) -> None:

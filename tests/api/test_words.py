@@ -26,6 +26,7 @@ GITHUB = "https://github.com/org/name"
         ({"envVars": []}, ["envVars"], "must be an object"),
         ({"preparedTree": "no"}, ["preparedTree"], "must be 'use', 'refresh' or 'off'"),
         ({"mode": "a b"}, ["mode"], "has a character that may not be there: it must match ^"),
+        ({"agent": "demo", "mode": "plan"}, ["mode"], "must be a mode that demo has: code"),
         ({"agent": "nobody"}, ["agent"], "must be an agent that this deployment has: demo, kilo"),
         ({"colour": "red"}, ["colour"], "is not known here"),
         ({"githubRepo": GITHUB}, ["githubRepo"], "must look like org/name; a whole address goes"),
@@ -54,6 +55,22 @@ def test_a_field_is_refused_in_words(
     [error] = answer.json["errors"]
     assert error["loc"] == loc
     assert error["msg"].startswith(said)
+
+
+def test_a_mode_that_may_have_been_added_is_for_the_sandbox_to_refuse(api: Api) -> None:
+    body = VALID | {"agent": "kilo", "mode": "of-this-repository"}
+    assert api.call("POST", "/sessions", body).status == 202
+
+
+def test_a_change_to_a_mode_that_the_agent_lacks_is_refused(api: Api) -> None:
+    held = VALID | {"agent": "demo", "autoInitiate": False}
+    path = f"/sessions/{api.call('POST', '/sessions', held).json['sessionId']}"
+    refused = api.call("PATCH", path, {"mode": "plan", "prompt": "y"})
+    assert refused.json["errors"] == [
+        {"loc": ["mode"], "msg": "must be a mode that demo has: code"}
+    ]
+    assert api.call("GET", path).json["mode"] == "code"
+    assert api.call("PATCH", path, {"mode": "code"}).status == 200
 
 
 def test_what_is_missing_is_named(api: Api) -> None:

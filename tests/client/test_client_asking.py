@@ -114,7 +114,7 @@ def test_ctrl_c_at_a_question_leaves_the_session(cloud, run):
     terminal.until("(r)eject? ")
     os.killpg(terminal.process.pid, 2)
     assert terminal.end() == 130
-    assert f"The session goes on: headstart follow {SESSION_ID}" in terminal.shown
+    assert f"\r\nThe session goes on: headstart follow {SESSION_ID}" in terminal.shown
 
 
 @pytest.mark.parametrize(

@@ -275,9 +275,34 @@ def test_what_the_api_calls_final_is_not_repeated(client, cloud):
 def test_an_interrupt_that_may_have_worked_is_not_repeated(client, cloud, reply):
     cloud.add(FakeSession())
     cloud.canned.append(reply)
-    with pytest.raises((TransportFailed, ApiError)):
+    with pytest.raises((TransportFailed, ApiError)) as caught:
         client.interrupt(SESSION_ID)
+    assert caught.value.unsure
     assert len(cloud.seen) == 1
+
+
+@pytest.mark.parametrize("last", [Reply(429, {}), Reply(503, {})])
+def test_an_earlier_try_may_have_worked_whatever_the_last_one_says(client, cloud, last):
+    session = cloud.add(FakeSession())
+    cloud.canned.extend([Reply(0), *[last] * 3])
+    with pytest.raises(ApiError) as caught:
+        client.rename(session.session_id, "x")
+    assert caught.value.unsure
+
+
+@pytest.mark.parametrize("reply", [Reply(429, {}), Reply(503, {}), Reply(409, {})])
+def test_what_was_refused_has_surely_not_been_done(client, cloud, reply):
+    cloud.canned.extend([reply] * 4)
+    with pytest.raises(ApiError) as caught:
+        client.interrupt(SESSION_ID)
+    assert not caught.value.unsure
+
+
+def test_what_only_asks_changes_nothing(client, cloud):
+    cloud.canned.extend([Reply(0)] * 4)
+    with pytest.raises(TransportFailed) as caught:
+        client.get(SESSION_ID)
+    assert not caught.value.unsure
 
 
 def test_no_connection_is_tried_again_and_named(pauses):

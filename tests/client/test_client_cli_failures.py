@@ -6,11 +6,17 @@ import fake_headstart as fake
 import pytest
 from cli_kit import FAILURE, RUN, command_line
 from fake_headstart import SESSION_ID, FakeSession
+from fake_http import Reply
 from session_scripts import good_session, good_start, preparing
 
 from headstart_client import cli
 
 pytestmark = pytest.mark.usefixtures("environment")
+
+
+@pytest.fixture
+def quick_retries(monkeypatch):
+    monkeypatch.setattr("headstart_client.requests.RETRY_BASE", 0.0)
 
 
 def test_a_failed_preparation_ends_with_its_output_and_what_to_do(cloud, capsys):
@@ -310,6 +316,27 @@ def test_nobody_there_is_one_sentence(capsys, monkeypatch):
         r"or start an embedded cloud with `headstart up`\.\n",
         capsys.readouterr().err,
     )
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize("reply", [Reply(0), Reply(504, {"message": "timed out"})])
+@pytest.mark.parametrize(
+    ("arguments", "look"),
+    [(RUN, "headstart ls"), (["rename", SESSION_ID, "x"], f"headstart show {SESSION_ID}")],
+)
+def test_what_may_have_been_done_is_not_told_as_undone(cloud, capsys, arguments, look, reply):
+    cloud.canned.extend([reply] * 4)
+    assert cli.main(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"headstart: No answer came from the API at {cloud.url} (")
+    assert err.endswith(f"done all the same, so look before you repeat it: `{look}`.\n")
+
+
+@pytest.mark.usefixtures("quick_retries")
+def test_what_only_asks_is_told_as_unanswered(cloud, capsys):
+    cloud.canned.extend([Reply(0)] * 4)
+    assert cli.main(["ls"]) == 1
+    assert f"The API at {cloud.url} can't be reached (" in capsys.readouterr().err
 
 
 def test_no_cloud_on_this_machine_is_one_sentence_without_a_token_too(capsys, monkeypatch):

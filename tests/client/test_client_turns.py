@@ -244,6 +244,26 @@ def test_ctrl_c_ends_following_at_once(cloud):
     assert (out, err, process.returncode) == ("left 1\n", "", 0)
 
 
+def test_a_program_ends_though_it_still_follows(cloud):
+    """What a program keeps is thrown away when no thread of it runs any more."""
+    cloud.add(FakeSession())
+    program = (
+        "import sys\n"
+        "from headstart_client import Headstart\n"
+        "following = Headstart(sys.argv[1], 'token').follow(sys.argv[2])\n"
+        "print(next(following).type)\n"
+        "sys.exit(3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, cloud.url, SESSION_ID],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("session.snapshot\n", "", 3)
+
+
 def test_a_text_that_grows_is_waited_for_within_bounds(cloud):
     pauses: list[float] = []
     session = cloud.add(FakeSession())

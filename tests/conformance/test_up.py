@@ -10,12 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+from unittest.mock import MagicMock, Mock
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from headstart_local import processes, tokens
+from headstart_local import cloud, emulator, processes, tokens
+from headstart_local.cloud import Cloud
+from headstart_local.deploy import RefusedError
 from headstart_local.scratch import Scratch
 from tests.conformance.conftest import eventually
 
@@ -302,6 +305,27 @@ sys.exit(up.main(sys.argv[2:]))
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_parameter_that_is_none_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(emulator, "load", Mock(side_effect=AssertionError))
+    with pytest.raises(RefusedError, match=r"\[Nope, Key\] do not exist in the template"):
+        Cloud(TEMPLATE, parameters={"Word": "x", "Nope": "1"}, keys={"Key": b""}).start()
+
+
+def test_who_stops_a_start_waits_for_one_step_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = MagicMock()
+    monkeypatch.setattr(emulator, "load", load)
+    monkeypatch.setattr(cloud, "deploy", Mock(side_effect=AssertionError))
+
+    def between() -> None:
+        if load.called:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        Cloud(TEMPLATE, between=between, patches=()).start()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "http://127.0.0.1:99999"])

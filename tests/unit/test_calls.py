@@ -114,7 +114,7 @@ def do(ports: MemoryPorts, call: Call, session_id: str) -> None:
             read.stream_ticket(ports, "alice", session_id)
             read.get_session(ports, "alice", session_id)
         case Call.PATCH:
-            talk.patch_session(ports, "alice", session_id, PatchSession(mode="plan"))
+            talk.patch_session(ports, "alice", session_id, PatchSession(model="p/m"))
         case Call.INITIATE:
             talk.initiate(ports, "alice", session_id)
         case Call.MESSAGE:
@@ -187,7 +187,7 @@ def test_a_call_does_what_the_table_says(ports: MemoryPorts, call: Call, status:
     if effect is Effect.DISPATCH:
         assert after.active_turn
     if effect is Effect.CHANGE:
-        assert after.mode == "plan"
+        assert after.model == "p/m"
     if effect is Effect.NOTHING:
         assert after == before
 

@@ -46,7 +46,7 @@ def test_whatever_a_workspace_is_made_by_makes_another_key(
     [
         {"prompt": "y"},
         {"agent": "kilo"},
-        {"mode": "plan"},
+        {"agent": "kilo", "mode": "plan"},
         {"setupInputs": ["package-lock.json"]},
         {"preparedTree": "refresh"},
         {"mcpServers": {"x": {}}},

@@ -58,7 +58,7 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
             return terminal.fail(advice.on_error(error, url), USAGE if too_large else 1)
         return terminal.fail(advice.on_arguments(error.errors, args), USAGE)
     except HeadstartError as error:
-        return terminal.fail(advice.on_error(error, url))
+        return terminal.fail(advice.on_error(error, url, getattr(args, "session_id", None)))
     except KeyboardInterrupt:
         if terminal.following and terminal.lasting:
             terminal.say(f"The session goes on: headstart follow {terminal.following}")

@@ -1,5 +1,8 @@
 """The agents that a sandbox may have, and what of them can be chosen."""
 
+from collections.abc import Iterable
+
+from headstart.domain.errors import ValidationFailed
 from headstart.domain.policy import Policy
 
 MODES: dict[str, tuple[str, ...]] = {
@@ -14,6 +17,9 @@ _COMMON = "code"
 
 _WITHOUT_MODEL = frozenset({"demo"})
 
+_CLOSED = frozenset({"demo"})
+"""Agents to which nobody can add a mode: they have those of MODES and no others."""
+
 
 def agents_of(policy: Policy) -> list[str]:
     """Return the agents of a deployment: those that it names, else all there are."""
@@ -27,7 +33,13 @@ def default_mode(policy: Policy) -> str | None:
 
 
 def mode_of(policy: Policy, agent: str, named: str | None) -> str:
-    """Return the mode of a session: the deployment's is for the agent that is its default."""
+    """Return the mode of a session: the deployment's is for the agent that is its default.
+
+    Raises ValidationFailed for one that the agent surely lacks; where modes may be added, the
+    sandbox alone knows.
+    """
+    if named and agent in _CLOSED and named not in MODES[agent]:
+        raise _unknown("mode", f"a mode that {agent} has", MODES[agent])
     return named or (policy.default_mode if agent == policy.default_agent else _COMMON)
 
 
@@ -39,8 +51,12 @@ def models_of(policy: Policy, agent: str) -> list[str]:
 
 
 def check_agent(policy: Policy, agent: str) -> str:
-    """Return the agent; raises ValueError for one that no sandbox of the deployment has."""
+    """Return the agent; raises ValidationFailed for one that no sandbox of the deployment has."""
     known = agents_of(policy)
     if agent not in known:
-        raise ValueError(f"must be an agent that this deployment has: {', '.join(known)}")
+        raise _unknown("agent", "an agent that this deployment has", known)
     return agent
+
+
+def _unknown(field: str, what: str, known: Iterable[str]) -> ValidationFailed:
+    return ValidationFailed([{"loc": [field], "msg": f"must be {what}: {', '.join(known)}"}])

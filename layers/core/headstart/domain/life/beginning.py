@@ -7,7 +7,6 @@ from headstart.domain.agents import check_agent, mode_of
 from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change, IdempotencyKey, QuotaChange, WorkingSet
 from headstart.domain.errands import StartAttempt
-from headstart.domain.errors import ValidationFailed
 from headstart.domain.ids import body_hash, new_id
 from headstart.domain.life import calling, locating
 from headstart.domain.life.queueing import queued_event
@@ -34,7 +33,7 @@ def new_session(
 
     `groups` are its owner's, for the access rules.
     """
-    agent = _agent(request, policy)
+    agent = check_agent(policy, request.agent or policy.default_agent)
     git_url = locating.address(request, policy)
     config = SessionConfig.model_validate(
         request.model_dump(include=set(SessionConfig.model_fields))
@@ -84,10 +83,3 @@ def new_session(
             expires_at=now + policy.key_life,
         )
     return change
-
-
-def _agent(request: CreateSession, policy: Policy) -> str:
-    try:
-        return check_agent(policy, request.agent or policy.default_agent)
-    except ValueError as error:
-        raise ValidationFailed([{"loc": ["agent"], "msg": str(error)}]) from error
