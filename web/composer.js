@@ -30,15 +30,17 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   function keysOf(view) {
     const { id } = current();
-    if (unwanted.has(id)) return "The agent is stopped as soon as it has your message";
-    return view.goes || (sending.has(id) && view.awake) ? "Esc stops the agent" : "";
+    const sends = sending.has(id);
+    if (unwanted.has(id)) return `${view.awake ? "The agent" : "Waking"} is stopped as soon as it has your message`;
+    if (view.wakes || (sends && view.status === "asleep")) return "Esc stops waking the session";
+    return view.goes || (sends && view.awake) ? "Esc stops the agent" : "";
   }
 
   // What is on its way can't be stopped before it is there; a turn that goes on doesn't wait for it.
   function escape() {
     const { id, view } = current() ?? {};
-    if (view?.goes) return stop(id);
-    if (!view?.awake || sending.get(id) !== "") return;
+    if (view?.goes || view?.wakes) return stop(id);
+    if (!(view?.awake || view?.status === "asleep") || sending.get(id) !== "") return;
     unwanted.add(id);
     draw(view);
   }
@@ -153,12 +155,12 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   };
 }
 
-function hintOf({ status, turn, failure, held, firstHeld }) {
+function hintOf({ status, turn, failure, held, keptBack, begun }) {
   if (status === "failed") {
     return failure?.retryable ? "What you write waits until you try again" : "The session failed for good: start a new one";
   }
   if (status === "preparing") return "Write what comes next: it is sent when everything is ready";
-  if (status === "prepared" || firstHeld) return "Write what comes after the prompt that is held";
+  if (status === "prepared" || keptBack) return `Write what comes after the ${begun ? "message" : "prompt"} that is held`;
   if (status === "asleep") return held ? "Write to wake the session: it sends what waits, too" : "Write to wake the session";
   if (turn) return "Write what comes next: it waits for its turn";
   return held ? "Write a message: it sends what waits, too" : "Write a message";

@@ -294,6 +294,21 @@ def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place
 
 def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Page, place: Place):
     script = [*good_start()[:-1], ("session.prepared", receipt()), held(1), asleep()]
-    place.open(tab, place.session(script=script))
+    session = place.session(script=script)
+    place.open(tab, session)
     hint = "Write what comes after the prompt that is held"
-    expect(tab.locator("#text")).to_have_attribute("placeholder", hint)
+    text = tab.locator("#text")
+    expect(text).to_have_attribute("placeholder", hint)
+    # Sent, and stopped before the agent had it, it waits for a message as anything does.
+    place.tell(session, held(1), asleep())
+    expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
+
+
+def test_what_the_agent_may_have_is_not_sent_by_another_message(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, queued(2, "second"), ended(1)])
+    place.open(tab, session)
+    text, hint = tab.locator("#text"), "Write what comes after the message that is held"
+    for code, said in ("DeliveryUnknown", hint), ("DeliveryFailed", re.compile("sends what waits")):
+        failure = {"messageId": "msg_2", "code": code, "reason": "It broke"}
+        place.tell(session, ("message.failed", failure))
+        expect(text).to_have_attribute("placeholder", said)
