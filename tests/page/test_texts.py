@@ -239,5 +239,5 @@ def test_what_is_written_is_laid_out_in_one_direction(tab: Page, place: Place):
     place.open(tab, place.session(script=RUNNING))
     text = tab.locator("#text")
     text.fill("שלום עולם")
-    look = "node => (({ direction, unicodeBidi }) => [direction, unicodeBidi])(getComputedStyle(node))"
-    assert text.evaluate(look) == ["rtl", "isolate"]
+    expect(text).to_have_css("direction", "rtl")
+    expect(text).to_have_css("unicode-bidi", "isolate")
