@@ -100,7 +100,7 @@ export function nodesOf(tokens) {
   for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
   // A task's box is its mark.
   for (const item of fragment.querySelectorAll("li")) if (/^[☑☐]/.test(item.textContent)) item.classList.add("task");
-  for (const list of fragment.querySelectorAll("ol, ul")) list.replaceChildren(...drawn(list));
+  for (const list of fragment.querySelectorAll("ol, ul, tbody")) list.replaceChildren(...drawn(list));
   return drawn(fragment);
 }
 

@@ -1,14 +1,14 @@
 // What is drawn again and again as it grows: nodes that were there already stay, and with them what is selected in them
 // and what has the focus.
 
-// Makes the children of `node` like these.
-export function morph(node, wanted) {
+// Makes the children of `node` like these, those of them from one on.
+export function morph(node, wanted, from = 0) {
   wanted.forEach((made, at) => {
-    const had = node.childNodes[at];
+    const had = node.childNodes[from + at];
     if (!had) node.append(made);
     else if (kept(had, made) !== had) had.replaceWith(made);
   });
-  while (node.childNodes.length > wanted.length) node.lastChild.remove();
+  while (node.childNodes.length > from + wanted.length) node.lastChild.remove();
 }
 
 // What was there made like what is wanted, where it can be; else that.

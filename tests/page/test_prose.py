@@ -145,6 +145,19 @@ def test_long_code_is_one_block_and_whole(page: Page):
         assert page.evaluate(read, [text, ends, True]) == ["\n".join(lines)]
 
 
+@needs_libraries
+def test_a_long_table_has_one_head_as_far_as_a_browser_lays_it_out_in_no_time(page: Page):
+    rows = "".join(f"| {n} | **b** |\n" for n in range(6000))
+    text = f"| a | b |\n|---|---|\n{rows}\nTHE END"
+    read = f"async (given) => {{ const node = await ({DRAW})(given);"
+    read += """ return [...node.querySelectorAll("table")].map(({ tHead, tBodies: [body] }) =>
+      [tHead.textContent.replace(/\\s/g, ""), body.rows.length]); }"""
+    for ends in ([], [14, 25, 9000, 9010, 30_000, 40_000]):
+        tables = page.evaluate(read, [text, ends, bool(ends)])
+        assert [head for head, _ in tables] == ["ab", "ab", "ab"]
+        assert sum(many for _, many in tables) == 6000
+
+
 EVIL = """[a](javascript:alert(1)) [b](data:text/html,x) [c](/relative) [d](https://example.com/x)
 ![pixel](https://example.com/p.png) <img src=x onerror=alert(1)> <a href=x id=api name=y>z</a>
 

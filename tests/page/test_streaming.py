@@ -93,6 +93,11 @@ OPEN = {
     "a list": ("- one\n- some words", " more\n- three\n- and", "\n\n"),
     "a long list": ("- some words\n", "- and\n" * 50, "- and\n" * 2000),
     "a table": ("| a | b |\n|---|---|\n| some words | 2 |\n", "| 3 | 4 |\n| 5 ", "| 6 |\n\n"),
+    "a long table": (
+        "| a | b |\n|---|---|\n| some words | 2 |\n",
+        "| 3 | 4 |\n" * 50,
+        "| 5 | 6 |\n" * 2000,
+    ),
     "code": ("```python\nsome words = 1\n", "x = 2\ny", " = 3\n```\n\n"),
     "long code": ("```\nsome words\n", "x = 2\n" * 50, "x = 3\n" * 3000),
     "a long paragraph": ("some words\n", "and more\n" * 50, "and more\n" * 2000),
