@@ -35,10 +35,15 @@ function rewrite(had, text) {
   had.replaceData(same, data.length - same, text.slice(same));
 }
 
-// Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew.
-export function move(nodes, put) {
+// How far what scrolls by itself in there is scrolled.
+export const scrolledIn = (node) =>
+  [...node.querySelectorAll("pre, .table")].map((one) => ({ one, top: one.scrollTop, left: one.scrollLeft }));
+
+// Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew, and what was scrolled is again.
+export function move(nodes, put, scrolled = []) {
   const { anchorNode, anchorOffset, focusNode, focusOffset } = getSelection();
   const again = [anchorNode, focusNode].some((end) => nodes.some((node) => node.contains(end)));
   put(nodes);
+  for (const { one, top, left } of scrolled) if (top || left) one.scrollTo(left, top);
   if (again) getSelection().setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
 }

@@ -4,7 +4,7 @@
 import { Code, colour } from "./code.js";
 import { element } from "./dom.js";
 import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
-import { morph, move } from "./morph.js";
+import { morph, move, scrolledIn } from "./morph.js";
 import { Table } from "./table.js";
 import { newReader } from "./text.js";
 
@@ -146,19 +146,18 @@ export class Prose {
   #put(tokens) {
     const nodes = nodesOf(outlined(tokens, this.#outline));
     if (!nodes.length) return;
+    // Asked for while the layout is still as it was seen.
+    const scrolled = scrolledIn(this.#open);
     morph(this.#open, nodes);
-    this.#end([...this.#open.childNodes], (ended) => this.#open.before(...ended));
+    const ended = [...this.#open.childNodes];
+    move(ended, () => this.#open.before(...ended), scrolled);
+    for (const code of ended.flatMap(codesIn)) colour(code);
   }
 
   // As a list that goes on is read anew from where it was cut.
   #numbered(tokens) {
     const [first, ...others] = tokens;
     return this.#number !== null && first?.ordered ? [{ ...first, start: this.#number }, ...others] : tokens;
-  }
-
-  #end(nodes, put) {
-    move(nodes, put);
-    for (const code of nodes.flatMap(codesIn)) colour(code);
   }
 
   // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
@@ -181,7 +180,7 @@ export class Prose {
       if (!this.#code) {
         const drawn = this.#open.firstElementChild;
         this.#code = new Code(token.lang?.match(/^\S*/)[0] ?? "", drawn?.matches(".code") ? drawn : null);
-        move([this.#code.node], ([node]) => this.#open.before(node));
+        move([this.#code.node], ([node]) => this.#open.before(node), scrolledIn(this.#open));
       }
       this.#code.add(raw.slice(fence.length).replace(/\n$/, ""));
       this.#before = fence;

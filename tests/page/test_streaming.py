@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
-from tests.page.told import RUNNING, ended, said, written
+from tests.page.told import RUNNING, ended, said, used, written
 
 WATCH = """() => {
   const log = document.querySelector("[role=log]");
@@ -125,3 +125,35 @@ def test_what_is_selected_in_what_is_being_written_stays_selected(
     place.tell(session, ended(1))
     expect(tab.locator("#status")).to_have_text("ready")
     assert tab.evaluate("getSelection().toString()") == "some words"
+
+
+def test_who_reads_in_code_that_is_being_written_stays_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    code = "```\n" + "x = 1\n" * 200
+    place.tell(session, written("a", 0, code))
+    pre = log_of(tab).locator("pre")
+    expect(pre).to_contain_text("x = 1")
+    pre.evaluate("node => node.scrollTop = 300")
+    place.tell(session, written("a", len(code), "```\n\nTHE\n\nEND\n\n"))
+    expect(log_of(tab).locator(".open pre")).to_have_count(0)
+    assert pre.evaluate("node => node.scrollTop") == 300
+
+
+def test_who_reads_what_a_tool_prints_stays_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    printed = "some words\n" + "line\n" * 100
+    place.open(tab, session)
+    place.tell(session, used("t", "bash", "running", input={"command": "make"}, output=printed))
+    log_of(tab).locator("summary").click()
+    output = tab.get_by_role("group", name="Output")
+    output.focus()
+    output.evaluate("node => node.scrollTop = 300")
+    tab.evaluate(SELECT, ["[aria-label=Output]", "some words"])
+    more = printed + "\x1b[31mred\x1b[0m THE END"
+    for status in "running", "completed":
+        place.tell(session, used("t", "bash", status, input={"command": "make"}, output=more))
+        expect(output).to_contain_text("THE END")
+        assert output.evaluate("node => node.scrollTop") == 300
+        assert tab.evaluate("getSelection().toString()") == "some words"
+        expect(output).to_be_focused()
