@@ -2,7 +2,7 @@
 
 import { kept, pathOf } from "./api.js";
 import { setText } from "./dom.js";
-import { write } from "./memory.js";
+import { inTab } from "./memory.js";
 import { dataOf } from "./shapes.js";
 
 const draftOf = (id) => `draft ${id}`;
@@ -51,15 +51,15 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   // A message that nobody answered for goes again under its key; the same words as a new one do not.
   function forget(id) {
-    api()?.forget(pathOf(id, "messages"), kept(sessionStorage));
-    sessionStorage.removeItem(sentOf(id));
+    api()?.forget(pathOf(id, "messages"), kept(inTab));
+    inTab.removeItem(sentOf(id));
   }
 
   // What came before it was sent are the same words of another time.
   function told({ eventId, type, data }) {
     const { id } = current();
     heard = Math.max(heard, eventId ?? 0);
-    const sent = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    const sent = JSON.parse(inTab.getItem(sentOf(id)) ?? "null");
     if (type !== "message.queued" || !sent || eventId <= sent.after) return;
     const { text: begins, textBytes } = dataOf({ type, data });
     if (textBytes ? sent.prompt.startsWith(begins) : sent.prompt === begins) {
@@ -71,14 +71,14 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   }
 
   function done(id, prompt) {
-    if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
+    if (inTab.getItem(draftOf(id)) === prompt) keep(id, "");
     if (current()?.id === id && text.value === prompt) text.value = "";
   }
 
   // A draft is of its session, and of this tab.
   function keep(id, draft) {
-    if (draft) write(sessionStorage, draftOf(id), draft);
-    else sessionStorage.removeItem(draftOf(id));
+    if (draft) inTab.setItem(draftOf(id), draft);
+    else inTab.removeItem(draftOf(id));
   }
 
   text.oninput = () => {
@@ -89,13 +89,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   };
 
   async function send({ id, view }, prompt) {
-    const before = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    const before = JSON.parse(inTab.getItem(sentOf(id)) ?? "null");
     const sent = before?.prompt === prompt ? before : { prompt, after: heard };
-    write(sessionStorage, sentOf(id), JSON.stringify(sent));
+    inTab.setItem(sentOf(id), JSON.stringify(sent));
     sending.set(id, "");
     draw(view);
     try {
-      const answer = await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
+      const answer = await api().post(pathOf(id, "messages"), { prompt }, kept(inTab));
       forget(id);
       view.taken(answer?.messageId);
       arrived(id);
@@ -145,7 +145,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   return {
     open(id) {
       heard = 0;
-      text.value = sessionStorage.getItem(draftOf(id)) ?? "";
+      text.value = inTab.getItem(draftOf(id)) ?? "";
     },
     close() {
       text.value = "";
