@@ -1,7 +1,7 @@
 // Where a person writes, from the first second on, and what of it waits for them.
 
 import { kept, pathOf } from "./api.js";
-import { setText } from "./dom.js";
+import { composes, setText } from "./dom.js";
 import { inTab } from "./memory.js";
 import { dataOf } from "./shapes.js";
 
@@ -120,13 +120,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     }).then(() => current() && draw(current().view));
 
   text.onkeydown = (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !composes(event)) {
       event.preventDefault();
       form.requestSubmit();
     }
   };
   form.onkeydown = (event) => {
-    if (event.key === "Escape" && !event.isComposing) escape();
+    if (event.key === "Escape" && !composes(event)) escape();
   };
   // Returning false would keep keys from the buttons and links in it.
   $("conversation").onkeydown = (event) => {

@@ -3,7 +3,7 @@
 import { repositoryOf } from "./address.js";
 import { newSession } from "./bodies.js";
 import { drawChoices, keepDefaults } from "./defaults.js";
-import { element, setText } from "./dom.js";
+import { composes, element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { newest } from "./listing.js";
 import { inTab, keyOf, onDevice, repositories, sessions } from "./memory.js";
@@ -147,7 +147,7 @@ form.oninput = () => {
 
 // Where Enter alone begins another line.
 form.onkeydown = (event) => {
-  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing;
+  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !composes(event);
   if (!sends || !event.target.matches("textarea")) return;
   event.preventDefault();
   form.requestSubmit();

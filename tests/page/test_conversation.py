@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
@@ -235,6 +236,49 @@ def test_keys_send_and_stop(tab: Page, place: Place):
     expect(box).to_have_value("")
     with tab.expect_request("**/interrupt"):
         box.press("Escape")
+
+
+@pytest.mark.parametrize("told", [{"isComposing": True}, {"keyCode": 229}])
+def test_a_letter_that_is_composed_sends_and_stops_nothing(tab: Page, place: Place, told: dict):
+    place.open(tab, place.session(script=RUNNING))
+    box = tab.locator("#text")
+    box.fill("more")
+    for key in "Enter", "Escape":
+        box.dispatch_event("keydown", {"key": key, "bubbles": True, **told})
+    expect(box).to_have_value("more")
+    # Whatever was asked for before is there by then.
+    box.press("Enter")
+    expect(box).to_have_value("")
+    assert len(place.cloud.requests("POST", "/messages")) == 1
+    assert not place.cloud.requests("POST", "/interrupt")
+
+
+def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    asked = {"questions": [{"question": name, "options": []} for name in ("Who?", "Where?")]}
+    request = {"requestId": "q", "kind": "question", "body": asked}
+    place.tell(session, ("input.requested", request))
+    who, where = tab.get_by_label("Who?"), tab.get_by_label("Where?")
+    who.fill("me")
+    who.press("Enter")
+    where.fill("here")
+    with tab.expect_response("**/inputs/q"):
+        where.press("Enter")
+    answers = [seen.body for seen in place.cloud.requests("POST", "/inputs/q")]
+    assert answers == [{"answers": [["me"], ["here"]]}]
+
+
+def test_all_of_a_conversation_is_printed(tab: Page, place: Place):
+    text = "\n\n".join(f"paragraph {n}" for n in range(99))
+    place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
+    expect(log_of(tab)).to_contain_text("paragraph 98")
+    tab.emulate_media(media="print")
+    last = "[...document.querySelectorAll('.prose p')].at(-1).getBoundingClientRect().bottom"
+    first = "document.querySelector('#title').getBoundingClientRect().top"
+    assert tab.evaluate(f"scrollY + {first}") >= 0
+    assert tab.evaluate(f"document.documentElement.scrollHeight - {last} >= 0")
+    tab.emulate_media(media="screen")
 
 
 def test_people_and_agent_are_told_apart_by_more_than_colour(tab: Page, place: Place):
