@@ -137,7 +137,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     const { id, view } = current();
     attempt(async () => {
       await api().call("POST", pathOf(id, "initiate"));
-      view.queue.release();
+      view.release();
       if (current()?.view === view) drawHeld(view);
     });
   };

@@ -177,6 +177,12 @@ export class View {
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
   }
 
+  // A person released what is held here, of which no event tells.
+  release() {
+    this.queue.release();
+    this.#kept = null;
+  }
+
   // The answer to a message may come before its event, or long after.
   taken(messageId) {
     const told = !messageId || this.waiting.has(messageId) || this.withdrawn.has(messageId) || this.items.some((item) => item.messageId === messageId);

@@ -348,6 +348,16 @@ def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Pa
     expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
 
 
+def test_what_was_started_and_stopped_at_once_is_sent_by_another_message(tab: Page, place: Place):
+    session = place.session(script=[*good_start()[:-1], ("session.prepared", receipt())])
+    place.open(tab, session)
+    tab.get_by_role("button", name="Start the agent").click()
+    expect(tab.locator("#held")).to_be_hidden()
+    place.tell(session, held(1), asleep())
+    hint = re.compile("wake.* sends what waits, too")
+    expect(tab.locator("#text")).to_have_attribute("placeholder", hint)
+
+
 def test_what_the_agent_may_have_is_not_sent_by_another_message(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, queued(2, "second"), ended(1)])
     place.open(tab, session)
