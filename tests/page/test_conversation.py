@@ -253,6 +253,7 @@ def test_a_letter_that_is_composed_sends_and_stops_nothing(tab: Page, place: Pla
     assert not place.cloud.requests("POST", "/interrupt")
 
 
+@pytest.mark.long
 def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -348,6 +349,7 @@ def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Pa
     expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
 
 
+@pytest.mark.long
 def test_what_was_started_and_stopped_at_once_is_sent_by_another_message(tab: Page, place: Place):
     session = place.session(script=[*good_start()[:-1], ("session.prepared", receipt())])
     place.open(tab, session)

@@ -140,6 +140,7 @@ def test_a_new_session_shows_what_is_known_at_once(tab: Page, place: Place):
     expect(tab.locator("body")).not_to_be_focused()
 
 
+@pytest.mark.long
 def test_what_is_written_outlives_a_reload_and_goes_with_its_session(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_session())
     place.connect(tab)

@@ -115,6 +115,7 @@ def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place
     assert "line 499" in download.value.path().read_text()
 
 
+@pytest.mark.long
 def test_a_log_is_searched_for_what_is_seen_of_it(tab: Page, place: Place):
     lines = "".join(f"line {n} \x1b[32mis\x1b[0m good\r\n" for n in range(30))
     place.cloud.texts["log.1.clone"] = lines

@@ -146,6 +146,7 @@ def test_long_code_is_one_block_and_whole(page: Page):
 
 
 @needs_libraries
+@pytest.mark.long
 def test_a_long_table_has_one_head_as_far_as_a_browser_lays_it_out_in_no_time(page: Page):
     rows = "".join(f"| {n} | **b** |\n" for n in range(6000))
     text = f"| a | b |\n|---|---|\n{rows}\nTHE END"

@@ -253,6 +253,7 @@ def test_what_takes_the_focused_button_away_leaves_the_focus_near(tab: Page, pla
     focused(tab.locator("#text"))
 
 
+@pytest.mark.long
 def test_who_goes_to_the_end_by_key_is_in_the_conversation(tab: Page, place: Place):
     text = "\n\n".join(f"paragraph {n}" for n in range(80))
     place.open(tab, place.session(script=[*RUNNING, said("a", text)]))

@@ -105,7 +105,9 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("block", OPEN)
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, marks=pytest.mark.long) if b == "a long table" else b for b in OPEN]
+)
 def test_what_is_selected_in_what_is_being_written_stays_selected(
     tab: Page, place: Place, block: str
 ):
@@ -140,6 +142,7 @@ def test_who_reads_in_code_that_is_being_written_stays_there(tab: Page, place: P
     assert pre.evaluate("node => node.scrollTop") == 300
 
 
+@pytest.mark.long
 def test_who_reads_what_a_tool_prints_stays_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     printed = "some words\n" + "line\n" * 100

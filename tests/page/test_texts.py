@@ -234,6 +234,7 @@ def test_other_directions_are_laid_out_and_overrides_are_seen(tab: Page, place: 
     assert "\u202e" not in log_of(tab).inner_text()
 
 
+@pytest.mark.long
 def test_what_is_written_is_laid_out_in_one_direction(tab: Page, place: Place):
     """Each paragraph in its own would take half a minute of a megabyte."""
     place.open(tab, place.session(script=RUNNING))
