@@ -1,6 +1,5 @@
 // The HTTP API for the page: bounded retries that keep their Idempotency-Key, one kind of error.
 
-import { write } from "./memory.js";
 import { expired } from "./token.js";
 
 const TRIES = 4;
@@ -57,7 +56,7 @@ export const pathOf = (id, ...below) => ["/sessions", ...[id, ...below].map(segm
 // What was not answered yet, by address: {text, key}, in a tab's storage: a draft outlives a reload, and so must its key.
 export const kept = (storage) => ({
   get: (address) => JSON.parse(storage.getItem(`unanswered ${address}`) ?? "null") ?? undefined,
-  set: (address, sent) => write(storage, `unanswered ${address}`, JSON.stringify(sent)),
+  set: (address, sent) => storage.setItem(`unanswered ${address}`, JSON.stringify(sent)),
   delete: (address) => storage.removeItem(`unanswered ${address}`),
 });
 

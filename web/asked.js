@@ -1,6 +1,6 @@
 // The cards of what the agent asks. All of it is the agent's words, so what can't be seen is spelled out.
 
-import { element } from "./dom.js";
+import { composes, element } from "./dom.js";
 import { permission, questions, REPLIES } from "./inputs.js";
 import { visible } from "./text.js";
 
@@ -55,15 +55,19 @@ function questionFields(asked, answer) {
     options.push({ node, at, label });
     return node;
   };
+  const send = () => answer({ answers: chosen.map((labels) => [...labels]) });
   const words = (at, text) => {
     const node = element("input");
     node.ariaLabel = text;
-    node.onchange = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
+    node.oninput = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
+    // As anywhere else, but not while another question has no answer.
+    node.onkeydown = (event) => {
+      if (event.key === "Enter" && !composes(event) && chosen.every(({ size }) => size)) send();
+    };
     return node;
   };
   const last = [button("Reject", () => answer({ reject: true }))];
   if (all.length && !atOnce) {
-    const send = () => answer({ answers: chosen.map((labels) => [...labels]) });
     last.unshift(button("Answer", send, "primary"));
   }
   return [

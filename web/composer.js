@@ -1,8 +1,8 @@
 // Where a person writes, from the first second on, and what of it waits for them.
 
 import { kept, pathOf } from "./api.js";
-import { setText } from "./dom.js";
-import { write } from "./memory.js";
+import { composes, setText } from "./dom.js";
+import { inTab } from "./memory.js";
 import { dataOf } from "./shapes.js";
 
 const draftOf = (id) => `draft ${id}`;
@@ -30,15 +30,17 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   function keysOf(view) {
     const { id } = current();
-    if (unwanted.has(id)) return "The agent is stopped as soon as it has your message";
-    return view.goes || (sending.has(id) && view.awake) ? "Esc stops the agent" : "";
+    const sends = sending.has(id);
+    if (unwanted.has(id)) return `${view.awake ? "The agent" : "Waking"} is stopped as soon as it has your message`;
+    if (view.wakes || (sends && view.status === "asleep")) return "Esc stops waking the session";
+    return view.goes || (sends && view.awake) ? "Esc stops the agent" : "";
   }
 
   // What is on its way can't be stopped before it is there; a turn that goes on doesn't wait for it.
   function escape() {
     const { id, view } = current() ?? {};
-    if (view?.goes) return stop(id);
-    if (!view?.awake || sending.get(id) !== "") return;
+    if (view?.goes || view?.wakes) return stop(id);
+    if (!(view?.awake || view?.status === "asleep") || sending.get(id) !== "") return;
     unwanted.add(id);
     draw(view);
   }
@@ -49,15 +51,15 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
 
   // A message that nobody answered for goes again under its key; the same words as a new one do not.
   function forget(id) {
-    api()?.forget(pathOf(id, "messages"), kept(sessionStorage));
-    sessionStorage.removeItem(sentOf(id));
+    api()?.forget(pathOf(id, "messages"), kept(inTab));
+    inTab.removeItem(sentOf(id));
   }
 
   // What came before it was sent are the same words of another time.
   function told({ eventId, type, data }) {
     const { id } = current();
     heard = Math.max(heard, eventId ?? 0);
-    const sent = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    const sent = JSON.parse(inTab.getItem(sentOf(id)) ?? "null");
     if (type !== "message.queued" || !sent || eventId <= sent.after) return;
     const { text: begins, textBytes } = dataOf({ type, data });
     if (textBytes ? sent.prompt.startsWith(begins) : sent.prompt === begins) {
@@ -69,14 +71,14 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   }
 
   function done(id, prompt) {
-    if (sessionStorage.getItem(draftOf(id)) === prompt) keep(id, "");
+    if (inTab.getItem(draftOf(id)) === prompt) keep(id, "");
     if (current()?.id === id && text.value === prompt) text.value = "";
   }
 
   // A draft is of its session, and of this tab.
   function keep(id, draft) {
-    if (draft) write(sessionStorage, draftOf(id), draft);
-    else sessionStorage.removeItem(draftOf(id));
+    if (draft) inTab.setItem(draftOf(id), draft);
+    else inTab.removeItem(draftOf(id));
   }
 
   text.oninput = () => {
@@ -87,13 +89,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   };
 
   async function send({ id, view }, prompt) {
-    const before = JSON.parse(sessionStorage.getItem(sentOf(id)) ?? "null");
+    const before = JSON.parse(inTab.getItem(sentOf(id)) ?? "null");
     const sent = before?.prompt === prompt ? before : { prompt, after: heard };
-    write(sessionStorage, sentOf(id), JSON.stringify(sent));
+    inTab.setItem(sentOf(id), JSON.stringify(sent));
     sending.set(id, "");
     draw(view);
     try {
-      const answer = await api().post(pathOf(id, "messages"), { prompt }, kept(sessionStorage));
+      const answer = await api().post(pathOf(id, "messages"), { prompt }, kept(inTab));
       forget(id);
       view.taken(answer?.messageId);
       arrived(id);
@@ -118,13 +120,13 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     }).then(() => current() && draw(current().view));
 
   text.onkeydown = (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !composes(event)) {
       event.preventDefault();
       form.requestSubmit();
     }
   };
   form.onkeydown = (event) => {
-    if (event.key === "Escape" && !event.isComposing) escape();
+    if (event.key === "Escape" && !composes(event)) escape();
   };
   // Returning false would keep keys from the buttons and links in it.
   $("conversation").onkeydown = (event) => {
@@ -135,7 +137,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
     const { id, view } = current();
     attempt(async () => {
       await api().call("POST", pathOf(id, "initiate"));
-      view.queue.release();
+      view.release();
       if (current()?.view === view) drawHeld(view);
     });
   };
@@ -143,7 +145,7 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   return {
     open(id) {
       heard = 0;
-      text.value = sessionStorage.getItem(draftOf(id)) ?? "";
+      text.value = inTab.getItem(draftOf(id)) ?? "";
     },
     close() {
       text.value = "";
@@ -153,12 +155,12 @@ export function newComposer({ $, attempt, submitted, api, current }, { sent, sto
   };
 }
 
-function hintOf({ status, turn, failure, held, firstHeld }) {
+function hintOf({ status, turn, failure, held, keptBack, begun }) {
   if (status === "failed") {
     return failure?.retryable ? "What you write waits until you try again" : "The session failed for good: start a new one";
   }
   if (status === "preparing") return "Write what comes next: it is sent when everything is ready";
-  if (status === "prepared" || firstHeld) return "Write what comes after the prompt that is held";
+  if (status === "prepared" || keptBack) return `Write what comes after the ${begun ? "message" : "prompt"} that is held`;
   if (status === "asleep") return held ? "Write to wake the session: it sends what waits, too" : "Write to wake the session";
   if (turn) return "Write what comes next: it waits for its turn";
   return held ? "Write a message: it sends what waits, too" : "Write a message";

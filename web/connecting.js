@@ -5,7 +5,7 @@ import { another, apiOf, connect, connection, disconnect, end, hostOf, pairOf, t
 import { emptyForm } from "./creating.js";
 import { setText } from "./dom.js";
 import { tellFields } from "./fields.js";
-import { forget, forgetTab } from "./memory.js";
+import { forget, forgetTab, onDevice } from "./memory.js";
 import { $, leave, notice, onRefused, show, state, submitted } from "./page.js";
 import { readable } from "./text.js";
 import { expired, subjectOf } from "./token.js";
@@ -30,11 +30,11 @@ export function readAddress() {
     if (agreed) handOver();
     return agreed;
   };
-  if (takeLink(location.hash, localStorage, agrees)) {
+  if (takeLink(location.hash, onDevice, agrees)) {
     // A token must not stay in the address, where it is seen, copied and remembered.
     history.replaceState(null, "", location.pathname + location.search);
   }
-  const known = connection(localStorage);
+  const known = connection(onDevice);
   const same = state.api && state.api.url === known?.api && state.api.token === known?.token;
   if (!same) state.api = known?.token ? new Api(known.api, known.token) : null;
   $("account").hidden = !state.api;
@@ -47,7 +47,7 @@ export function showConnect(why) {
   $("account").hidden = true;
   notice(why);
   const { api, token } = $("connect").elements;
-  api.value ||= connection(localStorage)?.api ?? "";
+  api.value ||= connection(onDevice)?.api ?? "";
   (api.value ? token : api).focus();
 }
 
@@ -80,28 +80,28 @@ export function onConnect(route) {
       const found = await wrong(url, token);
       tellFields(form, found);
       if (Object.keys(found).length) return;
-      if (another(connection(localStorage), { api: url, token, user: subjectOf(token) })) handOver();
-      connect(localStorage, url, token);
+      if (another(connection(onDevice), { api: url, token, user: subjectOf(token) })) handOver();
+      connect(onDevice, url, token);
       pasted.value = "";
       route();
     });
   $("disconnect").onclick = () => {
     handOver();
-    disconnect(localStorage);
+    disconnect(onDevice);
     route();
   };
   // Another tab of this browser has a token again, or none any more.
   window.addEventListener("storage", ({ key, oldValue, newValue }) => {
     if (key !== "connection") return;
     if (another(pairOf(oldValue), pairOf(newValue))) emptyTab();
-    const known = connection(localStorage);
+    const known = connection(onDevice);
     if (known?.api !== state.api?.url || (known?.token ?? "") !== (state.api?.token ?? "")) route();
   });
   onRefused((error) => {
-    const token = connection(localStorage)?.token ?? "";
+    const token = connection(onDevice)?.token ?? "";
     // A throttled call looks like a refused one: the token may be good yet, and can be tried again.
     if (error.code === HIDDEN) $("connect").elements.token.value = token;
-    else end(localStorage);
+    else end(onDevice);
     const ended = expired(token);
     showConnect(ended ? `${ended}: get another one.` : error.code === HIDDEN ? `${error.message}.` : "The API refused the token: it may have expired.");
   });

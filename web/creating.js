@@ -3,10 +3,10 @@
 import { repositoryOf } from "./address.js";
 import { newSession } from "./bodies.js";
 import { drawChoices, keepDefaults } from "./defaults.js";
-import { element, setText } from "./dom.js";
+import { composes, element, setText } from "./dom.js";
 import { tellFields } from "./fields.js";
 import { newest } from "./listing.js";
-import { keyOf, repositories, sessions } from "./memory.js";
+import { inTab, keyOf, onDevice, repositories, sessions } from "./memory.js";
 import { $, notice, sentence, show, state, submitted } from "./page.js";
 import { tellRefused } from "./refusals.js";
 import { Rows } from "./rows.js";
@@ -16,6 +16,8 @@ import { warned } from "./warnings.js";
 const TEXTS = ["prompt", "branch", "agent", "mode", "model", "setup", "inputs", "tree", "depth", "system"];
 const REMEMBERED = ["branch", "agent", "mode", "model", "setup"];
 const ACTIVE = ["preparing", "prepared", "ready", "running", "stopping"];
+
+const DRAFT = "draft new";
 
 const form = $("create");
 const env = new Rows($("env"), $("more-env"));
@@ -43,8 +45,10 @@ export function showCreate() {
   show("create");
   keepDefaults(form).then(() => form.elements.repo.value && recall());
   const { repo, prompt } = form.elements;
-  if (!repo.value && localStorage.getItem("repo")) {
-    repo.value = localStorage.getItem("repo");
+  const [named, written] = JSON.parse(inTab.getItem(DRAFT) ?? "[]");
+  prompt.value ||= written ?? "";
+  if (!repo.value && (named || onDevice.getItem("repo"))) {
+    repo.value = named || onDevice.getItem("repo");
     understand();
   }
   (repo.value ? prompt : repo).focus();
@@ -135,9 +139,15 @@ function mcpOf(text) {
   }
 }
 
+// As long a text as any message, it outlives a reload, too.
+form.oninput = () => {
+  const { repo, prompt } = form.elements;
+  inTab.setItem(DRAFT, JSON.stringify([repo.value, prompt.value]));
+};
+
 // Where Enter alone begins another line.
 form.onkeydown = (event) => {
-  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing;
+  const sends = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !composes(event);
   if (!sends || !event.target.matches("textarea")) return;
   event.preventDefault();
   form.requestSubmit();
@@ -174,6 +184,7 @@ form.onsubmit = (event) =>
 // Another prompt on the same repository is likely, and as it was used last.
 function clear(repo) {
   form.reset();
+  inTab.removeItem(DRAFT);
   env.clear();
   secrets.clear();
   lastSealed = null;

@@ -11,6 +11,9 @@ export function element(tag, className = "", ...children) {
   return node;
 }
 
+// Whether a key belongs to who composes a letter of several. Safari says of the last one only by its number.
+export const composes = ({ isComposing, keyCode }) => isComposing || keyCode === 229;
+
 export function setText(node, text) {
   const shown = readable(text);
   if (node.textContent !== shown) node.textContent = shown;

@@ -1,5 +1,6 @@
 // Why a preparation failed or was stopped, and what can be done about it from here or elsewhere.
 
+import { repositoryOf } from "./address.js";
 import { pathOf } from "./api.js";
 import { newAttempt, repository } from "./bodies.js";
 import { prefill } from "./creating.js";
@@ -84,11 +85,14 @@ $("retry").onsubmit = (event) =>
     const body = attemptOf(mine);
     const form = event.target;
     const given = (label, name) => ($(label).hidden ? "" : form.elements[name].value.trim());
-    const [repo, start] = [given("instead", "repo"), given("elsewhere", "branch")];
-    const changes = { ...(repo && repository(repo)), ...(start && { upstreamBranch: start }) };
-    tellFields(form, {});
+    // As the form of a new session takes it.
+    const found = repositoryOf(given("instead", "repo"));
+    tellFields(form, found.wrong ? { repo: found.wrong } : {});
+    if (found.wrong) return;
+    const start = given("elsewhere", "branch") || found.branch;
+    const changes = { ...(found.repo && repository(found.repo)), ...(start && { upstreamBranch: start }) };
     try {
-      if (repo || start) mine.view.session.repository = (await state.api.call("PATCH", pathOf(mine.id), changes)).repository;
+      if (Object.keys(changes).length) mine.view.session.repository = (await state.api.call("PATCH", pathOf(mine.id), changes)).repository;
       await retry(mine, body);
     } catch (error) {
       tellRefused(form, error);

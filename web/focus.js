@@ -2,7 +2,7 @@
 
 import { $ } from "./page.js";
 
-const TALK = "#conversation, #asked, #held";
+const TALK = "#conversation, .jump, #asked, #held";
 const TAKES = "a, button, input, label, select, summary, textarea, [tabindex]";
 
 let last = null; // what had it in the session on display, while nobody took it elsewhere

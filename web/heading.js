@@ -1,7 +1,7 @@
 // What tells a session from others: its title, its status, the tab's title and picture.
 
 import { pathOf } from "./api.js";
-import { setText } from "./dom.js";
+import { composes, setText } from "./dom.js";
 import { drawIcon } from "./icon.js";
 import { tellSystem } from "./notices.js";
 import { $, state, submitted } from "./page.js";
@@ -54,7 +54,7 @@ $("rename").onsubmit = (event) =>
   });
 
 $("rename").onkeydown = (event) => {
-  if (event.key === "Escape") endRenaming();
+  if (event.key === "Escape" && !composes(event)) endRenaming();
 };
 
 function endRenaming() {

@@ -1,6 +1,8 @@
 // How the items of a conversation look: what people wrote, what the agent says and does, notes.
 
+import { onceColoured } from "./ansi.js";
 import { element, setText } from "./dom.js";
+import { morph } from "./morph.js";
 import { Prose } from "./prose.js";
 import { counted, newReader, readable } from "./text.js";
 import { became, deed, given, printed, state } from "./tool.js";
@@ -121,7 +123,10 @@ function drawTool(node, part, now) {
   setText(part.name, readable(data.tool || "tool"));
   setText(part.deed, ` ${readable(deed(data))} `);
   setText(part.state, state(part, now));
-  body.replaceChildren(...given(data), ...(part.text ? [printed(part.text)] : []));
+  // Who reads, selects or scrolls in it while it runs goes on there.
+  const draw = () => morph(body, [...given(part.data), ...(part.text ? [printed(part.text)] : [])]);
+  draw();
+  onceColoured(draw);
 }
 
 // The time of a tool that runs.

@@ -7,7 +7,7 @@ export const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
 const MODULES = [
   "ansi", "asked", "changes", "code", "composer", "conversation", "failure", "focus", "follow", "heading", "inputs", "items",
   "libraries", "logs", "markup", "morph", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll",
-  "shapes", "steps", "talk", "texts", "tool", "view", "work", "working",
+  "shapes", "steps", "table", "talk", "texts", "tool", "view", "work", "working",
 ];
 // Found where the page's set-up has put them; libraries.js does without.
 const LIBRARIES = ["vendor/marked", "vendor/purify", "vendor/ansi"];

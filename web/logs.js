@@ -79,7 +79,7 @@ class Log {
     this.#only.placeholder = "Only lines with…";
     this.#only.setAttribute("aria-label", `Only lines of this log with: ${title}`);
     this.#only.oninput = () => this.#redraw();
-    this.#said.setAttribute("role", "status");
+    for (const said of [this.#said, this.#cut]) said.setAttribute("role", "status");
     const save = element("button", "", "Download");
     save.type = "button";
     save.onclick = () => this.#save();

@@ -7,10 +7,11 @@ import { arrived, DOMPurify, Marked } from "./libraries.js";
 
 const TAGS =
   "a blockquote br code del em h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split(" ");
+const OPENS = /^(?:https?:|mailto:)/i;
 const CLEAN = {
   ALLOWED_TAGS: TAGS,
   ALLOWED_ATTR: ["align", "class", "href", "start"],
-  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ALLOWED_URI_REGEXP: OPENS,
   ADD_URI_SAFE_ATTR: ["align", "start"], // the others are held against the line above
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
@@ -23,6 +24,14 @@ const TURNS = "p, li, h3, h4, h5, h6, td, th, blockquote";
 const escaped = (text) =>
   text.replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]);
 
+const NAMED = 300; // characters of what a link leads to
+
+// A link that opens nothing from here, a file's mostly, with what it names.
+function named(text, href, said) {
+  const known = href.startsWith("#") || href.length > NAMED || said.replaceAll("`", "") === href;
+  return known ? text : `${text} (<code>${escaped(href)}</code>)`;
+}
+
 const RENDERER = {
   html: ({ text, block }) => (block ? `<p>${escaped(text.trimEnd())}</p>` : escaped(text)),
   // The page has two levels above it.
@@ -30,8 +39,11 @@ const RENDERER = {
     const tag = `h${Math.min(depth + 2, 6)}`;
     return `<${tag}>${this.parser.parseInline(tokens)}</${tag}>`;
   },
+  link({ href, text, tokens }) {
+    return !OPENS.test(href) && named(this.parser.parseInline(tokens), href, text);
+  },
   // A picture from elsewhere would tell who looks at it.
-  image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+  image: ({ href, text }) => (OPENS.test(href) ? `<a href="${escaped(href)}">${escaped(text || href)}</a>` : named(escaped(text || "Picture"), href, text)),
   checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
 };
 
@@ -100,7 +112,7 @@ export function nodesOf(tokens) {
   for (const node of fragment.querySelectorAll(TURNS)) node.dir = "auto";
   // A task's box is its mark.
   for (const item of fragment.querySelectorAll("li")) if (/^[☑☐]/.test(item.textContent)) item.classList.add("task");
-  for (const list of fragment.querySelectorAll("ol, ul")) list.replaceChildren(...drawn(list));
+  for (const list of fragment.querySelectorAll("ol, ul, tbody")) list.replaceChildren(...drawn(list));
   return drawn(fragment);
 }
 

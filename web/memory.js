@@ -2,14 +2,47 @@
 
 const MOST = 50;
 
-// What finds no room, or may not be kept, is not remembered: nothing of the page needs it.
-export function write(storage, name, text) {
-  try {
-    storage.setItem(name, text);
-  } catch {
-    storage.removeItem(name);
+// What the browser keeps; as long as the page is there only, where it has no room or may keep nothing.
+class Store {
+  #storage = null;
+  #here = new Map();
+
+  constructor(name) {
+    try {
+      this.#storage = globalThis[name];
+    } catch {
+      // Who keeps nothing of any page has no storage to ask.
+    }
+  }
+
+  // What is stored was written later, as what is here was removed from there.
+  getItem(name) {
+    return this.#storage?.getItem(name) ?? this.#here.get(name) ?? null;
+  }
+
+  setItem(name, text) {
+    try {
+      this.#storage.setItem(name, text);
+      this.#here.delete(name);
+    } catch {
+      this.removeItem(name);
+      this.#here.set(name, text);
+    }
+  }
+
+  removeItem(name) {
+    this.#here.delete(name);
+    this.#storage?.removeItem(name);
+  }
+
+  get names() {
+    const stored = Array.from({ length: this.#storage?.length ?? 0 }, (_, at) => this.#storage.key(at));
+    return [...stored, ...this.#here.keys()];
   }
 }
+
+export const onDevice = new Store("localStorage");
+export const inTab = new Store("sessionStorage");
 
 class Memory {
   #name;
@@ -24,12 +57,12 @@ class Memory {
 
   set(key, value) {
     const others = this.#all().filter(([known]) => known !== key);
-    write(localStorage, this.#name, JSON.stringify([[key, value], ...others].slice(0, MOST)));
+    onDevice.setItem(this.#name, JSON.stringify([[key, value], ...others].slice(0, MOST)));
   }
 
   #all() {
     try {
-      const all = JSON.parse(localStorage.getItem(this.#name));
+      const all = JSON.parse(onDevice.getItem(this.#name));
       return Array.isArray(all) ? all.filter((entry) => Array.isArray(entry) && typeof entry[0] === "string" && entry[1]) : [];
     } catch {
       return [];
@@ -49,11 +82,10 @@ export const sessions = () => new Memory("sessions");
 
 // Nothing of it is left for who uses this browser next.
 export function forget() {
-  for (const name of ["repositories", "sessions", "repo"]) localStorage.removeItem(name);
+  for (const name of ["repositories", "sessions", "repo"]) onDevice.removeItem(name);
 }
 
 // Nor what was written in this tab and waits there.
 export function forgetTab() {
-  const names = Array.from({ length: sessionStorage.length }, (_, at) => sessionStorage.key(at));
-  for (const name of names) if (/^(draft|sent|unanswered) /.test(name)) sessionStorage.removeItem(name);
+  for (const name of inTab.names) if (/^(draft|sent|unanswered) /.test(name)) inTab.removeItem(name);
 }

@@ -1,14 +1,14 @@
 // What is drawn again and again as it grows: nodes that were there already stay, and with them what is selected in them
 // and what has the focus.
 
-// Makes the children of `node` like these.
-export function morph(node, wanted) {
+// Makes the children of `node` like these, those of them from one on.
+export function morph(node, wanted, from = 0) {
   wanted.forEach((made, at) => {
-    const had = node.childNodes[at];
+    const had = node.childNodes[from + at];
     if (!had) node.append(made);
     else if (kept(had, made) !== had) had.replaceWith(made);
   });
-  while (node.childNodes.length > wanted.length) node.lastChild.remove();
+  while (node.childNodes.length > from + wanted.length) node.lastChild.remove();
 }
 
 // What was there made like what is wanted, where it can be; else that.
@@ -35,10 +35,15 @@ function rewrite(had, text) {
   had.replaceData(same, data.length - same, text.slice(same));
 }
 
-// Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew.
-export function move(nodes, put) {
+// How far what scrolls by itself in there is scrolled.
+export const scrolledIn = (node) =>
+  [...node.querySelectorAll("pre, .table")].map((one) => ({ one, top: one.scrollTop, left: one.scrollLeft }));
+
+// Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew, and what was scrolled is again.
+export function move(nodes, put, scrolled = []) {
   const { anchorNode, anchorOffset, focusNode, focusOffset } = getSelection();
   const again = [anchorNode, focusNode].some((end) => nodes.some((node) => node.contains(end)));
   put(nodes);
+  for (const { one, top, left } of scrolled) if (top || left) one.scrollTo(left, top);
   if (again) getSelection().setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
 }

@@ -1,5 +1,6 @@
 // The system's notices: only where somebody asked for them, and only while the page isn't seen.
 
+import { onDevice } from "./memory.js";
 import { $, attempt } from "./page.js";
 import { readable } from "./text.js";
 
@@ -17,7 +18,7 @@ export function tellSystem(id, title, { status }) {
 }
 
 const can = () => "Notification" in globalThis;
-const wished = () => can() && Notification.permission === "granted" && localStorage.getItem(WISH) === "yes";
+const wished = () => can() && Notification.permission === "granted" && onDevice.getItem(WISH) === "yes";
 
 function drawWish() {
   $("notify").hidden = !can();
@@ -28,7 +29,7 @@ $("notify").onclick = () =>
   attempt(async () => {
     const on = !wished();
     if (on && (await Notification.requestPermission()) !== "granted") throw new Error("The browser doesn't allow notices of this page: its settings do");
-    localStorage.setItem(WISH, on ? "yes" : "no");
+    onDevice.setItem(WISH, on ? "yes" : "no");
     drawWish();
   });
 

@@ -4,11 +4,12 @@
 import { Code, colour } from "./code.js";
 import { element } from "./dom.js";
 import { decided, lexer, nodesOf, saysAsIs } from "./markup.js";
-import { morph, move } from "./morph.js";
+import { morph, move, scrolledIn } from "./morph.js";
+import { Table } from "./table.js";
 import { newReader } from "./text.js";
 
 const WINDOW = 8192; // characters that are looked at together; a longer block is drawn in pieces
-const LONG = 4 * WINDOW; // characters of one block that are formatted; nobody reads a longer one as it is meant
+const LONG = 4 * WINDOW; // characters of one block that are formatted, and of one table; nobody reads a longer one as it is meant
 const SLICE = 12; // milliseconds at once
 const REST = 12; // times as long as it took nothing is drawn again,
 const LONGEST = 250; // milliseconds at most, as on a busy machine it is the others that took them
@@ -26,6 +27,7 @@ export class Prose {
   #done = 0; // how much of the text is finished
   #before = ""; // what the rest must be read after: a fence, or a table's head
   #code = null; // the block that goes on
+  #table = null; // the same
   #number = null; // of the next item of the list that goes on, whatever is written before it
   #length = 0; // of the block that goes on and is no code
   #asIs = null; // holds what is too long to be formatted
@@ -66,7 +68,7 @@ export class Prose {
     this.#read = newReader();
     this.#done = 0;
     this.#outline = [];
-    this.#code = this.#number = this.#asIs = null;
+    this.#code = this.#table = this.#number = this.#asIs = null;
     this.#length = 0;
     this.#open = element("div", "open");
     this.#open.ariaLive = "off";
@@ -122,15 +124,20 @@ export class Prose {
     this.#done += length - this.#before.length;
     const [first, ...others] = tokens;
     const goesOn = this.#before !== "";
+    const table = this.#table;
     this.#before = "";
     this.#length = 0;
+    this.#table = null;
     if (goesOn && this.#code) {
       if (first.text) this.#code.add(first.text);
       this.#code.finish();
       this.#code = null;
       this.#put(others);
+    } else if (goesOn && table && first.type === "table") {
+      table.add(...nodesOf([first]));
+      this.#put(others);
     } else {
-      this.#put(goesOn && first.rows?.length === 0 ? others : this.#numbered(tokens));
+      this.#put(this.#numbered(tokens));
       this.#number = null;
     }
   }
@@ -139,19 +146,18 @@ export class Prose {
   #put(tokens) {
     const nodes = nodesOf(outlined(tokens, this.#outline));
     if (!nodes.length) return;
+    // Asked for while the layout is still as it was seen.
+    const scrolled = scrolledIn(this.#open);
     morph(this.#open, nodes);
-    this.#end([...this.#open.childNodes], (ended) => this.#open.before(...ended));
+    const ended = [...this.#open.childNodes];
+    move(ended, () => this.#open.before(...ended), scrolled);
+    for (const code of ended.flatMap(codesIn)) colour(code);
   }
 
   // As a list that goes on is read anew from where it was cut.
   #numbered(tokens) {
     const [first, ...others] = tokens;
     return this.#number !== null && first?.ordered ? [{ ...first, start: this.#number }, ...others] : tokens;
-  }
-
-  #end(nodes, put) {
-    move(nodes, put);
-    for (const code of nodes.flatMap(codesIn)) colour(code);
   }
 
   // One block fills the window: what can be told of it is drawn, and the rest is read as the same block.
@@ -174,15 +180,30 @@ export class Prose {
       if (!this.#code) {
         const drawn = this.#open.firstElementChild;
         this.#code = new Code(token.lang?.match(/^\S*/)[0] ?? "", drawn?.matches(".code") ? drawn : null);
-        move([this.#code.node], ([node]) => this.#open.before(node));
+        move([this.#code.node], ([node]) => this.#open.before(node), scrolledIn(this.#open));
       }
       this.#code.add(raw.slice(fence.length).replace(/\n$/, ""));
       this.#before = fence;
+    } else if (type === "table") {
+      this.#splitTable(token);
+    } else {
+      this.#table = null;
+      this.#put([token]);
+      this.#goOn(raw.length);
+    }
+  }
+
+  // One that takes long to lay out is followed by another with the same head.
+  #splitTable(token) {
+    if (this.#table && this.#length < LONG) {
+      this.#table.add(...nodesOf([token]));
     } else {
       this.#put([token]);
-      if (type === "table") this.#before = raw.split("\n", 2).join("\n") + "\n";
-      else this.#goOn(raw.length);
+      this.#table = new Table(this.#open.previousElementSibling);
+      this.#length = 0;
     }
+    this.#length += token.raw.length;
+    this.#before = token.raw.split("\n", 2).join("\n") + "\n";
   }
 
   #goOn(length) {
@@ -223,6 +244,7 @@ export class Prose {
   #drawOpen() {
     const tokens = this.#final ? [] : this.#numbered(lexer(this.#before + this.#text.slice(this.#done)));
     if (this.#code && tokens[0]?.type === "code") this.#code.showUnfinished(tokens.shift().text);
+    if (this.#table && tokens[0]?.type === "table") this.#table.showUnfinished(...nodesOf([tokens.shift()]));
     morph(this.#open, nodesOf(outlined(tokens, [...this.#outline])));
   }
 }

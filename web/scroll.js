@@ -1,15 +1,19 @@
 // An output that grows, at its end: what is there is not drawn again, and of what nobody reads to its beginning only
 // the end is.
 
-import { newPrinter } from "./ansi.js";
+import { newPrinter, uncoloured } from "./ansi.js";
 import { element, setText } from "./dom.js";
 
 export const SHOWN = 400_000; // characters, some thousand lines
 
 const LINE = 16_384; // of a line that doesn't end; a longer one is no longer waited for
 const CUT = "Only its end is shown: Download has all of it.";
+const NONE = "No line has this.";
 const NEAR = 40;
 const BEGUN = /\x1b(?:\[[0-?]*[ -/]*)?$/; // a code whose end is not here
+
+// As it is seen: what drives a terminal stands between words.
+const seen = (line) => (/[\x1b\r]/.test(line) ? uncoloured(line) : line).toLowerCase();
 
 export class Scroll {
   #node;
@@ -55,8 +59,9 @@ export class Scroll {
     if (all.length - at > LINE) at = BEGUN.exec(all)?.index ?? all.length;
     this.#line = all.slice(at);
     this.#settle(all.slice(0, at));
-    const matches = this.#line.toLowerCase().includes(this.#wanted);
+    const matches = seen(this.#line).includes(this.#wanted);
     this.#rest.replaceChildren(element("span", "", matches ? newPrinter()(this.#line) : ""));
+    this.#tell(matches);
     if (atEnd) node.scrollTop = node.scrollHeight;
   }
 
@@ -66,6 +71,12 @@ export class Scroll {
     this.#line = "";
     this.#rest.replaceChildren();
     this.#settle(line);
+    this.#tell(false);
+  }
+
+  // That nothing is found is said, as a log that printed nothing looks alike.
+  #tell(found) {
+    if (this.#cut.textContent !== CUT) setText(this.#cut, this.#wanted && !found && !this.#length ? NONE : "");
   }
 
   get #atEnd() {
@@ -74,7 +85,7 @@ export class Scroll {
   }
 
   #settle(text) {
-    let kept = this.#wanted ? text.split("\n").filter((line) => line.toLowerCase().includes(this.#wanted)).join("\n") : text;
+    let kept = this.#wanted ? text.split("\n").filter((line) => seen(line).includes(this.#wanted)).join("\n") : text;
     if (!kept) return;
     if (this.#wanted && text.endsWith("\n") && !kept.endsWith("\n")) kept += "\n";
     if (kept.length > SHOWN) {

@@ -1,6 +1,6 @@
 // What a tool did, in its own terms: the command of a shell, the lines of an edit, the path of a file.
 
-import { colouredPieces, onceColoured } from "./ansi.js";
+import { colouredPieces } from "./ansi.js";
 import { diffLines } from "./changes.js";
 import { element } from "./dom.js";
 import { shallow, words } from "./shapes.js";
@@ -81,14 +81,8 @@ const diff = (text) => block("Changed lines", diffLines(text));
 
 // A long output is laid out piece by piece, as it comes into sight.
 export function printed(output) {
-  const node = block("Output", piecesOf(output));
-  onceColoured(() => output.includes("\x1b") && node.replaceWith(block("Output", piecesOf(output))));
-  return node;
-}
-
-function piecesOf(output) {
   const pieces = colouredPieces(output, PIECE);
-  return pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0];
+  return block("Output", pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0]);
 }
 
 // Of any number of children, where a call takes only so many arguments.

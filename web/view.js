@@ -30,6 +30,8 @@ export class View {
   #asked = new Map();
   #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
+  #kept = null; // {id, told} of a message that its button alone sends; `told` once it was said to be held
+  #wakes = false; // the preparation is of a session that slept
   #turnFrom = 0; // where the items of the turn begin
   #ahead = 0; // how far this machine's clock is ahead of the cloud's
   #parts = new Map();
@@ -67,9 +69,19 @@ export class View {
     return comes && this.work.publication?.status !== "publishing";
   }
 
-  // What waits begins with what the session was made for: that is released, and not by another message.
-  get firstHeld() {
-    return this.held && Boolean(this.waiting.values().next().value?.first);
+  // What is held goes by its button alone and not with another message: a person wanted it so, or the agent may have it.
+  get keptBack() {
+    return this.held && this.#kept !== null && this.waiting.keys().next().value === this.#kept.id;
+  }
+
+  // Whether the agent had a message at all.
+  get begun() {
+    return this.#begun > 0;
+  }
+
+  // A preparation that is stopped for nothing lost: it sleeps on.
+  get wakes() {
+    return this.status === "preparing" && this.#wakes;
   }
 
   get waitsForYou() {
@@ -93,7 +105,7 @@ export class View {
 
   // Whether a person may take a waiting message back: not the first, before it was delivered once.
   withdrawable({ messageId, first }) {
-    return !(first && !this.#begun) && ["queued", "held"].includes(this.queue.status(messageId));
+    return !(first && !this.begun) && ["queued", "held"].includes(this.queue.status(messageId));
   }
 
   apply(event) {
@@ -128,6 +140,7 @@ export class View {
   }
 
   attemptBegan(data) {
+    this.#wakes = data.cause === "wake";
     this.status = "preparing";
     this.apart = false;
     this.failure = null;
@@ -137,6 +150,7 @@ export class View {
   attemptDone(status, { receipt }) {
     this.status = status;
     this.apart = false;
+    if (status === "prepared") this.#kept = { id: this.waiting.keys().next().value, told: false };
     this.preparation.done(receipt);
   }
 
@@ -161,6 +175,12 @@ export class View {
     if (messageId === this.#taken) this.#taken = null;
     const first = !this.items.some(({ kind }) => kind === "user") && !this.waiting.size;
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
+  }
+
+  // A person released what is held here, of which no event tells.
+  release() {
+    this.queue.release();
+    this.#kept = null;
   }
 
   // The answer to a message may come before its event, or long after.
@@ -213,15 +233,17 @@ export class View {
     this.note("The turn was stopped.");
   }
 
-  undelivered({ code, reason }) {
+  undelivered({ messageId, code, reason }) {
     this.turn = null;
     const unknown = code === "DeliveryUnknown";
+    this.#kept = unknown ? { id: messageId, told: true } : null;
     const what = unknown ? "It is not known whether the agent got the message" : "The message was not delivered";
     this.note(`${what}: ${reason}`, true);
   }
 
-  // Also a claimed message that never started.
-  heldAgain() {
+  // Also a claimed message that never started. Told once more of the same, it was sent meanwhile and stopped.
+  heldAgain({ messageId }) {
+    if (this.#kept) this.#kept = this.#kept.told || this.#kept.id !== messageId ? null : { id: messageId, told: true };
     this.turn = null;
     if (this.status === "running") this.status = "ready";
   }
@@ -288,7 +310,7 @@ const HANDLERS = {
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
   "message.failed"(data) { this.undelivered(data); },
-  "message.held"() { this.heldAgain(); },
+  "message.held"(data) { this.heldAgain(data); },
   "message.withdrawn"({ messageId }) {
     this.waiting.delete(messageId);
     this.withdrawn.add(messageId);

@@ -36,6 +36,25 @@ class Element {
     this.append(...children);
   }
 
+  get childNodes() {
+    return this.children;
+  }
+
+  get lastChild() {
+    return this.children.at(-1);
+  }
+
+  // Like no other, so that what is drawn again takes its place.
+  get nodeName() {
+    return this;
+  }
+
+  replaceWith(node) {
+    const { children } = this.parentNode;
+    children[children.indexOf(this)] = node;
+    node.parentNode = this.parentNode;
+  }
+
   remove() {
     if (this.parentNode) this.parentNode.children = this.parentNode.children.filter((child) => child !== this);
     this.parentNode = null;

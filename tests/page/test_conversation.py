@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
@@ -237,6 +238,50 @@ def test_keys_send_and_stop(tab: Page, place: Place):
         box.press("Escape")
 
 
+@pytest.mark.parametrize("told", [{"isComposing": True}, {"keyCode": 229}])
+def test_a_letter_that_is_composed_sends_and_stops_nothing(tab: Page, place: Place, told: dict):
+    place.open(tab, place.session(script=RUNNING))
+    box = tab.locator("#text")
+    box.fill("more")
+    for key in "Enter", "Escape":
+        box.dispatch_event("keydown", {"key": key, "bubbles": True, **told})
+    expect(box).to_have_value("more")
+    # Whatever was asked for before is there by then.
+    box.press("Enter")
+    expect(box).to_have_value("")
+    assert len(place.cloud.requests("POST", "/messages")) == 1
+    assert not place.cloud.requests("POST", "/interrupt")
+
+
+@pytest.mark.long
+def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    asked = {"questions": [{"question": name, "options": []} for name in ("Who?", "Where?")]}
+    request = {"requestId": "q", "kind": "question", "body": asked}
+    place.tell(session, ("input.requested", request))
+    who, where = tab.get_by_label("Who?"), tab.get_by_label("Where?")
+    who.fill("me")
+    who.press("Enter")
+    where.fill("here")
+    with tab.expect_response("**/inputs/q"):
+        where.press("Enter")
+    answers = [seen.body for seen in place.cloud.requests("POST", "/inputs/q")]
+    assert answers == [{"answers": [["me"], ["here"]]}]
+
+
+def test_all_of_a_conversation_is_printed(tab: Page, place: Place):
+    text = "\n\n".join(f"paragraph {n}" for n in range(99))
+    place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
+    expect(log_of(tab)).to_contain_text("paragraph 98")
+    tab.emulate_media(media="print")
+    high = "[node.clientHeight - node.scrollHeight, document.documentElement.scrollHeight]"
+    rest, page = log_of(tab).evaluate(f"node => {high}")
+    tab.emulate_media(media="screen")
+    assert rest >= 0
+    assert page > 99 * 20
+
+
 def test_people_and_agent_are_told_apart_by_more_than_colour(tab: Page, place: Place):
     place.open(tab, place.session(script=READY))
     expect(log_of(tab)).to_contain_text("Hello, world.")
@@ -294,6 +339,33 @@ def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place
 
 def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Page, place: Place):
     script = [*good_start()[:-1], ("session.prepared", receipt()), held(1), asleep()]
-    place.open(tab, place.session(script=script))
+    session = place.session(script=script)
+    place.open(tab, session)
     hint = "Write what comes after the prompt that is held"
+    text = tab.locator("#text")
+    expect(text).to_have_attribute("placeholder", hint)
+    # Sent, and stopped before the agent had it, it waits for a message as anything does.
+    place.tell(session, held(1), asleep())
+    expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
+
+
+@pytest.mark.long
+def test_what_was_started_and_stopped_at_once_is_sent_by_another_message(tab: Page, place: Place):
+    session = place.session(script=[*good_start()[:-1], ("session.prepared", receipt())])
+    place.open(tab, session)
+    tab.get_by_role("button", name="Start the agent").click()
+    expect(tab.locator("#held")).to_be_hidden()
+    place.tell(session, held(1), asleep())
+    hint = re.compile("wake.* sends what waits, too")
     expect(tab.locator("#text")).to_have_attribute("placeholder", hint)
+
+
+def test_what_the_agent_may_have_is_not_sent_by_another_message(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, queued(2, "second"), ended(1)])
+    place.open(tab, session)
+    text, hint = tab.locator("#text"), "Write what comes after the message that is held"
+    broken = {"messageId": "msg_2", "reason": "It broke"}
+    place.tell(session, ("message.failed", broken | {"code": "DeliveryUnknown"}))
+    expect(text).to_have_attribute("placeholder", hint)
+    place.tell(session, ("message.failed", broken | {"code": "DeliveryFailed"}))
+    expect(text).to_have_attribute("placeholder", re.compile("sends what waits, too"))

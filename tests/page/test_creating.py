@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -211,11 +212,15 @@ def test_a_wrong_address_is_corrected_where_it_failed(tab: Page, place: Place):
         "It should be org/name, or an address from https:// on."
     )
     assert place.cloud.requests("POST", "/retry") == []
-    field.fill("https://example.com/r.git")
+    field.fill("no address")
+    tab.get_by_role("button", name="Try again").click()
+    expect(field).to_have_accessible_description(re.compile("^Name it as org/name"))
+    # As the form of a new session takes it.
+    field.fill("https://example.com/org/other/-/tree/dev")
     tab.get_by_role("button", name="Try again").click()
     expect(tab.locator("#failure")).to_be_hidden()
-    [*_, changed] = [seen.body for seen in place.cloud.seen if seen.method == "PATCH"]
-    assert changed == {"gitUrl": "https://example.com/r.git"}
+    [_, changed] = [seen.body for seen in place.cloud.seen if seen.method == "PATCH"]
+    assert changed == {"gitUrl": "https://example.com/org/other", "upstreamBranch": "dev"}
     assert len(place.cloud.requests("POST", "/retry")) == 1
 
 

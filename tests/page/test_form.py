@@ -138,3 +138,21 @@ def test_a_new_session_shows_what_is_known_at_once(tab: Page, place: Place):
     expect(tab.locator("#steps")).to_be_visible()
     assert place.cloud.requests("POST", "/stream-ticket") == []
     expect(tab.locator("body")).not_to_be_focused()
+
+
+@pytest.mark.long
+def test_what_is_written_outlives_a_reload_and_goes_with_its_session(tab: Page, place: Place):
+    place.cloud.next_session = place.session(script=good_session())
+    place.connect(tab)
+    repo, prompt = tab.locator("#create [name=repo]"), tab.locator("#create [name=prompt]")
+    repo.fill("org/name")
+    prompt.fill("a long prompt")
+    tab.reload()
+    expect(repo).to_have_value("org/name")
+    expect(prompt).to_have_value("a long prompt")
+    tab.locator("#create button.primary").click()
+    expect(tab.locator("#status")).to_have_text("ready")
+    tab.reload()
+    tab.locator("#new").click()
+    expect(prompt).to_be_visible()
+    expect(prompt).to_have_value("")

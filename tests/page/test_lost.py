@@ -155,21 +155,26 @@ def test_a_message_that_was_withdrawn_without_an_answer_is(tab: Page, place: Pla
     expect(tab.locator("#notice")).to_be_hidden()
 
 
+FULL = "Storage.prototype.setItem = () => { throw new Error('full'); }"
+REFUSED = """for (const name of ["localStorage", "sessionStorage"])
+  Object.defineProperty(window, name, { get() { throw new Error("refused"); } });"""
+
+
 @pytest.mark.own
-def test_a_tab_that_can_keep_nothing_more_sends_all_the_same(tab: Page, place: Place):
-    tab.add_init_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
-    session = place.session(script=RUNNING)
-    tab.goto(place.origin)
-    tab.evaluate(
-        "pair => { localStorage.connection = JSON.stringify(pair); }",
-        {"api": place.cloud.url, "token": "token"},
-    )
-    tab.reload()
-    expect(tab.locator("#create")).to_be_visible()
-    place.go(tab, session)
+@pytest.mark.parametrize("storage", [FULL, REFUSED], ids=["full", "refused"])
+def test_a_tab_that_can_keep_nothing_does_all_the_same(tab: Page, place: Place, storage: str):
+    tab.add_init_script(storage)
+    session, other = place.session(script=RUNNING), place.session(script=RUNNING)
+    place.open(tab, session)
     expect(tab.locator("#status")).to_have_text("running")
     tab.locator("#text").fill("more")
+    place.go(tab, other)
+    expect(tab.locator("#text")).to_have_value("")
+    place.go(tab, session)
+    expect(tab.locator("#text")).to_have_value("more")
     tab.locator("#text").press("Enter")
     expect(tab.locator("#text")).to_have_value("")
     expect(tab.locator("#notice")).to_be_hidden()
     assert len(place.cloud.requests("POST", "/messages")) == 1
+    tab.locator("#disconnect").click()
+    expect(tab.locator("#connect")).to_be_visible()

@@ -10,6 +10,8 @@ from tests.page.looks import DESK, PHONE
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, Event, asked_permission, asked_question, said
 
+SIDE = {"width": 720, "height": 360}
+
 SETUP = preparing(13, "setup", "running", 8_000, etaMs=40_000, message="npm ci")
 
 STATES: dict[str, list[Event]] = {
@@ -58,3 +60,19 @@ def test_the_title_of_a_step_is_one_line(session: Locator) -> None:
     top, end = box(step.locator(".title"))
     assert end - top < 30
     assert box(step.locator(".time"))[0] >= end
+
+
+@pytest.mark.parametrize("session", ["running"], indirect=True)
+def test_on_its_side_a_phone_shows_what_is_said(session: Locator) -> None:
+    """As a desk's page does at twice its size: its heading and lists took all of that."""
+    tab = session.page
+    tab.set_viewport_size(SIDE)
+    log, message = box(session.get_by_role("log")), box(session.locator("#message"))
+    assert log[1] - log[0] > SIDE["height"] / 3
+    assert message[1] <= SIDE["height"]
+    tab.locator("#new").click()
+    button = tab.locator("#create button.primary")
+    button.scroll_into_view_if_needed()
+    # What leads elsewhere goes out of sight with the form's beginning.
+    assert box(tab.locator("aside"))[0] < 0
+    assert tab.evaluate("document.documentElement.scrollWidth") == SIDE["width"]

@@ -115,6 +115,24 @@ def test_what_a_good_step_printed_can_be_read_searched_and_kept(tab: Page, place
     assert "line 499" in download.value.path().read_text()
 
 
+@pytest.mark.long
+def test_a_log_is_searched_for_what_is_seen_of_it(tab: Page, place: Place):
+    lines = "".join(f"line {n} \x1b[32mis\x1b[0m good\r\n" for n in range(30))
+    place.cloud.texts["log.1.clone"] = lines
+    place.open(tab, place.session(script=good_session()))
+    open_log(tab, "clone")
+    log, words = tab.get_by_role("region", name="Log of"), tab.get_by_placeholder("Only lines with")
+    words.fill("LINE 12 is good")
+    expect(log).to_have_text("line 12 is good\n")
+    words.fill("line 99")
+    expect(log).to_be_empty()
+    none = tab.locator("#steps").get_by_text("No line has this.")
+    expect(none).to_be_visible()
+    words.fill("")
+    expect(none).to_be_hidden()
+    expect(log).to_contain_text("line 29")
+
+
 @pytest.mark.own
 def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     place.cloud.texts["log.1.setup"] = "begun\n"

@@ -253,6 +253,16 @@ def test_what_takes_the_focused_button_away_leaves_the_focus_near(tab: Page, pla
     focused(tab.locator("#text"))
 
 
+@pytest.mark.long
+def test_who_goes_to_the_end_by_key_is_in_the_conversation(tab: Page, place: Place):
+    text = "\n\n".join(f"paragraph {n}" for n in range(80))
+    place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
+    expect(log_of(tab)).to_contain_text("paragraph 79")
+    log_of(tab).press("Home")
+    tab.locator("#jump").press("Enter")
+    focused(log_of(tab))
+
+
 def test_who_goes_elsewhere_keeps_the_focus_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)

@@ -7,7 +7,7 @@ from session_scripts import good_session
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
-from tests.page.told import ended, started
+from tests.page.told import asleep, ended, queued, started
 
 
 @pytest.fixture
@@ -66,3 +66,31 @@ def test_an_agent_at_rest_is_not_stopped(tab: Page, place: Place, session: FakeS
     place.tell(session, ("session.renamed", {"title": "Another"}))
     expect(tab.locator("#title")).to_have_text("Another")
     assert stops(place) == 0
+
+
+def test_waking_is_stopped(tab: Page, place: Place, session: FakeSession):
+    place.tell(session, asleep(), queued(2, "more"))
+    waking = {"attemptNumber": 2, "cause": "wake"}
+    place.tell(session, ("session.preparing", waking))
+    expect(tab.locator("#keys")).to_have_text("Esc stops waking the session")
+    with tab.expect_response("**/interrupt"):
+        tab.locator("#text").press("Escape")
+    place.tell(session, asleep(), ("session.preparing", waking | {"cause": "retry"}))
+    expect(tab.locator("#keys")).to_have_text("")
+    tab.locator("#text").press("Escape")
+    assert stops(place) == 1
+
+
+@pytest.mark.own
+def test_a_message_that_wakes_is_stopped_once_it_is_there(
+    tab: Page, place: Place, session: FakeSession
+):
+    place.tell(session, asleep())
+    expect(tab.locator("#status")).to_have_text("asleep")
+    tab.route("**/messages", lambda route: None)
+    with tab.expect_request("**/messages"):
+        tab.locator("#text").press("Enter")
+    tab.locator("#text").press("Escape")
+    expect(tab.locator("#keys")).to_have_text("Waking is stopped as soon as it has your message")
+    with tab.expect_response("**/interrupt"):
+        place.tell(session, queued(2, "more"))

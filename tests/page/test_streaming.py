@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.page.looks import log_of
 from tests.page.scripted import Place
-from tests.page.told import RUNNING, ended, said, written
+from tests.page.told import RUNNING, ended, said, used, written
 
 WATCH = """() => {
   const log = document.querySelector("[role=log]");
@@ -93,6 +93,11 @@ OPEN = {
     "a list": ("- one\n- some words", " more\n- three\n- and", "\n\n"),
     "a long list": ("- some words\n", "- and\n" * 50, "- and\n" * 2000),
     "a table": ("| a | b |\n|---|---|\n| some words | 2 |\n", "| 3 | 4 |\n| 5 ", "| 6 |\n\n"),
+    "a long table": (
+        "| a | b |\n|---|---|\n| some words | 2 |\n",
+        "| 3 | 4 |\n" * 50,
+        "| 5 | 6 |\n" * 2000,
+    ),
     "code": ("```python\nsome words = 1\n", "x = 2\ny", " = 3\n```\n\n"),
     "long code": ("```\nsome words\n", "x = 2\n" * 50, "x = 3\n" * 3000),
     "a long paragraph": ("some words\n", "and more\n" * 50, "and more\n" * 2000),
@@ -100,7 +105,9 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("block", OPEN)
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, marks=pytest.mark.long) if b == "a long table" else b for b in OPEN]
+)
 def test_what_is_selected_in_what_is_being_written_stays_selected(
     tab: Page, place: Place, block: str
 ):
@@ -120,3 +127,36 @@ def test_what_is_selected_in_what_is_being_written_stays_selected(
     place.tell(session, ended(1))
     expect(tab.locator("#status")).to_have_text("ready")
     assert tab.evaluate("getSelection().toString()") == "some words"
+
+
+def test_who_reads_in_code_that_is_being_written_stays_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    code = "```\n" + "x = 1\n" * 200
+    place.tell(session, written("a", 0, code))
+    pre = log_of(tab).locator("pre")
+    expect(pre).to_contain_text("x = 1")
+    pre.evaluate("node => node.scrollTop = 300")
+    place.tell(session, written("a", len(code), "```\n\nTHE\n\nEND\n\n"))
+    expect(log_of(tab).locator(".open pre")).to_have_count(0)
+    assert pre.evaluate("node => node.scrollTop") == 300
+
+
+@pytest.mark.long
+def test_who_reads_what_a_tool_prints_stays_there(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    printed = "some words\n" + "line\n" * 100
+    place.open(tab, session)
+    place.tell(session, used("t", "bash", "running", input={"command": "make"}, output=printed))
+    log_of(tab).locator("summary").click()
+    output = tab.get_by_role("group", name="Output")
+    output.focus()
+    output.evaluate("node => node.scrollTop = 300")
+    tab.evaluate(SELECT, ["[aria-label=Output]", "some words"])
+    more = printed + "\x1b[31mred\x1b[0m THE END"
+    for status in "running", "completed":
+        place.tell(session, used("t", "bash", status, input={"command": "make"}, output=more))
+        expect(output).to_contain_text("THE END")
+        assert output.evaluate("node => node.scrollTop") == 300
+        assert tab.evaluate("getSelection().toString()") == "some words"
+        expect(output).to_be_focused()

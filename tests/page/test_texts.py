@@ -232,3 +232,13 @@ def test_other_directions_are_laid_out_and_overrides_are_seen(tab: Page, place: 
     expect(hebrew).to_be_visible()
     assert hebrew.evaluate("node => getComputedStyle(node).direction") == "rtl"
     assert "\u202e" not in log_of(tab).inner_text()
+
+
+@pytest.mark.long
+def test_what_is_written_is_laid_out_in_one_direction(tab: Page, place: Place):
+    """Each paragraph in its own would take half a minute of a megabyte."""
+    place.open(tab, place.session(script=RUNNING))
+    text = tab.locator("#text")
+    text.fill("שלום עולם")
+    expect(text).to_have_css("direction", "rtl")
+    expect(text).to_have_css("unicode-bidi", "isolate")
