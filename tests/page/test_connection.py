@@ -24,6 +24,7 @@ def wrong(tab: Page, name: str, words: str) -> None:
     expect(field).to_be_focused()
 
 
+@pytest.mark.long
 def test_an_expired_token_is_said_before_it_is_sent(tab: Page, place: Place):
     enter(tab, place, secret=token(-7200))
     wrong(tab, "token", "expired|ended")
@@ -40,6 +41,7 @@ def test_a_refused_token_is_said_at_once_though_the_browser_hides_the_answer(
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
 
 
+@pytest.mark.long
 def test_an_address_where_nobody_answers_is_said_and_kept(tab: Page, place: Place):
     place.cloud.unreachable = True
     enter(tab, place)
@@ -47,6 +49,7 @@ def test_an_address_where_nobody_answers_is_said_and_kept(tab: Page, place: Plac
     expect(tab.locator("#connect [name=api]")).to_have_value(place.cloud.url)
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_session_address_works_in_a_new_tab(person: BrowserContext, place: Place):
     session = place.session(title="Bookmarked", script=good_session())
@@ -75,6 +78,7 @@ def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
         assert not [seen for seen in other.cloud.seen if "authorization" in seen.headers]
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
     person: BrowserContext, place: Place
@@ -107,6 +111,7 @@ def test_who_disconnects_leaves_nothing_that_was_typed_in_any_tab(
         assert not [text for text in tab.evaluate(left) if "only mine" in text or "3 files" in text]
 
 
+@pytest.mark.long
 def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place):
     session = place.session(script=good_session())
     place.open(tab, session)
@@ -121,6 +126,7 @@ def test_what_was_said_of_a_lost_connection_goes_with_it(tab: Page, place: Place
     expect(tab.locator("main")).not_to_contain_text(re.compile("reconnecting|can't be reached"))
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_page_that_is_no_secure_context_works(tab: Page, place: Place):
     """Browsers have no crypto.randomUUID for http on another host than localhost."""
@@ -133,6 +139,7 @@ def test_a_page_that_is_no_secure_context_works(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text("ready")
 
 
+@pytest.mark.long
 def test_nobody_can_frame_the_page_and_who_hosts_it_is_told_how(tab: Page, place: Place):
     answer = tab.goto(place.origin)
     assert answer is not None
@@ -141,6 +148,7 @@ def test_nobody_can_frame_the_page_and_who_hosts_it_is_told_how(tab: Page, place
     assert forbidden in DEPLOYING.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_who_has_no_scripts_is_told(person: BrowserContext, place: Place):
     plain = person.browser.new_context(java_script_enabled=False)

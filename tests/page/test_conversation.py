@@ -124,6 +124,7 @@ def test_a_draft_stays_with_its_session(tab: Page, place: Place):
     expect(tab.locator("#text")).to_have_value("only for one")
 
 
+@pytest.mark.long
 def test_a_stop_that_was_asked_for_is_told_once_and_is_no_error(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -158,6 +159,7 @@ def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
     expect(log_of(tab)).not_to_contain_text(re.compile("T12:00|lost"))
 
 
+@pytest.mark.long
 def test_a_sandbox_that_was_given_up_is_not_said_to_come_back(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, ended(1)])
     place.open(tab, session)
@@ -169,6 +171,7 @@ def test_a_sandbox_that_was_given_up_is_not_said_to_come_back(tab: Page, place: 
     expect(tab.locator(".activity")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_what_goes_on_behind_is_told(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -203,6 +206,7 @@ def test_what_the_agent_asks_waits_for_you_and_leaves_a_line(tab: Page, place: P
     expect(log_of(tab)).to_contain_text("Where should I begin? A test")
 
 
+@pytest.mark.long
 def test_a_message_that_wakes_a_session_stays_in_sight(tab: Page, place: Place):
     long = "\n\n".join(f"paragraph {n}" for n in range(80))
     session = place.session(script=[*RUNNING, said("a", long), ended(1)])
@@ -238,6 +242,7 @@ def test_keys_send_and_stop(tab: Page, place: Place):
         box.press("Escape")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("told", [{"isComposing": True}, {"keyCode": 229}])
 def test_a_letter_that_is_composed_sends_and_stops_nothing(tab: Page, place: Place, told: dict):
     place.open(tab, place.session(script=RUNNING))
@@ -270,6 +275,7 @@ def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page
     assert answers == [{"answers": [["me"], ["here"]]}]
 
 
+@pytest.mark.long
 def test_all_of_a_conversation_is_printed(tab: Page, place: Place):
     text = "\n\n".join(f"paragraph {n}" for n in range(99))
     place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
@@ -282,6 +288,7 @@ def test_all_of_a_conversation_is_printed(tab: Page, place: Place):
     assert page > 99 * 20
 
 
+@pytest.mark.long
 def test_people_and_agent_are_told_apart_by_more_than_colour(tab: Page, place: Place):
     place.open(tab, place.session(script=READY))
     expect(log_of(tab)).to_contain_text("Hello, world.")
@@ -303,6 +310,7 @@ def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place:
     expect(tab.get_by_text("the very end")).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, place: Place):
     short = used("s", "bash", "completed", title="short", output="one line")
     long = used("l", "bash", "completed", title="long", output="line\n" * 500)
@@ -329,6 +337,7 @@ def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, 
     expect(tab.get_by_text("paragraph 29")).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, queued(2, "second"), ended(1, "interrupted")])
     place.open(tab, session)
@@ -337,6 +346,7 @@ def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place
     expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
 
 
+@pytest.mark.long
 def test_what_was_held_from_the_beginning_is_not_sent_by_another_message(tab: Page, place: Place):
     script = [*good_start()[:-1], ("session.prepared", receipt()), held(1), asleep()]
     session = place.session(script=script)
@@ -360,6 +370,7 @@ def test_what_was_started_and_stopped_at_once_is_sent_by_another_message(tab: Pa
     expect(tab.locator("#text")).to_have_attribute("placeholder", hint)
 
 
+@pytest.mark.long
 def test_what_the_agent_may_have_is_not_sent_by_another_message(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, queued(2, "second"), ended(1)])
     place.open(tab, session)

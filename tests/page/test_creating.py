@@ -140,6 +140,7 @@ def test_what_was_not_answered_goes_with_who_disconnects(tab: Page, place: Place
     assert before != after
 
 
+@pytest.mark.long
 def test_the_next_session_is_sealed_anew(tab: Page, place: Place, key: rsa.RSAPrivateKey):
     connect(tab, place)
     for name in ("one", "two"):
@@ -157,6 +158,7 @@ def test_the_next_session_is_sealed_anew(tab: Page, place: Place, key: rsa.RSAPr
     assert [opened(one, key) for one in envelopes] == [{"NPM_TOKEN": VALUE}] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("written", "branch"), [("50%25-off", "50%-off"), ("50%-off", "50%-off"), ("a%23b", "a#b")]
 )
@@ -182,6 +184,7 @@ def refuse(place: Place, method: str, field: str, words: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_what_is_wrong_with_another_try_is_said_at_its_field(tab: Page, place: Place):
     failure = {"step": "clone", "code": "BranchNotFound", "reason": "No x", "retryable": True}
     session = place.session(status="failed", failure=failure)
@@ -224,6 +227,7 @@ def test_a_wrong_address_is_corrected_where_it_failed(tab: Page, place: Place):
     assert len(place.cloud.requests("POST", "/retry")) == 1
 
 
+@pytest.mark.long
 def test_a_refused_message_is_told_in_words_and_stays(tab: Page, place: Place):
     place.open(tab, place.session(script=good_session()))
     expect(tab.locator("#status")).to_have_text("ready")

@@ -57,6 +57,7 @@ def test_an_error_is_at_its_field_and_the_focus_too(tab: Page, place: Place):
     expect(field).to_have_accessible_description(re.compile("is not good"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keys", ["Control+Enter", "Meta+Enter"])
 def test_two_keys_start_a_session_where_one_begins_a_line(tab: Page, place: Place, keys: str):
     place.cloud.next_session = place.session(script=good_session())
@@ -112,6 +113,7 @@ def test_what_was_used_is_remembered_for_its_repository_alone(tab: Page, place: 
     expect(setup).to_have_value("make setup")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["variable", "secret"])
 def test_the_focus_goes_on_where_a_row_is_removed(tab: Page, place: Place, what: str):
     place.connect(tab)
@@ -130,6 +132,7 @@ def test_the_focus_goes_on_where_a_row_is_removed(tab: Page, place: Place, what:
     expect(add).to_be_focused()
 
 
+@pytest.mark.long
 def test_a_new_session_shows_what_is_known_at_once(tab: Page, place: Place):
     place.cloud.next_session = place.session()
     place.connect(tab)

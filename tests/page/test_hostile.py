@@ -29,6 +29,7 @@ DEEP = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
 def test_what_is_nested_too_deep_keeps_nobody_from_the_rest(tab: Page, place: Place, text: str):
     script = [*RUNNING, said("a", text), ended(1), queued(2, "second question"), started(2)]
@@ -70,6 +71,7 @@ def test_a_line_that_nobody_reads_is_formatted_at_its_beginning_alone(
     assert shown.count("x") == many
 
 
+@pytest.mark.long
 def test_a_look_as_long_as_a_log_takes_no_time_and_no_text(tab: Page, place: Place):
     output = f"before \x1b[{'31;' * 130_000}1mafter"
     place.cloud.texts["log.1.clone"] = output
@@ -84,6 +86,7 @@ def test_a_look_as_long_as_a_log_takes_no_time_and_no_text(tab: Page, place: Pla
         assert len(node.text_content() or "") == len("before after")
 
 
+@pytest.mark.long
 def test_a_colour_goes_on_from_piece_to_piece(tab: Page, place: Place):
     lines = "".join(f"line {n}\n" for n in range(5_000))
     output = f"plain\n\x1b[31m{lines}\x1b[0mend"
@@ -97,6 +100,7 @@ def test_a_colour_goes_on_from_piece_to_piece(tab: Page, place: Place):
     assert not printed.locator(".ansi-red-fg", has_text="end").count()
 
 
+@pytest.mark.long
 def test_what_is_written_over_and_over_is_drawn_at_once(tab: Page, place: Place):
     output = "\r" * 60_000 + "last\r\r\nnext"
     place.open(tab, place.session(script=[*RUNNING, used("t", "bash", "completed", output=output)]))
@@ -111,6 +115,7 @@ def test_each_id_of_the_page_is_of_one_node(tab: Page, place: Place):
     assert sorted(ids) == sorted(set(ids))
 
 
+@pytest.mark.long
 def test_a_message_whose_answer_was_lost_goes_again_under_its_key(tab: Page, place: Place):
     # The same words of another time are not it.
     session = place.session(script=[*RUNNING, queued(2, "send me once")])

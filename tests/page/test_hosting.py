@@ -15,7 +15,7 @@ from session_scripts import good_session
 from tests.page.looks import log_of
 from tests.page.scripted import WEB, Place
 
-pytestmark = pytest.mark.own
+pytestmark = [pytest.mark.own, pytest.mark.long]
 
 DEPLOYING = Path(__file__).parents[2] / "docs" / "deploy.md"
 

@@ -12,7 +12,7 @@ from tests.page.looks import log_of, open_log
 from tests.page.scripted import Place
 from tests.page.told import RUNNING, said, used
 
-pytestmark = pytest.mark.own
+pytestmark = [pytest.mark.own, pytest.mark.long]
 
 
 def held(tab: Page, matches: str | Callable[[str], bool], times: int | None = None) -> list[Route]:

@@ -13,6 +13,7 @@ TRIED = 20_000
 LOST = problem(504, "Unavailable", "nobody answered")
 
 
+@pytest.mark.long
 def test_what_is_written_while_a_message_is_tried_again_waits(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -39,6 +40,7 @@ def test_what_is_written_while_a_message_is_tried_again_waits(tab: Page, place: 
     assert set(sent) == {"AAA"}
 
 
+@pytest.mark.long
 def test_what_a_person_asked_for_in_vain_stays_said(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -53,6 +55,7 @@ def test_what_a_person_asked_for_in_vain_stays_said(tab: Page, place: Place):
     expect(tab.locator("#notice")).to_contain_text("No answer came")
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_that_nobody_is_there_is_not_said_any_more_once_somebody_is(tab: Page, place: Place):
     session = place.session(script=RUNNING)
@@ -105,6 +108,7 @@ def test_a_message_that_arrived_without_an_answer_is_sent(tab: Page, place: Plac
     assert len(set(keys(place))) == 2
 
 
+@pytest.mark.long
 def test_a_message_that_arrives_after_it_failed_leaves_the_field(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -120,6 +124,7 @@ def test_a_message_that_arrives_after_it_failed_leaves_the_field(tab: Page, plac
     assert len(set(keys(place))) == 2
 
 
+@pytest.mark.long
 def test_the_same_words_after_the_field_was_emptied_are_another_message(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -134,6 +139,7 @@ def test_the_same_words_after_the_field_was_emptied_are_another_message(tab: Pag
     assert len(set(keys(place))) == 2
 
 
+@pytest.mark.long
 def test_a_message_that_was_withdrawn_without_an_answer_is(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, queued(2, "second question")])
     place.open(tab, session)
@@ -160,6 +166,7 @@ REFUSED = """for (const name of ["localStorage", "sessionStorage"])
   Object.defineProperty(window, name, { get() { throw new Error("refused"); } });"""
 
 
+@pytest.mark.long
 @pytest.mark.own
 @pytest.mark.parametrize("storage", [FULL, REFUSED], ids=["full", "refused"])
 def test_a_tab_that_can_keep_nothing_does_all_the_same(tab: Page, place: Place, storage: str):

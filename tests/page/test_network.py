@@ -25,6 +25,7 @@ def kept(tab: Page) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_page_that_goes_offline_says_so_and_nothing_more_once_it_is_back(
     person: BrowserContext, tab: Page, place: Place
@@ -42,6 +43,7 @@ def test_a_page_that_goes_offline_says_so_and_nothing_more_once_it_is_back(
     expect(tab.locator("#notice")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_machine_without_a_network_whose_api_answers_is_not_called_offline(
     tab: Page, place: Place
 ):
@@ -68,6 +70,7 @@ def test_a_link_to_another_api_is_asked_about_and_declined_leads_nowhere(tab: Pa
     assert kept(tab)["api"] == place.cloud.url
 
 
+@pytest.mark.long
 def test_a_link_to_another_api_is_followed_by_who_agrees(tab: Page, place: Place):
     connect(tab, place)
     tab.once("dialog", lambda dialog: dialog.accept())
@@ -76,6 +79,7 @@ def test_a_link_to_another_api_is_followed_by_who_agrees(tab: Page, place: Place
     assert kept(tab) == {"api": f"{place.cloud.url}/other", "token": "theirs"}
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_the_clouds_own_link_once_more_asks_nothing(tab: Page, place: Place):
     connect(tab, place)
@@ -88,6 +92,7 @@ def test_the_clouds_own_link_once_more_asks_nothing(tab: Page, place: Place):
     assert kept(tab)["token"] not in {before, "token"}
 
 
+@pytest.mark.long
 def test_the_address_of_a_call_is_understood_and_bearer_left_out(tab: Page, place: Place):
     secret = token(3600)
     connect(tab, place, api=f"{place.cloud.url}/sessions/?limit=1", secret=f"Bearer {secret}")
@@ -95,6 +100,7 @@ def test_the_address_of_a_call_is_understood_and_bearer_left_out(tab: Page, plac
     assert sent_tokens(place) == {f"Bearer {secret}"}
 
 
+@pytest.mark.long
 def test_an_address_with_more_behind_it_says_what_is_wanted(tab: Page, place: Place):
     """A gateway answers other paths with what a page can't read."""
     answer = place.cloud.answer
@@ -111,6 +117,7 @@ def test_an_address_with_more_behind_it_says_what_is_wanted(tab: Page, place: Pl
     expect(field).to_have_value(f"{place.cloud.url}/v1")
 
 
+@pytest.mark.long
 def test_a_deletion_whose_answer_was_lost_is_one(tab: Page, place: Place):
     session = place.session(title="Old", script=good_session())
     place.open(tab, session)
@@ -124,6 +131,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(tab: Page, place: Place):
     expect(tab.locator("#notice")).not_to_contain_text(re.compile("reach|no such", re.IGNORECASE))
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_session_that_another_tab_deletes_goes_here_too(person: BrowserContext, place: Place):
     session = place.session(title="Shared", script=good_session())
@@ -140,6 +148,7 @@ def test_a_session_that_another_tab_deletes_goes_here_too(person: BrowserContext
     expect(here.locator("#sessions a")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_token_that_ends_in_the_middle_costs_neither_draft_nor_place(tab: Page, place: Place):
     session = place.session(title="Long", script=good_session())
     connect(tab, place)

@@ -45,6 +45,7 @@ def test_the_composer_is_in_sight_and_the_heading_takes_three_lines(session: Loc
     assert box(session.locator("#stop"))[0] == box(session.locator("#remove"))[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("session", ["asked"], indirect=True)
 def test_no_answer_is_hidden_below_an_edge(session: Locator) -> None:
     refusals = session.get_by_role("button", name="Reject")
@@ -53,6 +54,7 @@ def test_no_answer_is_hidden_below_an_edge(session: Locator) -> None:
     assert box(refusals.last)[1] <= end <= box(session.locator("#message"))[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("session", ["setup"], indirect=True)
 def test_the_title_of_a_step_is_one_line(session: Locator) -> None:
     step = session.locator("[data-step=setup]")
@@ -62,6 +64,7 @@ def test_the_title_of_a_step_is_one_line(session: Locator) -> None:
     assert box(step.locator(".time"))[0] >= end
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("session", ["running"], indirect=True)
 def test_on_its_side_a_phone_shows_what_is_said(session: Locator) -> None:
     """As a desk's page does at twice its size: its heading and lists took all of that."""

@@ -20,6 +20,7 @@ TRIES = 5
 LONG = "".join(f"line {n}\n" for n in range(500)) + "\x1b[31mlast words\x1b[0m\n"
 
 
+@pytest.mark.long
 def test_no_steps_are_made_up_for_what_is_not_there(tab: Page, place: Place):
     place.connect(tab)
     tab.evaluate("location.hash = 'ses_00000000000000000000000999'")
@@ -75,6 +76,7 @@ def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     assert [seen.body["setupCommands"] for seen in retries] == [["npm install"]]
 
 
+@pytest.mark.long
 def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, place: Place):
     session = failing(place)
     place.open(tab, session)
@@ -95,6 +97,7 @@ def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text(re.compile("stopped", re.IGNORECASE))
 
 
+@pytest.mark.long
 def test_a_long_word_stays_in_its_card(tab: Page, place: Place):
     reason = "https://example.com/" + "x" * 400
     place.open(tab, place.session(script=[failed("clone", "CloneFailed", reason)]))
@@ -133,6 +136,7 @@ def test_a_log_is_searched_for_what_is_seen_of_it(tab: Page, place: Place):
     expect(log).to_contain_text("line 29")
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     place.cloud.texts["log.1.setup"] = "begun\n"
@@ -147,6 +151,7 @@ def test_a_log_is_followed_while_its_step_runs(tab: Page, place: Place):
     expect(tab.locator("main")).to_contain_text("and more")
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_log_is_as_coloured_as_in_a_terminal(tab: Page, place: Place):
     coloured = "".join(f"\x1b[3{n % 8};1mline {n}\x1b[0m\n" for n in range(2_000))
@@ -177,6 +182,7 @@ def open_growing(tab: Page, place: Place, text: str) -> None:
     expect(tab.get_by_role("region", name="Log of")).to_have_text(text.strip())
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, place: Place):
     open_growing(tab, place, "the first try\n")
@@ -190,6 +196,7 @@ def test_a_log_that_begins_anew_is_not_mixed_with_the_try_before(tab: Page, plac
     expect(log).to_have_text("another try\ngoes on")
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_what_is_drawn_of_a_log_is_not_drawn_again(tab: Page, place: Place):
     open_growing(tab, place, "first\n")
@@ -235,6 +242,7 @@ def test_of_a_log_that_nobody_reads_the_end_is_shown_and_all_can_be_had(tab: Pag
     expect(tab.locator(".log .note")).to_be_empty()
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_log_goes_on_after_requests_that_failed(tab: Page, place: Place):
     open_growing(tab, place, "begun\n")
@@ -256,12 +264,14 @@ def test_a_log_goes_on_after_requests_that_failed(tab: Page, place: Place):
     assert len(lost) == TRIES
 
 
+@pytest.mark.long
 def test_how_long_a_step_will_take_is_told(tab: Page, place: Place):
     script = [*good_start()[:6], preparing(5, "clone", "running", 1000, percent=10, etaMs=42_000)]
     place.open(tab, place.session(script=script))
     expect(tab.locator("#preparation")).to_contain_text(re.compile(r"4[0-2] s"))
 
 
+@pytest.mark.long
 def test_an_api_that_answers_nonsense_is_said(tab: Page, place: Place):
     place.connect(tab)
     place.cloud.canned.append(Reply(500, b"<html>"))

@@ -79,6 +79,7 @@ def page(tab: Page, place: Place) -> Page:
     return tab
 
 
+@pytest.mark.long
 @needs_libraries
 def test_a_line_that_goes_on_finishes_nothing(page: Page):
     text = "text\n#no heading\n\n1. a\n1.5 of it\n"
@@ -95,6 +96,7 @@ def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
         assert streamed[n] == once[n], (text, ends[n])
 
 
+@pytest.mark.long
 @needs_libraries
 @pytest.mark.parametrize(
     ("line", "selector"),
@@ -117,6 +119,7 @@ def test_a_block_that_is_longer_than_is_read_at_once_loses_nothing(
     assert numbers == list(range(1, 2001))
 
 
+@pytest.mark.long
 @needs_libraries
 @pytest.mark.parametrize("number", ["{n}.", "1.", "-"])
 def test_numbers_of_a_long_list_go_on(page: Page, number: str):
@@ -134,6 +137,7 @@ def test_numbers_of_a_long_list_go_on(page: Page, number: str):
         assert told == [f"item number {n}" for n in range(1, 1001)]
 
 
+@pytest.mark.long
 @needs_libraries
 def test_long_code_is_one_block_and_whole(page: Page):
     lines = [f"value_{n} = {n}" for n in range(3000)]
@@ -170,6 +174,7 @@ code
 """
 
 
+@pytest.mark.long
 @needs_libraries
 def test_what_a_link_names_that_opens_nothing_from_here_is_seen(page: Page):
     text = "[it](src/a.py:3) [`a.py`](a.py) [on](#on) [**b**](https://example.com) ![p](c.png)"
@@ -201,6 +206,7 @@ def test_what_comes_of_markdown_is_a_short_list_of_tags_and_attributes(page: Pag
     assert not {"id", "name", "style", "src", "onerror", "onclick"} & names
 
 
+@pytest.mark.long
 @needs_libraries
 def test_no_level_of_headings_is_left_out(tab: Page, place: Place):
     text = "### A\n\n##### B\n\ntext\n\n## C\n\n### D\n\n# E\n\n## F\n"
@@ -211,6 +217,7 @@ def test_no_level_of_headings_is_left_out(tab: Page, place: Place):
     assert levels == ["H3", "H4", "H3", "H4", "H3", "H4"]
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place):
     tab.route("**/vendor/**", lambda route: route.fulfill(status=404))
@@ -225,6 +232,7 @@ def test_without_the_libraries_a_text_is_shown_as_it_is(tab: Page, place: Place)
     expect(tab.get_by_role("group", name="Output")).to_have_text("red")
 
 
+@pytest.mark.long
 def test_a_long_output_is_whole(tab: Page, place: Place):
     lines = [f"line {n} " + "x" * (40_000 if n == 7 else n % 90) for n in range(3000)]
     given = {"kind": "tool", "partId": "t", "tool": "bash", "status": "completed"}
@@ -237,6 +245,7 @@ def test_a_long_output_is_whole(tab: Page, place: Place):
     assert last == lines[-len(last) :]
 
 
+@pytest.mark.long
 @needs_libraries
 def test_what_drives_a_terminal_is_no_text_wherever_it_is_cut(page: Page):
     text = "a \x1b[31mred\x1b[0m word\r\nand a \x1b]8;;https://example.com\x1b\\link\x1b]8;;\x1b\\."
@@ -246,6 +255,7 @@ def test_what_drives_a_terminal_is_no_text_wherever_it_is_cut(page: Page):
         assert draw(page, text, [cut]) == once, text[:cut]
 
 
+@pytest.mark.long
 def test_thoughts_are_without_what_drives_a_terminal(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -257,6 +267,7 @@ def test_thoughts_are_without_what_drives_a_terminal(tab: Page, place: Place):
     expect(log.locator("pre")).to_have_text("a red word")
 
 
+@pytest.mark.long
 @needs_libraries
 def test_the_button_that_copies_lies_over_no_code(tab: Page, place: Place):
     place.open(tab, place.session(script=[*RUNNING, said("a", f"```\n{'x' * 400}\n```\n")]))

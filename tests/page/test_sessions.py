@@ -16,6 +16,7 @@ EVERY = 10_000
 """Milliseconds within which the list is refreshed."""
 
 
+@pytest.mark.long
 def test_a_phone_shows_many_sessions_without_growing_wide(tab: Page, place: Place):
     for n in range(20):
         place.session(title=f"session number {n}")
@@ -38,6 +39,7 @@ CUT = """row => {
 """How many of a row's parts are out of it or too narrow to be read."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_all_that_a_row_says_is_in_it(tab: Page, place: Place, size):
     for n in range(3):
@@ -52,6 +54,7 @@ def test_all_that_a_row_says_is_in_it(tab: Page, place: Place, size):
     tab.set_viewport_size(DESK)
 
 
+@pytest.mark.long
 def test_the_focus_goes_on_to_what_older_ones_begin_with(tab: Page, place: Place):
     for n in range(25):
         place.session(title=f"session number {n}")
@@ -101,6 +104,7 @@ def test_a_list_says_what_its_sessions_are(tab: Page, place: Place):
     expect(tab.locator("#sessions")).to_contain_text(re.compile("waits for you", re.IGNORECASE))
 
 
+@pytest.mark.long
 def test_an_empty_list_says_what_to_do_and_a_failing_one_why(tab: Page, place: Place):
     place.connect(tab)
     expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(NOTHING)
@@ -109,6 +113,7 @@ def test_an_empty_list_says_what_to_do_and_a_failing_one_why(tab: Page, place: P
     expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(re.compile("reach"))
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_refresh_moves_no_focus_makes_no_node_anew_and_asks_for_no_steps(tab: Page, place: Place):
     tab.clock.install()
@@ -128,6 +133,7 @@ def test_a_refresh_moves_no_focus_makes_no_node_anew_and_asks_for_no_steps(tab: 
     assert first.evaluate("node => node.isConnected")
 
 
+@pytest.mark.long
 def test_list_and_pill_say_the_same(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -163,6 +169,7 @@ def test_a_session_that_is_deleted_elsewhere_is_told_in_a_sentence(tab: Page, pl
 TURNED = "a \u202eb"
 
 
+@pytest.mark.long
 def test_what_turns_a_title_is_seen_wherever_it_is_told(tab: Page, place: Place):
     session = place.session(title=TURNED, script=RUNNING)
     place.open(tab, session)
@@ -188,6 +195,7 @@ DOTS = """row => {
 """How far from the beginning of its line each part is, and whether a dot is seen before it."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [360, 1440])
 def test_no_line_of_the_list_begins_with_a_dot(tab: Page, place: Place, width: int):
     place.session(title="A title", status="prepared", queue=[{"messageId": "msg_1"}])

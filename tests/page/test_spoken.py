@@ -110,6 +110,7 @@ def test_each_step_is_announced_and_why_the_last_one_failed(tab: Page, place: Pl
     assert not [one for one in told if " ms" in one or " s" in one.split("left")[0][-4:]], told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("events", "words"),
     [
@@ -214,6 +215,7 @@ READ: dict[str, tuple[list[Event], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", READ)
 def test_what_is_read_and_in_which_order(tab: Page, place: Place, state: str):
     script, expected = READ[state]
@@ -226,6 +228,7 @@ def focused(node: Locator) -> None:
     expect(node).to_be_focused()
 
 
+@pytest.mark.long
 def test_what_takes_the_focused_button_away_leaves_the_focus_near(tab: Page, place: Place):
     session = place.session(script=[*RUNNING, queued(2, "second"), asked_permission("p")])
     place.open(tab, session)
@@ -289,6 +292,7 @@ def test_who_goes_elsewhere_keeps_the_focus_there(tab: Page, place: Place):
     focused(tab.locator("body"))
 
 
+@pytest.mark.long
 def test_trying_again_and_opening_lead_to_the_title_and_deleting_to_the_form(
     tab: Page, place: Place
 ):
@@ -307,6 +311,7 @@ def test_trying_again_and_opening_lead_to_the_title_and_deleting_to_the_form(
     expect(tab.locator("#create :focus")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_starting_leads_to_the_sessions_title(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_start())
     place.connect(tab)

@@ -106,6 +106,7 @@ def test_a_reload_shows_what_was_there(tab: Page, place: Place, phase: str):
     )
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_two_tabs_on_one_session_say_the_same(person: BrowserContext, place: Place):
     session = place.session(script=RUNNING)
@@ -180,6 +181,7 @@ def phone(tab: Page):
     tab.set_viewport_size(DESK)
 
 
+@pytest.mark.long
 def test_a_session_has_all_the_room_of_a_phone(phone: Page, place: Place):
     place.open(phone, place.session(script=ANSWERED))
     expect(log_of(phone)).to_contain_text("with words")
@@ -194,6 +196,7 @@ def test_a_session_has_all_the_room_of_a_phone(phone: Page, place: Place):
         expect(phone.locator(name)).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_failure_is_seen_first_on_a_phone(phone: Page, place: Place):
     place.cloud.texts["log.1.setup"] = "line\n" * 50
     script = [*good_start()[:12], preparing(13, "setup", "running")]
@@ -204,6 +207,7 @@ def test_a_failure_is_seen_first_on_a_phone(phone: Page, place: Place):
     expect(phone.get_by_role("button", name="Try again")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "size", [pytest.param(DESK, marks=pytest.mark.long), PHONE], ids=["desk", "phone"]
 )

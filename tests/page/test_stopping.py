@@ -24,6 +24,7 @@ def stops(place: Place) -> int:
     return len(place.cloud.requests("POST", "/interrupt"))
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_what_is_on_its_way_is_stopped_once_it_is_there(
     tab: Page, place: Place, session: FakeSession
@@ -39,6 +40,7 @@ def test_what_is_on_its_way_is_stopped_once_it_is_there(
     expect(tab.locator("#keys")).to_have_text("Esc stops the agent")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("told", [True, False])
 def test_what_has_no_turn_yet_is_stopped(tab: Page, place: Place, session: FakeSession, told: bool):
     answer = place.cloud.answer
@@ -68,6 +70,7 @@ def test_an_agent_at_rest_is_not_stopped(tab: Page, place: Place, session: FakeS
     assert stops(place) == 0
 
 
+@pytest.mark.long
 def test_waking_is_stopped(tab: Page, place: Place, session: FakeSession):
     place.tell(session, asleep(), queued(2, "more"))
     waking = {"attemptNumber": 2, "cause": "wake"}
@@ -81,6 +84,7 @@ def test_waking_is_stopped(tab: Page, place: Place, session: FakeSession):
     assert stops(place) == 1
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_a_message_that_wakes_is_stopped_once_it_is_there(
     tab: Page, place: Place, session: FakeSession

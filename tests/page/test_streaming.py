@@ -58,6 +58,7 @@ def test_finished_blocks_are_never_made_again_and_a_selection_in_them_survives(
     assert counted["added"] < 12 * len(whole), counted
 
 
+@pytest.mark.long
 def test_a_screen_reader_is_not_read_the_whole_answer_again_and_again(tab: Page, place: Place):
     """Text inside a live region is announced as it is added, unless the region is busy or off."""
     session = place.session(script=RUNNING)
@@ -105,6 +106,7 @@ OPEN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "block", [pytest.param(b, marks=pytest.mark.long) if b == "a long table" else b for b in OPEN]
 )
@@ -129,6 +131,7 @@ def test_what_is_selected_in_what_is_being_written_stays_selected(
     assert tab.evaluate("getSelection().toString()") == "some words"
 
 
+@pytest.mark.long
 def test_who_reads_in_code_that_is_being_written_stays_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)

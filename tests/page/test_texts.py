@@ -16,6 +16,7 @@ EVIL = """<script>window.evil = 1</script> <img src=x onerror="window.evil = 1">
 <a id=title name=title href="https://example.com" style="position:fixed" onclick="x()">in</a>"""
 
 
+@pytest.mark.long
 @pytest.mark.own
 def test_what_an_agent_writes_runs_nowhere(tab: Page, place: Place):
     asked: list[str] = []
@@ -83,6 +84,7 @@ def test_links_are_links_and_give_nothing_away(shown: Locator):
         expect(link).to_have_attribute("rel", re.compile("noopener"))
 
 
+@pytest.mark.long
 def test_lists_nest_and_go_on_counting(shown: Locator):
     expect(shown.locator("ol > li")).to_have_count(3)
     expect(shown.locator("ol li ul li")).to_have_text("nested")
@@ -101,6 +103,7 @@ def test_words_are_marked_and_headings_differ(shown: Locator):
     expect(shown.locator("hr")).to_have_count(1)
 
 
+@pytest.mark.long
 def test_tables_align_and_keep_their_bars(shown: Locator):
     expect(shown.locator("td").first).to_have_text("a | b")
     align = "node => getComputedStyle(node).textAlign"
@@ -149,6 +152,7 @@ def test_a_streamed_answer_is_not_replaced_by_less(tab: Page, place: Place):
     assert log_of(tab).inner_text().count("line 0001 ") == 1
 
 
+@pytest.mark.long
 def test_what_a_turn_failed_with_and_a_tool_was_given_is_shown_whole(tab: Page, place: Place):
     reason = "".join(f"frame {n:04}\n" for n in range(1_000))
     given = {"command": f"cat > a <<E\n{reason}E"}
@@ -176,6 +180,7 @@ def test_what_a_turn_failed_with_and_a_tool_was_given_is_shown_whole(tab: Page, 
     expect(rest).to_have_count(0)
 
 
+@pytest.mark.long
 def test_of_what_a_tool_was_given_the_beginning_stays_where_the_rest_is_nonsense(
     tab: Page, place: Place
 ):
@@ -217,6 +222,7 @@ def test_tools_show_what_they_did(tab: Page, place: Place):
     expect(log_of(tab)).to_contain_text("new line")
 
 
+@pytest.mark.long
 def test_a_tool_that_was_cut_off_does_not_run_for_ever(tab: Page, place: Place):
     turn = [*RUNNING, used("b", "bash", "running", title="Long", input={"command": "make"})]
     session = place.session(script=turn)
