@@ -18,6 +18,7 @@ from headstart.domain.errors import (
 from headstart.domain.errors import ValidationFailed as Refused
 from headstart.domain.requests import PatchSession, SendMessage
 from headstart.domain.steps import StepName
+from headstart.domain.tree import recipe
 from headstart.usecases import read, talk
 from tests.unit.attempts import S, again, failed_at, in_another_sandbox, record, retried
 from tests.unit.helpers import begin, created
@@ -101,3 +102,17 @@ def test_not_while_it_is_prepared_or_once_anything_was_cloned(
 def test_there_is_always_one(body: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PatchSession.model_validate(body)
+
+
+def test_whatever_is_changed_beside_it_counts_for_it(ports: MemoryPorts) -> None:
+    session_id = failed_at(ports, S.CLONE, BranchNotFound("dev"))
+    ports.policy.access_rules = [AccessRule(group="eng", repositories=["org/*"])]
+    before = ports.store.config(session_id)
+    wanted = {"upstreamBranch": "next", "setupCommands": ["make"], "prompt": "Go", "title": "T"}
+    move(ports, session_id, ("eng",), gitUrl=HERE, **wanted)
+    kept = ports.store.config(session_id)
+    assert address(ports, session_id) == HERE
+    assert (kept.upstream_branch, kept.setup_commands) == ("next", ["make"])
+    assert (kept.access, kept.env_vars) == (["org/*"], before.env_vars)
+    session = ports.store.session(session_id)
+    assert session.recipe == recipe(session, kept)
