@@ -141,8 +141,9 @@ class Reporter:
     def acknowledge(self, ack: Ack) -> None:
         """Take an ack; one for another batch than the awaited is an echo of a resend."""
         if self._awaited is not None and self._awaited[0] == ack.seq:
-            if not ack.accepted:
-                logger.info("batch %d is stale for the cloud and dropped", ack.seq)
+            if not ack.accepted and (batch := self._journal.batch()):
+                logger.warning("batch %d makes no sense to the cloud and is dropped", ack.seq)
+                self._spool.pieces.end_what_was_dropped(json.loads(batch[1])["events"])
             self._journal.end_batch(ack.seq)
             self._settled.set()
             if not self._awaited[1].done():

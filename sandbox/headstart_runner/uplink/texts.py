@@ -87,6 +87,20 @@ class Pieces:
                 Piece(ref=ref, writer=writer, offset=length, text="", last=True, truncated=True)
             )
 
+    def end_what_was_dropped(self, events: list[dict[str, Any]]) -> None:
+        """End the texts of which the cloud dropped pieces, with a whole batch of events.
+
+        What follows would be a hole; nothing follows a last piece. Ends that nothing came with are
+        not said again: they would be dropped each time.
+        """
+        lost = [Piece.model_validate(event) for event in events if event["type"] == "text"]
+        if len(lost) == len(events) and all(piece.is_end and piece.truncated for piece in lost):
+            return
+        for piece in {(piece.ref, piece.writer): piece for piece in lost}.values():
+            # Behind what is there, never at 0: that would begin anew what another try has written.
+            behind = piece.offset + len(piece.text.encode()) + 1
+            self.add(piece.as_lost().model_copy(update={"offset": behind}))
+
     def add(self, piece: Piece) -> None:
         """Queue a piece."""
         entry = {"event": piece.to_json()}
