@@ -249,6 +249,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
         return
     if isinstance(error, SandboxLeaving):
         turns.unclaim(change)
+        hosting.has_to_leave(change)
         if change.session.status in {Status.READY, Status.PREPARED}:
             # It takes no messages any more: what is queued would come back for ever.
             sleeping.begin_leaving(change)
