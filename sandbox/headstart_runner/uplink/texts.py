@@ -56,7 +56,7 @@ class Pieces:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: deque[tuple[int, Entry, int]] = deque()
+        self._waiting: deque[tuple[int | None, Entry, int]] = deque()
         self.bytes = 0
         self.added: Callable[[], None] = lambda: None
         """Called with each new one."""
@@ -74,7 +74,7 @@ class Pieces:
         """Whether so much waits that waiting for more is of no use."""
         return self.bytes >= PIECE_BYTES
 
-    def restore(self, place: int, entry: Entry) -> None:
+    def restore(self, place: int | None, entry: Entry) -> None:
         """Take what an earlier runner left in the journal."""
         size = wire.size(entry)
         self._waiting.append((place, entry, size))
@@ -118,7 +118,8 @@ class Pieces:
             self.bytes -= size
             room -= size
             entries.append(entry)
-            places.append(place)
+            if place is not None:
+                places.append(place)
         return entries, places, room
 
 
