@@ -36,8 +36,10 @@ def full_disk(*_: Any) -> int:
     raise FULL
 
 
-async def on_a_full_disk(cloud: FakeCloud, what: str) -> None:
-    """Have the disk step done while one thing can't be written, until that was tried."""
+async def on_a_full_disk(
+    cloud: FakeCloud, what: str, kind: str = "disk", args: dict[str, Any] = DISK
+) -> None:
+    """Have a step done while one thing can't be written, until that was tried."""
     tried = asyncio.Event()
 
     def full(*_: Any) -> None:
@@ -46,7 +48,7 @@ async def on_a_full_disk(cloud: FakeCloud, what: str) -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Journal, what, full)
-        await cloud.start("disk", DISK)
+        await cloud.start(kind, args)
         async with asyncio.timeout(20):
             await tried.wait()
 
@@ -73,6 +75,15 @@ async def test_a_command_that_could_not_be_kept_on_a_full_disk_is_done_when_it_c
     if what == "begin_command":
         await cloud.connected_anew(first)
     assert (await cloud.do("disk", DISK))["status"] == "completed"
+
+
+@pytest.mark.anyio
+async def test_a_setup_whose_result_could_not_be_kept_fails_of_the_full_disk(
+    cloud: FakeCloud, prepared: Sandbox
+) -> None:
+    await on_a_full_disk(cloud, "finish_command", "setup", setup_args("true"))
+    failed = await cloud.do("setup", setup_args("true"))
+    assert failed["error"]["code"] == "DiskFull"
 
 
 @pytest.mark.anyio
