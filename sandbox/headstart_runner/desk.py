@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from headstart.domain.channel import Command, CommandResult, ErrorInfo
 from headstart.domain.errors import (
     Cancelled,
+    DiskFull,
     InternalStepError,
     SandboxLeaving,
     SandboxStopped,
@@ -49,6 +50,7 @@ class Desk:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: dict[str, Slot] = {}
         self._contexts: dict[str, Context] = {}
+        self._recovered = False
         self._accepting = True
         self._leaving = False
         self._say_until = 0.0
@@ -59,20 +61,30 @@ class Desk:
         setup.forget(self._tools.journal)
         rows = self._tools.journal.running_commands()
         self._tools.courier.end_lost_turns({row.id for row in rows})
+        restarted = SandboxStopped("The sandbox's runner was restarted during this step")
         for row in rows:
-            command = Command.model_validate_json(row.frame or "")
-            if command.kind not in STEP_KINDS or STEP_KINDS[command.kind].repeatable:
-                self._begin(command)
-            else:
-                reason = "The sandbox's runner was restarted during this step"
-                self._failed(command.id, SandboxStopped(reason), 0)
+            self._take_up(Command.model_validate_json(row.frame or ""), restarted)
+        self._recovered = True
+
+    def _take_up(self, command: Command, why: StepError) -> None:
+        """Do a command again of which it is not known what came of it, or fail it."""
+        if command.kind not in STEP_KINDS or STEP_KINDS[command.kind].repeatable:
+            self._begin(command)
+        else:
+            self._failed(command.id, why, 0)
 
     def start(self, command: Command) -> None:
-        """Begin a command, unless it is known: then its stored result is sent again."""
+        """Begin a command, unless it is known: then its stored result is sent again.
+
+        One whose result could not be stored is taken up as after a restart.
+        """
         known = self._tools.journal.command(command.id)
         if known is not None:
             if known.result is not None:
                 self._tools.reporter.repeat(known.result)
+            elif self._recovered and self._accepting and command.id not in self.running():
+                full = DiskFull("The disk was full: what came of this step could not be kept")
+                self._take_up(command, full)
         elif self._accepting:
             self._tools.journal.begin_command(command.id, command.model_dump_json(by_alias=True))
             if command.id in self._tools.journal.remembered(_CANCELLED):
@@ -92,9 +104,11 @@ class Desk:
             self._slots[command.id] = kind.slot
         task = asyncio.create_task(self._run(command, older))
         self._tasks[command.id] = task
-        task.add_done_callback(lambda _: self._forget(command.id))
+        task.add_done_callback(lambda _: self._forget(command.id, task))
 
-    def _forget(self, command_id: str) -> None:
+    def _forget(self, command_id: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("what came of %s could not be kept: %s", command_id, error)
         self._tasks.pop(command_id, None)
         self._slots.pop(command_id, None)
         self._contexts.pop(command_id, None)

@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -79,10 +79,11 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have ended it
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def get(self, key: str) -> str | None:
         """Return a single value."""
@@ -138,18 +139,29 @@ class Journal:
             )
             return _spool(db, {"result": result})
 
-    def spool(self, entry: Entry) -> int:
-        """Keep an item until its batch is acknowledged; return its place."""
-        return _spool(self._db, entry)
+    def spool(self, entry: Entry) -> int | None:
+        """Keep an item until its batch is acknowledged; return its place.
 
-    def spool_piece(self, entry: Entry, ref: str, written: tuple[str, str, int] | None) -> int:
-        """Keep a piece of a text, and how far that is `written`; None when it is over."""
-        with self._transaction() as db:
+        None where the disk has no room for it: it is in memory alone, and dies with its runner.
+        """
+        with suppress(sqlite3.OperationalError):
+            return _spool(self._db, entry)
+        return None
+
+    def spool_piece(
+        self, entry: Entry, ref: str, written: tuple[str, str, int] | None
+    ) -> int | None:
+        """Keep a piece of a text, and how far that is `written`, None when it is over.
+
+        Returns as `spool` does.
+        """
+        with suppress(sqlite3.OperationalError), self._transaction() as db:
             if written is None:
                 db.execute("DELETE FROM texts WHERE ref = ?", (ref,))
             else:
                 db.execute("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", written)
             return _spool(db, entry)
+        return None
 
     def open_texts(self) -> list[tuple[str, str, int]]:
         """Return the texts that were being written: their refs, writers, and bytes so far."""

@@ -16,7 +16,7 @@ from headstart.domain.change import (
     message_key,
     output_key,
 )
-from headstart.domain.errors import ChangeRefused, Conflict, QuotaExceeded, SessionNotFound
+from headstart.domain.errors import Conflict, QuotaExceeded, SessionNotFound
 from headstart.domain.message import Input, Message, MessageStatus
 from headstart.domain.policy import DUE_SHARDS
 from headstart.domain.sandbox import Sandbox, SandboxStatus
@@ -149,20 +149,16 @@ def test_only_the_first_of_two_changes_of_one_read_commits(store: Store) -> None
     assert len(store.events_after(session_id, 0, 10)[0]) == 1
 
 
-def test_one_row_as_two_objects_is_refused_and_neither_is_written(store: Store) -> None:
+def test_one_row_as_two_objects_is_written_once_as_it_was_saved_last(store: Store) -> None:
     session_id = created(store)
     change = read(store, session_id)
     for status in (AttemptStatus.FAILED, AttemptStatus.COMPLETED):
         change.save(change.attempt.model_copy(update={"status": status}))
-    with pytest.raises(ChangeRefused):
-        store.commit(change)
-    change = read(store, session_id)
-    change.save(message(1))
-    change.save(message(1))
-    with pytest.raises(ChangeRefused):
-        store.commit(change)
-    assert store.load(session_id).attempt.status is AttemptStatus.RUNNING
-    assert store.messages_page(session_id, 0, 100)[0] == []
+    for text in ("first", "last"):
+        change.save(message(1).model_copy(update={"text": text}))
+    store.commit(change)
+    assert store.load(session_id).attempt.status is AttemptStatus.COMPLETED
+    assert [m.text for m in store.messages_page(session_id, 0, 100)[0]] == ["last"]
 
 
 def test_a_change_of_a_session_that_is_gone_is_refused(store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_cloud import FakeCloud
-from runner_kit import SESSION_ID, Sandbox, clone_args
+from runner_kit import SESSION_ID, Sandbox, clone_args, eventually
 
 from headstart.domain.channel import CredentialAnswer, CredentialRequest, ErrorInfo
 from headstart.domain.errors import AppNotInstalled, GitHubUnavailable, StepError
@@ -80,6 +80,20 @@ async def test_that_there_is_nothing_is_known_for_a_while() -> None:
     credentials.forget_refusals()
     await credentials.get("h", "o/n", write=False)
     assert len(asked) == 3
+
+
+@pytest.mark.anyio
+async def test_for_another_repository_nothing_is_known_that_was_given_for_the_first() -> None:
+    credentials, asked, _ = made(for_an_hour)
+    await credentials.get("h", "o/private", write=False)
+    on_its_way = asyncio.create_task(credentials.get("h", "o/late", write=False))
+    await eventually(lambda: len(asked) == 2)
+    credentials.forget_all()
+    await on_its_way
+    asked.clear()
+    for name in ("o/private", "o/late"):
+        await credentials.get("h", name, write=False)
+    assert asked == [("h", "o/private", False), ("h", "o/late", False)]
 
 
 @pytest.mark.anyio

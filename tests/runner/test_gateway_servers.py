@@ -316,3 +316,12 @@ async def test_pushes_that_an_agent_keeps_open_hold_up_no_step(
     assert not asking.done()
     slow.close()
     assert (await asking).code == 0
+
+
+async def test_what_opened_a_first_repository_does_not_open_it_beside_another(box: Gate) -> None:
+    assert (await box.git("ls-remote", box.url)).code == 0
+    # As for a session whose clone failed and that is about a stranger's repository since.
+    box.mint.gives = False
+    await box.gateway.open(Source(f"{box.url}x", "another", allow_private=True))
+    assert (await box.git("ls-remote", box.url)).code != 0
+    assert len(box.mint.given) == 1

@@ -59,6 +59,20 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
     assert (await cloud.turn_ended("trn_2"))["error"] is None
 
 
+async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_message(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pid] = agents()
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 30.0)
+    assert done["status"] == "completed"
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+    assert agents() not in ([], [pid])
+
+
 async def test_an_agent_that_misses_a_check_now_and_then_stays(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

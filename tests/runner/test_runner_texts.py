@@ -14,6 +14,7 @@ from text_kit import Said, texts_of
 
 from headstart.domain.channel import (
     BATCH_BYTES,
+    Ack,
     AgentDelta,
     AgentEvent,
     CommandResult,
@@ -306,6 +307,46 @@ def test_the_next_runner_sends_what_is_there_and_says_that_there_was_more(tmp_pa
     assert said.text == ANSWER
     log = texts_of(found)["log.1.setup"]
     assert (log.text, log.ended, log.truncated) == ("x" * 60_000, True, True)
+
+
+async def said_in_batches(journal: Journal, dropped: set[int]) -> list[Any]:
+    """Return what the cloud took of a log of three pieces, but for the batches that it dropped."""
+    reporter = Reporter(
+        journal, Redactor(), session_id="ses_1", batch_seconds=0, patience=Patience()
+    )
+    taken: list[Any] = []
+
+    async def send(frame: str) -> None:
+        batch = json.loads(frame)
+        accepted = batch["seq"] not in dropped
+        taken.extend(batch["events"] if accepted else [])
+        reporter.acknowledge(Ack(seq=batch["seq"], accepted=accepted))
+
+    log = reporter.log("1.setup.1")
+    log.write("x" * 3 * PIECE_BYTES)
+    log.end()
+    pump = asyncio.create_task(reporter.pump(send))
+    async with asyncio.timeout(20):
+        await reporter.drained(texts=True)
+    pump.cancel()
+    return taken
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("dropped", [{1}, {2}, {3}, {1, 2, 3}])
+async def test_a_batch_that_the_cloud_dropped_leaves_no_text_open(
+    journal: Journal, dropped: set[int]
+) -> None:
+    *_, end = await said_in_batches(journal, dropped)
+    assert (end["ref"], end["last"], end["truncated"]) == ("log.1.setup", True, True)
+    # Another try may have begun the log anew since: only who begins is at 0.
+    assert end["offset"] > 0
+    assert journal.open_texts() == []
+
+
+@pytest.mark.anyio
+async def test_an_end_that_is_dropped_by_itself_is_not_said_for_ever(journal: Journal) -> None:
+    assert await said_in_batches(journal, set(range(1, 100))) == []
 
 
 @pytest.mark.anyio

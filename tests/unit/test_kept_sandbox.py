@@ -6,7 +6,12 @@ import pytest
 
 from headstart.adapters.memory import MemoryPorts
 from headstart.domain.change import WorkingSet
-from headstart.domain.errors import SandboxStartFailed, ServiceUnavailable, SetupCommandFailed
+from headstart.domain.errors import (
+    SandboxLeaving,
+    SandboxStartFailed,
+    ServiceUnavailable,
+    SetupCommandFailed,
+)
 from headstart.domain.message import MessageStatus
 from headstart.domain.requests import RetrySession
 from headstart.domain.sandbox import SandboxStatus
@@ -207,3 +212,27 @@ def test_a_message_that_comes_as_the_janitor_looks_is_not_slept_over(
     session = ports.store.session(session_id)
     assert session.status is Status.READY
     assert session.active_turn
+
+
+def leaves_a_delivery(ports: MemoryPorts) -> Runner:
+    runner = prepared_up_to(ports, created(ports), S.DELIVER)
+    begin(ports, runner.session_id, S.DELIVER)
+    [prompt] = [f["id"] for f in runner.frames() if f.get("kind") == "prompt"]
+    runner.fail(prompt, "SandboxLeaving")
+    fail_preparation(ports, runner.session_id, 1, SandboxLeaving())
+    return runner
+
+
+def leaves_a_failed_session(ports: MemoryPorts) -> Runner:
+    runner = failed(ports)
+    runner.send("leaving", delivering=[])
+    return runner
+
+
+@pytest.mark.parametrize("left", [leaves_a_delivery, leaves_a_failed_session])
+def test_one_that_is_about_to_leave_is_not_kept(
+    ports: MemoryPorts, left: Callable[[MemoryPorts], Runner]
+) -> None:
+    session_id = left(ports).session_id
+    assert len(retried(ports, session_id)) == 2
+    assert ports.sandboxes.alive == {f"task:{session_id}-2-1"}

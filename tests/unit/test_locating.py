@@ -13,13 +13,17 @@ from headstart.domain.errors import (
     RepositoryForbidden,
     RepositoryNotFound,
     SetupCommandFailed,
+    StepTimedOut,
     WrongStatus,
 )
 from headstart.domain.errors import ValidationFailed as Refused
 from headstart.domain.requests import PatchSession, SendMessage
 from headstart.domain.steps import StepName
+from headstart.domain.tree import recipe
+from headstart.domain.work import Beginning
 from headstart.usecases import read, talk
-from tests.unit.attempts import S, again, failed_at, in_another_sandbox, record, retried
+from headstart.usecases.prepare import fail_preparation
+from tests.unit.attempts import S, again, failed_at, in_another_sandbox, record, retried, through
 from tests.unit.helpers import begin, created
 
 HERE = "https://github.com/org/other.git"
@@ -101,3 +105,30 @@ def test_not_while_it_is_prepared_or_once_anything_was_cloned(
 def test_there_is_always_one(body: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PatchSession.model_validate(body)
+
+
+def test_whatever_is_changed_beside_it_counts_for_it(ports: MemoryPorts) -> None:
+    session_id = failed_at(ports, S.CLONE, BranchNotFound("dev"))
+    ports.policy.access_rules = [AccessRule(group="eng", repositories=["org/*"])]
+    before = ports.store.config(session_id)
+    wanted = {"upstreamBranch": "next", "setupCommands": ["make"], "prompt": "Go", "title": "T"}
+    move(ports, session_id, ("eng",), gitUrl=HERE, **wanted)
+    kept = ports.store.config(session_id)
+    assert address(ports, session_id) == HERE
+    assert (kept.upstream_branch, kept.setup_commands) == ("next", ["make"])
+    assert (kept.access, kept.env_vars) == (["org/*"], before.env_vars)
+    session = ports.store.session(session_id)
+    assert session.recipe == recipe(session, kept)
+
+
+def test_a_clone_that_nobody_waited_for_is_where_the_branch_began(ports: MemoryPorts) -> None:
+    session_id = failed_at(ports, S.CLONE, StepTimedOut("too slow"))
+    assert ports.store.session(session_id).began is None
+    in_another_sandbox(ports, session_id)
+    retried(ports, session_id)
+    cloned = {"cached": True, "commit": "c" * 40, "defaultBranch": "main"}
+    through(again(ports, session_id), S.SETUP, **cloned)
+    assert ports.store.session(session_id).began == Beginning(commit="c" * 40, branch="main")
+    fail_preparation(ports, session_id, 2, SetupCommandFailed("no"))
+    with pytest.raises(WrongStatus):
+        move(ports, session_id)

@@ -47,6 +47,9 @@ _CHECK_SECONDS = 30.0
 """How often a server is asked how it is, and how long it may take to answer: it may be starved."""
 
 _UNANSWERED_CHECKS = 10
+_DOUBT_SECONDS = 10.0
+"""How long a message waits for a server's answer before that is asked whether it answers at all."""
+
 _AGENT, _FOLDERS = "agent", "agent.folders"
 _MOST_FOLDERS = 8
 
@@ -371,6 +374,16 @@ class Supervisor:
             healthy = await server.client.health(_CHECK_SECONDS) is not None
             unanswered = 0 if healthy else unanswered + 1
         await server.give_up("it answered nothing any more and was killed")
+
+    async def doubt(self) -> None:
+        """Kill a server that somebody waits for, if it does not even say how it is.
+
+        Until then that could be a long session, or a starved machine.
+        """
+        await awake_sleep(_DOUBT_SECONDS)
+        server = self._server
+        if server is not None and await server.client.health(_CHECK_SECONDS) is None:
+            await server.give_up("it answered nothing and was killed")
 
     async def _bury(self, server: AgentServer) -> None:
         reason = await server.end()

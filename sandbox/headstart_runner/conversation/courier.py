@@ -198,13 +198,20 @@ class Courier:
         return await (await self._supervisor.client()).messages(session_id)
 
     async def _patiently(self, ask: Callable[..., Awaitable[Answer]], *arguments: Any) -> Answer:
-        """Return what the agent answers; it may have just died, and is then started again."""
-        for attempt in range(1, _CONNECT_TRIES):
-            try:
-                return await ask(*arguments)
-            except AgentSilent:
-                await asyncio.sleep(_LOOK_SECONDS * attempt)
-        return await ask(*arguments)
+        """Return what the agent answers.
+
+        It may have just died, or answer nothing any more, and is then started again.
+        """
+        doubting = asyncio.create_task(self._supervisor.doubt())
+        try:
+            for attempt in range(1, _CONNECT_TRIES):
+                try:
+                    return await ask(*arguments)
+                except AgentSilent:
+                    await asyncio.sleep(_LOOK_SECONDS * attempt)
+            return await ask(*arguments)
+        finally:
+            doubting.cancel()
 
     async def _post(self, args: PromptArgs, minted: Delivery, turn: Turn) -> None:
         body = self._supervisor.prompt_body(args, minted.agent_message_id)

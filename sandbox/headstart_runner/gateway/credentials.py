@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from headstart.domain.errors import StepError
@@ -98,7 +99,7 @@ class SessionCredentials:
         asking = self._asking.get(key)
         if asking is None:
             asking = self._asking[key] = asyncio.create_task(self._learn(key))
-            asking.add_done_callback(lambda done: self._asked(key, done))
+            asking.add_done_callback(partial(_asked, self._asking, key))
         return await asyncio.shield(asking)
 
     def forget(self, credential: Credential) -> None:
@@ -111,13 +112,15 @@ class SessionCredentials:
         for key in [key for key, known in self._known.items() if known.credential is None]:
             del self._known[key]
 
-    def _asked(self, key: _Key, done: asyncio.Task[Credential | None]) -> None:
-        del self._asking[key]
-        if not done.cancelled():
-            done.exception()  # marks it as seen: perhaps nobody waits any more
+    def forget_all(self) -> None:
+        """Know nothing any more, also of what was asked already and comes later.
+
+        The session is about another repository, for which the cloud may give less.
+        """
+        self._known, self._asking = OrderedDict(), {}
 
     async def _learn(self, key: _Key) -> Credential | None:
-        credential, error = None, None
+        credential, error, known = None, None, self._known
         try:
             credential = await self._ask(*key)
         except StepError as refused:
@@ -129,9 +132,19 @@ class SessionCredentials:
             until = ends - _BEFORE_ITS_END if ends else now + _WITHOUT_END_LASTS
         else:
             until = now + (_REFUSAL_LASTS if error else _NOTHING_LASTS)
-        self._known[key] = _Known(until, credential, error)
-        while len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        known[key] = _Known(until, credential, error)
+        while len(known) > _MOST:
+            known.popitem(last=False)
         if error is not None:
             raise error
         return credential
+
+
+def _asked(
+    asking: dict[_Key, asyncio.Task[Credential | None]],
+    key: _Key,
+    done: asyncio.Task[Credential | None],
+) -> None:
+    del asking[key]
+    if not done.cancelled():
+        done.exception()  # marks it as seen: perhaps nobody waits any more

@@ -91,14 +91,16 @@ class Gateway:
     async def open(self, source: Source) -> None:
         """Have git find a repository's host behind the door; what was refused is asked for anew.
 
+        For another address than before everything is: it may open less.
         Of an address that is not git's over HTTP nothing goes through the door.
         """
         async with self._opening:
-            self.credentials.forget_refusals()
             if source == self._source:
+                self.credentials.forget_refusals()
                 return
             self._journal.put(_SOURCE, json.dumps(asdict(source)))
             await self._close_handler()
+            self.credentials.forget_all()
             if not source.servable:
                 return
             module = await asyncio.to_thread(importlib.import_module, _HANDLER)

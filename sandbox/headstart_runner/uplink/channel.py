@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import sqlite3
 from contextlib import suppress
 from typing import Protocol
 
@@ -171,6 +172,9 @@ class Channel:
                 await self._converse(socket_)
         except InvalidStatus as error:
             self._rejected(error.response.status_code)
+        except sqlite3.OperationalError as error:
+            # On a disk that is full nothing can be said, or taken. What fills it may go again.
+            logger.warning("the journal can't be written: %s", error)
         except (OSError, WebSocketException, TimeoutError) as error:
             logger.info("not connected: %s", error)
 

@@ -68,6 +68,8 @@ class Reporter:
         self._settled = asyncio.Event()
         self._last_batch = float("-inf")
         self._awaited: tuple[int, asyncio.Future[None]] | None = None
+        self._taken: Batch | None = None
+        """What has left the spool and could not be kept as a batch: the disk is full."""
 
     @property
     def viewers(self) -> int:
@@ -141,8 +143,9 @@ class Reporter:
     def acknowledge(self, ack: Ack) -> None:
         """Take an ack; one for another batch than the awaited is an echo of a resend."""
         if self._awaited is not None and self._awaited[0] == ack.seq:
-            if not ack.accepted:
-                logger.info("batch %d is stale for the cloud and dropped", ack.seq)
+            if not ack.accepted and (batch := self._journal.batch()):
+                logger.warning("batch %d makes no sense to the cloud and is dropped", ack.seq)
+                self._spool.pieces.end_what_was_dropped(json.loads(batch[1])["events"])
             self._journal.end_batch(ack.seq)
             self._settled.set()
             if not self._awaited[1].done():
@@ -168,14 +171,16 @@ class Reporter:
 
     async def _next(self) -> tuple[int, str]:
         while True:
+            if self._taken is not None:
+                return self._seal(self._taken)
             self._changed.clear()
             ready_at = self._spool.ready_at(self._last_batch, self._pause)
             now = self._clock()
             if ready_at is not None and ready_at <= now:
                 batch = self._spool.take()
                 if batch.entries:
-                    self._last_batch = now
-                    return self._seal(batch)
+                    self._last_batch, self._taken = now, batch
+                    continue
             try:
                 async with asyncio.timeout_at(ready_at):
                     await self._changed.wait()
@@ -194,6 +199,7 @@ class Reporter:
             }
         )
         self._journal.begin_batch(seq, frame, batch.places)
+        self._taken = None
         return seq, frame
 
     async def drained(self, *, texts: bool = False) -> None:
@@ -204,6 +210,8 @@ class Reporter:
 
     def _waits(self, *, texts: bool) -> bool:
         batch = self._journal.batch()
+        if self._taken is not None:
+            return True
         if texts or batch is None:
             return (
                 batch is not None or len(self._spool) > 0 or (texts and len(self._spool.pieces) > 0)

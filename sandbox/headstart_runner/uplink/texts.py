@@ -56,7 +56,7 @@ class Pieces:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: deque[tuple[int, Entry, int]] = deque()
+        self._waiting: deque[tuple[int | None, Entry, int]] = deque()
         self.bytes = 0
         self.added: Callable[[], None] = lambda: None
         """Called with each new one."""
@@ -74,7 +74,7 @@ class Pieces:
         """Whether so much waits that waiting for more is of no use."""
         return self.bytes >= PIECE_BYTES
 
-    def restore(self, place: int, entry: Entry) -> None:
+    def restore(self, place: int | None, entry: Entry) -> None:
         """Take what an earlier runner left in the journal."""
         size = wire.size(entry)
         self._waiting.append((place, entry, size))
@@ -86,6 +86,20 @@ class Pieces:
             self.add(
                 Piece(ref=ref, writer=writer, offset=length, text="", last=True, truncated=True)
             )
+
+    def end_what_was_dropped(self, events: list[dict[str, Any]]) -> None:
+        """End the texts of which the cloud dropped pieces, with a whole batch of events.
+
+        What follows would be a hole; nothing follows a last piece. Ends that nothing came with are
+        not said again: they would be dropped each time.
+        """
+        lost = [Piece.model_validate(event) for event in events if event["type"] == "text"]
+        if len(lost) == len(events) and all(piece.is_end and piece.truncated for piece in lost):
+            return
+        for piece in {(piece.ref, piece.writer): piece for piece in lost}.values():
+            # Behind what is there, never at 0: that would begin anew what another try has written.
+            behind = piece.offset + len(piece.text.encode()) + 1
+            self.add(piece.as_lost().model_copy(update={"offset": behind}))
 
     def add(self, piece: Piece) -> None:
         """Queue a piece."""
@@ -104,7 +118,8 @@ class Pieces:
             self.bytes -= size
             room -= size
             entries.append(entry)
-            places.append(place)
+            if place is not None:
+                places.append(place)
         return entries, places, room
 
 

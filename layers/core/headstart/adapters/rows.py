@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from headstart.domain.archive import Archive, Tree
 from headstart.domain.attempt import Attempt, Output
 from headstart.domain.callbacks import DueCallbacks
-from headstart.domain.change import IdempotencyKey
+from headstart.domain.change import IdempotencyKey, name_of
 from headstart.domain.connections import Connection, Ticket
 from headstart.domain.cursors import SessionPlace
 from headstart.domain.errors import ChangeRefused, RowUnreadable
@@ -135,21 +135,8 @@ def _due(pk: str, moment: datetime) -> Item:
 
 def row_sk(row: RowModel) -> str:
     """Return the sort key of a row beside the working set."""
-    match row:
-        case SessionConfig() | Archive():
-            return named_sk(type(row))
-        case Attempt() | Message():
-            return named_sk(type(row), row.number)
-        case Input(request_id=name) | Text(ref=name):
-            return named_sk(type(row), name)
-        case DueCallbacks():
-            return named_sk(DueCallbacks, row.event_ids[-1])
-        case Output():
-            return named_sk(Output, row.attempt_number, row.step.value)
-        case TextPiece():
-            return named_sk(TextPiece, row.ref, row.writer, row.offset)
-        case _:
-            raise ValueError(f"{type(row).__name__} has no place beside the working set")
+    model, name = name_of(row)
+    return named_sk(model, *name)
 
 
 def named_sk(model: type[RowModel], *name: str | int) -> str:

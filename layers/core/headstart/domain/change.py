@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from headstart.domain.archive import Archive
 from headstart.domain.attempt import Attempt, Output
+from headstart.domain.callbacks import DueCallbacks
 from headstart.domain.connections import Connection
 from headstart.domain.errands import Errand
 from headstart.domain.events import Event, EventData
@@ -63,7 +64,7 @@ class NoPlace(StrEnum):
 
 
 class RowKey(NamedTuple):
-    """The name of a row outside of the working set: its kind, and what tells it from its like."""
+    """The name of a row: its kind, and what tells it from its like in the session."""
 
     model: type[RowModel]
     name: tuple[str | int, ...] = ()
@@ -98,6 +99,25 @@ def used_key(owner: str, key: str) -> RowKey:
     return RowKey(IdempotencyKey, (owner, key))
 
 
+def name_of(row: RowModel) -> RowKey:
+    """Return what a row is called, whatever it holds: two of one name are one row."""
+    name: tuple[str | int, ...] = ()
+    match row:
+        case Attempt() | Message():
+            name = (row.number,)
+        case Command(command_id=own) | Connection(connection_id=own):
+            name = (own,)
+        case Input(request_id=own) | Text(ref=own):
+            name = (own,)
+        case Output():
+            name = (row.attempt_number, row.step.value)
+        case TextPiece():
+            name = (row.ref, row.writer, row.offset)
+        case DueCallbacks():
+            name = (row.event_ids[-1],)
+    return RowKey(type(row), name)
+
+
 @dataclass
 class WorkingSet:
     """What one read of a session found: itself, its present attempt, its sandbox, what its runner
@@ -128,7 +148,7 @@ class Change:
         self.receipt = found.receipt
         self.now = now
         self.policy = policy
-        self.rows: list[RowModel] = []
+        self._rows: dict[RowKey, RowModel] = {}
         self.gone: list[HotRow] = []
         self.closed: list[Attempt] = []
         self.events: list[Event] = []
@@ -145,12 +165,12 @@ class Change:
     # What was found.
 
     def get(self, key: RowKey, model: type[_R]) -> _R | None:
-        """Return a row that was asked for by name; KeyError for one that was not."""
-        return cast("_R | None", self._more[key])
+        """Return a row as this change has it by now; KeyError for one that was not asked for."""
+        return cast("_R | None", self._rows[key] if key in self._rows else self._more[key])
 
     def knows(self, key: RowKey) -> bool:
-        """Say whether a row was asked for by name."""
-        return key in self._more
+        """Say whether a row was asked for by name, or is written."""
+        return key in self._rows or key in self._more
 
     def message(self, number: int) -> Message | None:
         """Return a message that was asked for."""
@@ -163,7 +183,7 @@ class Change:
         return new_id(prefix)
 
     def save(self, row: RowModel) -> None:
-        """Have a row written; the same row twice is written once."""
+        """Have a row written, in the place of another of its name; once, however often."""
         match row:
             case Attempt():
                 self.attempt = row
@@ -173,8 +193,7 @@ class Change:
                 self.commands[row.command_id] = row
             case Connection():
                 self.connections[row.connection_id] = row
-        if not any(row is other for other in self.rows):
-            self.rows.append(row)
+        self._rows[name_of(row)] = row
 
     def forget(self, row: Command | Connection) -> None:
         """Have a row deleted."""
@@ -182,11 +201,11 @@ class Change:
         name = row.command_id if isinstance(row, Command) else row.connection_id
         if held.pop(name, None) is not None:
             self.gone.append(row)
-            self.rows = [other for other in self.rows if other is not row]
+            self._rows.pop(name_of(row), None)
 
     def begin(self, attempt: Attempt) -> None:
         """Put another attempt in the place of the present one, which is kept apart."""
-        self.rows = [row for row in self.rows if row is not self.attempt]
+        self._rows.pop(name_of(self.attempt), None)
         self.closed.append(self.attempt)
         self.save(attempt)
 
@@ -219,6 +238,11 @@ class Change:
     def reply(self, connection_id: str, *frames: OpenModel) -> None:
         """Have frames sent after all errands: an ack never overtakes what it acknowledges."""
         self.replies += [(connection_id, frame) for frame in frames]
+
+    @property
+    def rows(self) -> list[RowModel]:
+        """The rows that are written."""
+        return list(self._rows.values())
 
     @property
     def left_line(self) -> Waiting | None:

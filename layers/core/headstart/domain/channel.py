@@ -322,7 +322,7 @@ class Refused(OpenModel):
 
 
 class Ack(OpenModel):
-    """The batch was taken, or is stale and dropped (`accepted` false); the next may go."""
+    """The batch was taken, or makes no sense and is dropped (`accepted` false); the next may go."""
 
     type: Literal["ack"] = "ack"
     seq: int

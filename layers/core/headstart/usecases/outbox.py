@@ -227,11 +227,8 @@ def prompt_frame(ports: Ports, work: Change, command: Command) -> channel.Comman
 
 
 def _message(ports: Ports, work: Change, number: int) -> Message:
-    written = (row for row in work.rows if isinstance(row, Message))
-    found = next((row for row in written if row.number == number), None)
     name = message_key(number)
-    if found is None and work.knows(name):
-        found = work.get(name, Message)
+    found = work.get(name, Message) if work.knows(name) else None
     if found is None:
         read = ports.store.named(work.session.session_id, [name])[name]
         if not isinstance(read, Message):

@@ -101,11 +101,8 @@ def answering(change: Change, request_id: str) -> Command | None:
 
 
 def _input(change: Change, request_id: str) -> Input | None:
-    written = (row for row in change.rows if isinstance(row, Input))
-    found = next((row for row in written if row.request_id == request_id), None)
-    if found is None and change.knows(input_key(request_id)):
-        found = change.get(input_key(request_id), Input)
-    return found
+    name = input_key(request_id)
+    return change.get(name, Input) if change.knows(name) else None
 
 
 def resolve(change: Change, request_id: str, outcome: str) -> None:

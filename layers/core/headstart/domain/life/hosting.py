@@ -75,11 +75,12 @@ def acquire(change: Change, attempt_number: int, token: str, newcomer: Newcomer)
 
 
 def may_be_kept(change: Change) -> bool:
-    """Say whether a sandbox is worth asking about: connected, and heard of just now."""
+    """Say whether a sandbox is worth asking about: connected, heard of just now, and to stay."""
     sandbox = change.sandbox
     return (
         sandbox is not None
         and sandbox.status is SandboxStatus.CONNECTED
+        and not sandbox.is_leaving
         and not is_silent(change, change.policy.sandbox_patience)
     )
 
@@ -323,6 +324,14 @@ def give_up(change: Change, reason: str) -> None:
     if sandbox.task_arn:
         change.then(StopSandbox(sandbox.task_arn, reason))
     leave_place_without_sandbox(change)
+
+
+def has_to_leave(change: Change) -> None:
+    """Know of the sandbox that it must stop: nothing new begins in it."""
+    sandbox = change.sandbox
+    if sandbox is not None and not sandbox.is_leaving:
+        sandbox.is_leaving = True
+        change.save(sandbox)
 
 
 def leave_place_without_sandbox(change: Change) -> None:

@@ -34,12 +34,8 @@ def has_head(change: Change) -> bool:
 
 
 def _head(change: Change) -> Message | None:
-    number = change.session.next_message
-    written = (row for row in change.rows if isinstance(row, Message))
-    found = next((row for row in written if row.number == number), None)
-    if found is None and change.knows(message_key(number)):
-        found = change.get(message_key(number), Message)
-    return found
+    name = message_key(change.session.next_message)
+    return change.get(name, Message) if change.knows(name) else None
 
 
 def queued_event(message: Message, position: int) -> events.MessageQueued:

@@ -152,12 +152,9 @@ def _take_turn_event(change: Change, event: TurnEvent) -> None:
 
 def _keep_output(change: Change, step: StepName, event: channel.Output) -> None:
     attempt_number = change.session.attempt_number
-    written = (row for row in change.rows if isinstance(row, Output) and row.step is step)
-    kept = next(written, None) or change.get(output_key(attempt_number, step.value), Output)
+    kept = change.get(output_key(attempt_number, step.value), Output)
     end = kept.offset + len(kept.text.encode()) if kept else None
     if kept is None or end != event.offset:
-        if kept is not None:
-            change.rows = [row for row in change.rows if row is not kept]
         kept = Output(attempt_number=attempt_number, step=step, offset=event.offset)
     text = (kept.text + event.text).encode()
     cut = max(0, len(text) - channel.OUTPUT_TAIL_BYTES)
@@ -252,6 +249,7 @@ def _prompt_result(change: Change, command: Command, error: StepError | None) ->
         return
     if isinstance(error, SandboxLeaving):
         turns.unclaim(change)
+        hosting.has_to_leave(change)
         if change.session.status in {Status.READY, Status.PREPARED}:
             # It takes no messages any more: what is queued would come back for ever.
             sleeping.begin_leaving(change)

@@ -24,7 +24,6 @@ LOOK_AGAIN = timedelta(minutes=1)
 """When a copy that could not be looked for is looked for again."""
 
 _IDLE = {Status.READY, Status.PREPARED}
-_MAY_LEAVE = {*_IDLE, Status.STOPPING}
 
 
 def begin_sleep(change: Change) -> bool:
@@ -112,7 +111,9 @@ def leaving(change: Change, connection_id: str, frame: Leaving) -> None:
         change.reply(connection_id, Leave())
         return
     _judge_delivery(change, frame.delivering)
-    if session.status in _MAY_LEAVE and not sandbox.is_leaving:
+    is_asked = session.status is Status.STOPPING and sandbox.is_leaving
+    hosting.has_to_leave(change)
+    if session.status in {*_IDLE, Status.STOPPING} and not is_asked:
         begin_leaving(change)
     if session.status is not Status.STOPPING or session.saving is None:
         change.reply(connection_id, Leave())
@@ -127,8 +128,8 @@ def begin_leaving(change: Change) -> None:
     """Begin to stop: have the work saved as it is now, whatever copy was on its way."""
     session, sandbox = change.session, change.sandbox
     session.move_to(Status.STOPPING, change.now)
+    hosting.has_to_leave(change)
     if sandbox is not None:
-        sandbox.is_leaving = True
         sandbox.stopped_reason = "The sandbox had to stop"
         change.save(sandbox)
     saving.ask_for_copy(change)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from headstart.domain.archive import Tree, said_file, words
+from headstart.domain.attempt import Attempt
 from headstart.domain.change import Change
 from headstart.domain.commands import base_after_ms
 from headstart.domain.errands import Measure
@@ -77,6 +78,9 @@ def _cloned(change: Change, output: dict[str, Any]) -> None:
     attempt.commit = said_commit(output.get("commit"))
     if attempt.clone_cached:
         attempt.tree_key = None
+        if session.began is None and output.get("adopted") != "archive":
+            # Nobody waited any more when it was made: the attempt had been cancelled, or was over.
+            session.began = _beginning(attempt, output)
         return  # what this sandbox had already, with all that was done to it
     attempt.adopted, attempt.likeness = None, None
     match output.get("adopted"):
@@ -89,8 +93,11 @@ def _cloned(change: Change, output: dict[str, Any]) -> None:
             change.then(Measure("PreparedTreesAdopted"))
         case _:
             session.set_up = False
-    branch = words(output.get("defaultBranch"))
-    session.began = Beginning(commit=attempt.commit, branch=branch)
+    session.began = _beginning(attempt, output)
+
+
+def _beginning(attempt: Attempt, output: dict[str, Any]) -> Beginning:
+    return Beginning(commit=attempt.commit, branch=words(output.get("defaultBranch")))
 
 
 def _tree(change: Change, output: dict[str, Any]) -> Tree | None:

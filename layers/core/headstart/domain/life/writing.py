@@ -78,8 +78,7 @@ def as_left(text: Text, sandbox: Sandbox | None) -> Text:
 
 
 def _text(change: Change, ref: str) -> Text | None:
-    written = (row for row in change.rows if isinstance(row, Text) and row.ref == ref)
-    return next(written, None) or change.get(text_key(ref), Text)
+    return change.get(text_key(ref), Text)
 
 
 def _begun(change: Change, ref: str) -> Text:
