@@ -41,6 +41,8 @@ page:
 # stays in one process, which has one embedded cloud at most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 + os.cpu_count()))')
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+# A browser is costly to start, and any may draw any page; those on the embedded cloud share one.
+PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup tests/page
 # What blocks a merge is without what is marked `long`, variants of what is in it for the most part.
 SHORT := -m "not long"
 
@@ -51,7 +53,7 @@ test: $(SETUP)
 # The page in Chromium, which is on PATH or named by $CHROMIUM.
 .PHONY: test-page
 test-page: $(SETUP) page
-	$(PYTEST) $(SHORT) tests/page
+	$(PAGE) $(SHORT)
 
 # Those two with what is `long`.
 .PHONY: test-all
@@ -60,7 +62,7 @@ test-all: $(SETUP)
 
 .PHONY: test-page-all
 test-page-all: $(SETUP) page
-	$(PYTEST) tests/page
+	$(PAGE)
 
 # The real agents, which need a core each, against a stub of a model: all of them, or
 # AGENT=opencode|kilo|demo. Installed from npm, once; without a network afterwards.

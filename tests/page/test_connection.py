@@ -59,6 +59,7 @@ def test_a_session_address_works_in_a_new_tab(person: BrowserContext, place: Pla
     expect(other.locator("#title")).to_have_text("Bookmarked")
 
 
+@pytest.mark.long
 def test_after_connecting_the_link_is_honoured(tab: Page, place: Place):
     session = place.session(title="Linked", script=good_session())
     tab.goto(f"{place.origin}/#{session.session_id}")

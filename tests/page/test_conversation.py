@@ -85,6 +85,7 @@ def test_after_a_stop_what_waits_is_told_and_released_once(tab: Page, place: Pla
     assert len(place.cloud.requests("POST", "/initiate")) == 1
 
 
+@pytest.mark.long
 def test_a_held_prompt_can_be_released_while_the_session_sleeps(tab: Page, place: Place):
     session = place.session(script=good_start()[:-1])
     place.open(tab, session)
@@ -148,6 +149,7 @@ def test_a_failed_turn_is_told_once(tab: Page, place: Place):
     assert log_of(tab).inner_text().count(reason) == 1
 
 
+@pytest.mark.long
 def test_a_sandbox_that_died_unsaved_is_no_nap(tab: Page, place: Place):
     session = place.session(script=READY)
     place.open(tab, session)
@@ -220,6 +222,7 @@ def test_a_message_that_wakes_a_session_stays_in_sight(tab: Page, place: Place):
     expect(tab.get_by_text("wake up, please")).to_be_in_viewport()
 
 
+@pytest.mark.long
 def test_a_long_prompt_is_whole_when_asked_for(tab: Page, place: Place):
     whole = "".join(f"word{n} " for n in range(2_500))
     place.cloud.whole["msg_1"] = whole

@@ -72,6 +72,7 @@ def opened(envelope: dict[str, str], key: rsa.RSAPrivateKey) -> dict[str, str]:
     return found
 
 
+@pytest.mark.long
 def test_a_lost_answer_makes_no_second_session_and_seals_nothing_anew(
     tab: Page, place: Place, key: rsa.RSAPrivateKey
 ):

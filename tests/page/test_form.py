@@ -20,6 +20,7 @@ def sent(place: Place) -> dict:
     return place.cloud.requests("POST", "/sessions")[-1].body
 
 
+@pytest.mark.long
 def test_a_full_deployment_is_said_at_once_with_what_is_active(tab: Page, place: Place):
     active = [place.session(title=f"active {n}", status="running") for n in range(3)]
     place.connect(tab)
@@ -73,6 +74,7 @@ def test_two_keys_start_a_session_where_one_begins_a_line(tab: Page, place: Plac
     assert sent(place)["prompt"] == "hello\nt"
 
 
+@pytest.mark.long
 def test_the_address_of_a_repositorys_page_is_understood(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_session())
     place.connect(tab)

@@ -11,6 +11,7 @@ from tests.page.scripted import Place
 from tests.page.told import RUNNING, ended, queued, said, started, used, written
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", ["/publish?", "/initiate?", "/../../sessions/{}/interrupt?"])
 def test_a_link_is_to_a_session_and_calls_nothing_else(tab: Page, place: Place, more: str):
     session = place.session(script=RUNNING)

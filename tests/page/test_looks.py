@@ -76,7 +76,7 @@ STATES: dict[str, tuple[list[Event], str]] = {
 }
 
 
-BLOCKING = {"failed", "running", "ready"}
+BLOCKING = {"failed", "running"}
 """What has the most on it; the others are looked at where there is more time."""
 
 

@@ -38,6 +38,7 @@ def box(node: Locator) -> tuple[float, float]:
     return found["y"], found["y"] + found["height"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("session", STATES, indirect=True)
 def test_the_composer_is_in_sight_and_the_heading_takes_three_lines(session: Locator) -> None:
     expect(session.locator("#stop")).to_be_visible()

@@ -90,6 +90,7 @@ def test_a_new_attempt_is_not_shown_with_the_log_of_the_one_before(tab: Page, pl
     expect(tab.locator("#steps")).to_contain_text("other words")
 
 
+@pytest.mark.long
 def test_a_stopped_preparation_is_no_failure(tab: Page, place: Place):
     script = [*good_start()[:5], failed("disk", "Cancelled", "You stopped the preparation.")]
     place.open(tab, place.session(script=script))
@@ -281,6 +282,7 @@ def test_an_api_that_answers_nonsense_is_said(tab: Page, place: Place):
     expect(tab.locator("#status")).to_have_text("ready")
 
 
+@pytest.mark.long
 def test_after_a_retry_the_logs_of_the_attempt_before_can_be_read(tab: Page, place: Place):
     before = [
         *good_start()[:6],

@@ -87,6 +87,7 @@ def test_a_line_that_goes_on_finishes_nothing(page: Page):
 
 
 @needs_libraries
+@pytest.mark.long
 def test_a_text_that_streams_ends_as_one_that_came_at_once(page: Page):
     chance = random.Random(12)
     texts = ["".join(chance.choices(BLOCKS, k=chance.randint(1, 12))) for _ in range(25)]

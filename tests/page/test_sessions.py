@@ -93,6 +93,7 @@ def test_sessions_are_searched_for_in_the_cloud(tab: Page, place: Place):
     expect(tab.get_by_label("Sessions", exact=True)).to_contain_text(NOTHING)
 
 
+@pytest.mark.long
 def test_a_list_says_what_its_sessions_are(tab: Page, place: Place):
     session = place.session(title="Old one", status="failed")
     asked = {"requestId": "r", "kind": "question", "body": {}}

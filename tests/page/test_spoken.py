@@ -97,6 +97,7 @@ def test_an_answer_is_announced_block_by_block_and_each_once(tab: Page, place: P
         assert len([one for one in told if words in one]) == 1, told
 
 
+@pytest.mark.long
 def test_each_step_is_announced_and_why_the_last_one_failed(tab: Page, place: Place):
     session = listen(tab, place, good_start()[:3])
     place.tell(session, *good_start()[3:9])

@@ -55,7 +55,7 @@ PHASES: dict[str, tuple[list[Event], str, str]] = {
 }
 
 
-BLOCKING = {"running with a queue", "failed"}
+BLOCKING = {"running with a queue"}
 """Where most is to be put together anew; the others are reloaded where there is more time."""
 
 

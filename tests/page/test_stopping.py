@@ -58,6 +58,7 @@ def test_what_has_no_turn_yet_is_stopped(tab: Page, place: Place, session: FakeS
         tab.locator("#text").press("Escape")
 
 
+@pytest.mark.long
 def test_an_agent_at_rest_is_not_stopped(tab: Page, place: Place, session: FakeSession):
     tab.locator("#text").press("Escape")
     tab.locator("#text").press("Enter")

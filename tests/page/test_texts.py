@@ -92,6 +92,7 @@ def test_lists_nest_and_go_on_counting(shown: Locator):
     expect(shown.locator("li", has_text="open")).to_have_text("☐ open")
 
 
+@pytest.mark.long
 def test_words_are_marked_and_headings_differ(shown: Locator):
     expect(shown.locator("em")).to_have_text("emphasis")
     expect(shown.locator("del, s")).to_have_text("struck")
@@ -195,6 +196,7 @@ def test_of_what_a_tool_was_given_the_beginning_stays_where_the_rest_is_nonsense
     expect(tab.locator("#notice")).to_be_empty()
 
 
+@pytest.mark.long
 def test_what_is_gone_for_good_is_told(tab: Page, place: Place):
     turn = [*RUNNING, said("a", "the beginning", truncated=True), ended(1)]
     place.open(tab, place.session(script=turn))
