@@ -9,6 +9,7 @@ export class Work {
   changes = null; // {files, additions, deletions}
   publication = null; // {status, commit, url, pullRequest, note, failure}
   #through = 0;
+  #told = 0; // the last event of a publication
 
   // Takes in an event and what it says; of what was before the last snapshot it knows best.
   apply({ type, eventId }, data) {
@@ -17,11 +18,17 @@ export class Work {
       this.changes = data.changes;
       this.publication = data.publication;
     } else if ((eventId ?? Infinity) > this.#through) {
+      if (type.startsWith("work.") && type !== "work.changed") this.#told = eventId ?? this.#told;
       if (type === "work.changed") this.changes = data;
       if (type === "work.published") this.#end("published", data);
       if (type === "work.unchanged") this.#end("unchanged", data);
       if (type === "work.publish_failed") this.publication = { ...this.publication, status: "failed", failure: data };
     }
+  }
+
+  // Takes what the answer to a request says: its end may be known already, as events overtake answers.
+  asked({ publication, lastEventId }) {
+    if (this.#told <= lastEventId) this.publication = publication;
   }
 
   #end(status, { commit, url = "", pullRequest = null, note }) {

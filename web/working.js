@@ -22,7 +22,7 @@ $("publish").onsubmit = (event) => {
   const body = event.target.elements.pull.checked ? { pullRequest: { draft: false } } : {};
   attempt(async () => {
     const session = await state.api.call("POST", pathOf(id, "publish"), body);
-    view.work.publication = session.publication;
+    view.work.asked(session);
     if (state.current?.view === view) drawWork(view);
   });
 };

@@ -88,3 +88,22 @@ def test_publishing_shows_how_far_it_is_and_why_not(app):
     page = app(*asked, happened(2, "work.published", published))
     assert page["work"]["published"] == "Published at cccccccccccc."
     assert page["work"]["page"] == [["Pull request #3", None]]
+
+
+def test_an_answer_that_its_own_event_overtook_says_nothing_any_more(app):
+    def pressed(last: int) -> list[list[Any]]:
+        asked = {"publication": {"status": "publishing"}, "lastEventId": last}
+        return [
+            ["answer", f"POST {PATH}/publish", 202, FakeSession().view() | asked],
+            ["submit", "publish"],
+        ]
+
+    told = [
+        *READY,
+        happened(1, "work.changed", COUNTED),
+        happened(2, "work.unchanged", {"branch": "b", "commit": "c" * 40}),
+    ]
+    page = app(*told, *pressed(1))
+    assert page["work"]["published"] == "There is nothing new to publish."
+    page = app(*told, *pressed(2))
+    assert page["work"]["published"] == "Publishing…"

@@ -263,6 +263,7 @@ def test_who_goes_to_the_end_by_key_is_in_the_conversation(tab: Page, place: Pla
     place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
     expect(log_of(tab)).to_contain_text("paragraph 79")
     log_of(tab).press("Home")
+    expect(tab.locator("#jump")).to_be_visible()
     tab.locator("#jump").press("Enter")
     focused(log_of(tab))
 
