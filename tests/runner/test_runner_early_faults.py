@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -78,9 +79,17 @@ async def test_a_database_that_is_held_for_ever_is_the_agents_step_to_tell(
 
 
 @asynccontextmanager
-async def a_stranger() -> AsyncIterator[tuple[int, list[bytes]]]:
-    """Answer as a healthy agent that has every session; yield the port, and what was asked."""
+async def a_stranger(
+    monkeypatch: pytest.MonkeyPatch, *, always: bool
+) -> AsyncIterator[tuple[list[int], list[bytes]]]:
+    """Answer as a healthy agent that has every session, where agents should: the first, or all.
+
+    Yield the ports that were chosen for them, and what was asked.
+    """
+    held_port = server._held_port
+    chosen: list[int] = []
     heard: list[bytes] = []
+    serving: list[asyncio.Task[asyncio.Server]] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append(await reader.readuntil(b"\r\n\r\n"))
@@ -90,9 +99,21 @@ async def a_stranger() -> AsyncIterator[tuple[int, list[bytes]]]:
         await writer.drain()
         writer.close()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1], heard
+    def taken() -> socket.socket:
+        held = held_port()
+        chosen.append(held.getsockname()[1])
+        if always or len(chosen) == 1:
+            listener = socket.create_server(("127.0.0.1", chosen[-1]))
+            starting = asyncio.start_server(connected, sock=listener)
+            serving.append(asyncio.ensure_future(starting))
+        return held
+
+    monkeypatch.setattr(server, "_held_port", taken)
+    try:
+        yield chosen, heard
+    finally:
+        for listening in await asyncio.gather(*serving):
+            listening.close()
 
 
 async def test_whoever_took_the_port_is_told_no_password_and_not_taken_for_the_agent(
@@ -102,14 +123,7 @@ async def test_whoever_took_the_port_is_told_no_password_and_not_taken_for_the_a
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    real, chosen = server._free_port, []
-    async with a_stranger() as (port, heard):
-
-        def free_port() -> int:
-            chosen.append(real() if chosen else port)
-            return chosen[-1]
-
-        monkeypatch.setattr(server, "_free_port", free_port)
+    async with a_stranger(monkeypatch, always=False) as (chosen, heard):
         await begin(cloud, sample)
         await eventually(lambda: NOT_READY in caplog.text)
         done = await start(cloud)
@@ -124,14 +138,22 @@ async def test_a_port_that_is_taken_in_the_agents_own_step_is_a_failure_in_words
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.make_repository()
-    async with a_stranger() as (port, heard):
-        monkeypatch.setattr(server, "_free_port", lambda: port)
+    async with a_stranger(monkeypatch, always=True) as (_, heard):
         failed = await start(cloud)
 
     assert failed["error"]["code"] == "AgentStartFailed"
     assert "address already in use" in failed["error"]["reason"]
     assert heard == []
     assert (agents(), folders()) == ([], [])
+
+
+async def test_a_port_is_given_to_nobody_else_until_the_agent_listens() -> None:
+    with server._held_port() as held:
+        port = held.getsockname()[1]
+        with pytest.raises(OSError, match="Address already in use"), socket.socket() as other:
+            other.bind(("127.0.0.1", port))
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):
+            pass
 
 
 # A server that dies, or hangs

@@ -44,7 +44,8 @@ class AgentServer:
         password = secrets.token_urlsafe(24)
         redactor.add(password)
         self._password = password
-        self._port = _free_port()
+        self._held = _held_port()
+        self._port: int = self._held.getsockname()[1]
         self.output = StepOutput(redactor, asyncio.get_running_loop().time)
         self.oddities = Oddities()
         self.client = AgentClient(
@@ -88,6 +89,8 @@ class AgentServer:
         except TimeoutError:
             how = self._with_last_line(f"did not become healthy within {seconds:.0f} s")
             raise AgentStartFailed(f"{self._adapter.name} {how}") from None
+        finally:
+            self._held.close()
 
     async def _warm(self, title: str) -> None:
         """Do once, beside the clone, what is slow when a program does it for the first time.
@@ -270,8 +273,13 @@ def _absolute(program: str, path: str) -> str:
     return found if found and os.path.isabs(found) else program  # noqa: PTH117  (a name)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _held_port() -> socket.socket:
+    """Return a socket bound to a port that nobody is given meanwhile, and who names it can take.
+
+    An address that is bound and not listened on can be bound again where both sockets have
+    SO_REUSEADDR, which asyncio, Node and Bun set before they listen; socket(7).
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
