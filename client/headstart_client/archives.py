@@ -18,7 +18,7 @@ import httpx
 
 from headstart_client.errors import HeadstartError
 from headstart_client.models import SavedFile
-from headstart_client.transport import FAILURES, in_words
+from headstart_client.transport import FAILURES, authorities, in_words
 
 _PIECE = 1024 * 1024
 SECONDS = 60.0
@@ -106,7 +106,9 @@ def _for_its_owner(path: str, flags: int) -> int:
 async def _receive(saved: SavedFile, out: IO[bytes]) -> None:
     name, digest, size = Path(out.name).name, hashlib.sha256(), 0
     async with (
-        httpx.AsyncClient(timeout=SECONDS, headers={"accept-encoding": "identity"}) as client,
+        httpx.AsyncClient(
+            timeout=SECONDS, headers={"accept-encoding": "identity"}, verify=authorities()
+        ) as client,
         client.stream("GET", saved.url) as response,
     ):
         if response.status_code != httpx.codes.OK:

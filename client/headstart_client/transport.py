@@ -1,7 +1,9 @@
 """How a request becomes HTTP and a reply or failure comes of it: the same for both clients."""
 
 import json
+import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
@@ -32,6 +34,12 @@ _IN_WORDS: dict[type[Exception], str] = {
     httpx.ConnectTimeout: "it does not take the connection",
     TimeoutError: "its answer does not come to an end",
 }
+
+
+@cache
+def authorities() -> ssl.SSLContext:
+    """Return what certificates are checked against; read once, as it takes longer than a call."""
+    return httpx.create_ssl_context()
 
 
 def in_words(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import ssl
 
 import pytest
 from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, Reply, problem
@@ -417,3 +418,10 @@ def test_a_refusal_of_another_api_is_read_as_far_as_it_goes(client, cloud, probl
     error = caught.value
     texts = [error.detail, error.code, *(one["msg"] for one in error.errors)]
     assert all(isinstance(text, str) for text in texts)
+
+
+def test_a_second_client_reads_no_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
+    Headstart("https://api.example", "token").close()
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: pytest.fail("it reads them"))
+    Headstart("https://api.example", "token").close()
+    asyncio.run(AsyncHeadstart("https://api.example", "token").close())

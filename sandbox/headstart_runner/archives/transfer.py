@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 
 from headstart.domain.secrecy import is_secret_name
+from headstart_runner.authorities import authorities
 from headstart_runner.log import logger
 
 _CHUNK = 64 * 1024
@@ -80,7 +81,7 @@ async def get_file(
 
 
 async def _persist(attempt: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
-    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=authorities()) as client:
         for number in range(1, _TRIES + 1):
             try:
                 await attempt(client)

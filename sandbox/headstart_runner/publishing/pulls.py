@@ -1,6 +1,5 @@
 """Pull requests by GitHub's REST API (docs.github.com, "REST API endpoints for pull requests")."""
 
-import ssl
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -14,6 +13,7 @@ from headstart.domain.errors import (
     StepError,
 )
 from headstart.domain.work import PullRequest
+from headstart_runner.authorities import authorities
 from headstart_runner.gateway.credentials import Credential, Credentials
 from headstart_runner.log import logger
 from headstart_runner.wire import cut_text
@@ -70,7 +70,7 @@ class Pulls:
     async def have(self, wanted: PullRequestArgs) -> PullRequest:
         """Bring the session's pull request up to date, or open it; `notes` say what is not so."""
         async with httpx.AsyncClient(
-            timeout=_TIMEOUT, trust_env=False, verify=ssl.create_default_context()
+            timeout=_TIMEOUT, trust_env=False, verify=authorities()
         ) as client:
             found = wanted.number and await self._known(client, wanted.number)
             if found:
