@@ -37,9 +37,9 @@ page:
 	  web/install.sh .cache/web || echo "npm could not install what web/package.json names: the page will show Markdown and colours as plain text"; \
 	fi
 
-# Most tests wait for something, so files run side by side, two more than there are cores; one file
+# Most tests wait for something, so files run side by side, three more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.
-WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 2 + os.cpu_count()))')
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(8, 3 + os.cpu_count()))')
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 # A browser is costly to start, and any may draw any page; those on the embedded cloud share one.
 PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup tests/page
@@ -117,7 +117,12 @@ sam: $(SETUP)
 
 # What CI runs.
 .PHONY: check
-check: lint types imports template test
+check: static test
+
+# What needs nothing to run, side by side.
+.PHONY: static
+static: $(SETUP)
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target lint types imports template
 
 .PHONY: lint
 lint: $(SETUP)

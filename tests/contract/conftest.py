@@ -1,32 +1,26 @@
 """One suite against the store in memory and the one on DynamoDB (moto, in-process)."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from moto import mock_aws
 
 from headstart.adapters.aws import make_client
 from headstart.adapters.memory_store import MemoryStore
 from headstart.usecases.ports import Store
+from headstart_local.packaging import read_template
 from tests.contract.helpers import LookedAt
 
 ROOT = Path(__file__).parents[2]
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads a template; what an intrinsic function would give is of no interest here."""
-
-
-_Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
-
-
+@cache
 def table_definition() -> dict[str, Any]:
     """Return the template's own table, as CreateTable takes it."""
-    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506  a SafeLoader
-    properties = template["Resources"]["Table"]["Properties"]
+    properties = read_template(ROOT / "template.yaml")["Resources"]["Table"]["Properties"]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     return {"TableName": "headstart", **{name: properties[name] for name in names}}
 

@@ -231,6 +231,7 @@ def typed(cloud: Cloud, commands: str) -> str:
     ).stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("aws"), reason="the AWS CLI is not on PATH")
 def test_the_runbook_brings_back_what_was_given_up(cloud: Cloud, receiver: Receiver) -> None:
     found, commands = outputs(cloud), runbook()
@@ -250,6 +251,7 @@ def test_the_runbook_brings_back_what_was_given_up(cloud: Cloud, receiver: Recei
     assert len({headers["webhook-id"] for _, headers, _ in calls}) == 2
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("aws"), reason="the AWS CLI is not on PATH")
 def test_the_secret_is_given_out_and_changed_as_the_page_says(
     cloud: Cloud, receiver: Receiver
@@ -267,6 +269,7 @@ def test_the_secret_is_given_out_and_changed_as_the_page_says(
     assert new.startswith("whsec_")
 
 
+@pytest.mark.long
 def test_one_receiver_that_hangs_holds_up_no_other(cloud: Cloud, receiver: Receiver) -> None:
     """A thousand callbacks wait for one that never answers; another has its own in time."""
     dead = cloud.create(callbackTarget={"url": f"{receiver.url}/hang"})["sessionId"]

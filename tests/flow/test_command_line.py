@@ -80,6 +80,7 @@ def test_what_waits_is_withdrawn_and_what_runs_is_stopped(cloud: Cloud) -> None:
     assert "The turn was interrupted" in followed.stderr
 
 
+@pytest.mark.long
 def test_a_held_message_is_told_of_wherever_its_session_stands(cloud: Cloud) -> None:
     run = ["run", "--repo", cloud.info["gitUrl"], "--hold", "Say hello"]
     assert headstart(cloud, *run).returncode == 0

@@ -79,7 +79,7 @@ Leave = Callable[[Cloud, str], None]
     [
         pytest.param(kill_often, stop_task, marks=pytest.mark.long),
         pytest.param(ruin, stop_task, marks=pytest.mark.long),
-        (hang, stop_task),
+        pytest.param(hang, stop_task, marks=pytest.mark.long),
         (ruin, fall_asleep),
     ],
 )

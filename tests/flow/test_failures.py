@@ -116,7 +116,7 @@ def test_a_sandbox_killed_before_its_hello_is_replaced(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["clone", "agent", "deliver", *long("disk", "branch", "restore", "setup")]
+    "name", ["agent", "deliver", *long("disk", "clone", "branch", "restore", "setup")]
 )
 def test_a_runner_killed_in_any_step_ends_the_attempt_with_the_reason(
     cloud: Cloud, name: str

@@ -111,7 +111,7 @@ def test_an_interrupted_turn_ends_once(cloud: Cloud) -> None:
     assert len([e for e in cloud.events(session_id) if e["type"] in ends]) == 1
 
 
-@pytest.mark.parametrize("name", ["clone", "setup", "agent"])
+@pytest.mark.parametrize("name", ["clone", "agent", *long("setup")])
 def test_a_deleted_session_leaves_nothing(cloud: Cloud, name: str) -> None:
     session_id = cloud.create(setupCommands=["sleep 60"] if name == "setup" else [])["sessionId"]
     with cloud.watch(session_id) as viewer:
@@ -140,7 +140,7 @@ def _cut_socket(cloud: Cloud, session_id: str) -> None:
         management(cloud).delete_connection(ConnectionId=connection)
 
 
-@pytest.mark.parametrize("name", ["clone", "setup", *long("disk", "branch", "restore", "agent")])
+@pytest.mark.parametrize("name", ["setup", *long("disk", "clone", "branch", "restore", "agent")])
 @pytest.mark.parametrize("fault", [_kill_workers, _cut_socket], ids=["workers", "socket"])
 def test_a_fault_in_any_step_is_survived(cloud: Cloud, name: str, fault: Any) -> None:
     session_id = cloud.create(setupCommands=[SLOW])["sessionId"]

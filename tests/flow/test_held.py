@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from tests.flow.conftest import PATIENCE, Cloud, kill_runner
 
 ASKS = "Please ask me first"
@@ -53,6 +55,7 @@ def ends(cloud: Cloud, session_id: str) -> list[tuple[str, str]]:
     return [(texts[e["data"]["messageId"]], e["type"]) for e in told]
 
 
+@pytest.mark.long
 def test_send_follows_its_message_through_the_death_of_the_sandbox(cloud: Cloud) -> None:
     session_id = busy(cloud)
     with headstart(cloud, "send", session_id, "And now?") as process:

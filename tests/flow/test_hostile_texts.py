@@ -19,7 +19,7 @@ from headstart.adapters.dynamodb import DynamoStore
 from headstart.domain.change import Change
 from headstart.domain.long_texts import SESSION_TEXT_BYTES, TEXT_BYTES, Text
 from headstart.domain.policy import Policy
-from tests.flow.conftest import PATIENCE, Cloud, processes_of, runner_is_gone
+from tests.flow.conftest import PATIENCE, Cloud, long, processes_of, runner_is_gone
 from tests.flow.test_faults import rows_of
 from tests.flow.test_sleep import first_turn, sweep
 from tests.flow.traces import logs, table_of
@@ -162,7 +162,7 @@ def test_more_at_once_than_a_transaction_takes_holds_up_nothing(hostile: Hostile
     assert hostile.text() == ("still here", True, False)
 
 
-@pytest.mark.parametrize("of", ["text", "session"])
+@pytest.mark.parametrize("of", ["text", *long("session")])
 def test_what_is_endless_ends_at_its_bound(cloud: Cloud, hostile: Hostile, of: str) -> None:
     assert hostile.report(piece(0, "beginning"))
     change = change_of(cloud, hostile.session_id)

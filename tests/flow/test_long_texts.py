@@ -4,6 +4,8 @@ import json
 import time
 from typing import Any
 
+import pytest
+
 from tests.flow.conftest import Cloud
 from tests.flow.test_secrets import TOKEN, create
 from tests.flow.traces import logs, rows
@@ -76,6 +78,7 @@ HALVES = (
 QUOTED = COMMIT.replace("printf 'lighthouse '", "printf 'lighthouse %s ' \"$NPM_TOKEN\"")
 
 
+@pytest.mark.long
 def test_of_a_secret_in_two_pieces_neither_is_told(cloud: Cloud) -> None:
     commands = [HALVES, QUOTED]
     session_id = create(cloud, {"NPM_TOKEN": TOKEN}, setup_commands=commands, auto_initiate=True)

@@ -248,6 +248,7 @@ def test_bad_input_is_a_problem_document(
         assert problem["errors"][0]["loc"] == [field]
 
 
+@pytest.mark.long
 def test_over_the_quota_is_a_clear_refusal(cloud: Cloud) -> None:
     client = cloud.client("quota")
     for _ in range(10):

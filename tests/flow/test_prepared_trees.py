@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.flow.conftest import PATIENCE, Cloud, Repositories, git
 from tests.flow.test_main_job import STEPS, statuses
 from tests.flow.test_sleep import fall_asleep, first_turn, repository_of, seen, send
@@ -96,6 +98,7 @@ def test_the_second_session_alike_is_not_set_up_and_wakes_with_everything(
     assert (repository_of(second) / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_a_tree_that_is_gone_is_a_clone_that_says_so(
     cloud: Cloud, repositories: Repositories, tmp_path: Path
 ) -> None:

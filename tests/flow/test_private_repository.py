@@ -108,6 +108,7 @@ def test_a_permission_that_the_app_lacks_fails_the_clone_by_its_name(private: Pr
     assert "contents: read" in failure["reason"]
 
 
+@pytest.mark.long
 def test_a_moment_of_githubs_is_waited_out(private: Private) -> None:
     github = private.github
     github.install("eng")

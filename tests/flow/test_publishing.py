@@ -90,6 +90,7 @@ def test_each_turns_work_is_published_and_shown_asleep_too(
     assert session["changes"] == {"files": 2, "additions": 2, "deletions": 1}
 
 
+@pytest.mark.long
 def test_a_sleeping_session_wakes_to_publish(cloud: Cloud, repositories: Repositories) -> None:
     url = repositories.make("asleep", FILES)
     session_id = first_turn(cloud, gitUrl=url, setupCommands=[WORK])

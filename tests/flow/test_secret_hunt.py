@@ -210,6 +210,7 @@ def _texts(folder: Path) -> str:
     return "\n".join(path.read_text(errors="replace") for path in files)
 
 
+@pytest.mark.long
 def test_no_secret_is_where_it_should_not_be(private: Private) -> None:
     cloud, hunt = private.cloud, Hunt()
     body = "".join(private.app_key.splitlines()[1:-1])

@@ -135,6 +135,7 @@ def test_sixty_four_kilobytes_of_secrets_arrive_whole(cloud: Cloud, tmp_path: Pa
     assert {name: seen[name] for name in many} == many
 
 
+@pytest.mark.long
 def test_another_key_takes_its_place_and_the_one_before_is_good_while_it_is_there(
     cloud: Cloud,
 ) -> None:
@@ -169,6 +170,7 @@ _PRINTED = r"```sh\n(.*?)```"
 PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("aws"), reason="the AWS CLI is not on PATH")
 def test_keys_are_rotated_and_taken_away_as_the_page_says(cloud: Cloud) -> None:
     printed = [

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import PATIENCE, Cloud, Repositories, git, processes_of, runner_is_gone
+from tests.flow.conftest import (
+    PATIENCE,
+    Cloud,
+    Repositories,
+    git,
+    long,
+    processes_of,
+    runner_is_gone,
+)
 from tests.flow.test_main_job import STEPS, statuses
 
 FILES = {"README.md": "# Demo\n", "src/app.py": "print('hello')\n"}
@@ -207,7 +215,7 @@ def delivered_once(cloud: Cloud, session_id: str, count: int) -> None:
         assert [e["data"]["messageId"] for e in events if e["type"] == kind] == ids
 
 
-@pytest.mark.parametrize("moment", ["before the janitor", "while stopping"])
+@pytest.mark.parametrize("moment", ["before the janitor", *long("while stopping")])
 def test_a_message_while_it_goes_to_sleep_is_neither_lost_nor_doubled(
     cloud: Cloud, moment: str
 ) -> None:
@@ -230,6 +238,7 @@ def test_a_message_while_it_goes_to_sleep_is_neither_lost_nor_doubled(
     delivered_once(cloud, session_id, 2)
 
 
+@pytest.mark.long
 def test_a_wake_asks_nothing_of_the_repository(cloud: Cloud, repositories: Repositories) -> None:
     url = repositories.make("rewritten", FILES)
     session_id = first_turn(cloud, gitUrl=url)

@@ -323,6 +323,7 @@ async def test_the_init_reaps_orphans_and_is_the_only_one(
     assert sum("tini" in line for line in states()) == 1
 
 
+@pytest.mark.long
 def test_the_runners_tests_find_in_the_image_what_they_import(tmp_path: Path) -> None:
     dockerfile = (REPOSITORY / "tests" / "image" / "Dockerfile").read_text()
     sent = re.findall(r"^!(.+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE)

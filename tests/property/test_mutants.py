@@ -19,6 +19,7 @@ def test_walks_find_what_is_broken(mutant: Mutant) -> None:
         assert found(mutant)
 
 
+@pytest.mark.long
 def test_what_is_found_is_told_as_a_short_walk_that_shows_it() -> None:
     taken_back = MUTANTS[0]
     with taken_back.alive():
