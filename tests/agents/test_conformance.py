@@ -79,6 +79,7 @@ async def test_an_aborted_turn_ends_once_and_nothing_of_it_ends_the_next(
     assert len(prepared.cloud.of("turn.ended")) == 2
 
 
+@pytest.mark.long
 async def test_a_turn_aborted_before_its_message_is_there_ends_once_and_does_nothing(
     prepared: AgentBox,
 ) -> None:
@@ -135,6 +136,7 @@ async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
     assert _server(prepared) != first
 
 
+@pytest.mark.long
 async def test_a_session_that_the_agent_does_not_have_is_a_failure_in_words(
     box: AgentBox, sample: str
 ) -> None:

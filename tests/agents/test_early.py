@@ -39,6 +39,7 @@ def holding_the_database(box: AgentBox) -> Iterator[None]:
         database.close()
 
 
+@pytest.mark.long
 async def test_a_database_that_somebody_holds_is_the_agents_step_to_tell(
     box: AgentBox, sample: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -55,6 +56,7 @@ async def test_a_database_that_somebody_holds_is_the_agents_step_to_tell(
     assert ended["error"] is None
 
 
+@pytest.mark.long
 async def test_the_session_that_is_opened_beside_the_clone_is_gone_before_ours_is_there(
     box: AgentBox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ async def test_a_woken_session_remembers_what_was_said_and_has_its_files(
         assert len(asked) == 2
 
 
+@pytest.mark.long
 async def test_a_session_is_found_where_its_variables_say_that_the_agent_keeps_it(
     box: AgentBox, sample: str, store: ObjectStore
 ) -> None:

@@ -120,9 +120,9 @@ async def test_one_that_can_not_open_the_session_is_started_again(
 ) -> None:
     real, tries = AgentClient.create, []
 
-    async def create(self: AgentClient, *args: Any) -> None:
+    async def create(self: AgentClient, *args: Any, **more: Any) -> None:
         tries.append(agents())
-        await real(self, *args)
+        await real(self, *args, **more)
         if len(tries) == 1:
             os.kill(tries[0][0], signal.SIGKILL)
             await eventually(lambda: ended(tries[0][0]))

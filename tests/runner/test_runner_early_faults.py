@@ -209,6 +209,28 @@ async def test_one_that_hangs_is_given_up_and_so_is_the_next_within_the_steps_ow
     assert (agents(), folders()) == ([], [])
 
 
+async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own_time(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    async def knows(self: AgentClient, *_: Any, seconds: float = 0) -> None:
+        given.append(seconds)
+        await asyncio.Event().wait()
+
+    await begin(cloud, sample)
+    await ready()
+    monkeypatch.setattr(AgentClient, "knows", knows)
+    failed = await start(cloud, limit=6)
+
+    assert failed["error"]["code"] == "AgentStartFailed"
+    assert "demo has not opened the session within" in failed["error"]["reason"]
+    first, second = given
+    assert 2 < first <= 3, "half of the step is left to another one"
+    assert second < 3
+    assert (agents(), folders()) == ([], [])
+
+
 async def test_one_that_died_after_it_was_taken_is_not_told_as_healthy(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

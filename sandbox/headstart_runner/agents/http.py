@@ -165,20 +165,30 @@ class AgentClient:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None
 
-    async def create(self, session_id: str, title: str, directory: Path | None = None) -> None:
+    async def create(
+        self,
+        session_id: str,
+        title: str,
+        directory: Path | None = None,
+        seconds: float = _CALL_SECONDS,
+    ) -> None:
         """Have the server make a session, or find it made; raise AgentRefused or AgentSilent."""
         where = {"id": session_id, "location": {"directory": str(directory or self._directory)}}
-        await self._post("/api/session", where, directory=directory)
+        await self._post("/api/session", where, directory=directory, seconds=seconds)
         if title:
             # With one of its own making it would ask a model for a better one.
             path = f"/session/{session_id}"
-            await self._post(path, {"title": title}, method="PATCH", directory=directory)
+            await self._post(
+                path, {"title": title}, method="PATCH", directory=directory, seconds=seconds
+            )
 
     async def forget(self, session_id: str, directory: Path) -> None:
         """Have the server delete a session; raise AgentRefused or AgentSilent."""
         await self._post(f"/session/{session_id}", None, method="DELETE", directory=directory)
 
-    async def knows(self, session_id: str, directory: Path | None = None) -> None:
+    async def knows(
+        self, session_id: str, directory: Path | None = None, seconds: float = _CALL_SECONDS
+    ) -> None:
         """Return if the server can work on a session; else raise AgentRefused or AgentSilent.
 
         SessionUnknown is the refusal that says it has none of that id.
@@ -187,7 +197,9 @@ class AgentClient:
         tree: what is wrong with those is said here, and the first prompt does not wait for it.
         """
         path = f"/session/{session_id}"
-        status, answer = await self._call("GET", path, directory=directory)
+        status, answer = await self._call(
+            "GET", path, directory=directory, seconds=seconds, silence=seconds
+        )
         if status == 404:
             raise SessionUnknown(_shown(answer))
         if status != 200:
@@ -317,8 +329,11 @@ class AgentClient:
         body: dict[str, Any] | None,
         method: str = "POST",
         directory: Path | None = None,
+        seconds: float = _CALL_SECONDS,
     ) -> None:
-        status, answer = await self._call(method, path, body, directory=directory)
+        status, answer = await self._call(
+            method, path, body, directory=directory, seconds=seconds, silence=seconds
+        )
         if 400 <= status < 500:
             raise _refused(status, answer)
         if status >= 300:
@@ -331,6 +346,7 @@ class AgentClient:
         body: dict[str, Any] | None = None,
         *,
         seconds: float = _CALL_SECONDS,
+        silence: float = _CALL_SECONDS,
         most: int = _SHOWN_CHARACTERS,
         directory: Path | None = None,
     ) -> tuple[int, bytes]:
@@ -339,7 +355,7 @@ class AgentClient:
         try:
             async with (
                 asyncio.timeout(seconds),
-                self._stream(method, path, directory, json=body) as answer,
+                self._stream(method, path, directory, json=body, timeout=silence) as answer,
             ):
                 async for piece in answer.aiter_bytes():
                     read += piece

@@ -184,9 +184,10 @@ class AgentServer:
         assert self._folder is not None  # noqa: S101  (made before anything is started)
         return self._folder
 
-    async def open(self, args: ServerArgs, *, new: bool) -> None:
+    async def open(self, args: ServerArgs, seconds: float, *, new: bool) -> None:
         """Have the server open the session, a new one make it; AgentStartFailed when it can't.
 
+        It may take seconds: a repository that may configure opencode has it install packages.
         Its mode is looked for, too: opencode takes a message in an unknown one with 204 and then
         says only in an event that it is lost.
         """
@@ -197,10 +198,15 @@ class AgentServer:
         except OSError as error:
             raise _no_folder(agent, error) from error
         try:
-            if new:
-                await self.client.create(args.session_id, args.title)
-            await self.client.knows(args.session_id)
-            modes = await self.client.modes() if mode and mode not in self._modes else self._modes
+            async with asyncio.timeout(seconds):
+                if new:
+                    await self.client.create(args.session_id, args.title, seconds=seconds)
+                await self.client.knows(args.session_id, seconds=seconds)
+                is_known = not mode or mode in self._modes
+                modes = self._modes if is_known else await self.client.modes()
+        except TimeoutError:
+            why = f"{agent} has not opened the session within {seconds:.0f} s"
+            raise AgentStartFailed(why) from None
         except (AgentRefused, AgentSilent) as error:
             raise AgentStartFailed(f"{agent} can't open the session: {error}") from error
         if mode and mode not in modes:

@@ -40,7 +40,7 @@ and there is some left to open the session."""
 
 _RESTARTS = 3
 _RESTART_SPAN = 600.0
-_RESTART_SECONDS = 60.0
+_RESTART_SECONDS = 80.0
 _RECONNECT_SECONDS = 0.2
 _KIND_CHARACTERS = 40
 _CHECK_SECONDS = 30.0
@@ -189,7 +189,7 @@ class Supervisor:
                 show(f"Opening the session in {args.agent}")
                 server.output.log_to(say)
                 try:
-                    version = await self._open(server, told, new=new)
+                    version = await self._open(server, told, seconds_left() / 2, new=new)
                     self._early.taken()
                 except AgentStartFailed as error:
                     logger.warning("the agent that got ready is replaced: %s", error.reason)
@@ -199,7 +199,7 @@ class Supervisor:
                 logger.info("the agent that got ready is replaced: what it read is not what it was")
         await self._early.stop()
         show(f"Starting {args.agent}")
-        return await self._start(args, seconds_left() * _OF_WHAT_IS_LEFT, say, new=new)
+        return await self._start(args, seconds_left, say, new=new)
 
     @property
     def folders(self) -> list[Path]:
@@ -281,19 +281,27 @@ class Supervisor:
             await server.stop()
 
     async def _start(
-        self, args: AgentArgs, seconds: float, say: Show | None = None, *, new: bool = False
+        self,
+        args: AgentArgs,
+        seconds_left: Callable[[], float],
+        say: Show | None = None,
+        *,
+        new: bool = False,
     ) -> str:
         told = await self._keys.kept_from(args)
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor, self._in)
         if say is not None:
             server.output.log_to(say)
+        seconds = seconds_left() * _OF_WHAT_IS_LEFT
         await server.start(self._launcher, told, self._variables, seconds=seconds)
-        return await self._open(server, told, new=new)
+        return await self._open(server, told, seconds_left() * _OF_WHAT_IS_LEFT, new=new)
 
-    async def _open(self, server: AgentServer, told: ServerArgs, *, new: bool) -> str:
+    async def _open(
+        self, server: AgentServer, told: ServerArgs, seconds: float, *, new: bool
+    ) -> str:
         """Have a server open the session and listen to it from then on; else it is stopped."""
         try:
-            await server.open(told, new=new)
+            await server.open(told, seconds, new=new)
         except BaseException:
             await server.stop()
             raise
@@ -327,7 +335,8 @@ class Supervisor:
         know_secrets(self._redactor, args)
         await self._early.stop()
         self._variables = await self._left_by_setup(args)
-        await self._start(args, _RESTART_SECONDS)
+        until = asyncio.get_running_loop().time() + _RESTART_SECONDS
+        await self._start(args, lambda: until - asyncio.get_running_loop().time())
 
     async def _listen(self, server: AgentServer, listening: asyncio.Event) -> None:
         """Pass on the server's events; a stream that breaks off is opened again, whatever broke it.
