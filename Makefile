@@ -40,9 +40,9 @@ page:
 # Most tests wait for something, so files run side by side, three more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(8, 3 + os.cpu_count()))')
-PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 # A browser is costly to start, and any may draw any page; those on the embedded cloud share one.
-PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup tests/page
+PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests/page
 # What blocks a merge is without what is marked `long`, variants of what is in it for the most part.
 SHORT := -m "not long"
 
@@ -69,7 +69,7 @@ test-page-all: $(SETUP) page
 AGENTS := $(CURDIR)/.cache/agents
 .PHONY: test-agents
 test-agents: $(SETUP) agents
-	PATH="$(AGENTS)/bin:$$PATH" $(PYTEST) --numprocesses auto --maxprocesses 4 tests/agents
+	PATH="$(AGENTS)/bin:$$PATH" $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist load tests/agents
 
 .PHONY: agents
 agents:
@@ -122,7 +122,12 @@ check: static test
 # What needs nothing to run, side by side.
 .PHONY: static
 static: $(SETUP)
-	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target lint types imports template
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target lint types imports template collect
+
+# Finds all tests, and compiles them: else each of the processes that share them does.
+.PHONY: collect
+collect: $(SETUP)
+	$(BIN)/pytest --collect-only --quiet --quiet >/dev/null
 
 .PHONY: lint
 lint: $(SETUP)

@@ -5,6 +5,7 @@ import os
 import signal
 
 import botocore.loaders
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell that runs a job in the background has it ignore SIGINT, and children inherit that.
@@ -20,3 +21,9 @@ settings.load_profile("unhurried")
 # wants the machine images that moto would make up for each account.
 botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole flows: at the end the longest would keep one process busy, and no other."""
+    items.sort(key=lambda item: not {"flow", "test_flows.py"} & {*item.path.parts})

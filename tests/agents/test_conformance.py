@@ -36,6 +36,7 @@ async def test_a_prompt_is_answered_in_a_stream_and_its_turn_ends_once(prepared:
     assert len(prepared.cloud.of("turn.ended")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("with_model")
 async def test_a_command_that_fails_is_told_with_its_exit_code(prepared: AgentBox) -> None:
     await prepared.prompt(1, "run: echo so far; exit 7")
@@ -122,6 +123,7 @@ async def test_the_server_wants_its_password_and_leaves_with_the_runner(
     await eventually(lambda: not Path(f"/proc/{server}").exists())
 
 
+@pytest.mark.long
 async def test_a_running_agent_stays_and_another_environment_starts_it_anew(
     prepared: AgentBox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +163,7 @@ async def test_an_agent_that_the_sandbox_does_not_have_is_a_failure_in_words(
     assert "This sandbox has no kilo" in result["error"]["reason"]
 
 
+@pytest.mark.long
 async def test_delivering_one_message_again_does_not_reach_the_agent_twice(
     prepared: AgentBox,
 ) -> None:

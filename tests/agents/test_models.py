@@ -42,6 +42,7 @@ async def test_the_model_gets_the_deployments_key_and_the_sessions_system_prompt
     assert len(call.system) > 1000, "the agent's own system prompt is still there"
 
 
+@pytest.mark.long
 async def test_the_key_is_in_no_report(prepared: AgentBox) -> None:
     await prepared.prompt(1, "run: printenv STUB_MODEL_KEY; echo the end")
     await prepared.prompt(2, f"Is it {KEY}?")
