@@ -25,5 +25,6 @@ os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with whole flows: at the end the longest would keep one process busy, and no other."""
-    items.sort(key=lambda item: not {"flow", "test_flows.py"} & {*item.path.parts})
+    """Begin with what takes long: at the end such a file keeps one process busy, and no other."""
+    long = {"agents", "conformance", "flow", "runner", "sam", "test_flows.py"}
+    items.sort(key=lambda item: not long & {*item.path.parts})

@@ -151,6 +151,7 @@ def test_a_signal_that_another_thread_gets_stops_it_too() -> None:
     assert subprocess.check_output(command, timeout=SECONDS) == b"stopped\n"
 
 
+@pytest.mark.long
 def test_folders_of_a_killed_one_go_at_the_next_start(
     running: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +228,7 @@ def test_no_place_for_temporary_files_is_said_in_one_sentence(tmp_path: Path) ->
     assert "No usable temporary directory" in done.stderr
 
 
+@pytest.mark.long
 def test_failed_deployment_names_the_resource(tmp_path: Path) -> None:
     template = tmp_path / "template.yaml"
     template.write_text(
@@ -277,7 +279,10 @@ def test_function_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert "No module named 'a_module_that_is_not_there'" in errors
 
 
-@pytest.mark.parametrize("folder", ["headstart-git-", "headstart-cloud-", "packages"])
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param("headstart-git-", marks=pytest.mark.long), "headstart-cloud-", "packages"],
+)
 def test_stopped_while_starting(tmp_path: Path, folder: str) -> None:
     """A folder that is just made is the worst moment: nobody knows of it yet."""
     code = """
@@ -336,6 +341,7 @@ def test_token_of_no_address(url: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr() == ("", said)
 
 
+@pytest.mark.long
 def test_token_of_something_else(
     running: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -150,6 +150,7 @@ def test_a_failed_session_says_why(cloud: Cloud, receiver: Receiver) -> None:
     assert body["data"]["failure"]["code"] == "RepositoryNotFound"
 
 
+@pytest.mark.long
 def test_a_receiver_that_fails_or_sends_elsewhere_is_asked_again(
     cloud: Cloud, receiver: Receiver
 ) -> None:

@@ -112,6 +112,7 @@ def test_the_work_is_there_after_the_wake(
     assert restore.get("message", "").partition("Put back without ")[2] == said
 
 
+@pytest.mark.long
 def test_a_message_starts_an_agent_again_that_crashed_too_often(cloud: Cloud) -> None:
     session_id = first_turn(cloud)
     kill_often(repository_of(session_id))

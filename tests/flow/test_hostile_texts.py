@@ -192,6 +192,7 @@ def test_who_speaks_of_another_session_is_closed_and_says_nothing_there(
     assert not [row for row in rows_of(cloud, other) if "txt_1" in row["sk"]["S"]]
 
 
+@pytest.mark.long
 def test_after_the_deletion_nothing_is_taken_and_the_rows_are_gone(
     cloud: Cloud, hostile: Hostile
 ) -> None:

@@ -37,6 +37,7 @@ def test_who_is_in_another_group_is_refused_at_the_post(private: Private) -> Non
     assert len(private.github.calls) == before
 
 
+@pytest.mark.long
 def test_an_app_that_is_not_installed_fails_the_clone_and_a_retry_goes_on(
     private: Private,
 ) -> None:

@@ -64,7 +64,7 @@ def take(root: bytes, steps: list[tuple[str, bytes, bytes, int]]) -> None:
             pass
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(first=_STEPS, second=_STEPS, third=_STEPS)
 def test_any_workspace_is_put_back_as_it_was(
     first: list[tuple[str, bytes, bytes, int]],

@@ -137,7 +137,7 @@ async def test_a_shallow_clone_has_one_commit_and_fetches_what_else_is_asked_for
 
 
 @pytest.mark.parametrize("depth", [None, 1])
-@pytest.mark.parametrize("branch", ["only", "master"])
+@pytest.mark.parametrize("branch", [pytest.param("only", marks=pytest.mark.long), "master"])
 async def test_a_head_that_leads_nowhere_is_the_branch_that_there_is(
     cloud: FakeCloud, sandbox: Sandbox, deep: Deep, branch: str, depth: int | None
 ) -> None:
@@ -180,7 +180,7 @@ async def remote_of(sandbox: Sandbox, url: str) -> AsyncIterator[Remote]:
     await launcher.kill_all()
 
 
-@pytest.mark.parametrize("depth", [None, 1])
+@pytest.mark.parametrize("depth", [pytest.param(None, marks=pytest.mark.long), 1])
 async def test_an_older_clone_learns_of_everything_that_came_and_went(
     cloud: FakeCloud, sandbox: Sandbox, deep: Deep, depth: int | None
 ) -> None:

@@ -67,7 +67,14 @@ async def test_a_git_that_is_stopped_tidies_up(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["HEAD.lock", f"refs/heads/{BRANCH}.lock", "packed-refs.lock", "config.lock"]
+    "name",
+    [
+        "HEAD.lock",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in (f"refs/heads/{BRANCH}.lock", "packed-refs.lock", "config.lock")
+        ),
+    ],
 )
 async def test_no_other_lock_does_either(desk: Desk, name: str) -> None:
     lock(desk, name).touch()

@@ -55,6 +55,7 @@ async def test_three_megabytes_at_once_are_kept_and_nobody_waits_for_them(
     assert not log.truncated
 
 
+@pytest.mark.long
 async def test_output_without_end_is_cut_and_the_step_goes_on(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:

@@ -34,6 +34,7 @@ def has(desk: Desk, commit: str) -> bool:
     return commit in git("rev-list", str(desk.there()), cwd=desk.bare).split()
 
 
+@pytest.mark.long
 async def test_asked_once_more_it_is_not_forced_either(desk: Desk, tmp_path: Path) -> None:
     lost = await an_older_copy(desk, tmp_path, first="v1\n", later="v2\n")
     desk.write("work.txt", "v3\n")
@@ -87,6 +88,7 @@ async def test_the_agent_makes_anew_what_it_made_before_a_sleep(
     assert not has(desk, str(first.commit))
 
 
+@pytest.mark.long
 async def test_one_whose_push_failed_may_be_made_anew_as_well(desk: Desk) -> None:
     desk.write("b", "b\n")
     first = await desk.publish()
@@ -100,6 +102,7 @@ async def test_one_whose_push_failed_may_be_made_anew_as_well(desk: Desk) -> Non
     assert not has(desk, str(first.commit))
 
 
+@pytest.mark.long
 async def test_the_notes_are_few_and_nobody_elses(desk: Desk) -> None:
     for number in range(4):
         desk.write("b", f"{number}\n")

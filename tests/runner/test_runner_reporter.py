@@ -146,7 +146,7 @@ items = st.one_of(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(st.lists(items, max_size=4))
 def test_whatever_is_reported_is_a_frame_that_the_cloud_can_read(reported: list[Item]) -> None:
     reports = said(reported)

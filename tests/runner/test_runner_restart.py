@@ -195,7 +195,7 @@ async def test_the_next_runner_knows_what_turn_was_to_be_stopped(
 @pytest.mark.parametrize(
     "case",
     [
-        ("minted", False, "completed"),
+        pytest.param(("minted", False, "completed"), marks=pytest.mark.long),
         ("posting", False, "DeliveryUnknown"),
         ("posting", True, "completed"),
     ],

@@ -109,7 +109,9 @@ async def test_the_work_is_saved_with_the_session_of_the_copy_before(
         assert any("Where is the lamp?" in text for text in said)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [FAULTS[0], *(pytest.param(fault, marks=pytest.mark.long) for fault in FAULTS[1:])]
+)
 async def test_without_any_copy_before_the_session_begins_anew(
     cloud: FakeCloud,
     sandbox: Sandbox,

@@ -106,7 +106,7 @@ async def begin_rest(cloud: FakeCloud) -> None:
         ({"README.md": "# Lamps\n"}, ("package-lock.json", "yarn.lock"), None),
     ],
 )
-@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("force", [pytest.param(False, marks=pytest.mark.long), True])
 async def test_a_tree_is_moved_to_its_branchs_tip(
     cloud: FakeCloud, sandbox: Sandbox, repositories: Repositories, *, store: ObjectStore,
     tmp_path: Path, changes: dict[str, str], inputs: tuple[str, ...], setup: str | None,

@@ -86,6 +86,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return template
 
 
+@pytest.mark.long
 def test_connected_functions_have_what_the_clouds_own_have(endpoint: str, built: Path) -> None:
     with sam.connected(endpoint, "127.0.0.1") as path:
         resources = read_template(path)["Resources"]
