@@ -69,6 +69,7 @@ def test_after_connecting_the_link_is_honoured(tab: Page, place: Place):
     expect(tab.locator("#title")).to_have_text("Linked")
 
 
+@pytest.mark.long
 def test_no_link_takes_the_token_elsewhere(tab: Page, place: Place):
     place.connect(tab)
     with scripted.place() as other:

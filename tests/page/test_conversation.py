@@ -110,6 +110,7 @@ def test_people_can_write_while_it_prepares(tab: Page, place: Place):
     expect(box).to_have_value("")
 
 
+@pytest.mark.long
 def test_a_draft_stays_with_its_session(tab: Page, place: Place):
     one = place.session(title="one", script=READY)
     two = place.session(title="two", script=READY)
@@ -137,6 +138,7 @@ def test_a_stop_that_was_asked_for_is_told_once_and_is_no_error(tab: Page, place
     expect(log_of(tab).locator(".bad").locator("visible=true")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_failed_turn_is_told_once(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -234,6 +236,7 @@ def test_a_long_prompt_is_whole_when_asked_for(tab: Page, place: Place):
     expect(log_of(tab)).to_contain_text("word2499")
 
 
+@pytest.mark.long
 def test_keys_send_and_stop(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)

@@ -19,7 +19,10 @@ WHOLE = PATIENCE * 1000
 def begin(tab: Page, cloud: Cloud, prompt: str, setup: str = "", repo: str = "") -> str:
     """Start a session from the form; returns its id."""
     tab.goto(cloud.info["pageUrl"])
-    tab.locator("#create [name=repo]").fill(repo or cloud.info["gitUrl"])
+    # The sample that a local cloud brings is there already.
+    expect(tab.locator("#create [name=repo]")).to_have_value(cloud.info["gitUrl"])
+    if repo:
+        tab.locator("#create [name=repo]").fill(repo)
     tab.locator("#create [name=prompt]").fill(prompt)
     if setup:
         tab.locator("#create summary").first.click()
@@ -42,11 +45,6 @@ def test_a_prompt_becomes_an_answer_and_is_there_after_a_reload(tab: Page, cloud
     expect(tab.locator("#status")).to_have_text("ready")
     expect(log).to_contain_text("demo agent")
     assert log.inner_text() == told
-
-
-def test_a_local_cloud_brings_its_sample_repository(tab: Page, cloud: Cloud):
-    tab.goto(cloud.info["pageUrl"])
-    expect(tab.locator("#create [name=repo]")).to_have_value(cloud.info["gitUrl"])
 
 
 @pytest.mark.long

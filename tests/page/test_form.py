@@ -98,6 +98,7 @@ def test_the_form_offers_what_the_deployment_has(tab: Page, place: Place):
     assert (body["agent"], body["mode"], body["model"]) == ("opencode", "plan", "stub/large")
 
 
+@pytest.mark.long
 def test_what_was_used_is_remembered_for_its_repository_alone(tab: Page, place: Place):
     place.cloud.next_session = place.session(script=good_session())
     place.connect(tab)

@@ -55,6 +55,7 @@ def test_a_machine_without_a_network_whose_api_answers_is_not_called_offline(
     expect(tab.locator("#offline")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_link_to_another_api_is_asked_about_and_declined_leads_nowhere(tab: Page, place: Place):
     connect(tab, place)
     with scripted.place() as other:

@@ -62,6 +62,7 @@ def test_the_failed_steps_log_opens_at_its_end_without_escapes(tab: Page, place:
     assert "\x1b" not in text
 
 
+@pytest.mark.long
 def test_a_setup_can_be_changed_and_tried_again_once(tab: Page, place: Place):
     place.open(tab, failing(place))
     setup = tab.locator("#failure [name=setup]")

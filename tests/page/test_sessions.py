@@ -146,6 +146,7 @@ def test_list_and_pill_say_the_same(tab: Page, place: Place):
     expect(link).to_contain_text("ready")
 
 
+@pytest.mark.long
 def test_a_session_is_renamed_in_place(tab: Page, place: Place):
     session = place.session(title="Say hello", script=good_session())
     place.open(tab, session)
@@ -158,6 +159,7 @@ def test_a_session_is_renamed_in_place(tab: Page, place: Place):
     assert place.cloud.requests("PATCH", session.session_id)[0].body == {"title": "Better words"}
 
 
+@pytest.mark.long
 def test_a_session_that_is_deleted_elsewhere_is_told_in_a_sentence(tab: Page, place: Place):
     session = place.session(title="Say hello", script=good_session())
     place.open(tab, session)

@@ -268,6 +268,7 @@ def test_who_goes_to_the_end_by_key_is_in_the_conversation(tab: Page, place: Pla
     focused(log_of(tab))
 
 
+@pytest.mark.long
 def test_who_goes_elsewhere_keeps_the_focus_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)

@@ -156,6 +156,7 @@ def test_a_queue_that_is_held_is_told_wherever_its_status_is(tab: Page, place: P
     expect(tab.locator("#status")).to_have_text("asleep, messages wait for you")
 
 
+@pytest.mark.long
 def test_what_was_opened_and_ticked_is_of_its_session(tab: Page, place: Place):
     work: Event = ("work.changed", {"files": 1, "additions": 3, "deletions": 0})
     one = place.session(script=[*good_session(), work])

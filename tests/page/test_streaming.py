@@ -33,6 +33,7 @@ def stream(place: Place, session, blocks: list[str], at: int = 0) -> int:
     return at
 
 
+@pytest.mark.long
 def test_finished_blocks_are_never_made_again_and_a_selection_in_them_survives(
     tab: Page, place: Place
 ):

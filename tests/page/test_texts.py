@@ -78,6 +78,7 @@ def shown(tab: Page, place: Place) -> Locator:
     return log_of(tab)
 
 
+@pytest.mark.long
 def test_links_are_links_and_give_nothing_away(shown: Locator):
     for link in (shown.get_by_role("link", name="the manual"), shown.locator("a[href*=bare]")):
         expect(link).to_have_attribute("target", "_blank")
@@ -111,6 +112,7 @@ def test_tables_align_and_keep_their_bars(shown: Locator):
     assert shown.locator("td").nth(1).evaluate(align) in {"right", "end"}
 
 
+@pytest.mark.long
 def test_code_is_whole_coloured_copied_and_scrolled_by_keys(shown: Locator):
     blocks = shown.locator("pre")
     expect(blocks).to_have_count(3)
@@ -203,6 +205,7 @@ def test_what_is_gone_for_good_is_told(tab: Page, place: Place):
     expect(log_of(tab)).to_contain_text(re.compile("gone.*longer.*or its sandbox ended"))
 
 
+@pytest.mark.long
 def test_tools_show_what_they_did(tab: Page, place: Place):
     edit = {"filePath": "/w/a.py", "oldString": "old line", "newString": "new line"}
     turn = [
@@ -234,6 +237,7 @@ def test_a_tool_that_was_cut_off_does_not_run_for_ever(tab: Page, place: Place):
     expect(log_of(tab).locator("[data-status=running]")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_other_directions_are_laid_out_and_overrides_are_seen(tab: Page, place: Place):
     place.open(tab, answering(place, "שלום עולם, זה מבחן\n\nopen \u202egnp.exe now"))
     hebrew = log_of(tab).get_by_text("שלום")
