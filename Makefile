@@ -40,7 +40,7 @@ page:
 # Most tests wait for something, so files run side by side, three more than there are cores; one file
 # stays in one process, which has one embedded cloud at most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(8, 3 + os.cpu_count()))')
-PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 # A browser is costly to start, and any may draw any page; those on the embedded cloud share one.
 PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests/page
 # What blocks a merge is without what is marked `long`, variants of what is in it for the most part.

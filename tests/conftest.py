@@ -5,7 +5,6 @@ import os
 import signal
 
 import botocore.loaders
-import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell that runs a job in the background has it ignore SIGINT, and children inherit that.
@@ -21,10 +20,3 @@ settings.load_profile("unhurried")
 # wants the machine images that moto would make up for each account.
 botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: at the end such a file keeps one process busy, and no other."""
-    long = {"agents", "conformance", "flow", "runner", "sam", "test_flows.py"}
-    items.sort(key=lambda item: not long & {*item.path.parts})

@@ -22,6 +22,12 @@ __all__ = ["cloud", "repositories", "running_cloud"]
 expect.set_options(timeout=PATIENCE * 1000)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole flows: at the end one would keep one browser busy, and not the other."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
