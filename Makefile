@@ -127,7 +127,7 @@ static: $(SETUP)
 # Finds all tests, and compiles them: else each of the processes that share them does.
 .PHONY: collect
 collect: $(SETUP)
-	$(BIN)/pytest --collect-only --quiet --quiet >/dev/null
+	@found=$$($(BIN)/pytest --collect-only --quiet --quiet) || { echo "$$found"; exit 1; }
 
 .PHONY: lint
 lint: $(SETUP)
