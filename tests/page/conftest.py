@@ -6,65 +6,20 @@ the browser or look at what it loads, or have several tabs.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.flow.conftest import cloud, repositories, running_cloud
 from tests.page import scripted
-from tests.page.browser import chromium
-from tests.page.scripted import PATIENCE, Place
-
-__all__ = ["cloud", "repositories", "running_cloud"]
-
-expect.set_options(timeout=PATIENCE * 1000)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with whole flows: at the end one would keep one browser busy, and not the other."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+from tests.page.browser import Profile, chromium, profile
+from tests.page.scripted import Place
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
-
-
-@dataclass
-class Profile:
-    """A browser's profile, and what failed in its pages."""
-
-    context: BrowserContext
-    faults: list[str] = field(default_factory=list)
-
-    def check(self) -> None:
-        """Fail where the page itself failed since the last look."""
-        found, self.faults[:] = [*self.faults], []
-        assert not found, "the page itself failed"
-
-
-@contextmanager
-def profile(browser: Browser) -> Iterator[Profile]:
-    """Have a fresh profile until the end of the block."""
-    # Where there is no graphics card, what moves costs more than what is tested.
-    context = browser.new_context(
-        viewport={"width": 1440, "height": 900}, locale="en-GB", reduced_motion="reduce"
-    )
-    context.set_default_timeout(PATIENCE * 1000)
-    found = Profile(context)
-    context.on("weberror", lambda error: found.faults.append(str(error.error)))
-    context.on("console", lambda message: found.faults.extend(_refusals(message)))
-    yield found
-    context.close()
-
-
-def _refusals(message: ConsoleMessage) -> list[str]:
-    """What the page's own policy refused: nothing of the page may try it."""
-    return [message.text] if "Content Security Policy" in message.text else []
 
 
 @pytest.fixture

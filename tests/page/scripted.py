@@ -16,11 +16,10 @@ from fake_headstart import NOW, FakeHeadstart, FakeSession, Reply, Seen, Viewer,
 from playwright.sync_api import Page, expect
 
 from headstart_local.page_server import PageServer
+from tests.page.browser import PATIENCE
 
 WEB = Path(__file__).parents[2] / "web"
 PIECE = 16 * 1024
-PATIENCE = 30.0
-"""Seconds anything may take to appear on the page; nothing waits as long unless it fails."""
 
 DEFAULTS = {
     "agent": "opencode",

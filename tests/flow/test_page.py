@@ -1,6 +1,7 @@
-"""Whole flows: the page on the embedded cloud with the demo agent."""
+"""The page on the embedded cloud, where Chromium is there (`make test` does without)."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -8,12 +9,25 @@ from playwright.sync_api import Page, expect
 from tests.flow.conftest import PATIENCE, Cloud, Repositories, kill_runner
 from tests.flow.test_publishing import FILES, WORK, files_of, saved_with, there
 from tests.flow.test_sleep import fall_asleep
+from tests.page.browser import chromium, executable, profile
 from tests.page.looks import log_of, open_log
 
 pytestmark = pytest.mark.xdist_group("cloud")
 
 WHOLE = PATIENCE * 1000
 """Milliseconds for what a cloud has to do, a preparation or a turn."""
+
+
+@pytest.fixture
+def tab() -> Iterator[Page]:
+    try:
+        executable()
+    except RuntimeError as missing:
+        pytest.skip(str(missing))
+    # Of one test only: where a browser is driven, no other test can run an event loop.
+    with chromium() as browser, profile(browser) as own:
+        yield own.context.new_page()
+        own.check()
 
 
 def begin(tab: Page, cloud: Cloud, prompt: str, setup: str = "", repo: str = "") -> str:
