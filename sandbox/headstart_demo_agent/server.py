@@ -5,6 +5,7 @@ import base64
 import hmac
 import json
 import re
+import sqlite3
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -49,10 +50,13 @@ class Server:
         if task is not None:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while await self._request(reader, writer):
-                pass
-        writer.close()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._request(reader, writer):
+                    pass
+        finally:
+            # Not every asyncio does after an error: whoever asked would wait for an answer.
+            writer.close()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -74,6 +78,9 @@ class Server:
             answer = self._answer(method, path, body)
         except _Problem as problem:
             await _respond(writer, problem.status, {"error": str(problem)})
+        except sqlite3.Error as error:
+            told = {"error": f"the database: {error}"}
+            await _respond(writer, HTTPStatus.INTERNAL_SERVER_ERROR, told)
         else:
             status = HTTPStatus.NO_CONTENT if answer is None else HTTPStatus.OK
             await _respond(writer, status, answer)
