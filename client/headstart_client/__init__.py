@@ -19,44 +19,88 @@ if TYPE_CHECKING:
         Unavailable,
         ValidationFailed,
     )
-    from headstart_client.models import Answer, Event, Message, Session, Summary, Text
+    from headstart_client.follow import Timing
+    from headstart_client.models import (
+        Answer,
+        Archive,
+        Changes,
+        Created,
+        Defaults,
+        Diff,
+        Event,
+        Failure,
+        Message,
+        PendingInput,
+        Session,
+        StepLog,
+        Stream,
+        Summary,
+        Text,
+        TextPage,
+        Warned,
+    )
+    from headstart_client.options import (
+        Clone,
+        PublishOptions,
+        PullRequestOptions,
+        SessionChanges,
+        SessionOptions,
+    )
 
 __version__ = "0.2.0"
 
 __all__ = [
     "Answer",
     "ApiError",
+    "Archive",
     "AsyncHeadstart",
     "AsyncTurn",
+    "Changes",
+    "Clone",
     "Conflict",
+    "Created",
+    "Defaults",
+    "Diff",
     "Event",
+    "Failure",
     "Headstart",
     "HeadstartError",
     "Interrupted",
     "Message",
     "NotFound",
     "NotHeadstart",
+    "PendingInput",
     "PreparationFailed",
+    "PublishOptions",
+    "PullRequestOptions",
     "RateLimited",
     "Session",
+    "SessionChanges",
+    "SessionOptions",
+    "StepLog",
+    "Stream",
     "Summary",
     "Text",
+    "TextPage",
+    "Timing",
     "TransportFailed",
     "Turn",
     "TurnFailed",
     "Unauthorized",
     "Unavailable",
     "ValidationFailed",
+    "Warned",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - only when a name is first used
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which otherwise take any name for one of this package.
 
-    for module in ("client", "errors", "models"):
-        found = getattr(import_module(f"{__name__}.{module}"), name, None)
-        if found is not None:
-            return found
-    raise AttributeError(name)
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            from importlib import import_module  # noqa: PLC0415 - only when a name is first used
+
+            for module in ("client", "errors", "models", "options", "follow"):
+                if found := vars(import_module(f"{__name__}.{module}")).get(name):
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,7 +25,12 @@ class Model(BaseModel):
     """A camelCase JSON object, read into snake_case attributes."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        # Each is built when it is first needed: a command needs few of them.
+        defer_build=True,
     )
 
 

@@ -367,3 +367,12 @@ def test_other_commands_are_not_loaded_before_they_are_needed():
     heavy = ["httpx", "rich", "websockets", "pydantic", "asyncio"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, check=True)
     assert done.stdout == b"[]\n"
+
+
+def test_no_model_is_built_before_it_is_needed():
+    code = (
+        "from headstart_client import commands, events, models\n"
+        "print([one for one in (models.Session, events.AgentEvent) if one.__pydantic_complete__])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"[]\n"

@@ -1,5 +1,7 @@
 """The package as others install it: alone in an environment of its own, without a checkout."""
 
+import ast
+import inspect
 import os
 import subprocess
 import sys
@@ -8,10 +10,12 @@ import tomllib
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 import headstart_client
+from headstart_client import AsyncHeadstart, Headstart
 
 ROOT = Path(__file__).parents[2]
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
@@ -94,3 +98,32 @@ def test_types_are_shipped(installed):
     where = run(installed / "python", "-c", code).stdout.strip()
     assert where.startswith(str(installed.parent))
     assert (Path(where) / "py.typed").exists()
+
+
+def test_a_name_that_is_none_of_the_package_is_no_attribute():
+    assert all(getattr(headstart_client, name) for name in headstart_client.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Mistyped'"):
+        headstart_client.Mistyped  # noqa: B018
+
+
+def test_a_type_checker_is_not_told_that_any_name_may_be_one_of_the_package():
+    whole = ast.parse(Path(headstart_client.__file__).read_text())
+    assert not [one for one in whole.body if isinstance(one, ast.FunctionDef)]
+
+
+def ours(kind: Any) -> Iterator[str]:
+    """Yield the names of our own classes in a type."""
+    for part in get_args(kind):
+        yield from ours(part)
+    if str(getattr(kind, "__module__", "")).startswith("headstart_client"):
+        yield kind.__name__
+
+
+@pytest.mark.parametrize("client", [Headstart, AsyncHeadstart])
+def test_what_methods_take_and_answer_has_its_name_in_the_package(client):
+    methods = [one for name, one in inspect.getmembers(client, callable) if name[0] != "_"]
+    signatures = [inspect.signature(one, eval_str=True) for one in methods]
+    kinds = [s.return_annotation for s in signatures]
+    kinds += [one.annotation for s in signatures for one in s.parameters.values()]
+    named = {name for kind in kinds for name in ours(kind)}
+    assert {"Created", "Clone", "Timing"} <= named <= set(headstart_client.__all__)
