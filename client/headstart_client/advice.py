@@ -124,10 +124,14 @@ def on_error(error: HeadstartError, url: str, session_id: str | None = None) -> 
     reason = _stem(str(error))
     if not error.unsure:
         return f"{_on_undone(error, reason, url)}."
+    return f"No answer came from the API at {url} ({reason}): {on_unsure(session_id)}"
+
+
+def on_unsure(session_id: str | None) -> str:
+    """Return the rest of a sentence about a change of which no answer came."""
     look = f"headstart show {session_id}" if session_id else "headstart ls"
     return (
-        f"No answer came from the API at {url} ({reason}): what was asked may have been done all "
-        f"the same, so look before you repeat it: `{look}`."
+        f"what was asked may have been done all the same, so look before you repeat it: `{look}`."
     )
 
 

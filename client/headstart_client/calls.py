@@ -17,7 +17,7 @@ import httpx
 from headstart_client.blocking import within
 from headstart_client.errors import TransportFailed
 from headstart_client.operations import Pages
-from headstart_client.requests import Operation, Reply, went_on
+from headstart_client.requests import Operation, Reply, Request, went_on
 from headstart_client.signatures import documented
 from headstart_client.transport import FAILURES, TIMEOUT, WHOLE_SECONDS, Http, Token, authorities
 
@@ -62,12 +62,13 @@ class Blocking(Http):
             while True:
                 if request.delay:
                     self._sleep(request.delay)
-                request = went_on(operation, self._outcome(self._arguments(request)))
+                request = went_on(operation, self._outcome(request))
         except StopIteration as done:
             result: T = done.value
             return result
 
-    def _outcome(self, arguments: dict[str, Any]) -> Reply | TransportFailed:
+    def _outcome(self, request: Request) -> Reply | TransportFailed:
+        arguments = self._arguments(request)
         try:
             return within(WHOLE_SECONDS, partial(self._request, arguments))
         except FAILURES as error:
@@ -121,12 +122,13 @@ class Awaiting(Http):
             while True:
                 if request.delay:
                     await self._sleep(request.delay)
-                request = went_on(operation, await self._outcome(self._arguments(request)))
+                request = went_on(operation, await self._outcome(request))
         except StopIteration as done:
             result: T = done.value
             return result
 
-    async def _outcome(self, arguments: dict[str, Any]) -> Reply | TransportFailed:
+    async def _outcome(self, request: Request) -> Reply | TransportFailed:
+        arguments = self._arguments(request)
         try:
             async with asyncio.timeout(WHOLE_SECONDS):
                 response = await self._client.request(**arguments)

@@ -63,6 +63,11 @@ class Request:
     asks: bool = False
     delay: float = 0.0
 
+    @property
+    def changes(self) -> bool:
+        """Whether it may leave something behind, also where no answer comes."""
+        return self.method != "GET" and not self.asks
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -125,8 +130,7 @@ def answer_to(request: Request, model: type[M]) -> Operation[tuple[M, str]]:
         failures += TRIES // TRIES_IN_SILENCE if silent else 1
         if not again or failures >= TRIES or pause > RETRY_AFTER_LIMIT:
             elsewhere = isinstance(failure, NotHeadstart)
-            asks = request.asks or request.method == "GET"
-            failure.unsure = unsure and not (asks or elsewhere)
+            failure.unsure = unsure and request.changes and not elsewhere
             raise failure
         request = replace(request, delay=pause)
 

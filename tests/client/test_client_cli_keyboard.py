@@ -4,12 +4,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, page
 from rich.cells import cell_len
 from session_scripts import good_session, good_start, preparing, receipt
-from terminal_kit import Terminal
+from terminal_kit import SECONDS, Terminal
 from test_client_cli_logs import log
 from test_client_secrets import KEY, TOKEN, VALUE, body_of, opened
 
@@ -74,6 +75,30 @@ def test_ctrl_c_while_the_agent_thinks(cloud, started):
     assert terminal.end() == 130
     assert goes_on(terminal)
     assert terminal.is_as_it_was()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "look"),
+    [(RUN, "headstart ls"), (["send", SESSION_ID, "More"], f"headstart show {SESSION_ID}")],
+)
+def test_ctrl_c_before_a_change_is_answered_says_where_to_look(cloud, started, arguments, look):
+    cloud.add(FakeSession())
+    original, come, over = cloud.answer, Event(), Event()
+
+    def answer(request):
+        if request.method == "POST":
+            come.set()
+            over.wait(SECONDS)
+        return original(request)
+
+    cloud.answer = answer
+    terminal = started(*arguments, columns=200)
+    assert come.wait(SECONDS)
+    terminal.interrupt()
+    assert terminal.end() == 130
+    over.set()
+    assert "what was asked may have been done all the same" in terminal.shown
+    assert f"look before you repeat it: `{look}`." in terminal.shown
 
 
 def test_ctrl_c_at_a_log_says_what_goes_on(cloud, started):

@@ -9,7 +9,8 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.commands import sessions, turns, work
 from headstart_client.commands.checks import check_token, doctor
 from headstart_client.commands.texts import logs
-from headstart_client.errors import HeadstartError, ValidationFailed
+from headstart_client.errors import HeadstartError, TransportFailed, ValidationFailed
+from headstart_client.requests import Reply, Request
 from headstart_client.terminal import Terminal
 from headstart_client.usage import USAGE
 
@@ -44,8 +45,10 @@ _TOO_LARGE = 413
 def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
     """Run a command to its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 
+    client = _Client(url, token)
+
     async def main() -> int:
-        async with AsyncHeadstart(url, token) as client:
+        async with client:
             if several := await sessions.complete(client, args):
                 return terminal.fail(several, USAGE)
             return await command(terminal, client, args)
@@ -62,4 +65,19 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
     except KeyboardInterrupt:
         if terminal.following and terminal.lasting:
             terminal.say(f"The session goes on: headstart follow {terminal.following}")
+        elif client.unsure and terminal.lasting:
+            said = advice.on_unsure(getattr(args, "session_id", None))
+            terminal.fail(f"No answer had come from the API: {said}")
         return 130
+
+
+class _Client(AsyncHeadstart):
+    """A client that knows whether a change may have been made of which no answer came."""
+
+    unsure = False
+
+    async def _outcome(self, request: Request) -> Reply | TransportFailed:
+        self.unsure = request.changes
+        outcome = await super()._outcome(request)
+        self.unsure = request.changes and isinstance(outcome, TransportFailed) and outcome.sent
+        return outcome
