@@ -19,7 +19,7 @@ from headstart_client.errors import TransportFailed
 from headstart_client.operations import Pages
 from headstart_client.requests import Operation, Reply, Request, went_on
 from headstart_client.signatures import documented
-from headstart_client.transport import FAILURES, TIMEOUT, WHOLE_SECONDS, Http, Token, authorities
+from headstart_client.transport import FAILURES, TIMEOUT, WHOLE_SECONDS, Http, Token, trusted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Blocking(Http):
         self, url: str, token: Token, *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         super().__init__(url, token)
-        self._client = httpx.Client(timeout=TIMEOUT, verify=authorities())
+        self._client = httpx.Client(timeout=TIMEOUT, verify=trusted(url))
         self._sleep = sleep
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Awaiting(Http):
         self, url: str, token: Token, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         super().__init__(url, token)
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, verify=authorities())
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, verify=trusted(url))
         self._sleep = sleep
 
     async def close(self) -> None:

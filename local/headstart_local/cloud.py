@@ -7,32 +7,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import boto3
-
 from headstart_local import emulator, packaging
 from headstart_local.containers import Containers
 from headstart_local.deploy import check_names, deploy
 from headstart_local.lambda_workers import WorkerPools
 from headstart_local.patches import PATCHES, Patch, PatchContext
 from headstart_local.patches.cloudformation import api_id
+from headstart_local.reaching import STACK, session
 from headstart_local.scratch import Scratch
 from headstart_local.server import Server, listen
 
-STACK = "headstart"
 STAGE = "live"
-DEFAULT_PORT = 4599
 SANDBOX_IMAGE = "headstart-sandbox:local"
 MAX_WORKERS = 4
-
-
-def session() -> boto3.Session:
-    """Return a session with the embedded cloud's credentials, the developer's own left alone."""
-    return boto3.Session(
-        aws_access_key_id=emulator.CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=emulator.CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=emulator.CREDENTIALS["AWS_SESSION_TOKEN"],
-        region_name=emulator.REGION,
-    )
 
 
 class Cloud:

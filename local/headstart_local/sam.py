@@ -25,8 +25,8 @@ import botocore.exceptions
 import yaml
 
 from headstart_local import emulator
-from headstart_local.cloud import DEFAULT_PORT, STACK, session
 from headstart_local.packaging import TemplateError, read_template
+from headstart_local.reaching import DEFAULT_PORT, STACK, session
 from headstart_local.stop import Stop
 from headstart_local.tokens import NoUrlError, endpoint_of
 

@@ -12,7 +12,7 @@ import botocore.exceptions
 import botocore.parsers
 from botocore.config import Config
 
-from headstart_local.cloud import DEFAULT_PORT, STACK, session
+from headstart_local.reaching import DEFAULT_PORT, STACK, session
 
 TOKEN_HOURS = 24
 # The same for all, so that whoever asks at the same moment sets no other: it protects nothing here.

@@ -14,12 +14,13 @@ from urllib.request import urlopen
 
 from headstart.domain.agents import MODES
 from headstart_local import processes, sample_repo, tokens
-from headstart_local.cloud import DEFAULT_PORT, Cloud
+from headstart_local.cloud import Cloud
 from headstart_local.deploy import DeploymentError, RefusedError
 from headstart_local.emulator import EmulatorError
 from headstart_local.git_server import GitServer
 from headstart_local.packaging import TemplateError
 from headstart_local.page_server import PageServer
+from headstart_local.reaching import DEFAULT_PORT
 from headstart_local.scratch import Scratch
 from headstart_local.stop import Stop
 

@@ -23,6 +23,7 @@ from headstart_client import (
     Unavailable,
     ValidationFailed,
     operations,
+    transport,
 )
 from headstart_client.requests import Reply as Answer
 
@@ -425,3 +426,9 @@ def test_a_second_client_reads_no_authorities(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: pytest.fail("it reads them"))
     Headstart("https://api.example", "token").close()
     asyncio.run(AsyncHeadstart("https://api.example", "token").close())
+
+
+def test_a_client_of_an_address_in_the_open_reads_no_authorities(monkeypatch) -> None:
+    monkeypatch.setattr(transport, "authorities", lambda: pytest.fail("it reads them"))
+    Headstart("http://127.0.0.1:9", "token").close()
+    asyncio.run(AsyncHeadstart("http://127.0.0.1:9", "token").close())

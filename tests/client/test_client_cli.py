@@ -376,3 +376,9 @@ def test_no_model_is_built_before_it_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"[]\n"
+
+
+def test_a_token_of_the_embedded_cloud_takes_no_parts_of_it():
+    code = "import sys, headstart_local.tokens; print('headstart_local.cloud' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"False\n"

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from headstart_local import emulator, sam
-from headstart_local.cloud import STACK, session
 from headstart_local.packaging import read_template
+from headstart_local.reaching import STACK, session
 
 from .commands import COMMANDS, PAGE, ROOT, SESSION_ID, Command, told
 
