@@ -42,6 +42,10 @@ def _asked(client: "Headstart", typed: Namespace) -> Offered:
     return {one.request_id: one.kind for one in client.get(typed.session_id).pending_inputs}
 
 
+def _steps(client: "Headstart", typed: Namespace) -> Offered:
+    return {log.step: f"attempt {log.attempt_number}" for log in client.logs(typed.session_id)}
+
+
 def _agents(client: "Headstart", _: Namespace) -> Offered:
     return {one.name: "" for one in client.defaults().agents}
 
@@ -52,12 +56,20 @@ def _modes(client: "Headstart", typed: Namespace) -> Offered:
     return {mode: "" for one in found.agents if one.name == agent for mode in one.modes}
 
 
+def _models(client: "Headstart", typed: Namespace) -> Offered:
+    found = client.defaults()
+    agent = typed.agent or found.agent
+    return {model: "" for one in found.agents if one.name == agent for model in one.models}
+
+
 _ASK: dict[str, _Ask] = {
     "session_id": _sessions,
     "message_id": _waiting,
     "request_id": _asked,
     "agent": _agents,
     "mode": _modes,
+    "model": _models,
+    "step": _steps,
 }
 _FILES = {"file", "folder", "setup_input"}
 """What names a file of this machine, or of the checkout that one stands in."""
@@ -71,7 +83,12 @@ def complete(whole: argparse.ArgumentParser) -> None:
                 action.completer = _from_the_api(ask)  # type: ignore[attr-defined]
             elif action.dest in _FILES:
                 action.completer = FilesCompleter()  # type: ignore[attr-defined]
-    argcomplete.autocomplete(whole, default_completer=lambda **_: ())  # type: ignore[arg-type]
+    argcomplete.autocomplete(
+        whole,
+        # Options are offered to who begins one: beside ids they are in the way.
+        always_complete_options=False,
+        default_completer=lambda **_: (),  # type: ignore[arg-type]
+    )
 
 
 def _commands(whole: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:

@@ -11,7 +11,8 @@ from argparse import Namespace
 
 import pytest
 from cli_kit import command_line
-from fake_headstart import SESSION_ID, FakeSession, Reply
+from fake_headstart import DEFAULTS, SESSION_ID, FakeSession, Reply
+from test_client_cli_logs import log
 
 from headstart_client import __version__, cli, completing
 from headstart_client.commands import checks
@@ -136,19 +137,23 @@ def test_completion_is_printed_for_each_shell(capsys, shell):
     assert "headstart" in capsys.readouterr().out
 
 
-def test_bash_completes_commands_options_and_values(cloud, tmp_path):
+def test_bash_completes_commands_options_and_values(cloud, tmp_path, monkeypatch):
+    monkeypatch.setitem(DEFAULTS["agents"][0], "models", ["acme/one"])
     session = cloud.add(FakeSession(pending_inputs=[{"requestId": "per_1", "kind": "permission"}]))
     session.queue.append({"messageId": "msg_7", "status": "queued"})
+    session.logs = [log("setup")]
     (tmp_path / "some.file").touch()
     asked = [
         ("headstart re", ["rename", "retry"]),
         ("headstart logs ses_1 --f", ["--follow"]),
-        ("headstart show ses_", [SESSION_ID]),
+        ("headstart show ", [SESSION_ID]),
+        (f"headstart logs {SESSION_ID} ", ["setup"]),
         (f"headstart withdraw {SESSION_ID} ", ["msg_7"]),
         (f"headstart answer {SESSION_ID} per", ["per_1"]),
         (f"headstart answer {SESSION_ID} per_1 --reply ", ["always", "once", "reject"]),
         ("headstart run --agent ", ["demo"]),
         ("headstart run --mode ", ["code"]),
+        ("headstart run --model ", ["acme/one"]),
         ("headstart run --file some", ["some.file"]),
         ("headstart run --branch some", []),
     ]
@@ -173,10 +178,7 @@ def test_bash_completes_commands_options_and_values(cloud, tmp_path):
         text=True,
         timeout=60,
     )
-    found = [
-        [word for word in sorted(line.split()) if asked[at][0][-1] != " " or word[:1] != "-"]
-        for at, line in enumerate(done.stdout.splitlines())
-    ]
+    found = [sorted(line.split()) for line in done.stdout.splitlines()]
     assert found == [offered for _, offered in asked], done.stderr
 
 
