@@ -9,6 +9,7 @@ from headstart_client.client import AsyncHeadstart
 from headstart_client.errors import HeadstartError, NotFound
 from headstart_client.inputs import Question, questions
 from headstart_client.models import PendingInput
+from headstart_client.screen import LineScreen
 from headstart_client.terminal import Terminal
 from headstart_client.view import View
 
@@ -46,8 +47,11 @@ class Asker:
     session end, and then nothing must be left waiting for the keyboard.
     """
 
-    def __init__(self, terminal: Terminal, client: AsyncHeadstart, session_id: str) -> None:
+    def __init__(
+        self, terminal: Terminal, screen: LineScreen, client: AsyncHeadstart, session_id: str
+    ) -> None:
         self._terminal = terminal
+        self._screen = screen
         self._client = client
         self._session_id = session_id
         self._asked: PendingInput | None = None
@@ -59,23 +63,21 @@ class Asker:
 
     def look(self, view: View) -> None:
         """Ask what is open and was not answered yet, or leave off what is over."""
-        if not (self._terminal.answers and view.caught_up):
+        if not view.caught_up:
             return
         if self._asked and self._asked.request_id not in view.inputs.open:
-            self._leave()
+            self.leave()
+        if self._asked and self._screen.at_a_line:
+            # Something else was told behind the question.
+            self._prompt()
         waiting = (a for a in view.inputs.open.values() if a.request_id not in self._sent)
         if self._asked is None and (asked := next(waiting, None)):
             self._asked, self._answers, self._partial = asked, [], b""
             self._prompt()
             self._listen()
 
-    def close(self) -> None:
-        """End the line of what is still asked, and leave the keyboard to others."""
-        if self._asked:
-            self._terminal.say("")
-        self._leave()
-
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Leave the keyboard to others."""
         self._asked = None
         if self._reads:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
@@ -90,23 +92,24 @@ class Asker:
         if self._asked is None:
             return
         if self._asked.kind == "permission":
-            self._terminal.ask("  (o)nce, (a)lways or (r)eject? ")
+            self._screen.ask([], "  (o)nce, (a)lways or (r)eject? ")
             return
         one = _questions(self._asked)[len(self._answers)]
-        if len(questions(self._asked)) > 1:
-            self._terminal.say(f"  {one.text}")
+        lines = [f"  {one.text}"] if len(questions(self._asked)) > 1 else []
         for number, (label, described) in enumerate(zip(*one[1:3], strict=True), 1):
-            self._terminal.say(f"  {number} {label}{f' - {described}' if described else ''}")
+            lines.append(f"  {number} {label}{f' - {described}' if described else ''}")
         numbers = "numbers such as 1,2" if one.multiple else "a number"
-        self._terminal.ask(f"  {numbers}, or words of yours: " if one.labels else "  your answer: ")
+        words = f"  {numbers}, or words of yours: " if one.labels else "  your answer: "
+        self._screen.ask(lines, words)
 
     def _read(self) -> None:
         data = os.read(sys.stdin.fileno(), _LINE_BYTES)
         if not data:
-            self.close()
+            self.leave()
             return
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
+            self._screen.typed()
             self._take(line.decode(errors="replace").strip())
 
     def _take(self, line: str) -> None:
@@ -134,7 +137,7 @@ class Asker:
             self._prompt()
             return
         self._sent.add(asked.request_id)
-        self._leave()
+        self.leave()
         sending = asyncio.get_running_loop().create_task(self._send(asked.request_id, body))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

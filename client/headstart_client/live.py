@@ -82,6 +82,7 @@ class LiveScreen(LineScreen):
 
     def _start(self, view: View) -> None:
         if self._live is None:
+            self._end_line()
             self._live = Live(
                 get_renderable=lambda: self._display(view),
                 console=self._console,

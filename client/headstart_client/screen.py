@@ -108,6 +108,7 @@ class LineScreen:
         self._answers = answers
         self._verbose = verbose
         self._mid_line = False
+        self._asks = False
         self._quiet = False
         self._shown_steps: dict[str, _Shown] = {}
         self._shown_text: dict[str, str] = {}
@@ -163,6 +164,23 @@ class LineScreen:
     def close(self) -> None:
         """End an unfinished line."""
         self._end_line()
+
+    @property
+    def at_a_line(self) -> bool:
+        """Whether what is written next begins a line."""
+        return not self._mid_line
+
+    def ask(self, lines: list[str], prompt: str) -> None:
+        """Begin the line that a person ends, or what has to be told in between."""
+        for line in lines:
+            self._line(line)
+        self._write(prompt, "bold", end="")
+        self._console.file.flush()
+        self._mid_line = self._asks = True
+
+    def typed(self) -> None:
+        """Know that a person has ended the line."""
+        self._mid_line = self._asks = False
 
     def _work(self, kind: str, data: Data, view: View) -> None:
         if kind == "work.changed":
@@ -280,6 +298,8 @@ class LineScreen:
 
     def _text(self, text: str) -> None:
         if text := plain(text):
+            if self._asks:
+                self._end_line()
             self._quiet = False
             verbatim(self._console, text)
             self._mid_line = not text.endswith("\n")
@@ -288,15 +308,15 @@ class LineScreen:
         """Write what is one line whatever is in it, so that nobody else can write one like it."""
         self._write(indent + flat(text), style)
 
-    def _write(self, text: str, style: str) -> None:
+    def _write(self, text: str, style: str, end: str = "\n") -> None:
         self._end_line()
         self._quiet = False
-        verbatim(self._console, text, style, end="\n")
+        verbatim(self._console, text, style, end=end)
 
     def _end_line(self) -> None:
         if self._mid_line:
             self._console.print()
-            self._mid_line = False
+            self._mid_line = self._asks = False
 
 
 def _step_line(step: Step, now: _Shown, before: _Shown | None) -> str:

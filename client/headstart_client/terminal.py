@@ -96,11 +96,6 @@ class Terminal:
         verbatim(self.out, mark, style, end=" ")
         self._line(self.out, text)
 
-    def ask(self, text: str) -> None:
-        """Begin the line that a person ends."""
-        verbatim(self.out, text, "bold")
-        self.out.file.flush()
-
     def fail(self, sentence: str, code: int = 1) -> int:
         """Write the one sentence about a failure and return the exit code."""
         self._line(self.err, f"headstart: {sentence}", "red")

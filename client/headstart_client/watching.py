@@ -10,7 +10,7 @@ from headstart_client.asking import Asker
 from headstart_client.client import AsyncHeadstart
 from headstart_client.events import AgentEvent
 from headstart_client.models import Event, Stream
-from headstart_client.screen import Screen
+from headstart_client.screen import LineScreen, Screen
 from headstart_client.terminal import Terminal
 from headstart_client.text import flat, plain
 from headstart_client.turns import with_reason
@@ -39,7 +39,9 @@ async def watch(
     terminal.following = session_id
     view.last_event_id = after
     screen = terminal.screen()
-    asker = Asker(terminal, client, session_id)
+    asker: Asker | None = None
+    if terminal.answers and isinstance(screen, LineScreen):
+        asker = Asker(terminal, screen, client, session_id)
     outcome, rest = None, _Rest(client, session_id)
     wholes = Wholes(client.text, session_id)
     ticking = asyncio.create_task(_tick(screen, view))
@@ -50,13 +52,15 @@ async def watch(
                 view.apply(await with_reason(wholes, event))
                 await _complete(wholes, event, view, outputs=terminal.verbose)
                 screen.show(event, view)
-                asker.look(view)
+                if asker:
+                    asker.look(view)
                 outcome = done(view)
                 if outcome and (outcome.kind != "completed" or await rest.reached(view)):
                     break
     finally:
         ticking.cancel()
-        asker.close()
+        if asker:
+            asker.leave()
         screen.close()
         sys.stdout.flush()
     terminal.following = None

@@ -12,6 +12,7 @@ from terminal_kit import Terminal
 from test_client_inputs import PERMISSION, QUESTION, TWO
 
 from headstart_client.asking import chosen
+from headstart_client.text import plain
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -49,6 +50,10 @@ def answers(cloud: FakeHeadstart) -> list[tuple[str, Any]]:
     return [
         (seen.path.rpartition("/")[2], seen.body) for seen in cloud.seen if "/inputs/" in seen.path
     ]
+
+
+def lines(terminal: Terminal) -> list[str]:
+    return plain(terminal.all).splitlines()
 
 
 def test_a_permission_and_a_question_are_answered_in_place(cloud, run):
@@ -107,6 +112,24 @@ def test_what_is_answered_elsewhere_is_not_asked_any_more(cloud, run):
         cloud.emit(cloud.sessions[SESSION_ID], kind, data)
     assert terminal.end() == 0
     assert answers(cloud) == []
+    # On a line of its own, and not as if it had been typed.
+    assert "  (o)nce, (a)lways or (r)eject? \n  answered\n" in "\n".join(lines(terminal))
+
+
+def test_what_happens_beside_a_question_is_told_on_a_line_of_its_own(cloud, run):
+    terminal = run(PERMISSION)
+    terminal.until("(r)eject? ")
+    session = cloud.sessions[SESSION_ID]
+    cloud.emit(session, "session.renamed", {"title": "Mine"})
+    terminal.until("(r)eject? ")
+    part = {"partId": "p", "kind": "text", "text": "Meanwhile.", "offset": 0}
+    cloud.emit(session, "agent.delta", part)
+    terminal.until("Meanwhile.")
+    terminal.type("o")
+    assert terminal.end() == 0
+    asked = "  (o)nce, (a)lways or (r)eject? "
+    assert f"{asked}\nrenamed: Mine\n{asked}\nMeanwhile." in "\n".join(lines(terminal))
+    assert answers(cloud) == [("per_1", {"reply": "once"})]
 
 
 def test_ctrl_c_at_a_question_leaves_the_session(cloud, run):
