@@ -223,7 +223,7 @@ def parser() -> argparse.ArgumentParser:
     archive = commands.add_parser("archive", help="take the saved work away")
     open_ = commands.add_parser("open", help="show a session on the web page")
     rename = commands.add_parser("rename", help="give a session another title")
-    rm = commands.add_parser("rm", help="delete a session")
+    rm = commands.add_parser("rm", help="delete sessions")
     commands.add_parser("doctor", help="find out what is wrong, and what to do about it")
     named = (
         *(follow, send, initiate, retry, stop, answer, withdraw, show, logs, diff, publish),
@@ -239,6 +239,7 @@ def parser() -> argparse.ArgumentParser:
     archive.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="a new or empty folder (default: ./ID)"
     )
+    rm.add_argument("others", nargs="*", metavar="ID", type=_session_id)
     _answer(answer)
     _list(ls)
     logs.add_argument("step", nargs="?", metavar="STEP", help="of one step only, such as setup")
@@ -341,7 +342,9 @@ def _run(commands: "argparse._SubParsersAction[Any]") -> argparse.ArgumentParser
         choices=["use", "refresh", "off"],
         help="whether to begin with what was prepared for an earlier session (default: use)",
     )
-    run.add_argument("--depth", type=int, metavar="N", help="commits of history (default: all)")
+    run.add_argument(
+        "--depth", type=_positive, metavar="N", help="commits of history (default: all)"
+    )
     run.add_argument("--submodules", action="store_true", help="clone submodules too")
     run.add_argument(
         "--hold",

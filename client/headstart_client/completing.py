@@ -64,6 +64,7 @@ def _models(client: "Headstart", typed: Namespace) -> Offered:
 
 _ASK: dict[str, _Ask] = {
     "session_id": _sessions,
+    "others": _sessions,
     "message_id": _waiting,
     "request_id": _asked,
     "agent": _agents,

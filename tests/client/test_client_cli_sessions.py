@@ -131,6 +131,20 @@ def test_the_beginning_of_an_id_will_do_where_one_session_has_it(cloud, capsys):
     ]
 
 
+def test_several_are_deleted_also_where_one_is_gone(cloud, capsys):
+    other = f"ses_9{'z' * 25}"
+    for session_id in (SESSION_ID, other):
+        cloud.add(FakeSession(session_id=session_id))
+    gone = f"ses_8{'z' * 25}"
+    assert cli.main(["rm", SESSION_ID, gone, "ses_9"]) == 1
+    assert capsys.readouterr() == (
+        f"{SESSION_ID} is being deleted\n{other} is being deleted\n",
+        f"headstart: {gone}: No such session\n",
+    )
+    deleted = [seen.path for seen in cloud.seen if seen.method == "DELETE"]
+    assert deleted == [f"/stage/sessions/{one}" for one in (SESSION_ID, gone, other)]
+
+
 def test_rename_and_withdraw(cloud, capsys):
     cloud.add(FakeSession())
     assert cli.main(["rename", SESSION_ID, "A better title"]) == 0

@@ -13,6 +13,7 @@ from headstart_client import advice, embedded
 from headstart_client.amounts import counted
 from headstart_client.arguments import LISTED
 from headstart_client.client import AsyncHeadstart
+from headstart_client.errors import NotFound
 from headstart_client.models import Session, StepState, Summary
 from headstart_client.moments import when
 from headstart_client.terminal import Terminal
@@ -55,17 +56,22 @@ async def ls(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int
 
 async def complete(client: AsyncHeadstart, args: Namespace) -> str | None:
     """Put the whole id in the place of its beginning; return what to say where several begin so."""
-    begun = getattr(args, "session_id", None)
-    if begun is None or len(begun) >= _ID_CHARACTERS:
+    if not hasattr(args, "session_id"):
         return None
-    found = [s.session_id async for s in client.list() if s.session_id.startswith(begun)]
-    if len(found) > 1 and begun not in found:
-        named = ", ".join(sorted(found)[:_NAMED])
-        more = ", …" if len(found) > _NAMED else ""
-        said = f"argument ID: {counted(len(found), 'session')} begin so ({named}{more})"
-        return senseless(said, f"headstart {args.command}")
-    if len(found) == 1:
-        args.session_id = found[0]
+    given = [args.session_id, *getattr(args, "others", [])]
+    if all(len(begun) >= _ID_CHARACTERS for begun in given):
+        return None
+    known = [session.session_id async for session in client.list()]
+    for at, begun in enumerate(given):
+        found = [one for one in known if one.startswith(begun)]
+        if len(found) > 1 and begun not in found:
+            named = ", ".join(sorted(found)[:_NAMED])
+            more = ", …" if len(found) > _NAMED else ""
+            said = f"argument ID: {counted(len(found), 'session')} begin so ({named}{more})"
+            return senseless(said, f"headstart {args.command}")
+        if len(found) == 1:
+            given[at] = found[0]
+    args.session_id, args.others = given[0], given[1:]
     return None
 
 
@@ -177,7 +183,17 @@ async def rename(terminal: Terminal, client: AsyncHeadstart, args: Namespace) ->
 
 
 async def rm(terminal: Terminal, client: AsyncHeadstart, args: Namespace) -> int:
-    """Delete a session, whatever it is doing."""
-    await client.delete(args.session_id)
-    terminal.say(f"{args.session_id} is being deleted")
-    return 0
+    """Delete sessions, whatever they are doing; one that is not there keeps no other."""
+    code = 0
+    for named in [args.session_id, *args.others]:
+        # The one that Ctrl-C, or a failure, leaves in doubt.
+        args.session_id = named
+        try:
+            await client.delete(named)
+        except NotFound as error:
+            if not args.others:
+                raise
+            code = terminal.fail(f"{named}: {error}")
+        else:
+            terminal.say(f"{named} is being deleted")
+    return code
