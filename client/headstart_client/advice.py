@@ -26,6 +26,8 @@ _ADDRESS = (
     "another is tried by `headstart retry {id} --repo REPO`"
 )
 
+SLOW = "The API has not answered yet; Ctrl-C ends the wait"
+
 NO_USER = "HEADSTART_TOKEN is not set: set it to a token of the API's users."
 
 _NEXT = {

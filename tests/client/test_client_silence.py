@@ -159,3 +159,11 @@ def test_the_doctor_says_what_does_not_answer(silent, capsys):
     out, _ = capsys.readouterr()
     assert f"✗ API: {silent}/ can't be reached" in out
     assert "(it does not answer)" in out
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, True), (60.0, False)])
+def test_who_waits_for_an_api_that_says_nothing_is_told(silent, capsys, monkeypatch, seconds, told):
+    monkeypatch.setattr(commands, "SLOW_SECONDS", seconds)
+    assert cli.main(["ls"]) == 1
+    said = "The API has not answered yet; Ctrl-C ends the wait\n"
+    assert (said in capsys.readouterr().err) is told

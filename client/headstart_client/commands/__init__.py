@@ -41,11 +41,15 @@ COMMANDS: dict[str, Command] = {
 
 _TOO_LARGE = 413
 
+SLOW_SECONDS = 5.0
+"""How long a person is left without a word: until a silent API is given up takes a minute."""
+
 
 def execute(command: Command, terminal: Terminal, args: Namespace, url: str, token: str) -> int:
     """Run a command to its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
 
     client = _Client(url, token)
+    client.slow = lambda: None if terminal.following else terminal.note(advice.SLOW)
 
     async def main() -> int:
         async with client:
@@ -72,12 +76,20 @@ def execute(command: Command, terminal: Terminal, args: Namespace, url: str, tok
 
 
 class _Client(AsyncHeadstart):
-    """A client that knows whether a change may have been made of which no answer came."""
+    """A client that knows whether a change may have been made of which no answer came.
+
+    `slow` is called where an answer lets wait for itself.
+    """
 
     unsure = False
+    slow: Callable[[], None]
 
     async def _outcome(self, request: Request) -> Reply | TransportFailed:
         self.unsure = request.changes
-        outcome = await super()._outcome(request)
+        waiting = asyncio.get_running_loop().call_later(SLOW_SECONDS, self.slow)
+        try:
+            outcome = await super()._outcome(request)
+        finally:
+            waiting.cancel()
         self.unsure = request.changes and isinstance(outcome, TransportFailed) and outcome.sent
         return outcome
