@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _SECONDS = 1.0
 """How long a person who typed Tab is kept waiting for the API."""
 
+_TOKEN_SECONDS = 3.0
+"""The same for a token of this machine's cloud: what asks for it has to be loaded first."""
+
 Offered = dict[str, str]
 """Values, each with what some shells show beside it."""
 
@@ -103,7 +106,7 @@ def _from_the_api(ask: _Ask) -> Callable[..., Offered]:
         from headstart_client.client import Headstart  # noqa: PLC0415 - commands need no API
 
         url, token = (os.environ.get(f"HEADSTART_{name}", "").strip() for name in ("URL", "TOKEN"))
-        if not is_address(url) or not (token := bare(token) or embedded.token(url)[0]):
+        if not is_address(url):
             return {}
 
         def asking(_: Event) -> Offered:
@@ -111,7 +114,8 @@ def _from_the_api(ask: _Ask) -> Callable[..., Offered]:
                 return ask(client, parsed_args)
 
         try:
-            return within(_SECONDS, asking)
+            token = bare(token) or within(_TOKEN_SECONDS, lambda _: embedded.token(url)[0])
+            return within(_SECONDS, asking) if token else {}
         except (HeadstartError, TimeoutError):
             return {}
 

@@ -192,6 +192,18 @@ def test_who_completes_is_not_kept_waiting_for_an_api(cloud, monkeypatch):
     gate.set()
 
 
+def test_nor_for_a_token_of_this_machine(cloud, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setenv("HEADSTART_TOKEN", "")
+    monkeypatch.setattr(completing.embedded, "token", lambda _: (str(gate.wait(20)), ""))
+    monkeypatch.setattr(completing, "_TOKEN_SECONDS", 0.05)
+    began = time.monotonic()
+    assert completing._from_the_api(completing._sessions)(parsed_args=Namespace()) == {}
+    assert time.monotonic() - began < 10
+    assert cloud.seen == []
+    gate.set()
+
+
 def test_version():
     done = command_line("--version")
     assert (done.returncode, done.stdout) == (0, f"headstart {__version__}\n".encode())
