@@ -280,6 +280,7 @@ def test_a_token_needs_a_name(capsys):
         (["answer", SESSION_ID, "per_1"], "One of the arguments --reply --choose --reject is"),
         (["run", "--repo", "o/n", "x", "--file", "README.md"], "Give PROMPT or --file, not both"),
         (["ls", "--limit", "0"], "Argument --limit: must be a whole number from 1 on"),
+        ([*RUN, "--depth", "x"], "Argument --depth: must be a whole number from 1 on"),
         (["ls", "--limit", "3", "--all"], "Argument --all: not allowed with argument --limit"),
         (["withdraw", SESSION_ID, ""], "Argument MESSAGE: must be a message's id"),
         (["withdraw", SESSION_ID, ".."], "Argument MESSAGE: must be a message's id"),
