@@ -21,6 +21,11 @@ const stretchesOf = (Base) => class extends Base {
     return this.transform_to_html(this.with_state(packet));
   }
 
+  // Another in the same look.
+  copy() {
+    return Object.assign(new this.constructor(), this);
+  }
+
   // Goes on in the look that what came before left.
   draw(text) {
     this.found = [];
@@ -57,35 +62,19 @@ export function onceColoured(draw) {
 // Without its looks, as it is kept in a file.
 export const uncoloured = (output) => clean(last(output));
 
-// Makes nodes and texts for `element` of an output that comes in parts: each goes on in the look of the one before.
+// Makes nodes and texts for `element` of an output that comes in parts: each goes on in the look of the one before. What
+// comes after one that may still grow goes on as if that had not been.
 export function newPrinter() {
   let stretches = null;
-  return (part) => {
+  return (part, grows = false) => {
     stretches ??= newStretches();
-    return stretches ? stretches.draw(last(part)) : [clean(last(part))];
+    if (!stretches) return [clean(last(part))];
+    return (grows ? stretches.copy() : stretches).draw(last(part));
   };
 }
 
 // Nodes and texts for `element`.
-export const coloured = (output) => colouredPieces(output, Infinity)[0];
-
-// The same piece by piece, of so many characters at most. A piece ends where a line does, unless that is longer.
-export function colouredPieces(output, most) {
-  const text = last(output);
-  const stretches = text.includes("\x1b") ? newStretches() : null;
-  return cut(text, most).map((piece) => (stretches ? stretches.draw(piece) : [clean(piece)]));
-}
-
-function cut(text, most) {
-  const pieces = [];
-  let at = 0;
-  while (text.length - at > most) {
-    const end = text.lastIndexOf("\n", at + most);
-    pieces.push(text.slice(at, end > at ? end : at + most));
-    at = end > at ? end + 1 : at + most;
-  }
-  return [...pieces, text.slice(at)];
-}
+export const coloured = (output) => newPrinter()(output);
 
 // Of 256 and of all colours the sixteen of the page's own are shown, for it knows what can be read on it.
 function classesOf({ bold, faint, italic, underline, fg, bg }) {

@@ -35,10 +35,15 @@ export function fileList({ files, total, truncated }) {
   return items;
 }
 
-// A diff line by line; a long one is cut, for a page with all of its lines is slow.
-export function diffLines(text) {
+// A diff line by line.
+export const diffLines = (text) => linesOf(text.split("\n"));
+
+const linesOf = (lines) => lines.map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`));
+
+// The beginning of one that can be had whole elsewhere: a page with all lines of a long one is slow.
+export function diffBeginning(text) {
   const lines = text.split("\n");
-  const shown = lines.slice(0, MOST_LINES).map((line) => element("span", KINDS[line[0]] ?? "", `${readable(line)}\n`));
+  const shown = linesOf(lines.slice(0, MOST_LINES));
   if (lines.length > MOST_LINES) shown.push(element("span", "place", `… ${counted(lines.length - MOST_LINES, "more line")}`));
   return shown;
 }

@@ -1,8 +1,8 @@
 // How the items of a conversation look: what people wrote, what the agent says and does, notes.
 
-import { onceColoured } from "./ansi.js";
+import { newPrinter, onceColoured } from "./ansi.js";
 import { element, setText } from "./dom.js";
-import { morph } from "./morph.js";
+import { Pieces } from "./pieces.js";
 import { Prose } from "./prose.js";
 import { counted, newReader, readable } from "./text.js";
 import { became, deed, given, printed, state } from "./tool.js";
@@ -124,9 +124,23 @@ function drawTool(node, part, now) {
   setText(part.deed, ` ${readable(deed(data))} `);
   setText(part.state, state(part, now));
   // Who reads, selects or scrolls in it while it runs goes on there.
-  const draw = () => morph(body, [...given(part.data), ...(part.text ? [printed(part.text)] : [])]);
-  draw();
-  onceColoured(draw);
+  drawBlocks(body, part, [...given(data), ...(part.text ? [printed(part.text)] : [])]);
+}
+
+function drawBlocks(body, part, wanted) {
+  part.blocks ??= new Map();
+  const nodes = wanted.map(({ name, text, newPaint }) => {
+    const known = part.blocks.get(name);
+    const block = known ?? new Pieces(name, newPaint);
+    part.blocks.set(name, block);
+    block.show(text);
+    if (!known && newPaint === newPrinter) onceColoured(() => block.again());
+    return block.node;
+  });
+  nodes.forEach((node, at) => {
+    if (body.childNodes[at] !== node) body.insertBefore(node, body.childNodes[at] ?? null);
+  });
+  while (body.childNodes.length > nodes.length) body.lastChild.remove();
 }
 
 // The time of a tool that runs.

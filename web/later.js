@@ -6,7 +6,7 @@ export const SESSION_ID = /^ses_[A-Za-z0-9]+$/;
 // All that session.js imports and the form doesn't, so that all of it is asked for at once; a test holds the two together.
 const MODULES = [
   "ansi", "asked", "changes", "code", "composer", "conversation", "failure", "focus", "follow", "heading", "inputs", "items",
-  "libraries", "logs", "markup", "morph", "parts", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll",
+  "libraries", "logs", "markup", "morph", "parts", "pieces", "preparation", "prose", "queue", "reducer", "rest", "saved", "scroll",
   "shapes", "steps", "table", "talk", "texts", "tool", "view", "work", "working",
 ];
 // Found where the page's set-up has put them; libraries.js does without.

@@ -1,8 +1,7 @@
 // What a tool did, in its own terms: the command of a shell, the lines of an edit, the path of a file.
 
-import { colouredPieces } from "./ansi.js";
+import { newPrinter } from "./ansi.js";
 import { diffLines } from "./changes.js";
-import { element } from "./dom.js";
 import { shallow, words } from "./shapes.js";
 import { readable } from "./text.js";
 
@@ -14,7 +13,6 @@ const FIELDS = {
   content: ["content"],
   patch: ["patchText", "patch", "diff"],
 };
-const PIECE = 16384; // characters
 const ENDS = { stopped: "stopped", lost: "its end is not known", error: "failed" };
 
 function field(input, name) {
@@ -48,7 +46,7 @@ function duration(ms) {
   return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-// The nodes of what it was given.
+// What it was given, in blocks: each named, with its text and what draws that.
 export function given({ input }) {
   const [command, before, after, content, patch] = ["command", "before", "after", "content", "patch"].map((name) =>
     field(input, name),
@@ -77,19 +75,12 @@ function changedLines(before, after) {
   ].join("\n");
 }
 
-const diff = (text) => block("Changed lines", diffLines(text));
+const newPlain = () => (text) => [readable(text)];
+const newDiff = () => (text) => diffLines(text.replace(/\n$/, ""));
 
-// A long output is laid out piece by piece, as it comes into sight.
-export function printed(output) {
-  const pieces = colouredPieces(output, PIECE);
-  return block("Output", pieces.length > 1 ? pieces.map((piece) => element("span", "piece", piece)) : pieces[0]);
-}
+const block = (name, text, newPaint = newPlain) => ({ name, text, newPaint });
 
-// Of any number of children, where a call takes only so many arguments.
-function block(name, inside) {
-  const pre = element("pre", "", typeof inside === "string" ? readable(inside) : inside);
-  pre.tabIndex = 0;
-  pre.setAttribute("role", "group");
-  pre.ariaLabel = name;
-  return pre;
-}
+const diff = (text) => block("Changed lines", text, newDiff);
+
+// The block of what it printed.
+export const printed = (output) => block("Output", output, newPrinter);

@@ -1,7 +1,7 @@
 // What a session changed, and publishing it.
 
 import { pathOf } from "./api.js";
-import { diffLines, drawWork as drawState, fileList, link } from "./changes.js";
+import { diffBeginning, drawWork as drawState, fileList, link } from "./changes.js";
 import { $, attempt, state } from "./page.js";
 
 export function drawWork(view) {
@@ -37,6 +37,6 @@ $("compare").onclick = () => {
     $("changed").replaceChildren(...fileList(changes));
     $("whole-diff").replaceChildren(link("The whole diff", diff.url));
     $("diff").hidden = text === null;
-    $("diff").replaceChildren(...(text === null ? [] : diffLines(text)));
+    $("diff").replaceChildren(...(text === null ? [] : diffBeginning(text)));
   });
 };

@@ -31,6 +31,13 @@ class Element {
     return child;
   }
 
+  insertBefore(child, next) {
+    child.remove();
+    child.parentNode = this;
+    const at = this.children.indexOf(next);
+    this.children.splice(at < 0 ? this.children.length : at, 0, child);
+  }
+
   replaceChildren(...children) {
     this.children = [];
     this.append(...children);
@@ -79,7 +86,10 @@ class Element {
     return this.children.map((child) => child.seen ?? child).join("");
   }
 }
-globalThis.document = { createElement: (tag) => new Element(tag) };
+globalThis.document = {
+  createElement: (tag) => new Element(tag),
+  createTextNode: (text) => Object.assign(new Element("#text"), { textContent: text }),
+};
 
 const load = (name) => import(pathToFileURL(`${web}/${name}`));
 const { Reducer } = await load("reducer.js");
@@ -166,7 +176,7 @@ function read(frames) {
 // What a tool says of itself, with the lines that it was given.
 const did = ({ data, cut = "", beganAt, endedAt, now }) => {
   const whole = dataOf({ type: "agent.event", data });
-  return [deed(whole), state({ data: whole, cut, beganAt, endedAt }, now), given(whole).map((node) => node.textContent)];
+  return [deed(whole), state({ data: whole, cut, beganAt, endedAt }, now), given(whole).map(({ text }) => text)];
 };
 
 // What is told of a tool's input of so many levels, come as its whole input does.
@@ -174,7 +184,7 @@ function deep(levels) {
   const part = new Part();
   part.settle(dataOf({ type: "agent.event", data: { kind: "tool", tool: "t", inputRef: "r", inputBytes: 1 } }));
   part.extendInput(`{"a":${"[".repeat(levels)}${"]".repeat(levels)}}`, { nextCursor: null, truncated: false });
-  return given(part.data)[0].textContent;
+  return given(part.data)[0].text;
 }
 
 // Whether what was written waits for a person, after each of some events; "release" is theirs.

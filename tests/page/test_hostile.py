@@ -102,6 +102,26 @@ def test_a_colour_goes_on_from_piece_to_piece(tab: Page, place: Place):
 
 
 @pytest.mark.long
+def test_all_that_a_tool_wrote_is_there_and_stays_as_it_was_while_it_prints_more(
+    tab: Page, place: Place
+):
+    lines = [f"line {n}" for n in range(20_000)]
+    given = {"filePath": "a", "content": "\n".join(lines)}
+    script = [*RUNNING, used("t", "write", "running", input=given, output="begun\n")]
+    session = place.session(script=script)
+    place.open(tab, session)
+    written = tab.get_by_role("group", name="Changed lines")
+    tab.locator("#conversation summary").last.click()
+    expect(written).to_contain_text("+line 19999")
+    assert (written.text_content() or "").count("\n+") == len(lines) - 1
+    printed = tab.get_by_role("group", name="Output")
+    printed.evaluate("node => getSelection().selectAllChildren(node)")
+    place.tell(session, used("t", "write", "running", input=given, output=f"begun\n{'x' * 9}"))
+    expect(printed).to_contain_text("xxx")
+    assert tab.evaluate("getSelection().toString()").startswith("begun")
+
+
+@pytest.mark.long
 def test_what_is_written_over_and_over_is_drawn_at_once(tab: Page, place: Place):
     output = "\r" * 60_000 + "last\r\r\nnext"
     place.open(tab, place.session(script=[*RUNNING, used("t", "bash", "completed", output=output)]))
