@@ -14,7 +14,12 @@ import { seal, tooShort } from "./sealing.js";
 import { warned } from "./warnings.js";
 
 const TEXTS = ["prompt", "branch", "agent", "mode", "model", "setup", "inputs", "tree", "depth", "system"];
-const REMEMBERED = ["branch", "agent", "mode", "model", "setup"];
+const REMEMBERED = ["branch", "agent", "mode", "model", "setup", "inputs", "system"];
+// What is out of sight while the form is folded, by name, and how it is called there.
+const FOLDED = {
+  branch: "branch", depth: "history", agent: "agent", mode: "mode", model: "model", setup: "setup commands", inputs: "their files",
+  system: "system prompt", mcp: "MCP servers",
+};
 const ACTIVE = ["preparing", "prepared", "ready", "running", "stopping"];
 
 const DRAFT = "draft new";
@@ -59,7 +64,16 @@ export function prefill({ repo, prompt, ...known }) {
   clear(repo);
   form.elements.prompt.value = prompt;
   for (const name of REMEMBERED) if (known[name]) form.elements[name].value = known[name];
+  tellFolded();
 }
+
+// What was used last comes back under a fold: nobody shall send it unawares.
+function tellFolded() {
+  const given = Object.entries(FOLDED).filter(([name]) => form.elements[name].value).map(([, called]) => called);
+  for (const [id, called] of [["env", "variables"], ["secrets", "secrets"]]) if ($(id).children.length) given.push(called);
+  setText($("folded"), given.length ? `More, with ${given.join(", ")}` : "More");
+}
+form.onclick = tellFolded;
 
 // Makes of what is in the repository's field what can be cloned, with what was used for it last time.
 function understand() {
@@ -76,6 +90,7 @@ function understand() {
   else if (another && branch.value === filled.branch) branch.value = filled.branch = knownOf(found.repo).branch ?? "";
   of = keyOf(found.repo);
   if (found.branch) branch.value = filled.branch = found.branch;
+  tellFolded();
   return true;
 }
 
@@ -93,6 +108,7 @@ function recall() {
   }
   env.suggest(known.env ?? []);
   secrets.suggest(known.secrets ?? []);
+  tellFolded();
 }
 form.elements.repo.onchange = understand;
 
@@ -141,6 +157,7 @@ function mcpOf(text) {
 
 // As long a text as any message, it outlives a reload, too.
 form.oninput = () => {
+  tellFolded();
   const { repo, prompt } = form.elements;
   inTab.setItem(DRAFT, JSON.stringify([repo.value, prompt.value]));
 };
@@ -191,6 +208,7 @@ function clear(repo) {
   [filled, of] = [{}, null];
   form.elements.repo.value = repo;
   understand();
+  tellFolded();
 }
 
 // Nothing of what was filled in and begun is left.

@@ -74,7 +74,7 @@ class Memory {
 export const keyOf = (repo) =>
   repo.toLowerCase().replace(/^https?:\/\/(www\.)?github\.com\//, "").replace(/\.git$/, "");
 
-// By what `keyOf` makes of an address: branch, setup, agent, mode, model, and the names of variables and secrets, without any value.
+// By what `keyOf` makes of an address: branch, setup and its inputs, agent, mode, model, system prompt, and the names of variables and secrets, without any value.
 export const repositories = () => new Memory("repositories");
 
 // By id: branch and setup as they were sent, which the API doesn't tell.

@@ -100,20 +100,25 @@ def test_the_form_offers_what_the_deployment_has(tab: Page, place: Place):
 
 @pytest.mark.long
 def test_what_was_used_is_remembered_for_its_repository_alone(tab: Page, place: Place):
+    kept = {"setup": "npm ci", "inputs": "package-lock.json", "system": "Answer in English"}
+    said = "setup commands, their files, system prompt"
     place.cloud.next_session = place.session(script=good_session())
     place.connect(tab)
     tab.locator("#create summary").first.click()
-    tab.locator("#create [name=setup]").fill("make setup")
+    for name, text in kept.items():
+        tab.locator(f"#create [name={name}]").fill(text)
     start(tab, "org/one")
     expect(tab.locator("#status")).to_have_text("ready")
     tab.get_by_role("button", name="New session").click()
-    repo, setup = tab.locator("#create [name=repo]"), tab.locator("#create [name=setup]")
-    repo.fill("org/two")
-    repo.blur()
-    expect(setup).to_have_value("")
-    repo.fill("org/one")
-    repo.blur()
-    expect(setup).to_have_value("make setup")
+    repo = tab.locator("#create [name=repo]")
+    for name, folded in {"two": "More", "one": f"More, with {said}"}.items():
+        repo.fill(f"org/{name}")
+        repo.blur()
+        # What will be sent is said though nobody unfolds it.
+        expect(tab.locator("#create summary").first).to_have_text(folded)
+        for field, text in kept.items():
+            box = tab.locator(f"#create [name={field}]")
+            expect(box).to_have_value(text if name == "one" else "")
 
 
 @pytest.mark.long
