@@ -38,7 +38,9 @@ function questionFields(asked, answer) {
   const chosen = all.map(() => new Set());
   const options = [];
   const atOnce = all.length === 1 && all[0].labels.length > 0 && !all[0].multiple;
+  const missing = all.map(() => element("small", "wrong"));
   const choose = (at, label) => {
+    missing[at].replaceChildren();
     if (atOnce) {
       answer({ answers: [[label]] });
       return;
@@ -55,14 +57,23 @@ function questionFields(asked, answer) {
     options.push({ node, at, label });
     return node;
   };
-  const send = () => answer({ answers: chosen.map((labels) => [...labels]) });
+  // None of several is an answer, no word or none of the others is not.
+  const send = () => {
+    const at = all.findIndex(({ multiple }, n) => !multiple && !chosen[n].size);
+    if (at < 0) return answer({ answers: chosen.map((labels) => [...labels]) });
+    missing[at].replaceChildren("This has no answer yet.");
+    const next = missing[at].nextElementSibling;
+    (next.querySelector("button") ?? next).focus();
+  };
   const words = (at, text) => {
     const node = element("input");
     node.ariaLabel = text;
-    node.oninput = () => (chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []));
-    // As anywhere else, but not while another question has no answer.
+    node.oninput = () => {
+      missing[at].replaceChildren();
+      chosen[at] = new Set(node.value.trim() ? [node.value.trim()] : []);
+    };
     node.onkeydown = (event) => {
-      if (event.key === "Enter" && !composes(event) && chosen.every(({ size }) => size)) send();
+      if (event.key === "Enter" && !composes(event)) send();
     };
     return node;
   };
@@ -73,6 +84,7 @@ function questionFields(asked, answer) {
   return [
     ...all.flatMap(({ text, labels, descriptions }, at) => [
       element("p", "", visible(text)),
+      missing[at],
       labels.length ? choices(...labels.map((label, n) => option(at, label, descriptions[n]))) : words(at, visible(text)),
     ]),
     choices(...last),

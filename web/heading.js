@@ -45,7 +45,7 @@ $("rename").onsubmit = (event) =>
     const title = event.target.elements.title.value.trim();
     if (title && title !== view.session?.title) {
       const session = await state.api.call("PATCH", pathOf(id), { title });
-      view.rename(session?.title ?? title);
+      view.rename(session.title, session.lastEventId);
     }
     if (state.current?.view !== view) return;
     endRenaming();

@@ -28,12 +28,13 @@ export class View {
   work = new Work();
   withdrawn = new Set(); // the ids of messages
   #asked = new Map();
+  #titled = 0; // the event that its title is of
   #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
   #kept = null; // {id, told} of a message that its button alone sends; `told` once it was said to be held
   #wakes = false; // the preparation is of a session that slept
   #turnFrom = 0; // where the items of the turn begin
-  #ahead = 0; // how far this machine's clock is ahead of the cloud's
+  #told = null; // a time of the cloud, and when it came by the clock that nobody sets
   #parts = new Map();
 
   get attempt() {
@@ -100,7 +101,7 @@ export class View {
 
   // The cloud's time.
   get now() {
-    return Date.now() - this.#ahead;
+    return this.#told ? this.#told.time + performance.now() - this.#told.at : Date.now();
   }
 
   // Whether a person may take a waiting message back: not the first, before it was delivered once.
@@ -110,7 +111,7 @@ export class View {
 
   apply(event) {
     const data = dataOf(event);
-    if (event.eventId === null && event.timestamp) this.#ahead = Date.now() - Date.parse(event.timestamp);
+    if (event.eventId === null && event.timestamp) this.#told = { time: Date.parse(event.timestamp), at: performance.now() };
     this.inputs.apply(event);
     this.queue.apply(event, data);
     this.rest.apply(event, data);
@@ -125,9 +126,11 @@ export class View {
     this.waiting.set("", { kind: "user", key: "user", messageId: "", text: prompt, first: true });
   }
 
-  // An event from before the snapshot would bring back an older title.
-  rename(title, eventId = Infinity) {
-    if (this.session && eventId > this.session.lastEventId) this.session.title = title;
+  // An event from before the snapshot would bring back an older title, and so would an answer that comes late.
+  rename(title, eventId) {
+    if (!this.session || eventId <= Math.max(this.session.lastEventId, this.#titled)) return;
+    this.#titled = eventId;
+    this.session.title = title;
   }
 
   snapshot(session, event) {

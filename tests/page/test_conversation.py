@@ -265,6 +265,40 @@ def test_a_letter_that_is_composed_sends_and_stops_nothing(tab: Page, place: Pla
 
 
 @pytest.mark.long
+def test_none_of_several_is_an_answer_and_none_of_one_is_not(tab: Page, place: Place):
+    place.open(tab, session := place.session(script=RUNNING))
+    options = [{"label": "A"}, {"label": "B"}]
+    asked = {
+        "questions": [
+            {"question": "Which?", "options": options, "multiple": True},
+            {"question": "What?", "options": options},
+        ]
+    }
+    request = {"requestId": "q", "kind": "question", "body": asked}
+    place.tell(session, ("input.requested", request))
+    tab.get_by_role("button", name="Answer").click()
+    second = tab.get_by_role("button", name="A", exact=True).last
+    expect(second).to_be_focused()
+    second.click()
+    expect(tab.get_by_text("This has no answer yet.")).to_have_count(0)
+    with tab.expect_response("**/inputs/q"):
+        tab.get_by_role("button", name="Answer").click()
+    answers = [seen.body for seen in place.cloud.requests("POST", "/inputs/q")]
+    assert answers == [{"answers": [[], ["A"]]}]
+
+
+@pytest.mark.long
+def test_a_clock_that_is_set_makes_no_tool_take_longer(tab: Page, place: Place):
+    session = place.session(script=[*RUNNING, used("t", "bash", "running", input={"command": "x"})])
+    place.open(tab, session)
+    expect(log_of(tab)).to_contain_text("running")
+    tab.evaluate("() => { const now = Date.now; Date.now = () => now() + 3_600_000; }")
+    place.tell(session, used("t", "bash", "running", input={"command": "y"}))
+    expect(log_of(tab)).to_contain_text("bash y")
+    expect(log_of(tab)).not_to_contain_text("min")
+
+
+@pytest.mark.long
 def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page, place: Place):
     session = place.session(script=RUNNING)
     place.open(tab, session)
@@ -273,7 +307,10 @@ def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page
     place.tell(session, ("input.requested", request))
     who, where = tab.get_by_label("Who?"), tab.get_by_label("Where?")
     who.fill("me")
-    who.press("Enter")
+    for send in (lambda: who.press("Enter"), tab.get_by_role("button", name="Answer").click):
+        send()
+        expect(where).to_be_focused()
+        expect(tab.get_by_text("This has no answer yet.")).to_have_count(1)
     where.fill("here")
     with tab.expect_response("**/inputs/q"):
         where.press("Enter")
@@ -284,12 +321,20 @@ def test_an_answer_that_is_written_is_sent_by_enter_once_all_are_there(tab: Page
 @pytest.mark.long
 def test_all_of_a_conversation_is_printed(tab: Page, place: Place):
     text = "\n\n".join(f"paragraph {n}" for n in range(99))
-    place.open(tab, place.session(script=[*RUNNING, said("a", text)]))
+    code = "".join(f"line {n}\n" for n in range(99))
+    script = [*RUNNING, said("a", f"```\n{code}```\n\n{text}")]
+    place.open(tab, place.session(script=script))
     expect(log_of(tab)).to_contain_text("paragraph 98")
     tab.emulate_media(media="print")
+    hidden = (
+        log_of(tab)
+        .get_by_role("group", name="Code")
+        .evaluate("node => node.scrollHeight - node.clientHeight")
+    )
     high = "[node.clientHeight - node.scrollHeight, document.documentElement.scrollHeight]"
     rest, page = log_of(tab).evaluate(f"node => {high}")
     tab.emulate_media(media="screen")
+    assert hidden == 0
     assert rest >= 0
     assert page > 99 * 20
 
