@@ -165,7 +165,7 @@ function beginningOf(text) {
 
 function waitsFor(view, { messageId, first }) {
   const status = view.queue.status(messageId);
-  if (view.status === "failed") return "waits for another try";
+  if (view.status === "failed") return view.failure?.retryable ? "waits for another try" : "is not sent any more";
   if (view.status === "preparing" && first) return "is sent when everything is ready";
   if (view.status === "preparing" && status === "queued") return "waits until everything is ready";
   return WAITS[status] ?? "";

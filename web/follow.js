@@ -7,6 +7,8 @@ import { words } from "./shapes.js";
 const PING_EVERY = 30;
 const PONG_WITHIN = 10;
 const RECONNECT_CAP = 20;
+// When a machine or a person is back.
+const BACK = [[globalThis, "online"], [globalThis.document, "visibilitychange"]];
 
 // Calls `onEvent` for each event and `onLost` with a reason when the connection broke. `stream` is the
 // first connection's address and ticket, for who has them already. Ends when the session was deleted
@@ -62,6 +64,7 @@ function watch(stream, reducer, signal, onEvent) {
     const end = (settle, value) => {
       Object.values(timers).forEach(clearTimeout);
       signal.removeEventListener("abort", leave);
+      for (const [target, back] of BACK) target?.removeEventListener?.(back, look);
       socket.onmessage = socket.onclose = null;
       socket.close();
       settle(value);
@@ -80,7 +83,11 @@ function watch(stream, reducer, signal, onEvent) {
       later("ping", PING_EVERY, ping);
     };
 
+    // Who comes back from sleep or another network does not wait for the next ping to see what is gone.
+    const look = () => globalThis.document?.hidden || (socket.readyState === WebSocket.OPEN && ping());
+
     signal.addEventListener("abort", leave);
+    for (const [target, back] of BACK) target?.addEventListener?.(back, look);
     later("open", PONG_WITHIN, () => broken("the cloud did not answer"));
     socket.onopen = () => {
       clearTimeout(timers.open);

@@ -40,14 +40,21 @@ export function answered() {
   if (unreached) notice("The API can be reached again. What you asked for before was not done: ask again.");
 }
 
-// What may fail, said where a person looks.
-export async function attempt(action, meanwhile = "") {
+const SLOW = 3000; // milliseconds
+const WAITS = "This takes longer than usual: no answer has come yet.";
+
+// What may fail, said where a person looks; so is that it takes long, but for what `lasts`.
+export async function attempt(action, meanwhile = "", { lasts = false } = {}) {
   notice(meanwhile);
+  const slow = lasts ? 0 : setTimeout(() => $("notice").hidden && notice(WAITS), SLOW);
   try {
     return await action();
   } catch (error) {
     if (!refused(error)) failed(error);
     return undefined;
+  } finally {
+    clearTimeout(slow);
+    if ($("notice").textContent === WAITS) notice();
   }
 }
 

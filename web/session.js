@@ -65,7 +65,7 @@ export function open(id) {
     }
     throw error;
   };
-  attempt(() => follow(state.api, id, options).catch(ended), warningOf(id)).then(() => {
+  attempt(() => follow(state.api, id, options).catch(ended), warningOf(id), { lasts: true }).then(() => {
     if (state.current !== mine || mine.view.status !== "deleted") return;
     const name = mine.view.session ? `“${mine.view.session.title}”` : "The session";
     goHome(`${name} was deleted${mine.removed ? "" : " elsewhere"}.`);

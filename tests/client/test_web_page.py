@@ -240,6 +240,10 @@ def test_an_answer_stands_under_its_message_and_what_waits_below_all(page):
                 ("turn.started", {"turnId": "t", "messageId": "m1"}),
                 ("session.ready", {}),
             ),
+            *(
+                events(*three, ("session.failed", {"failure": {"retryable": r}}))
+                for r in (True, False)
+            ),
         ]
     )["read"]
     assert shown[0]["items"] == ["message 1", "answer 1"]
@@ -247,3 +251,6 @@ def test_an_answer_stands_under_its_message_and_what_waits_below_all(page):
     assert shown[1]["items"] == [f"{what} {n}" for n in (1, 2, 3) for what in ("message", "answer")]
     assert shown[2]["activity"] == "The agent is thinking"
     assert shown[2]["waiting"][0] == ["message 2", "waits for its turn", "Withdraw"]
+    # Of what failed for good no other try is promised.
+    ways = [session["waiting"][1][1] for session in shown[3:]]
+    assert ways == ["waits for another try", "is not sent any more"]

@@ -1,5 +1,8 @@
 """What becomes of what a person asks for where its answer is lost."""
 
+import threading
+from queue import Queue
+
 import pytest
 from fake_headstart import Reply, Seen, problem
 from playwright.sync_api import Page, expect
@@ -38,6 +41,61 @@ def test_what_is_written_while_a_message_is_tried_again_waits(tab: Page, place: 
     expect(tab.locator("#text")).to_have_value("BBB")
     sent = [seen.body["prompt"] for seen in place.cloud.requests("POST", "/messages")]
     assert set(sent) == {"AAA"}
+
+
+@pytest.mark.long
+def test_a_late_answer_to_a_rename_leaves_a_later_one(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    answer, seen_later = place.cloud.answer, threading.Event()
+
+    def late(seen: Seen) -> Reply:
+        reply = answer(seen)
+        if seen.method == "PATCH":
+            place.tell(session, ("session.renamed", {"title": "Theirs"}))
+            assert seen_later.wait(10)
+        return reply
+
+    place.cloud.answer = late
+    tab.locator("#naming").click()
+    tab.locator("#rename input").fill("Mine")
+    tab.locator("#rename input").press("Enter")
+    # The title is out of sight while it is changed.
+    expect(tab.locator("#sessions a .name").first).to_have_text("Theirs")
+    seen_later.set()
+    expect(tab.locator("#title")).to_be_visible()
+    expect(tab.locator("#title")).to_have_text("Theirs")
+
+
+@pytest.mark.long
+def test_that_an_answer_takes_long_is_said_until_it_comes(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    answer, told = place.cloud.answer, threading.Event()
+
+    def slow(seen: Seen) -> Reply:
+        if seen.method == "POST" and seen.path.endswith("/messages"):
+            assert told.wait(20)
+        return answer(seen)
+
+    place.cloud.answer = slow
+    tab.locator("#text").fill("hello")
+    tab.locator("#text").press("Enter")
+    expect(tab.locator("#notice")).to_contain_text("no answer has come yet")
+    told.set()
+    expect(tab.locator("#text")).to_have_value("")
+    expect(tab.locator("#notice")).to_be_hidden()
+
+
+@pytest.mark.long
+def test_who_is_back_in_a_network_asks_at_once_whether_the_cloud_is_there(tab: Page, place: Place):
+    pings: Queue[int] = Queue()
+    place.cloud.on_ping = pings.put
+    place.open(tab, place.session(script=RUNNING))
+    pings.get(timeout=10)
+    tab.evaluate("dispatchEvent(new Event('online'))")
+    # The next would come after half a minute.
+    pings.get(timeout=10)
 
 
 @pytest.mark.long
