@@ -39,11 +39,18 @@ function rewrite(had, text) {
 export const scrolledIn = (node) =>
   [...node.querySelectorAll("pre, .table")].map((one) => ({ one, top: one.scrollTop, left: one.scrollLeft }));
 
+// Where a selection begins and ends: asking a browser for it has all of a long text laid out.
+let ends = [];
+globalThis.document?.addEventListener?.("selectionchange", () => {
+  const { anchorNode, focusNode } = getSelection();
+  ends = [anchorNode, focusNode];
+});
+
 // Has nodes moved by `put(nodes)`. That would end a selection in them, so it is made anew, and what was scrolled is again.
 export function move(nodes, put, scrolled = []) {
-  const { anchorNode, anchorOffset, focusNode, focusOffset } = getSelection();
-  const again = [anchorNode, focusNode].some((end) => nodes.some((node) => node.contains(end)));
+  const selected = ends.some((end) => nodes.some((node) => node.contains(end)));
+  const { anchorNode, anchorOffset, focusNode, focusOffset } = selected ? getSelection() : {};
   put(nodes);
   for (const { one, top, left } of scrolled) if (top || left) one.scrollTo(left, top);
-  if (again) getSelection().setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
+  if (selected) getSelection().setBaseAndExtent(anchorNode, anchorOffset, focusNode, focusOffset);
 }

@@ -13,11 +13,13 @@ const LONG = 4 * WINDOW; // characters of one block that are formatted, and of o
 const SLICE = 12; // milliseconds at once
 const REST = 12; // times as long as it took nothing is drawn again,
 const LONGEST = 250; // milliseconds at most, as on a busy machine it is the others that took them
+const STRETCH = 50; // blocks that are laid out together: with each new one a browser looks at all that are beside it
 const BLOCK_END = /\n[ \t]*\n/;
 const FENCE = /^ {0,3}(?:`{3,}|~{3,})[^\n]*\n/;
 
 export class Prose {
   #node;
+  #stretch; // holds what is finished last, and after it
   #open; // holds what is not finished; a screen reader hears of it once it is
   #raw = "";
   #read; // makes of what came of it what is shown
@@ -72,7 +74,8 @@ export class Prose {
     this.#length = 0;
     this.#open = element("div", "open");
     this.#open.ariaLive = "off";
-    this.#node.replaceChildren(...(lexer ? [this.#open] : []));
+    this.#stretch = element("div", "stretch", this.#open);
+    this.#node.replaceChildren(...(lexer ? [this.#stretch] : []));
   }
 
   #later(pause) {
@@ -150,8 +153,20 @@ export class Prose {
     const scrolled = scrolledIn(this.#open);
     morph(this.#open, nodes);
     const ended = [...this.#open.childNodes];
-    move(ended, () => this.#open.before(...ended), scrolled);
+    move(ended, () => this.#append(ended), scrolled);
     for (const code of ended.flatMap(codesIn)) colour(code);
+  }
+
+  // After all that is finished.
+  #append(ended) {
+    for (const node of ended) {
+      if (this.#stretch.childElementCount > STRETCH) {
+        this.#stretch.classList.add("whole");
+        this.#stretch = element("div", "stretch", this.#open);
+        this.#node.append(this.#stretch);
+      }
+      this.#open.before(node);
+    }
   }
 
   // As a list that goes on is read anew from where it was cut.

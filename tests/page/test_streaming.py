@@ -164,3 +164,21 @@ def test_who_reads_what_a_tool_prints_stays_there(tab: Page, place: Place):
         assert output.evaluate("node => node.scrollTop") == 300
         assert tab.evaluate("getSelection().toString()") == "some words"
         expect(output).to_be_focused()
+
+
+@pytest.mark.long
+def test_a_long_answer_is_laid_out_in_stretches_and_goes_on_as_one(tab: Page, place: Place):
+    session = place.session(script=RUNNING)
+    place.open(tab, session)
+    whole = "".join(f"paragraph {n}\n\n- a\n- b\n\n" for n in range(200))
+    stream(place, session, [whole, "the last"])
+    expect(log_of(tab)).to_contain_text("paragraph 199")
+    # A browser looks at all that is beside a new block: a megabyte stopped it for minutes.
+    beside = (
+        log_of(tab)
+        .locator(".prose, .prose *")
+        .evaluate_all("nodes => Math.max(...nodes.map((node) => node.childElementCount))")
+    )
+    assert beside < 60
+    shown = log_of(tab).locator(".prose p").all_text_contents()
+    assert shown[:200] == [f"paragraph {n}" for n in range(200)]
