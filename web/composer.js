@@ -4,7 +4,11 @@ import { kept, pathOf } from "./api.js";
 import { composes, setText } from "./dom.js";
 import { inTab } from "./memory.js";
 import { dataOf } from "./shapes.js";
-import { directionOf } from "./text.js";
+
+const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Samaritan}\p{Script=Mandaic}\p{Script=Adlam}]/u;
+
+// Which way a text is written, by its first letter.
+const directionOf = (text) => (RIGHT_TO_LEFT.test(text) ? "rtl" : "ltr");
 
 const draftOf = (id) => `draft ${id}`;
 const sentOf = (id) => `sent ${id}`;

@@ -32,11 +32,6 @@ export function newReader() {
 // For what a person is to allow: spelled out, so that nothing of it is missing.
 export const visible = (text) => text.replace(NOT_VISIBLE, spelled);
 
-const RIGHT_TO_LEFT = /^\P{L}*[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Samaritan}\p{Script=Mandaic}\p{Script=Adlam}]/u;
-
-// Which way it is written, by its first letter.
-export const directionOf = (text) => (RIGHT_TO_LEFT.test(text) ? "rtl" : "ltr");
-
 // How many there are of something, whose name takes an s.
 export const counted = (many, name) => `${many.toLocaleString("en")} ${name}${many === 1 ? "" : "s"}`;
 
