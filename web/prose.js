@@ -161,7 +161,6 @@ export class Prose {
   #append(ended) {
     for (const node of ended) {
       if (this.#stretch.childElementCount > STRETCH) {
-        this.#stretch.classList.add("whole");
         this.#stretch = element("div", "stretch", this.#open);
         this.#node.append(this.#stretch);
       }
