@@ -101,6 +101,18 @@ class AgentBox:
         [ended] = self.cloud.of("turn.ended", turnId=turn_id)
         return ended
 
+    async def asked(self, number: int) -> Json:
+        """Wait for what an agent asks in a turn, the one thing."""
+        turn_id = f"trn_{number}"
+        await self.cloud.until(lambda: self.cloud.of("input.requested", turnId=turn_id), PATIENCE)
+        [request] = self.cloud.of("input.requested", turnId=turn_id)
+        return request
+
+    async def answer(self, request: Json, answer: Json) -> None:
+        """Answer what an agent asked."""
+        args = {"requestId": request["requestId"], "answer": answer}
+        await self.succeed("input", args, f"{request['requestId']}.answer")
+
     def parts(self, number: int, kind: str) -> list[Json]:
         """Return the parts of an answer of one kind."""
         events = self.cloud.of("agent.event", turnId=f"trn_{number}")

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from agent_kit import PATIENCE, AgentBox
-from fake_cloud import Json
+from agent_kit import AgentBox
 from runner_kit import SAMPLE, Repositories
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("with_model")]
@@ -19,31 +18,19 @@ def cautious(repositories: Repositories) -> str:
     return repositories.make("cautious", SAMPLE | files)
 
 
-async def _asked(box: AgentBox, number: int) -> Json:
-    events = f"trn_{number}"
-    await box.cloud.until(lambda: box.cloud.of("input.requested", turnId=events), PATIENCE)
-    [request] = box.cloud.of("input.requested", turnId=events)
-    return request
-
-
-async def _answer(box: AgentBox, request: Json, answer: Json) -> None:
-    args = {"requestId": request["requestId"], "answer": answer}
-    await box.succeed("input", args, f"{request['requestId']}.answer")
-
-
 async def test_a_permission_is_asked_for_and_the_file_is_written_once_it_is_given(
     box: AgentBox, cautious: str
 ) -> None:
     await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
-    request = await _asked(box, 1)
+    request = await box.asked(1)
     notes = box.sandbox.repository / "notes.txt"
     assert request["kind"] == "permission"
     assert request["body"]["title"] == "edit"
     assert request["body"]["patterns"] == ["notes.txt"]
     assert not notes.exists()
 
-    await _answer(box, request, {"reply": "once"})
+    await box.answer(request, {"reply": "once"})
 
     assert (await box.ended(1))["error"] is None
     assert notes.read_text() == "the lamp is lit"
@@ -57,11 +44,28 @@ async def test_a_permission_that_is_refused_leaves_the_file_alone(
 ) -> None:
     await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
-    await _answer(box, await _asked(box, 1), {"reply": "reject"})
+    await box.answer(await box.asked(1), {"reply": "reject"})
 
     await box.ended(1)
     assert not (box.sandbox.repository / "notes.txt").exists()
     assert [event["outcome"] for event in box.cloud.of("input.resolved")] == ["rejected"]
+
+
+@pytest.mark.long
+async def test_a_command_that_kilo_does_not_know_as_harmless_waits_to_be_allowed(
+    box: AgentBox, sample: str
+) -> None:
+    if box.agent != "kilo":
+        pytest.skip("opencode runs all commands")
+    await box.prepare(sample)
+    await box.deliver(1, "run: echo so far; exit 7")
+    request = await box.asked(1)
+    assert (request["kind"], request["body"]["title"]) == ("permission", "bash")
+
+    await box.answer(request, {"reply": "once"})
+
+    assert (await box.ended(1))["error"] is None
+    assert [tool.get("exitCode") for tool in box.parts(1, "tool")] == [None, 7]
 
 
 async def test_a_question_is_asked_and_its_answer_reaches_the_model(
@@ -69,12 +73,12 @@ async def test_a_question_is_asked_and_its_answer_reaches_the_model(
 ) -> None:
     await box.prepare(sample)
     await box.deliver(1, "ask: Which colour?")
-    request = await _asked(box, 1)
+    request = await box.asked(1)
     [question] = request["body"]["questions"]
     assert (request["kind"], question["question"]) == ("question", "Which colour?")
     assert [option["label"] for option in question["options"]] == ["red", "blue"]
 
-    await _answer(box, request, {"answers": [["blue"]]})
+    await box.answer(request, {"answers": [["blue"]]})
 
     assert (await box.ended(1))["error"] is None
     assert "blue" in box.said(1)
@@ -84,7 +88,7 @@ async def test_a_question_is_asked_and_its_answer_reaches_the_model(
 async def test_an_abort_withdraws_what_was_asked(box: AgentBox, cautious: str) -> None:
     await box.prepare(cautious, repositoryConfig=True)
     await box.deliver(1, "write notes.txt: the lamp is lit")
-    await _asked(box, 1)
+    await box.asked(1)
 
     await box.succeed("abort", {"turnId": "trn_1"}, "trn_1.abort")
 
