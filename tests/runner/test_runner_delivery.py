@@ -1,5 +1,6 @@
 """Delivering a message at most once."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -58,6 +59,35 @@ async def test_a_lost_answer_is_settled_by_looking(
         raise AgentSilent("the answer was lost")
 
     monkeypatch.setattr(AgentClient, "prompt", forgetful)
+    done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert done["status"] == "completed"
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+
+
+async def test_an_accepted_message_is_waited_for_longer_than_one_without_an_answer(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+    real_prompt, real_messages = AgentClient.prompt, AgentClient.messages
+    later: list[asyncio.Task[None]] = []
+
+    async def starved(self: AgentClient, session_id: str, body: dict[str, Any]) -> None:
+        async def work() -> None:
+            await looked.wait()
+            await real_prompt(self, session_id, body)
+
+        later.append(asyncio.create_task(work()))
+
+    async def messages(self: AgentClient, session_id: str) -> list[dict[str, Any]]:
+        found = await real_messages(self, session_id)
+        if later:
+            looked.set()
+        return found
+
+    monkeypatch.setattr(courier, "_LAST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(AgentClient, "prompt", starved)
+    monkeypatch.setattr(AgentClient, "messages", messages)
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
     assert done["status"] == "completed"

@@ -31,6 +31,9 @@ from headstart_runner.uplink.reporter import Reporter
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LOOK_SECONDS = 0.1
 _LAST_LOOK_SECONDS = 5.0
+_ACCEPTED_SECONDS = 20.0
+"""How long a message that the agent accepted may stay unshown: a starved one works on it later."""
+
 _CONNECT_TRIES = 3
 _ABORTED = "aborted_turns"
 _MOST_ABORTED = 16
@@ -165,8 +168,8 @@ class Courier:
         minted = Delivery(args.message_id, agent_message_id, args.turn_id, command_id, "minted")
         self._journal.put_delivery(minted)
         turn = self._begin(args, command_id, agent_message_id)
-        await self._post(args, minted, turn)
-        if not await self._shows(turn):
+        accepted = await self._post(args, minted, turn)
+        if not await self._shows(turn, _ACCEPTED_SECONDS if accepted else _LAST_LOOK_SECONDS):
             raise DeliveryUnknown("The agent took the message, or not: it does not show it")
         return minted
 
@@ -213,7 +216,8 @@ class Courier:
         finally:
             doubting.cancel()
 
-    async def _post(self, args: PromptArgs, minted: Delivery, turn: Turn) -> None:
+    async def _post(self, args: PromptArgs, minted: Delivery, turn: Turn) -> bool:
+        """Post a message and return whether the agent said that it accepts it."""
         body = self._supervisor.prompt_body(args, minted.agent_message_id)
         for attempt in range(1, _CONNECT_TRIES + 1):
             try:
@@ -234,9 +238,10 @@ class Courier:
                 await asyncio.sleep(_LOOK_SECONDS * attempt)
             except AgentSilent as error:
                 logger.warning("no answer to a message: %s", error)
-                return
+                return False
             else:
-                return
+                return True
+        raise AssertionError("the last try returns or raises")
 
     def _may_post(self, command_id: str) -> None:
         """Raise what keeps a message from the agent at the last moment."""
@@ -246,10 +251,10 @@ class Courier:
         if known is not None and known.result is not None:
             raise Cancelled("The command was answered before the message was posted")
 
-    async def _shows(self, turn: Turn) -> bool:
+    async def _shows(self, turn: Turn, seconds: float) -> bool:
         """Return whether the agent shows the message within some seconds."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _LAST_LOOK_SECONDS
+        deadline = loop.time() + seconds
         while not await turn.seen(_LOOK_SECONDS):
             await self._look(turn)
             if loop.time() >= deadline:
