@@ -44,8 +44,8 @@ page:
 # stays in one process, which has one embedded cloud at most.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(8, 3 + os.cpu_count()))')
 PYTEST = $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
-# A browser is costly to start, and any may draw any page; those on the embedded cloud share one.
-PAGE = $(BIN)/pytest --numprocesses 2 --dist loadgroup tests/page
+# A browser is costly to start, and any may draw any page.
+PAGE = $(BIN)/pytest --numprocesses 2 --dist load tests/page
 # What blocks a merge is without what is marked `long`, variants of what is in it for the most part.
 SHORT := -m "not long"
 
@@ -65,7 +65,8 @@ test-all: $(SETUP)
 
 .PHONY: test-page-all
 test-page-all: $(SETUP) page
-	$(PAGE) tests/flow/test_page.py
+	$(PAGE)
+	$(BIN)/pytest tests/flow/test_page.py
 
 # The real agents, which need a core each, against a stub of a model: all of them, or
 # AGENT=opencode|kilo|demo. Installed from npm, once; without a network afterwards.

@@ -12,8 +12,6 @@ from tests.flow.test_sleep import fall_asleep
 from tests.page.browser import chromium, executable, profile
 from tests.page.looks import log_of, open_log
 
-pytestmark = pytest.mark.xdist_group("cloud")
-
 WHOLE = PATIENCE * 1000
 """Milliseconds for what a cloud has to do, a preparation or a turn."""
 
