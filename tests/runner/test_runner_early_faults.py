@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,20 @@ from early_kit import (
 )
 from fake_cloud import FakeCloud
 from runner_kit import (
+    SESSION_ID,
     Sandbox,
     agent_args,
     agents,
     clone_args,
     ended,
     eventually,
+    prompt_args,
 )
 from work_kit import restore_args
 
 from headstart_runner.agents import AGENTS, server, supervisor
 from headstart_runner.agents.http import AgentClient
+from headstart_runner.conversation import courier
 
 pytestmark = pytest.mark.anyio
 __all__ = ["own_temporary_files"]
@@ -212,15 +216,9 @@ async def test_one_that_hangs_is_given_up_and_so_is_the_next_within_the_steps_ow
 async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own_time(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[float] = []
-
-    async def knows(self: AgentClient, *_: Any, seconds: float = 0) -> None:
-        given.append(seconds)
-        await asyncio.Event().wait()
-
     await begin(cloud, sample)
     await ready()
-    monkeypatch.setattr(AgentClient, "knows", knows)
+    given = never_answered(monkeypatch, f"/session/{SESSION_ID}")
     failed = await start(cloud, limit=6)
 
     assert failed["error"]["code"] == "AgentStartFailed"
@@ -229,6 +227,66 @@ async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own
     assert 2 < first <= 3, "half of the step is left to another one"
     assert second < 3
     assert (agents(), folders()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("/agent", "opened the session"), ("/event", "begun to tell its events")],
+)
+async def test_one_that_answers_only_in_part_leaves_half_of_the_step_to_another(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    path: str,
+    what: str,
+) -> None:
+    await begin(cloud, sample)
+    early = await ready()
+    given = never_answered(monkeypatch, path, times=1)
+    done = await start(cloud, limit=8)
+
+    assert done["status"] == "completed"
+    assert f"is replaced: demo has not {what} within 4 s" in caplog.text
+    assert path == "/event" or 3 < given[0] <= 4
+    assert agents() not in ([], [early])
+
+
+async def test_one_started_again_that_tells_no_event_holds_up_no_message_for_ever(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [pid] = agents()
+    never_answered(monkeypatch, "/event")
+    monkeypatch.setattr(supervisor, "_RESTART_SECONDS", 3.0)
+    monkeypatch.setattr(courier, "_CONNECT_TRIES", 1)
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: ended(pid))
+    failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert failed["error"]["code"] == "DeliveryFailed"
+    assert "demo has not begun to tell its events within" in failed["error"]["reason"]
+
+
+def never_answered(monkeypatch: pytest.MonkeyPatch, path: str, times: float = inf) -> list[Any]:
+    """Leave without an answer who asks there so often; return how long each was to hear nothing."""
+    given: list[Any] = []
+    real = AgentClient._stream
+
+    def stream(self: AgentClient, method: str, where: str, *rest: Any, **options: Any) -> Any:
+        if where == path and len(given) < times:
+            given.append(options["timeout"])
+            return nothing()
+        return real(self, method, where, *rest, **options)
+
+    @asynccontextmanager
+    async def nothing() -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(AgentClient, "_stream", stream)
+    return given
 
 
 async def test_one_that_died_after_it_was_taken_is_not_told_as_healthy(

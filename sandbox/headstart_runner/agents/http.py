@@ -205,9 +205,11 @@ class AgentClient:
         if status != 200:
             raise _refused(status, answer)
 
-    async def modes(self, directory: Path | None = None) -> list[str]:
+    async def modes(
+        self, directory: Path | None = None, seconds: float = _CALL_SECONDS
+    ) -> list[str]:
         """Return the modes a user can choose, in another directory too; AgentSilent if it fails."""
-        agents = await self._list("/agent", directory)
+        agents = await self._list("/agent", directory, seconds=seconds, silence=seconds)
         return [str(agent.get("name")) for agent in agents if agent.get("mode") != "subagent"]
 
     async def prompt(self, session_id: str, body: dict[str, Any]) -> None:
@@ -302,17 +304,29 @@ class AgentClient:
         self._oddities.note("a line of the event stream is no event")
         return None
 
-    async def _list(self, path: str, directory: Path | None = None) -> list[dict[str, Any]]:
-        listed = await self._get(path, directory=directory)
+    async def _list(
+        self,
+        path: str,
+        directory: Path | None = None,
+        *,
+        seconds: float = _ANSWER_SECONDS,
+        silence: float = _CALL_SECONDS,
+    ) -> list[dict[str, Any]]:
+        listed = await self._get(path, seconds=seconds, silence=silence, directory=directory)
         if not isinstance(listed, list):
             raise AgentSilent(f"its answer to {path} is no list")
         return [item for item in listed if isinstance(item, dict)]
 
     async def _get(
-        self, path: str, *, seconds: float = _ANSWER_SECONDS, directory: Path | None = None
+        self,
+        path: str,
+        *,
+        seconds: float = _ANSWER_SECONDS,
+        silence: float = _CALL_SECONDS,
+        directory: Path | None = None,
     ) -> Any:
         status, answer = await self._call(
-            "GET", path, seconds=seconds, most=_MOST_BYTES, directory=directory
+            "GET", path, seconds=seconds, silence=silence, most=_MOST_BYTES, directory=directory
         )
         if status != 200:
             raise AgentSilent(f"status {status}: {_shown(answer)}")

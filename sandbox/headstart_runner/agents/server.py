@@ -203,7 +203,7 @@ class AgentServer:
                     await self.client.create(args.session_id, args.title, seconds=seconds)
                 await self.client.knows(args.session_id, seconds=seconds)
                 is_known = not mode or mode in self._modes
-                modes = self._modes if is_known else await self.client.modes()
+                modes = self._modes if is_known else await self.client.modes(seconds=seconds)
         except TimeoutError:
             why = f"{agent} has not opened the session within {seconds:.0f} s"
             raise AgentStartFailed(why) from None

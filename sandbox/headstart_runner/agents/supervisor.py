@@ -299,7 +299,11 @@ class Supervisor:
     async def _open(
         self, server: AgentServer, told: ServerArgs, seconds: float, *, new: bool
     ) -> str:
-        """Have a server open the session and listen to it from then on; else it is stopped."""
+        """Have a server open the session and listen to it from then on; else it is stopped.
+
+        It is listened to before anybody says anything to it, so it has to begin to tell in time.
+        """
+        until = asyncio.get_running_loop().time() + seconds
         try:
             await server.open(told, seconds, new=new)
         except BaseException:
@@ -313,9 +317,13 @@ class Supervisor:
             asyncio.create_task(server.exited()),
         )
         try:
-            await asyncio.wait({opened, died}, return_when=asyncio.FIRST_COMPLETED)
+            left = until - asyncio.get_running_loop().time()
+            await asyncio.wait({opened, died}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if died.done():
                 raise await server.not_started()
+            if not opened.done():
+                why = f"{told.agent} has not begun to tell its events within {seconds:.0f} s"
+                raise AgentStartFailed(why)
         except BaseException:
             await self._stop()
             raise
