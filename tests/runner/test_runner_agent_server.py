@@ -15,8 +15,13 @@ from headstart.domain.errors import AgentStartFailed
 from headstart_runner.agents import supervisor
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
+from headstart_runner.processes.launcher import Tree
 
 pytestmark = pytest.mark.anyio
+
+
+def _nothing(_: Tree) -> None:
+    """Leave one that is stopped as one that hangs by itself."""
 
 
 async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
@@ -44,6 +49,7 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
 ) -> None:
     monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(supervisor, "_UNANSWERED_CHECKS", 3)
+    monkeypatch.setattr(Tree, "resume", _nothing)
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     await cloud.until(lambda: cloud.of("agent.delta"))
@@ -59,11 +65,38 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
     assert (await cloud.turn_ended("trn_2"))["error"] is None
 
 
+async def test_an_agent_that_is_stopped_in_a_turn_goes_on_with_it(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.5)
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
+    before = agents()
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    os.kill(before[0], signal.SIGSTOP)
+
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+    assert agents() == before
+
+
+async def test_an_agent_that_is_stopped_between_turns_goes_on_for_the_next_message(
+    cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = agents()
+    os.kill(before[0], signal.SIGSTOP)
+    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+
+    assert (await cloud.turn_ended("trn_1"))["error"] is None
+    assert agents() == before
+
+
 async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_message(
     cloud: FakeCloud, prepared: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [pid] = agents()
     os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(Tree, "resume", _nothing)
     monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
     monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")

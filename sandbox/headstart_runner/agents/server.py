@@ -237,6 +237,10 @@ class AgentServer:
         # Quoted, because it need not have anything to do with what happened.
         return f'{how}; the last it printed was "{last}"' if last else how
 
+    def resume(self) -> None:
+        """Have the process go on if something stopped it: nothing of a turn is lost by that."""
+        self._tree.resume()
+
     async def give_up(self, reason: str) -> None:
         """Kill the process and its descendants; the reason is how it ended."""
         self._given_up = reason

@@ -384,12 +384,17 @@ class Supervisor:
             self._recovery = asyncio.create_task(self._recover())
 
     async def _check(self, server: AgentServer) -> None:
-        """Kill a server that lives and answers nothing for minutes: nobody gets on with it."""
+        """Kill a server that lives and answers nothing for minutes: nobody gets on with it.
+
+        One that was only stopped goes on before that.
+        """
         unanswered = 0
         while unanswered < _UNANSWERED_CHECKS:
             await awake_sleep(_CHECK_SECONDS)
             healthy = await server.client.health(_CHECK_SECONDS) is not None
             unanswered = 0 if healthy else unanswered + 1
+            if not healthy:
+                server.resume()
         await server.give_up("it answered nothing any more and was killed")
 
     async def doubt(self) -> None:
@@ -399,7 +404,10 @@ class Supervisor:
         """
         await awake_sleep(_DOUBT_SECONDS)
         server = self._server
-        if server is not None and await server.client.health(_CHECK_SECONDS) is None:
+        if server is None:
+            return
+        server.resume()
+        if await server.client.health(_CHECK_SECONDS) is None:
             await server.give_up("it answered nothing and was killed")
 
     async def _bury(self, server: AgentServer) -> None:

@@ -144,8 +144,15 @@ class Tree:
 
     def terminate(self) -> None:
         """Ask the command's own process to end (SIGTERM)."""
+        self._order(b"t")
+
+    def resume(self) -> None:
+        """Have the command's own processes go on if something stopped them (SIGCONT)."""
+        self._order(b"c")
+
+    def _order(self, order: bytes) -> None:
         if self._writer is not None and not self._writer.is_closing():
-            self._writer.write(b"t")
+            self._writer.write(order)
 
     async def end(self, grace: float) -> None:
         """Ask the command to end, which has so many seconds to tidy up, then kill what is left."""

@@ -9,7 +9,8 @@ the command started is killed, daemons included. As the child subreaper the nann
 is orphaned below it, so "no children left" is proof. A nanny that is killed itself takes the
 command along, and leaves the rest of its session to the runner.
 
-Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process.
+Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process,
+`c` to SIGCONT its group.
 Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; `{gone}` when the last
 descendant is gone, in one piece with the line before if the command leaves nothing; end of file.
 """
@@ -247,10 +248,18 @@ def _watch(control: socket.socket, main_pid: int, wakeup: int) -> bytes:
         if wakeup in readable and (signal.SIGTERM in os.read(wakeup, 4096)):
             return b""
         if control.fileno() in readable:
-            if not control.recv(64):
+            orders = control.recv(64)
+            if not orders:
                 return b""
             if runs:  # and else its pid may be another's by now
-                os.kill(main_pid, signal.SIGTERM)
+                _obey(orders, main_pid)
+
+
+def _obey(orders: bytes, main_pid: int) -> None:
+    if b"c" in orders:
+        os.killpg(main_pid, signal.SIGCONT)
+    if b"t" in orders:
+        os.kill(main_pid, signal.SIGTERM)
 
 
 def _forked(orders: socket.socket) -> socket.socket:
