@@ -125,6 +125,7 @@ export const DATA = {
     output: words,
   },
   "session.renamed": { title: words },
+  "session.moved": { gitUrl: words },
   "session.prepared": RECEIPT,
   "session.ready": RECEIPT,
   "session.failed": { attemptNumber: count, failure: FAILURE },

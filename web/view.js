@@ -133,6 +133,10 @@ export class View {
     this.session.title = title;
   }
 
+  move(gitUrl, eventId) {
+    if (this.session && eventId > this.session.lastEventId) this.session.repository.gitUrl = gitUrl;
+  }
+
   snapshot(session, event) {
     this.session = session;
     this.status = session.status;
@@ -309,6 +313,7 @@ const HANDLERS = {
   "session.ready"(data) { this.attemptDone(this.turn ? "running" : "ready", data); },
   "session.failed"(data) { this.attemptFailed(data); },
   "session.renamed"({ title }, { eventId }) { this.rename(title, eventId); },
+  "session.moved"({ gitUrl }, { eventId }) { this.move(gitUrl, eventId); },
   "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },

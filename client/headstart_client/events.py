@@ -129,6 +129,13 @@ class SessionRenamed(_Known):
     title: ClassVar = Said(words)
 
 
+class SessionMoved(_Known):
+    """Somebody corrected the address of the session's repository."""
+
+    type: Literal["session.moved"] = "session.moved"
+    git_url: ClassVar = Said(words)
+
+
 class SessionDeleted(_Known):
     """The session is gone; volatile, and the last."""
 

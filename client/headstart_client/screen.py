@@ -37,6 +37,7 @@ _TAIL_LINES = 10
 
 _LINES = {
     "session.renamed": ("renamed: {title}", "dim"),
+    "session.moved": ("the repository is now {gitUrl}", "dim"),
     "message.withdrawn": ("withdrawn: {messageId}", "dim"),
     "turn.retrying": (
         "the model's provider failed, and the agent tries again: {reason}",

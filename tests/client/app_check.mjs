@@ -285,6 +285,7 @@ process.stdout.write(
     marked: byId.sessions.children.map(({ marked }) => marked ?? false),
     connect: ["api", "token"].map((name) => byId.connect.elements[name].value),
     title: document.title,
+    where: byId.where.textContent,
     status: byId.status.textContent,
     names: byId.sessions.children.map((link) => link.querySelector(".name").textContent),
     logs: byId.steps.querySelectorAll(".log").map((log) => log.textContent),

@@ -60,6 +60,17 @@ def test_an_older_title_does_not_come_back_by_a_replay(app):
     assert app(*OPEN, seen, old)["title"] == "preparing - New · Headstart"
 
 
+@pytest.mark.parametrize(
+    ("known", "shown"), [(0, "https://x.test/new"), (5, "https://example.com/")]
+)
+def test_an_address_that_somebody_corrected_is_shown_and_an_older_one_is_not(app, known, shown):
+    at = {**FakeSession(status="failed").view(), "lastEventId": known}
+    seen = ["event", {"eventId": None, "type": "session.snapshot", "data": at}]
+    data = {"gitUrl": "https://x.test/new"}
+    moved = ["event", {"eventId": 1, "type": "session.moved", "data": data}]
+    assert app(*OPEN, seen, moved)["where"].startswith(shown)
+
+
 @pytest.mark.parametrize(("many", "opened"), [(0, None), (3, True), (21, False)])
 def test_what_is_not_saved_is_listed_and_folded_where_it_is_long(app, many, opened):
     names = [f"{n}.bin" for n in range(many)]

@@ -48,6 +48,8 @@ def test_a_wrong_address_is_corrected_and_what_waits_stays(ports: MemoryPorts, e
     assert ports.store.session(session_id).queue_length == 2
     (listed,) = read.list_sessions(ports, "alice", None, 20)["items"]
     assert listed["repository"]["gitUrl"] == HERE
+    last = ports.store.event_log[session_id][-1]
+    assert (last.type, last.data) == ("session.moved", {"gitUrl": HERE})
     in_another_sandbox(ports, session_id)
     retried(ports, session_id)
     runner = again(ports, session_id)

@@ -60,6 +60,8 @@ def test_another_prompt_replaces_a_title_that_nobody_gave(ports: MemoryPorts) ->
     session_id = created(ports, autoInitiate=False)
     patch(ports, session_id, prompt="Mend the lamp")
     assert title(ports, session_id) == "Mend the lamp"
+    last = ports.store.event_log[session_id][-1]
+    assert (last.type, last.data) == ("session.renamed", {"title": "Mend the lamp"})
     patch(ports, session_id, title="Mine")
     patch(ports, session_id, prompt="Mend the door")
     assert title(ports, session_id) == "Mine"

@@ -81,10 +81,17 @@ class Preparing(EventData):
 
 
 class SessionRenamed(EventData):
-    """A person gave the session a title."""
+    """A person gave the session a title, or another prompt, which it is named after."""
 
     type = "session.renamed"
     title: str
+
+
+class SessionMoved(EventData):
+    """A person corrected the repository's address, before anything was cloned."""
+
+    type = "session.moved"
+    git_url: str
 
 
 class SessionPrepared(EventData):

@@ -1,5 +1,6 @@
 """Which repository a session is about, and what its owner may read for it."""
 
+from headstart.domain import events
 from headstart.domain.access import GIT_TOKEN, granted
 from headstart.domain.change import CONFIG, Change
 from headstart.domain.errors import ValidationFailed, WrongStatus
@@ -51,5 +52,6 @@ def move(change: Change, request: PatchSession, groups: frozenset[str]) -> Sessi
     config = change.get(CONFIG, SessionConfig) or SessionConfig()
     config.access = access(config, policy, git_url, groups)
     session.git_url = git_url
+    change.emit(events.SessionMoved(git_url=git_url))
     change.save(config)
     return config

@@ -99,9 +99,9 @@ def patch(
     if _is_unknown(message):
         raise AlreadyInitiated()
     if request.prompt is not None:
-        if session.title == title_of(message.text):
+        if request.title is None and session.title == title_of(message.text):
             # One that a person gave stays.
-            session.title = title_of(request.prompt)
+            _rename(change, title_of(request.prompt))
         message.text = request.prompt
         change.save(message)
     if "mode" in given:
