@@ -231,7 +231,10 @@ async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own
 
 @pytest.mark.parametrize(
     ("path", "what"),
-    [("/agent", "opened the session"), ("/event", "begun to tell its events")],
+    [
+        ("/event", "begun to tell its events"),
+        pytest.param("/agent", "opened the session", marks=pytest.mark.long),
+    ],
 )
 async def test_one_that_answers_only_in_part_leaves_half_of_the_step_to_another(
     cloud: FakeCloud,
