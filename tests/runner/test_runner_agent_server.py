@@ -12,7 +12,7 @@ from runner_kit import Sandbox, agent_args, agents, ended, eventually, prepare, 
 
 from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
-from headstart_runner.agents import supervisor
+from headstart_runner.agents import monitor
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.processes.launcher import Tree
@@ -47,8 +47,8 @@ async def test_an_agent_that_dies_in_a_turn_ends_it_and_is_started_again(
 async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
-    monkeypatch.setattr(supervisor, "_UNANSWERED_CHECKS", 3)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_UNANSWERED_CHECKS", 3)
     monkeypatch.setattr(Tree, "resume", _nothing)
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
@@ -59,7 +59,7 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
     turn = await cloud.turn_ended("trn_1")
     assert turn["error"]["code"] == "AgentCrashed"
     assert "answered nothing" in turn["error"]["reason"]
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 30.0)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 30.0)
     await eventually(lambda: agents() not in ([], [pid]))
     await cloud.do("prompt", prompt_args(2), name="msg_2.prompt")
     assert (await cloud.turn_ended("trn_2"))["error"] is None
@@ -68,7 +68,7 @@ async def test_an_agent_that_hangs_in_a_turn_ends_it_and_is_started_again(
 async def test_an_agent_that_is_stopped_in_a_turn_goes_on_with_it(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.5)
     await prepare(cloud, sample, DEMO_AGENT_SECONDS="1")
     before = agents()
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
@@ -84,7 +84,7 @@ async def test_an_agent_that_is_stopped_between_turns_goes_on_for_the_next_messa
 ) -> None:
     before = agents()
     os.kill(before[0], signal.SIGSTOP)
-    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_DOUBT_SECONDS", 0.2)
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
     assert (await cloud.turn_ended("trn_1"))["error"] is None
@@ -97,10 +97,10 @@ async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_m
     [pid] = agents()
     os.kill(pid, signal.SIGSTOP)
     monkeypatch.setattr(Tree, "resume", _nothing)
-    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.2)
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 30.0)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 30.0)
     assert done["status"] == "completed"
     assert (await cloud.turn_ended("trn_1"))["error"] is None
     assert agents() not in ([], [pid])
@@ -109,8 +109,8 @@ async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_m
 async def test_an_agent_that_misses_a_check_now_and_then_stays(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_CHECK_SECONDS", 0.01)
-    monkeypatch.setattr(supervisor, "_UNANSWERED_CHECKS", 3)
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(monitor, "_UNANSWERED_CHECKS", 3)
     before: list[int] = []
     asked: list[int] = []
     enough = asyncio.Event()

@@ -199,6 +199,7 @@ async def test_one_that_hangs_is_given_up_and_so_is_the_next_within_the_steps_ow
 
     monkeypatch.setattr(AgentClient, "health", health)
     monkeypatch.setattr(supervisor, "_EARLY_SECONDS", 2.0)
+    monkeypatch.setattr(supervisor, "_TO_STOP_SECONDS", 1.5)
     await begin(cloud, sample)
     failed = await start(cloud, limit=6)
 
@@ -219,6 +220,7 @@ async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own
     await begin(cloud, sample)
     await ready()
     given = never_answered(monkeypatch, f"/session/{SESSION_ID}")
+    monkeypatch.setattr(supervisor, "_TO_STOP_SECONDS", 1.5)
     failed = await start(cloud, limit=6)
 
     assert failed["error"]["code"] == "AgentStartFailed"
@@ -230,10 +232,10 @@ async def test_one_that_never_opens_the_session_is_given_up_within_the_steps_own
 
 
 @pytest.mark.parametrize(
-    ("path", "what"),
+    ("path", "why"),
     [
-        ("/event", "begun to tell its events"),
-        pytest.param("/agent", "opened the session", marks=pytest.mark.long),
+        ("/event", "demo opened the session and then told no event for"),
+        pytest.param("/agent", "demo has not opened the session within", marks=pytest.mark.long),
     ],
 )
 async def test_one_that_answers_only_in_part_leaves_half_of_the_step_to_another(
@@ -244,15 +246,16 @@ async def test_one_that_answers_only_in_part_leaves_half_of_the_step_to_another(
     caplog: pytest.LogCaptureFixture,
     *,
     path: str,
-    what: str,
+    why: str,
 ) -> None:
     await begin(cloud, sample)
     early = await ready()
+    monkeypatch.setattr(supervisor, "_TO_STOP_SECONDS", 1.5)
     given = never_answered(monkeypatch, path, times=1)
     done = await start(cloud, limit=8)
 
     assert done["status"] == "completed"
-    assert f"is replaced: demo has not {what} within 4 s" in caplog.text
+    assert f"is replaced: {why}" in caplog.text
     assert path == "/event" or 3 < given[0] <= 4
     assert agents() not in ([], [early])
 
@@ -262,14 +265,14 @@ async def test_one_started_again_that_tells_no_event_holds_up_no_message_for_eve
 ) -> None:
     [pid] = agents()
     never_answered(monkeypatch, "/event")
-    monkeypatch.setattr(supervisor, "_RESTART_SECONDS", 3.0)
+    monkeypatch.setattr(supervisor, "_RESTART_SECONDS", supervisor._TO_STOP_SECONDS + 3)
     monkeypatch.setattr(courier, "_CONNECT_TRIES", 1)
     os.kill(pid, signal.SIGKILL)
     await eventually(lambda: ended(pid))
     failed = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
     assert failed["error"]["code"] == "DeliveryFailed"
-    assert "demo has not begun to tell its events within" in failed["error"]["reason"]
+    assert "demo opened the session and then told no event for" in failed["error"]["reason"]
 
 
 def never_answered(monkeypatch: pytest.MonkeyPatch, path: str, times: float = inf) -> list[Any]:

@@ -14,7 +14,7 @@ from headstart_runner.uplink import channel, patience
 pytestmark = pytest.mark.anyio
 
 NEVER = 3600.0
-HANG = setup_args("sleep 64.1")
+HANG = setup_args("sleep 64.7")
 
 
 @pytest.fixture

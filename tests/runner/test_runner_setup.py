@@ -204,7 +204,7 @@ async def test_a_command_that_stops_its_nanny_is_stopped_at_its_limit_all_the_sa
 async def test_a_new_try_kills_the_older_one_and_a_repeated_id_starts_nothing(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
-    args = setup_args("echo x >> count; sleep 61.97")
+    args = setup_args("echo x >> count; exec sleep 61.97")
     await cloud.start("setup", args)
     await eventually(lambda: processes("sleep 61.97"))
     before = processes("sleep 61.97")

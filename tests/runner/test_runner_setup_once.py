@@ -44,12 +44,12 @@ async def test_what_ran_well_is_skipped_until_something_before_it_changes(
 async def test_a_command_whose_daemon_was_killed_runs_again(
     cloud: FakeCloud, cloned: Sandbox
 ) -> None:
-    daemon = "(sleep 63.1 >/dev/null 2>&1 &)"
+    daemon = "(sleep 63.7 >/dev/null 2>&1 &)"
     await cloud.do("setup", setup_args("true", daemon, "true", "exit 1"))
-    assert processes("sleep 63.1") == []
+    assert processes("sleep 63.7") == []
     again = await cloud.do("setup", setup_args("true", daemon, "true"), name="1.setup.2")
     assert skipped(again) == [True, False, False]
-    assert processes("sleep 63.1")
+    assert processes("sleep 63.7")
 
 
 async def test_commands_are_told_why_and_for_whom_they_run_and_are_skipped_all_the_same(

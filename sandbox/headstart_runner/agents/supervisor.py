@@ -5,7 +5,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from headstart.domain.command_args import AgentArgs, PromptArgs, RestoreArgs
 from headstart.domain.errors import AgentStartFailed
@@ -17,9 +17,8 @@ from headstart_runner.agents.folder import Folders
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.importing import import_session
 from headstart_runner.agents.model_keys import ModelKeys
-from headstart_runner.agents.said import OddEvent
+from headstart_runner.agents.monitor import AgentListener, Monitor
 from headstart_runner.agents.server import AgentServer
-from headstart_runner.clock import awake_sleep
 from headstart_runner.config import Config
 from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
@@ -28,45 +27,23 @@ from headstart_runner.processes.launcher import Launcher
 from headstart_runner.processes.shell import Shell
 from headstart_runner.redaction import Redactor
 from headstart_runner.vault import Vault
-from headstart_runner.wire import head
 
 _EARLY_SECONDS = 90.0
 """How long one that gets ready may take: half of what the agent's step has, which may wait for it
 and then start another."""
 
-_OF_WHAT_IS_LEFT = 0.9
-"""How much of its step's time a server may take to become healthy: then the step says what it saw,
-and there is some left to open the session."""
+_TO_STOP_SECONDS = 5.0
+"""What of a step's time is kept to stop a server that is given up: then the step says what it saw,
+not only that its time is over."""
 
 _RESTARTS = 3
 _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 80.0
-_RECONNECT_SECONDS = 0.2
-_KIND_CHARACTERS = 40
-_CHECK_SECONDS = 30.0
-"""How often a server is asked how it is, and how long it may take to answer: it may be starved."""
-
-_UNANSWERED_CHECKS = 10
-_DOUBT_SECONDS = 10.0
-"""How long a message waits for a server's answer before that is asked whether it answers at all."""
 
 _AGENT, _FOLDERS = "agent", "agent.folders"
 _MOST_FOLDERS = 8
 
 Show = Callable[[str], None]
-
-
-class AgentListener(Protocol):
-    """Who wants to know what the agent does."""
-
-    def agent_event(self, event: dict[str, Any]) -> None:
-        """Take one event of the agent's stream; OddEvent for one that makes no sense."""
-
-    def agent_reconnected(self) -> None:
-        """Take note that events may have been missed."""
-
-    def agent_crashed(self, reason: str) -> None:
-        """Take note that the server died by itself."""
 
 
 class Supervisor:
@@ -94,7 +71,7 @@ class Supervisor:
         self._lock = asyncio.Lock()
         self._server: AgentServer | None = None
         self._early = EarlyServer(self._get_ready)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._monitor: Monitor | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._restarts: deque[float] = deque(maxlen=_RESTARTS)
         self.listener: AgentListener | None = None
@@ -274,9 +251,9 @@ class Supervisor:
 
     async def _stop(self) -> None:
         server, self._server = self._server, None
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        monitor, self._monitor = self._monitor, None
+        if monitor is not None:
+            monitor.stop()
         if server is not None:
             await server.stop()
 
@@ -292,47 +269,29 @@ class Supervisor:
         server = AgentServer(self._adapter(args.agent), self._config, self._redactor, self._in)
         if say is not None:
             server.output.log_to(say)
-        seconds = seconds_left() * _OF_WHAT_IS_LEFT
-        await server.start(self._launcher, told, self._variables, seconds=seconds)
-        return await self._open(server, told, seconds_left() * _OF_WHAT_IS_LEFT, new=new)
+        await server.start(
+            self._launcher, told, self._variables, seconds=_for_the_server(seconds_left)
+        )
+        return await self._open(server, told, _for_the_server(seconds_left), new=new)
 
     async def _open(
         self, server: AgentServer, told: ServerArgs, seconds: float, *, new: bool
     ) -> str:
-        """Have a server open the session and listen to it from then on; else it is stopped.
-
-        It is listened to before anybody says anything to it, so it has to begin to tell in time.
-        """
+        """Have a server open the session and tell its events from then on; else it is stopped."""
         until = asyncio.get_running_loop().time() + seconds
+        monitor = Monitor(server, self.listener, self._died)
         try:
             await server.open(told, seconds, new=new)
+            await monitor.begin(told.agent, until - asyncio.get_running_loop().time())
         except BaseException:
+            monitor.stop()
             await server.stop()
             raise
-        self._server = server
-        listening = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._listen(server, listening))]
-        opened, died = (
-            asyncio.create_task(listening.wait()),
-            asyncio.create_task(server.exited()),
-        )
-        try:
-            left = until - asyncio.get_running_loop().time()
-            await asyncio.wait({opened, died}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if died.done():
-                raise await server.not_started()
-            if not opened.done():
-                why = f"{told.agent} has not begun to tell its events within {seconds:.0f} s"
-                raise AgentStartFailed(why)
-        except BaseException:
-            await self._stop()
-            raise
-        finally:
-            opened.cancel()
-            died.cancel()
-        self._tasks.append(asyncio.create_task(self._watch(server)))
-        self._tasks.append(asyncio.create_task(self._check(server)))
+        self._server, self._monitor = server, monitor
         return server.version
+
+    def _died(self) -> None:
+        self._recovery = asyncio.create_task(self._recover())
 
     async def _restart(self) -> None:
         args = self._with_secrets(self._started())
@@ -346,69 +305,10 @@ class Supervisor:
         until = asyncio.get_running_loop().time() + _RESTART_SECONDS
         await self._start(args, lambda: until - asyncio.get_running_loop().time())
 
-    async def _listen(self, server: AgentServer, listening: asyncio.Event) -> None:
-        """Pass on the server's events; a stream that breaks off is opened again, whatever broke it.
-
-        No event, and nothing that a listener makes of it, ends that before the server is stopped.
-        """
-        while not server.stopping:
-            try:
-                async for event in server.client.events():
-                    self._pass_on(server, event, again=listening.is_set())
-                    listening.set()
-            except Exception as error:
-                self._odd(server, "the event stream", error)
-            await asyncio.sleep(_RECONNECT_SECONDS)
-
-    def _pass_on(self, server: AgentServer, event: dict[str, Any], *, again: bool) -> None:
-        if self.listener is None:
-            return
-        kind = event.get("type")
-        try:
-            if again and kind == "server.connected":
-                self.listener.agent_reconnected()
-            self.listener.agent_event(event)
-        except Exception as error:
-            self._odd(server, f"an event {head(str(kind), _KIND_CHARACTERS)}", error)
-
-    def _odd(self, server: AgentServer, where: str, error: Exception) -> None:
-        if isinstance(error, OddEvent):
-            server.oddities.note(f"{where}: {error}")
-        else:
-            server.oddities.note(f"{where}: {type(error).__name__}", error)
-
-    async def _watch(self, server: AgentServer) -> None:
-        reason = await server.end()
-        if not server.stopping:
-            logger.warning("the agent died: %s", reason)
-            self._recovery = asyncio.create_task(self._recover())
-
-    async def _check(self, server: AgentServer) -> None:
-        """Kill a server that lives and answers nothing for minutes: nobody gets on with it.
-
-        One that was only stopped goes on before that.
-        """
-        unanswered = 0
-        while unanswered < _UNANSWERED_CHECKS:
-            await awake_sleep(_CHECK_SECONDS)
-            healthy = await server.client.health(_CHECK_SECONDS) is not None
-            unanswered = 0 if healthy else unanswered + 1
-            if not healthy:
-                server.resume()
-        await server.give_up("it answered nothing any more and was killed")
-
     async def doubt(self) -> None:
-        """Kill a server that somebody waits for, if it does not even say how it is.
-
-        Until then that could be a long session, or a starved machine.
-        """
-        await awake_sleep(_DOUBT_SECONDS)
-        server = self._server
-        if server is None:
-            return
-        server.resume()
-        if await server.client.health(_CHECK_SECONDS) is None:
-            await server.give_up("it answered nothing and was killed")
+        """Kill a server that somebody waits for, if it does not even say how it is."""
+        if self._monitor is not None:
+            await self._monitor.doubt()
 
     async def _bury(self, server: AgentServer) -> None:
         reason = await server.end()
@@ -421,3 +321,7 @@ class Supervisor:
             await self.client()
         except AgentStartFailed as error:
             logger.warning("the agent stays down: %s", error.reason)
+
+
+def _for_the_server(seconds_left: Callable[[], float]) -> float:
+    return max(0.0, seconds_left() - _TO_STOP_SECONDS)
