@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from fake_headstart import SESSION_ID, FakeHeadstart, FakeSession, page, problem
@@ -277,10 +276,9 @@ def test_a_text_that_grows_is_waited_for_within_bounds(cloud):
         # After an empty page, and not before.
         assert pauses == [1.0]
         session.texts["never"] = [page("x", cursor="a", complete=False), page(cursor="a")]
-        began = time.monotonic()
         found = client.text(SESSION_ID, "never", patience=3)
         assert (found.text, found.complete) == ("x", False)
-        assert (pauses[1:], time.monotonic() - began < 3) == ([1.0, 1.0, 1.0], True)
+        assert pauses[1:] == [1.0, 1.0, 1.0]
         with pytest.raises(NotFound):
             client.text(SESSION_ID, "unknown")
 

@@ -158,7 +158,7 @@ def test_stop_kills_everything_after_the_timeout(probe: Probe) -> None:
     start = time.monotonic()
     stop(probe, task, "enough")
     ended = reached(probe, task, "STOPPED")
-    assert 0.9 < time.monotonic() - start < 4
+    assert 0.9 < time.monotonic() - start < 20
     assert ended["containers"][0]["exitCode"] == 128 + signal.SIGKILL
     assert not running("3131.25")
 

@@ -149,14 +149,14 @@ def test_a_receiver_has_its_time_and_no_more(say: Say) -> None:
         began = time.monotonic()
         with pytest.raises(CallbackFailed, match=r"in time|no HTTP"):
             post(caller(), receiver.url)
-        assert time.monotonic() - began < 4 * SECONDS
+        assert time.monotonic() - began < 8 * SECONDS
 
 
 def test_an_answer_without_an_end_is_not_read() -> None:
     with receiving(flood) as receiver:
         began = time.monotonic()
         assert post(caller(), receiver.url) == 200
-        assert time.monotonic() - began < 4 * SECONDS
+        assert time.monotonic() - began < 8 * SECONDS
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_name_server_that_hangs_costs_no_more_than_the_time() -> None:
     began = time.monotonic()
     with pytest.raises(CallbackFailed, match="in time"):
         post(caller(resolve=slow), "http://slow.test")
-    assert time.monotonic() - began < 4 * SECONDS
+    assert time.monotonic() - began < 8 * SECONDS
     released.set()
 
 
@@ -340,4 +340,4 @@ def test_a_handshake_has_no_more_time_than_all_else() -> None:
         began = time.monotonic()
         with pytest.raises(CallbackFailed, match="in time"):
             post(caller(), url)
-        assert time.monotonic() - began < 4 * SECONDS
+        assert time.monotonic() - began < 8 * SECONDS

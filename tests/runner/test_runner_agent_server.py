@@ -12,7 +12,7 @@ from runner_kit import Sandbox, agent_args, agents, ended, eventually, prepare, 
 
 from headstart.domain.command_args import AgentArgs
 from headstart.domain.errors import AgentStartFailed
-from headstart_runner.agents import monitor
+from headstart_runner.agents import monitor, supervisor
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.processes.launcher import Tree
@@ -84,7 +84,7 @@ async def test_an_agent_that_is_stopped_between_turns_goes_on_for_the_next_messa
 ) -> None:
     before = agents()
     os.kill(before[0], signal.SIGSTOP)
-    monkeypatch.setattr(monitor, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
     await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
 
     assert (await cloud.turn_ended("trn_1"))["error"] is None
@@ -97,7 +97,7 @@ async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_m
     [pid] = agents()
     os.kill(pid, signal.SIGSTOP)
     monkeypatch.setattr(Tree, "resume", _nothing)
-    monkeypatch.setattr(monitor, "_DOUBT_SECONDS", 0.2)
+    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
     monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.2)
     done = await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
     monkeypatch.setattr(monitor, "_CHECK_SECONDS", 30.0)

@@ -86,7 +86,7 @@ async def test_a_runner_that_is_offline_for_too_long_ends(
         began = time.monotonic()
 
         assert await box.ended() == EXIT_OFFLINE
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 async def test_a_batch_whose_ack_is_lost_is_sent_again_and_counted_once(

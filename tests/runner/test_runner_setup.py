@@ -135,7 +135,7 @@ async def test_a_daemon_lives_on_after_success(cloud: FakeCloud, cloned: Sandbox
     )
 
     assert done["status"] == "completed"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     tick = cloned.repository / "tick"
     await eventually(tick.exists)
     tick.unlink()

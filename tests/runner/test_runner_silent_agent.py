@@ -15,6 +15,7 @@ from runner_kit import Sandbox, agent_args, agents, prompt_args
 from work_kit import MOST_BYTES, another, begin, done, save, wake
 
 from headstart.domain.errors import AgentStartFailed
+from headstart_runner.agents import supervisor
 from headstart_runner.agents.http import AgentClient
 from headstart_runner.agents.supervisor import Supervisor
 from headstart_runner.steps import archive
@@ -107,6 +108,25 @@ async def test_the_work_is_saved_with_the_session_of_the_copy_before(
         assert (box.repository / "new").read_text() == "not lost"
         said = await talk(second, 2, "And the horn?")
         assert any("Where is the lamp?" in text for text in said)
+
+
+async def test_an_agent_that_was_only_stopped_goes_on_and_its_session_is_saved(
+    cloud: FakeCloud,
+    sandbox: Sandbox,
+    sample: str,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor, "_DOUBT_SECONDS", 0.2)
+    await begin(cloud, sample)
+    await talk(cloud, 1, "Where is the lamp?")
+    [pid] = agents()
+    os.kill(pid, signal.SIGSTOP)
+    await save(cloud, store)
+
+    assert cloud.results["1.archive"]["output"]["missing"] is None
+    assert b"Where is the lamp?" in parts(store)["session.json"]
+    assert agents() == [pid]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,6 @@ _CHECK_SECONDS = 30.0
 """How often a server is asked how it is, and how long it may take to answer: it may be starved."""
 
 _UNANSWERED_CHECKS = 10
-_DOUBT_SECONDS = 10.0
-"""How long a message waits for a server's answer before that is asked whether it answers at all."""
 
 
 class AgentListener(Protocol):
@@ -79,11 +77,7 @@ class Monitor:
             task.cancel()
 
     async def doubt(self) -> None:
-        """Kill a server that somebody waits for, if it does not even say how it is.
-
-        Until then that could be a long session, or a starved machine.
-        """
-        await awake_sleep(_DOUBT_SECONDS)
+        """Have the server go on if it was stopped; kill it if it does not even say how it is."""
         self._server.resume()
         if not await self._healthy():
             await self._server.give_up("it answered nothing and was killed")

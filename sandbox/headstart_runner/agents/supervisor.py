@@ -3,7 +3,8 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from headstart_runner.agents.importing import import_session
 from headstart_runner.agents.model_keys import ModelKeys
 from headstart_runner.agents.monitor import AgentListener, Monitor
 from headstart_runner.agents.server import AgentServer
+from headstart_runner.clock import awake_sleep
 from headstart_runner.config import Config
 from headstart_runner.gateway.door import Door
 from headstart_runner.journal import Journal
@@ -39,6 +41,9 @@ not only that its time is over."""
 _RESTARTS = 3
 _RESTART_SPAN = 600.0
 _RESTART_SECONDS = 80.0
+_DOUBT_SECONDS = 10.0
+"""How long who waits for a server's answer does so before that is asked whether it answers at all:
+until then it could be a long session, or a starved machine."""
 
 _AGENT, _FOLDERS = "agent", "agent.folders"
 _MOST_FOLDERS = 8
@@ -305,8 +310,20 @@ class Supervisor:
         until = asyncio.get_running_loop().time() + _RESTART_SECONDS
         await self._start(args, lambda: until - asyncio.get_running_loop().time())
 
-    async def doubt(self) -> None:
-        """Kill a server that somebody waits for, if it does not even say how it is."""
+    @asynccontextmanager
+    async def doubted(self) -> AsyncIterator[None]:
+        """Have the server looked at while somebody waits for what it answers.
+
+        One that was only stopped goes on; one that does not even say how it is is killed.
+        """
+        doubting = asyncio.create_task(self._doubt())
+        try:
+            yield
+        finally:
+            doubting.cancel()
+
+    async def _doubt(self) -> None:
+        await awake_sleep(_DOUBT_SECONDS)
         if self._monitor is not None:
             await self._monitor.doubt()
 

@@ -205,16 +205,13 @@ class Courier:
 
         It may have just died, or answer nothing any more, and is then started again.
         """
-        doubting = asyncio.create_task(self._supervisor.doubt())
-        try:
+        async with self._supervisor.doubted():
             for attempt in range(1, _CONNECT_TRIES):
                 try:
                     return await ask(*arguments)
                 except AgentSilent:
                     await asyncio.sleep(_LOOK_SECONDS * attempt)
             return await ask(*arguments)
-        finally:
-            doubting.cancel()
 
     async def _post(self, args: PromptArgs, minted: Delivery, turn: Turn) -> bool:
         """Post a message and return whether the agent said that it accepts it."""

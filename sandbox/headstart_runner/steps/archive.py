@@ -116,11 +116,13 @@ async def _session(
 
 
 async def _export(context: Context, session_id: str, known: Path, left: int) -> None:
-    client = await context.tools.supervisor.client()
+    supervisor = context.tools.supervisor
+    client = await supervisor.client()
     with export.replaced(known) as part:
         out = Limited(part, left)
         clean = RedactedJson(context.tools.redactor, out.write)
-        await client.export(session_id, clean.write)
+        async with supervisor.doubted():
+            await client.export(session_id, clean.write)
         clean.close()
         if out.problem:
             raise out.problem
