@@ -20,7 +20,7 @@ export class Conversation {
   #marks = new Map();
   #drawn = 0; // how many items have their node; none is ever put before another
   #following = true;
-  #top = 0; // where it was scrolled to last
+  #top = 0; // where it was scrolled to last, by a person or by us
   #sizes;
 
   constructor(log, jump, does) {
@@ -67,7 +67,7 @@ export class Conversation {
 
   toEnd() {
     this.#follow(true);
-    this.#keepUp();
+    this.#goToEnd();
   }
 
   close() {
@@ -152,9 +152,16 @@ export class Conversation {
     this.#jump.hidden = following;
   }
 
+  // Who scrolls is told of only with the next frame, and what is drawn before that must not undo it.
   #keepUp() {
-    if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+    this.#scrolled();
+    if (this.#following) this.#goToEnd();
     else this.#follow(this.#atEnd);
+  }
+
+  #goToEnd() {
+    this.#log.scrollTop = this.#log.scrollHeight;
+    this.#top = this.#log.scrollTop;
   }
 }
 

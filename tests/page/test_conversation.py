@@ -23,6 +23,17 @@ from tests.page.told import (
 
 READY = good_session()
 
+SCROLLS_UP_AT_ONCE = """words => {
+  const log = document.querySelector("[role=log]");
+  const seen = new MutationObserver(() => {
+    if (!log.textContent.includes(words)) return;
+    seen.disconnect();
+    log.scrollTop = 0;
+  });
+  seen.observe(log, { childList: true, subtree: true });
+}"""
+"""Before the browser tells anybody that the page itself went to the end."""
+
 
 def in_order(text: str, *words: str) -> bool:
     """Say whether these words are all there, one after the other."""
@@ -350,9 +361,10 @@ def test_people_and_agent_are_told_apart_by_more_than_colour(tab: Page, place: P
 def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place: Place):
     long = "\n\n".join(f"paragraph {n}" for n in range(200))
     session = place.session(script=[*RUNNING, said("a", long)])
-    place.open(tab, session)
+    place.connect(tab)
+    tab.evaluate(SCROLLS_UP_AT_ONCE, "paragraph 199")
+    place.go(tab, session)
     expect(log_of(tab)).to_contain_text("paragraph 199")
-    tab.evaluate("document.querySelector('[role=log]').scrollTop = 0")
     place.tell(session, said("b", "the very end"), ended(1))
     expect(log_of(tab)).to_contain_text("the very end")
     expect(tab.locator("#status")).to_have_text("ready")
