@@ -3,8 +3,8 @@
 import functools
 import os
 import signal
+from importlib.util import find_spec
 
-import botocore.loaders
 from hypothesis import HealthCheck, settings
 
 # A shell that runs a job in the background has it ignore SIGINT, and children inherit that.
@@ -16,7 +16,12 @@ collect_ignore = ["page"]
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-# What botocore knows of the services is read once, not by each session that a test makes; and none
-# wants the machine images that moto would make up for each account.
-botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+# The runner's tests run in its image as well, where nothing is of AWS.
+if find_spec("botocore"):
+    import botocore.loaders
+
+    # What botocore knows of the services is read once, not by each session that a test makes.
+    botocore.loaders.create_loader = functools.cache(botocore.loaders.create_loader)
+
+# Nobody wants the machine images that moto would make up for each account.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"

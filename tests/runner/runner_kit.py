@@ -48,6 +48,9 @@ class Sandbox:
         }
         self.config = Config.model_validate(values | settings)
         self.repository = self.config.repository
+        if AGENT_UID is not None:
+            self.config.workspace.mkdir(parents=True, exist_ok=True)
+            os.chown(self.config.workspace, AGENT_UID, AGENT_UID)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[int] | None = None
 
@@ -91,22 +94,31 @@ async def started(cloud: FakeCloud, folder: Path, **settings: Any) -> AsyncItera
             await box.stop()
 
 
+def as_agent(*command: str | Path, check: bool = True) -> str:
+    """Run a command as the agent's user and return what it prints.
+
+    In its group as well: to others /proc says little of its processes (ptrace(2)).
+    """
+    agent: dict[str, Any] = {"user": AGENT_UID, "group": AGENT_UID}
+    done = subprocess.run(command, **agent, check=check, capture_output=True, text=True)
+    return done.stdout
+
+
 def environment_of(pid: int) -> dict[str, str]:
-    """Return a process's variables as its own user reads them."""
-    told = subprocess.run(
-        ["cat", f"/proc/{pid}/environ"], user=AGENT_UID, check=True, capture_output=True, text=True
-    )
-    pairs = (pair.partition("=") for pair in told.stdout.split("\0"))
-    return {name: value for name, _, value in pairs}
+    """Return the variables of a process of the agent's."""
+    pairs = (pair.partition("=") for pair in as_agent("cat", f"/proc/{pid}/environ").split("\0"))
+    return {name: value for name, _, value in pairs if name}
 
 
 def git(*arguments: str, cwd: Path) -> str:
-    """Run git as Ada, under the uid of the folder's owner, and return what it prints."""
+    """Run git as Ada, as the folder's owner, and return what it prints."""
     identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    owner = cwd.stat()
     done = subprocess.run(
         ["git", *identity, *arguments],
         cwd=cwd,
-        user=cwd.stat().st_uid,
+        user=owner.st_uid,
+        group=owner.st_gid,
         # The image's settings have git-lfs at work on what is added.
         env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1"},
         check=True,

@@ -3,14 +3,17 @@
 import asyncio
 import os
 import signal
-import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from object_store import ObjectStore
 from publish_kit import Desk
-from runner_kit import BRANCH, eventually
+from runner_kit import AGENT_UID, BRANCH, as_agent, eventually
 from work_kit import another, save, wake
+
+from headstart_runner.processes.launcher import Launcher, Tree
 
 pytestmark = pytest.mark.anyio
 
@@ -27,18 +30,29 @@ def hold_up(desk: Desk) -> Path:
 
 def gits_in(folder: Path) -> list[int]:
     """Return the pids of gits at work in a folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if (entry / "comm").read_text() == "git\n" and (entry / "cwd").readlink() == folder:
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+    found = ("find", "/proc", "-maxdepth", "2", "-path", "/proc/[0-9]*/cwd", "-lname", folder)
+    at_work = []
+    for line in as_agent(*found, check=False).splitlines():
+        process = Path(line).parent
+        with suppress(OSError):
+            if (process / "comm").read_text() == "git\n":
+                at_work.append(int(process.name))
+    return at_work
 
 
 def lock(desk: Desk, name: str = "index.lock") -> Path:
     return desk.path / ".git" / name
+
+
+@asynccontextmanager
+async def of_the_agents(desk: Desk, *command: str) -> AsyncIterator[Tree]:
+    """Run a command as the agent runs its own for the length of the block."""
+    launcher = Launcher(uid=AGENT_UID, home=desk.path.parent, path=os.environ["PATH"])
+    try:
+        async with launcher.running(command, cwd=desk.path, env={}) as tree:
+            yield tree
+    finally:
+        await launcher.kill_all()
 
 
 async def begun(desk: Desk) -> None:
@@ -89,7 +103,8 @@ async def test_no_other_lock_does_either(desk: Desk, name: str) -> None:
 
 async def test_what_somebody_has_open_stays_and_is_said_in_gits_words(desk: Desk) -> None:
     desk.write("b", "b\n")
-    with lock(desk).open("w"):
+    async with of_the_agents(desk, "bash", "-c", 'exec 9> "$0"; sleep 66.1', str(lock(desk))):
+        await eventually(lock(desk).exists)
         code, reason = await desk.refused()
         assert (code, "index.lock" in reason) == ("PublishFailed", True)
         assert lock(desk).exists()
@@ -102,19 +117,12 @@ async def test_a_git_of_the_agents_that_waits_for_its_editor_keeps_its_lock(desk
     desk.git("add", "--all")
     editor = f"f() {{ read word < '{go}'; echo Mine > \"$1\"; }}; f"
     names = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", f"core.editor={editor}")
-    command = ["git", *names, "commit", "--all"]
-    commit = await asyncio.create_subprocess_exec(
-        *command, cwd=desk.path, user=desk.path.stat().st_uid, stderr=subprocess.DEVNULL
-    )
-    try:
+    async with of_the_agents(desk, "git", *names, "commit", "--all") as commit:
         await eventually(lock(desk).exists)
         code, reason = await desk.refused()
         assert (code, "index.lock" in reason) == ("PublishFailed", True)
         await asyncio.to_thread(go.write_text, "go\n")
-        assert await asyncio.wait_for(commit.wait(), 10) == 0
-    finally:
-        if commit.returncode is None:
-            commit.kill()
+        assert await asyncio.wait_for(commit.finished(), 10) == 0
     assert (await desk.publish()).commit == desk.there() == desk.git("rev-parse", "HEAD")
 
 

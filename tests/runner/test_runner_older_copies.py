@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from object_store import ObjectStore
 from publish_kit import Desk
-from runner_kit import BRANCH, clone_args, git
+from runner_kit import BRANCH, as_agent, clone_args, git
 from work_kit import another, done, save
 
 pytestmark = pytest.mark.anyio
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.anyio
 NOTES = "refs/headstart"
 
 
-async def an_older_copy(desk: Desk, aside: Path, *, first: str, later: str) -> str:
+async def an_older_copy(desk: Desk, *, first: str, later: str) -> str:
     """Publish `first`, then `later`, and put back the work as of the first; return the later."""
     desk.write("work.txt", first)
     await desk.publish()
-    copy = aside / "copy"
-    shutil.copytree(desk.path, copy, symlinks=True)
+    copy = desk.path.with_name("copy")
+    as_agent("cp", "--archive", desk.path, copy)
     desk.write("work.txt", later)
     desk.write("hour.txt", "an hour of work\n")
     lost = (await desk.publish()).commit
@@ -35,8 +35,8 @@ def has(desk: Desk, commit: str) -> bool:
 
 
 @pytest.mark.long
-async def test_asked_once_more_it_is_not_forced_either(desk: Desk, tmp_path: Path) -> None:
-    lost = await an_older_copy(desk, tmp_path, first="v1\n", later="v2\n")
+async def test_asked_once_more_it_is_not_forced_either(desk: Desk) -> None:
+    lost = await an_older_copy(desk, first="v1\n", later="v2\n")
     desk.write("work.txt", "v3\n")
     for _ in range(3):
         code, reason = await desk.refused()
@@ -50,8 +50,8 @@ async def test_asked_once_more_it_is_not_forced_either(desk: Desk, tmp_path: Pat
     assert has(desk, lost)
 
 
-async def test_what_the_agent_fetched_it_was_not_at(desk: Desk, tmp_path: Path) -> None:
-    lost = await an_older_copy(desk, tmp_path, first="v1\n", later="v1\n")
+async def test_what_the_agent_fetched_it_was_not_at(desk: Desk) -> None:
+    lost = await an_older_copy(desk, first="v1\n", later="v1\n")
     desk.git("fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*")
     desk.write("more.txt", "more\n")
     said = await desk.publish()
@@ -60,8 +60,8 @@ async def test_what_the_agent_fetched_it_was_not_at(desk: Desk, tmp_path: Path) 
     assert (desk.path / "hour.txt").read_text() == "an hour of work\n"
 
 
-async def test_a_clone_that_begins_anew_has_all_of_it_or_waits(desk: Desk, tmp_path: Path) -> None:
-    await an_older_copy(desk, tmp_path, first="v1\n", later="v2\n")
+async def test_a_clone_that_begins_anew_has_all_of_it_or_waits(desk: Desk) -> None:
+    await an_older_copy(desk, first="v1\n", later="v2\n")
     lost = str(desk.there())
     desk.git("fetch", "--quiet", "origin", BRANCH)
     desk.git("reset", "--quiet", "--hard", desk.began)

@@ -3,13 +3,12 @@
 import asyncio
 import shlex
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from fake_cloud import FakeCloud, Json
-from runner_kit import AGENT_UID, SESSION_ID, Sandbox, agent_args, agents, setup_args
+from runner_kit import SESSION_ID, Sandbox, agent_args, agents, environment_of, setup_args
 from work_kit import another
 
 from headstart_runner.processes import shell
@@ -25,22 +24,13 @@ async def run(cloud: FakeCloud, *commands: str, name: str = "", **env: str) -> J
     return done
 
 
-def environment_of_agent() -> dict[str, str]:
-    """Return the variables of the agent's process."""
-    [pid] = agents()
-    # Nobody else may read it (proc(5)).
-    read = ("cat", f"/proc/{pid}/environ")
-    them = {"user": AGENT_UID, "group": AGENT_UID}
-    lines = subprocess.run(read, **them, check=True, capture_output=True, text=True)
-    return dict(line.split("=", 1) for line in lines.stdout.split("\0") if line)
-
-
 async def agents_environment(cloud: FakeCloud) -> dict[str, str]:
     """Start the agent and return its variables."""
     await cloud.do("restore", {"agent": "demo", "sessionId": SESSION_ID, "title": ""})
     started = await cloud.do("agent", agent_args())
     assert started["status"] == "completed", started
-    return environment_of_agent()
+    [pid] = agents()
+    return environment_of(pid)
 
 
 async def test_path_and_variables_are_handed_on(cloud: FakeCloud, cloned: Sandbox) -> None:
@@ -277,7 +267,8 @@ async def test_another_setup_replaces_the_agents_environment(
     kept = agents()
     await run(cloud, 'echo A=1 >> "$HEADSTART_ENV"', "true", name="1.setup.2")
     await cloud.do("agent", agent_args(), name="1.agent.3")
-    second = environment_of_agent()
+    [pid] = agents()
+    second = environment_of(pid)
 
     assert (first["A"], first["B"]) == ("1", "1")
     assert same == kept != agents()
