@@ -188,7 +188,8 @@ def _deadline(plain: socket.socket, seconds: float) -> Iterator[None]:
 
 def _kind(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "its certificate is not valid for its name"
+        # OpenSSL's own words, of which none are the receiver's.
+        return f"its certificate is not valid: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return "TLS failed"
     if isinstance(error, socket.gaierror):
