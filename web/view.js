@@ -184,6 +184,12 @@ export class View {
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
   }
 
+  // It waits where it did, for who reads it or is yet to come.
+  reword({ messageId, text, textBytes }) {
+    const message = this.waiting.get(messageId);
+    if (message) Object.assign(message, { text, bytes: textBytes, changed: true });
+  }
+
   // A person released what is held here, of which no event tells.
   release() {
     this.queue.release();
@@ -317,6 +323,7 @@ const HANDLERS = {
   "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
+  "message.changed"(data) { this.reword(data); },
   "message.failed"(data) { this.undelivered(data); },
   "message.held"(data) { this.heldAgain(data); },
   "message.withdrawn"({ messageId }) {

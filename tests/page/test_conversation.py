@@ -12,6 +12,7 @@ from tests.page.browser import PATIENCE
 from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import (
+    PREPARED,
     RUNNING,
     asked_question,
     asleep,
@@ -452,6 +453,18 @@ def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place
     text = tab.locator("#text")
     place.tell(session, held(2), asleep())
     expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
+
+
+def test_a_prompt_that_somebody_changed_is_shown_as_it_is_now(tab: Page, place: Place):
+    session = place.session(script=PREPARED)
+    place.open(tab, session)
+    prompt = log_of(tab).locator(".said")
+    expect(prompt).to_have_text("Say hello")
+    changed = {"messageId": "msg_1", "text": "Mend the lamp", "textBytes": 9000}
+    place.tell(session, ("message.changed", changed))
+    expect(prompt).to_have_text("Mend the lamp")
+    expect(tab.get_by_role("button", name="Show the rest (9 KB)")).to_be_visible()
+    expect(tab.get_by_role("button", name="Start the agent")).to_be_visible()
 
 
 @pytest.mark.long
