@@ -29,6 +29,7 @@ export class View {
   withdrawn = new Set(); // the ids of messages
   #asked = new Map();
   #titled = 0; // the event that its title is of
+  #moved = 0; // the event that its address is of
   #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
   #kept = null; // {id, told} of a message that its button alone sends; `told` once it was said to be held
@@ -134,7 +135,9 @@ export class View {
   }
 
   move(gitUrl, eventId) {
-    if (this.session && eventId > this.session.lastEventId) this.session.repository.gitUrl = gitUrl;
+    if (!this.session || eventId <= Math.max(this.session.lastEventId, this.#moved)) return;
+    this.#moved = eventId;
+    this.session.repository.gitUrl = gitUrl;
   }
 
   snapshot(session, event) {
