@@ -20,6 +20,7 @@ export class Conversation {
   #marks = new Map();
   #drawn = 0; // how many items have their node; none is ever put before another
   #following = true;
+  #left = false; // by scrolling up, or for a rest that is fetched
   #top = 0; // where it was scrolled to last, by a person or by us
   #sizes;
 
@@ -31,9 +32,11 @@ export class Conversation {
     log.replaceChildren(this.#said, this.#activity, this.#waiting);
     log.onscroll = () => this.#scrolled();
     jump.onclick = () => this.toEnd();
-    // What a person opens stays where it is; whether the end is still in sight is seen once it is laid out.
+    // What a person opens stays where it is. Whether the end is still in sight is seen once it is laid out; a rest that is
+    // yet to be fetched takes longer than what is drawn meanwhile.
     log.onclick = ({ target }) => {
-      if (target.closest?.("summary, .more")) this.#following = false;
+      if (target.closest?.("summary")) this.#following = false;
+      if (target.closest?.(".more button")) this.#leave();
     };
     this.#follow(true);
     // What is drawn later, and what takes room from the log, moves its end as well.
@@ -134,29 +137,37 @@ export class Conversation {
     return element("div", "waits", element("span"), button);
   }
 
-  // Only a person scrolls up; that the end is further away may be of what was drawn meanwhile.
+  // Only a person scrolls up, and however little: what is drawn moves the end away, or them along with it. Near the end
+  // they are followed again when they come down to it.
   #scrolled() {
     const { scrollTop } = this.#log;
-    if (this.#atEnd) this.#follow(true);
-    else if (scrollTop < this.#top) this.#follow(false);
+    const beforeEnd = this.#beforeEnd;
+    if (scrollTop < this.#top && beforeEnd > 1) this.#leave();
+    else if (beforeEnd < NEAR && (scrollTop !== this.#top || !this.#left)) this.#follow(true);
     this.#top = scrollTop;
   }
 
-  get #atEnd() {
+  get #beforeEnd() {
     const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    return scrollHeight - scrollTop - clientHeight < NEAR;
+    return scrollHeight - scrollTop - clientHeight;
   }
 
   #follow(following) {
+    this.#left = false;
     this.#following = following;
     this.#jump.hidden = following;
+  }
+
+  #leave() {
+    this.#follow(false);
+    this.#left = true;
   }
 
   // Who scrolls is told of only with the next frame, and what is drawn before that must not undo it.
   #keepUp() {
     this.#scrolled();
     if (this.#following) this.#goToEnd();
-    else this.#follow(this.#atEnd);
+    else if (!this.#left) this.#follow(this.#beforeEnd < NEAR);
   }
 
   #goToEnd() {

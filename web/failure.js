@@ -92,7 +92,10 @@ $("retry").onsubmit = (event) =>
     const start = given("elsewhere", "branch") || found.branch;
     const changes = { ...(found.repo && repository(found.repo)), ...(start && { upstreamBranch: start }) };
     try {
-      if (Object.keys(changes).length) mine.view.session.repository = (await state.api.call("PATCH", pathOf(mine.id), changes)).repository;
+      if (Object.keys(changes).length) {
+        const { repository: now, lastEventId } = await state.api.call("PATCH", pathOf(mine.id), changes);
+        mine.view.move(now.gitUrl, lastEventId);
+      }
       await retry(mine, body);
     } catch (error) {
       tellRefused(form, error);

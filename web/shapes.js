@@ -134,6 +134,7 @@ export const DATA = {
   "message.delivered": { messageId: words },
   "message.failed": { messageId: words, code: words, reason: words },
   "message.held": { messageId: words },
+  "message.changed": { messageId: words, text: words, textBytes: maybe(count) },
   "message.withdrawn": { messageId: words },
   "turn.started": { turnId: words, messageId: words },
   "turn.completed": { messageId: words, usage: mapping },

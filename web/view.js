@@ -29,6 +29,7 @@ export class View {
   withdrawn = new Set(); // the ids of messages
   #asked = new Map();
   #titled = 0; // the event that its title is of
+  #moved = 0; // the event that its address is of
   #taken = null; // the id of a message that the cloud took, until its event comes
   #begun = 0; // turns
   #kept = null; // {id, told} of a message that its button alone sends; `told` once it was said to be held
@@ -134,7 +135,9 @@ export class View {
   }
 
   move(gitUrl, eventId) {
-    if (this.session && eventId > this.session.lastEventId) this.session.repository.gitUrl = gitUrl;
+    if (!this.session || eventId <= Math.max(this.session.lastEventId, this.#moved)) return;
+    this.#moved = eventId;
+    this.session.repository.gitUrl = gitUrl;
   }
 
   snapshot(session, event) {
@@ -182,6 +185,12 @@ export class View {
     if (messageId === this.#taken) this.#taken = null;
     const first = !this.items.some(({ kind }) => kind === "user") && !this.waiting.size;
     this.waiting.set(messageId, { kind: "user", key: `user ${messageId}`, messageId, text, bytes: textBytes, first });
+  }
+
+  // It waits where it did, for who reads it or is yet to come.
+  reword({ messageId, text, textBytes }) {
+    const message = this.waiting.get(messageId);
+    if (message) Object.assign(message, { text, bytes: textBytes, changed: true });
   }
 
   // A person released what is held here, of which no event tells.
@@ -317,6 +326,7 @@ const HANDLERS = {
   "session.asleep"() { this.fallAsleep(); },
   "session.deleted"() { this.status = "deleted"; },
   "message.queued"(data) { this.message(data); },
+  "message.changed"(data) { this.reword(data); },
   "message.failed"(data) { this.undelivered(data); },
   "message.held"(data) { this.heldAgain(data); },
   "message.withdrawn"({ messageId }) {

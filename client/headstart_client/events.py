@@ -152,6 +152,15 @@ class MessageQueued(_Known):
     text_bytes: ClassVar = Said(maybe(count))
 
 
+class MessageChanged(_Known):
+    """Somebody gave the session another prompt; `text` is as of a message that is queued."""
+
+    type: Literal["message.changed"] = "message.changed"
+    message_id: ClassVar = Said(words)
+    text: ClassVar = Said(words)
+    text_bytes: ClassVar = Said(maybe(count))
+
+
 class MessageDelivered(_Known):
     """The agent shows the message."""
 

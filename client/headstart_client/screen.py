@@ -122,11 +122,10 @@ class LineScreen:
         data = data_of(event)
         match event.type:
             case "message.queued":
-                for line in plain(data["text"]).split("\n"):
-                    self._write(f"> {line}", "bold")
-                if (whole := data["textBytes"] or 0) > len(data["text"].encode()):
-                    where = f"{self._command} show {view.session_id}"
-                    self._line(f"> … ({counted(whole, 'byte')} in all: {where})", "dim")
+                self._message(data, view)
+            case "message.changed":
+                self._line("the prompt is now:", "dim")
+                self._message(data, view)
             # The snapshot comes before the replay of what led to it, so it is shown after that,
             # and the steps of a preparation that is over are no news.
             case "session.snapshot" if view.status != "preparing":
@@ -182,6 +181,13 @@ class LineScreen:
     def typed(self) -> None:
         """Know that a person has ended the line."""
         self._mid_line = self._asks = False
+
+    def _message(self, data: Data, view: View) -> None:
+        for line in plain(data["text"]).split("\n"):
+            self._write(f"> {line}", "bold")
+        if (whole := data["textBytes"] or 0) > len(data["text"].encode()):
+            where = f"{self._command} show {view.session_id}"
+            self._line(f"> … ({counted(whole, 'byte')} in all: {where})", "dim")
 
     def _work(self, kind: str, data: Data, view: View) -> None:
         if kind == "work.changed":

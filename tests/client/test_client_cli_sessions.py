@@ -297,6 +297,7 @@ def test_what_the_cloud_says_is_shown(cloud, capsys):
         ("turn.retrying", {"reason": "overloaded"}),
         ("session.renamed", {"title": "Another"}),
         ("session.moved", {"gitUrl": "https://example.com/other"}),
+        ("message.changed", {"messageId": "msg_1", "text": "another"}),
         ("message.queued", {"messageId": "msg_2", "text": "longer", "textBytes": 9000}),
         ("message.withdrawn", {"messageId": "msg_2"}),
         ("turn.completed", {"turnId": "turn_1", "messageId": "msg_1", "usage": usage}),
@@ -306,6 +307,8 @@ def test_what_the_cloud_says_is_shown(cloud, capsys):
         "the model's provider failed, and the agent tries again: overloaded\n"
         "renamed: Another\n"
         "the repository is now https://example.com/other\n"
+        "the prompt is now:\n"
+        "> another\n"
         "> longer\n"
         f"> … (9,000 bytes in all: headstart show {SESSION_ID})\n"
         "withdrawn: msg_2\n"

@@ -87,6 +87,27 @@ def test_a_failed_session_says_what_comes_before_a_message(app, retryable, hint)
     assert app(*OPEN, snapshot(failed(retryable=retryable)))["hint"] == hint
 
 
+def test_a_late_answer_brings_back_no_older_address(app):
+    def told(number, kind, **data):
+        return ["event", {"eventId": number, "type": f"session.{kind}", "data": data}]
+
+    mine = {"repository": {"gitUrl": "https://x.test/mine", "branch": "b"}, "lastEventId": 1}
+    page = app(
+        *OPEN,
+        snapshot(failed(code="RepositoryNotFound")),
+        ["answer", f"PATCH {PATH}", 200, FakeSession().view() | mine],
+        ["answer", f"POST {PATH}/retry", 202, {}],
+        told(1, "moved", gitUrl="https://x.test/mine"),
+        told(2, "moved", gitUrl="https://x.test/theirs"),
+        ["fill", "retry", {"repo": "https://x.test/mine"}],
+        ["submit", "retry"],
+        told(3, "renamed", title="Another"),
+    )
+    assert sent(page, "PATCH", PATH)
+    assert page["title"].endswith("Another · Headstart")
+    assert page["where"].startswith("https://x.test/theirs")
+
+
 @pytest.mark.parametrize(
     ("code", "branch", "changed"),
     [
@@ -100,7 +121,7 @@ def test_a_branch_that_is_not_there_can_be_another(app, code, branch, changed):
     page = app(
         *OPEN,
         snapshot(failed(code=code)),
-        ["answer", f"PATCH {path}", 200, {}],
+        ["answer", f"PATCH {path}", 200, FakeSession().view()],
         ["answer", f"POST {path}/retry", 202, {}],
         ["fill", "retry", {"branch": branch}],
         ["submit", "retry"],

@@ -1,14 +1,18 @@
 """How a conversation reads: each answer under its message, what waits, what ends, what is asked."""
 
 import re
+import threading
 
 import pytest
+from fake_headstart import Reply, Seen
 from playwright.sync_api import Page, expect
 from session_scripts import good_session, good_start, receipt
 
+from tests.page.browser import PATIENCE
 from tests.page.looks import log_of
 from tests.page.scripted import Place
 from tests.page.told import (
+    PREPARED,
     RUNNING,
     asked_question,
     asleep,
@@ -373,6 +377,48 @@ def test_who_reads_above_is_left_there_and_can_jump_to_the_end(tab: Page, place:
     expect(tab.get_by_text("the very end")).to_be_in_viewport()
 
 
+def test_who_scrolls_up_a_little_is_left_there_until_they_come_down_again(tab: Page, place: Place):
+    long = "\n\n".join(f"paragraph {n}" for n in range(200))
+    session = place.session(script=[*RUNNING, said("a", long)])
+    place.open(tab, session)
+    expect(tab.get_by_text("paragraph 199")).to_be_in_viewport()
+    jump = tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE))
+    log_of(tab).hover()
+    tab.mouse.wheel(0, -20)
+    expect(jump).to_be_visible()
+    there = log_of(tab).evaluate("node => node.scrollTop")
+    place.tell(session, said("b", "a word"), said("c", "another"))
+    expect(log_of(tab)).to_contain_text("another")
+    assert log_of(tab).evaluate("node => node.scrollTop") == there
+    tab.mouse.wheel(0, 9999)
+    expect(jump).to_be_hidden()
+    place.tell(session, said("d", long), said("e", "the very end"))
+    expect(tab.get_by_text("the very end")).to_be_in_viewport()
+
+
+@pytest.mark.long
+def test_who_waits_for_the_rest_of_a_text_is_left_at_its_beginning(tab: Page, place: Place):
+    long = "\n\n".join(f"paragraph {n}" for n in range(200))
+    script = [*RUNNING, said("a", long), queued(2, "The beginning", textBytes=5000)]
+    session = place.session(script=script)
+    place.cloud.whole["msg_2"] = "The beginning\n" + "and more\n" * 500 + "the rest"
+    answer, drawn = place.cloud.answer, threading.Event()
+
+    def late(seen: Seen) -> Reply:
+        if seen.path.endswith("/messages"):
+            drawn.wait(PATIENCE)
+        return answer(seen)
+
+    place.cloud.answer = late
+    place.open(tab, session)
+    tab.get_by_role("button", name=re.compile("Show the rest")).click()
+    place.tell(session, said("b", "what came meanwhile"))
+    expect(tab.get_by_text("what came meanwhile")).to_be_in_viewport()
+    drawn.set()
+    expect(log_of(tab)).to_contain_text("the rest")
+    expect(tab.get_by_text("what came meanwhile")).to_be_in_viewport()
+
+
 @pytest.mark.long
 def test_the_way_to_the_end_is_offered_where_the_end_is_out_of_sight(tab: Page, place: Place):
     short = used("s", "bash", "completed", title="short", output="one line")
@@ -407,6 +453,18 @@ def test_who_writes_to_a_session_that_sleeps_knows_what_is_sent(tab: Page, place
     text = tab.locator("#text")
     place.tell(session, held(2), asleep())
     expect(text).to_have_attribute("placeholder", re.compile("wake.* sends what waits, too"))
+
+
+def test_a_prompt_that_somebody_changed_is_shown_as_it_is_now(tab: Page, place: Place):
+    session = place.session(script=PREPARED)
+    place.open(tab, session)
+    prompt = log_of(tab).locator(".said")
+    expect(prompt).to_have_text("Say hello")
+    changed = {"messageId": "msg_1", "text": "Mend the lamp", "textBytes": 9000}
+    place.tell(session, ("message.changed", changed))
+    expect(prompt).to_have_text("Mend the lamp")
+    expect(tab.get_by_role("button", name="Show the rest (9 KB)")).to_be_visible()
+    expect(tab.get_by_role("button", name="Start the agent")).to_be_visible()
 
 
 @pytest.mark.long

@@ -46,6 +46,22 @@ async def test_a_server_that_says_nonsense_is_not_healthy(body: bytes) -> None:
         assert await client.health() is None
 
 
+async def test_who_asks_how_a_server_is_waits_as_long_as_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    real = AgentClient._stream
+
+    def stream(self: AgentClient, *where: Any, **options: Any) -> Any:
+        waited.append(options["timeout"])
+        return real(self, *where, **options)
+
+    monkeypatch.setattr(AgentClient, "_stream", stream)
+    async with agent_stub({"/global/health": b'{"version": "1"}'}) as (client, _):
+        assert await client.health(30.0) == "1"
+    assert waited == [30.0]
+
+
 async def test_no_authorities_are_read_for_a_server_on_the_same_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

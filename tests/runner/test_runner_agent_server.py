@@ -106,6 +106,30 @@ async def test_an_agent_that_hangs_between_turns_is_started_again_for_the_next_m
     assert agents() not in ([], [pid])
 
 
+async def test_an_agent_that_dies_before_it_is_killed_for_its_silence_is_told_as_it_died(
+    cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(monitor, "_UNANSWERED_CHECKS", 1)
+    await prepare(cloud, sample, DEMO_AGENT_SECONDS="30")
+    await cloud.do("prompt", prompt_args(), name="msg_1.prompt")
+    await cloud.until(lambda: cloud.of("agent.delta"))
+    real = Tree.finished
+
+    async def finished(tree: Tree) -> int:
+        monkeypatch.setattr(Tree, "finished", real)
+        await real(tree)
+        return 3
+
+    monkeypatch.setattr(Tree, "finished", finished)
+    monkeypatch.setattr(Tree, "resume", _nothing)
+    os.kill(agents()[0], signal.SIGSTOP)
+
+    reason = (await cloud.turn_ended("trn_1"))["error"]["reason"]
+    monkeypatch.setattr(monitor, "_CHECK_SECONDS", 30.0)
+    assert reason.startswith("The agent crashed: exit status 3;")
+
+
 async def test_an_agent_that_misses_a_check_now_and_then_stays(
     cloud: FakeCloud, sandbox: Sandbox, sample: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

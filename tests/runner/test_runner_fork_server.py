@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -53,6 +54,30 @@ async def box(tmp_path: Path) -> AsyncIterator[Box]:
     await box.launcher.kill_all()
     # One whose nanny was killed is killed by the kernel, whenever it comes to that.
     await eventually(lambda: not processes("sleep 62."))
+
+
+async def test_an_order_that_meets_a_kill_is_given_to_nobody(box: Box) -> None:
+    tree = await box.start("sleep", "62.9")
+    killing = asyncio.create_task(tree.kill())
+    await asyncio.sleep(0)
+    tree.resume()
+    tree.terminate()
+    await killing
+    assert await tree.wait() == -9
+
+
+async def test_a_command_that_left_its_group_goes_on_where_it_was_stopped(box: Box) -> None:
+    script = "import os; os.setpgid(0, os.getppid()); os.kill(os.getpid(), 19); print('goes on')"
+    tree = await box.start(sys.executable, "-c", script)
+    state = Path(f"/proc/{tree._nanny}/task/{tree._nanny}/children")
+    await eventually(lambda: is_stopped(state.read_text()))
+    tree.resume()
+    assert await tree.finished() == 0
+    assert box.printed == b"goes on\n"
+
+
+def is_stopped(pid: str) -> bool:
+    return bool(pid) and Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2][1] == "T"
 
 
 async def test_one_serves_all_commands_however_many_at_once(box: Box) -> None:

@@ -67,6 +67,18 @@ def test_another_prompt_replaces_a_title_that_nobody_gave(ports: MemoryPorts) ->
     assert title(ports, session_id) == "Mine"
 
 
+def test_another_prompt_is_told_and_the_same_again_is_no_news(ports: MemoryPorts) -> None:
+    session_id = created(ports, autoInitiate=False)
+    for prompt in ("Mend the lamp", "Mend the lamp", "é" * 5000):
+        patch(ports, session_id, prompt=prompt)
+    [first, long] = [
+        event.data for event in ports.store.event_log[session_id] if event.type == "message.changed"
+    ]
+    [queued] = read.list_messages(ports, "alice", session_id)["items"]
+    assert first == {"messageId": queued["messageId"], "text": "Mend the lamp"}
+    assert (long["text"], long["textBytes"]) == ("é" * 4096, 10_000)
+
+
 @pytest.mark.parametrize("bad", [None, "", " \n ", "x" * 201, 7, "\ud800"])
 def test_a_title_is_some_text_on_one_line(bad: object) -> None:
     with pytest.raises(ValidationError):

@@ -160,7 +160,7 @@ class AgentClient:
     async def health(self, seconds: float = _HEALTH_SECONDS) -> str | None:
         """Return the version of a healthy server, None for one that is not (yet)."""
         try:
-            answer = await self._get("/global/health", seconds=seconds)
+            answer = await self._get("/global/health", seconds=seconds, silence=seconds)
         except AgentSilent:
             return None
         return str(answer.get("version", "")) if isinstance(answer, dict) else None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import socket
 from contextlib import suppress
 
@@ -229,7 +230,9 @@ class AgentServer:
         except CommandNotStarted as error:
             return str(error)
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        return self._with_last_line(self._given_up or how)
+        # One that ends by itself while it is asked how it is answers nothing, either.
+        killed = self._given_up if code == -signal.SIGKILL else None
+        return self._with_last_line(killed or how)
 
     def _with_last_line(self, how: str) -> str:
         self.output.finish(watched=False)

@@ -111,8 +111,10 @@ class Tree:
 
     def detach(self) -> None:
         """Let go of the nanny, which then kills what is left and says so."""
-        if self._writer is not None and not self._writer.is_closing():
-            self._writer.write_eof()
+        # Who gives an order after that, as somebody else may, gives it to nobody.
+        writer, self._writer = self._writer, None
+        if writer is not None and not writer.is_closing():
+            writer.write_eof()
 
     @property
     def nanny_ended(self) -> bool:

@@ -10,7 +10,7 @@ is orphaned below it, so "no children left" is proof. A nanny that is killed its
 command along, and leaves the rest of its session to the runner.
 
 Runner → nanny: one JSON line `{argv, env, cwd, uid}`, later `t` to SIGTERM the command's process,
-`c` to SIGCONT its group.
+`c` to SIGCONT it and its group.
 Nanny → runner: one JSON line `{exit}` (negative for a signal) or `{error}`; `{gone}` when the last
 descendant is gone, in one piece with the line before if the command leaves nothing; end of file.
 """
@@ -257,7 +257,9 @@ def _watch(control: socket.socket, main_pid: int, wakeup: int) -> bytes:
 
 def _obey(orders: bytes, main_pid: int) -> None:
     if b"c" in orders:
-        os.killpg(main_pid, signal.SIGCONT)
+        os.kill(main_pid, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # it may have left the group it was given
+            os.killpg(main_pid, signal.SIGCONT)
     if b"t" in orders:
         os.kill(main_pid, signal.SIGTERM)
 

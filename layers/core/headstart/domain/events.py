@@ -150,6 +150,18 @@ class MessageQueued(EventData):
     text_bytes: int | None = None
 
 
+class MessageChanged(EventData):
+    """A person gave the session another prompt, before the agent had the first.
+
+    `text` and `textBytes` are as of a message that is queued.
+    """
+
+    type = "message.changed"
+    message_id: str
+    text: str
+    text_bytes: int | None = None
+
+
 class MessageWithdrawn(EventData):
     """The message left the queue, and is never delivered."""
 

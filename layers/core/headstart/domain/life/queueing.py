@@ -1,5 +1,7 @@
 """The queue of messages and its head: held, released, and told of."""
 
+from typing import Any
+
 from headstart.domain import events
 from headstart.domain.change import Change, message_key
 from headstart.domain.message import Message, MessageStatus
@@ -40,13 +42,22 @@ def _head(change: Change) -> Message | None:
 
 def queued_event(message: Message, position: int) -> events.MessageQueued:
     """Return the event of a message that took its place, with the first 8 KB of its text."""
-    whole = message.text.encode()
     return events.MessageQueued(
-        message_id=message.message_id,
-        position=position,
-        text=whole[: events.TEXT_LIMIT].decode(errors="ignore"),
-        text_bytes=len(whole) if len(whole) > events.TEXT_LIMIT else None,
+        message_id=message.message_id, position=position, **_beginning(message.text)
     )
+
+
+def changed_event(message: Message) -> events.MessageChanged:
+    """Return the event of a message whose text is another now."""
+    return events.MessageChanged(message_id=message.message_id, **_beginning(message.text))
+
+
+def _beginning(text: str) -> dict[str, Any]:
+    whole = text.encode()
+    return {
+        "text": whole[: events.TEXT_LIMIT].decode(errors="ignore"),
+        "text_bytes": len(whole) if len(whole) > events.TEXT_LIMIT else None,
+    }
 
 
 def tell_hold(change: Change) -> None:

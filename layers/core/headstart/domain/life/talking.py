@@ -98,12 +98,14 @@ def patch(
     message = queueing.head(change)
     if _is_unknown(message):
         raise AlreadyInitiated()
-    if request.prompt is not None:
-        if request.title is None and session.title == title_of(message.text):
-            # One that a person gave stays.
-            _rename(change, title_of(request.prompt))
+    if request.prompt is not None and request.prompt != message.text:
+        # A title that a person gave stays.
+        names = request.title is None and session.title == title_of(message.text)
         message.text = request.prompt
         change.save(message)
+        change.emit(queueing.changed_event(message))
+        if names:
+            _rename(change, title_of(message.text))
     if "mode" in given:
         session.mode = mode_of(change.policy, session.agent, request.mode)
     if "model" in given:
