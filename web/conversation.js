@@ -155,6 +155,8 @@ export class Conversation {
   #follow(following) {
     this.#left = false;
     this.#following = following;
+    // Who is followed to the end needs no anchor, and where that took them would look like scrolling up.
+    this.#log.dataset.followed = following;
     this.#jump.hidden = following;
   }
 

@@ -38,6 +38,14 @@ SCROLLS_UP_AT_ONCE = """words => {
 }"""
 """Before the browser tells anybody that the page itself went to the end."""
 
+SHRINKS_ABOVE_AND_GROWS_BELOW = """async () => {
+  const log = document.querySelector("[role=log]");
+  const all = [...log.querySelectorAll("p")].filter((one) => one.textContent.startsWith("para"));
+  for (const one of all.slice(0, 20)) one.hidden = true;
+  all.at(-1).style.paddingBottom = "200px";
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+
 
 def in_order(text: str, *words: str) -> bool:
     """Say whether these words are all there, one after the other."""
@@ -417,6 +425,17 @@ def test_who_waits_for_the_rest_of_a_text_is_left_at_its_beginning(tab: Page, pl
     drawn.set()
     expect(log_of(tab)).to_contain_text("the rest")
     expect(tab.get_by_text("what came meanwhile")).to_be_in_viewport()
+
+
+@pytest.mark.long
+def test_what_shrinks_above_takes_nobody_from_the_end(tab: Page, place: Place):
+    long = "\n\n".join(f"paragraph {n}" for n in range(200))
+    session = place.session(script=[*RUNNING, said("a", long)])
+    place.open(tab, session)
+    expect(tab.get_by_text("paragraph 199")).to_be_in_viewport()
+    tab.evaluate(SHRINKS_ABOVE_AND_GROWS_BELOW)
+    place.tell(session, said("b", "the very end"))
+    expect(tab.get_by_text("the very end")).to_be_in_viewport()
 
 
 @pytest.mark.long

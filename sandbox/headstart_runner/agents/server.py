@@ -193,13 +193,10 @@ class AgentServer:
         says only in an event that it is lost.
         """
         agent, mode = self._adapter.name, self._adapter.mode(args.mode)
-        await self._end_warming(_WARMING_SECONDS)
-        try:
-            self._where.name(self._adapter.instructions(self._config.repository))
-        except OSError as error:
-            raise _no_folder(agent, error) from error
         try:
             async with asyncio.timeout(seconds):
+                await self._end_warming(_WARMING_SECONDS)
+                self._where.name(self._adapter.instructions(self._config.repository))
                 if new:
                     await self.client.create(args.session_id, args.title, seconds=seconds)
                 await self.client.knows(args.session_id, seconds=seconds)
@@ -208,6 +205,8 @@ class AgentServer:
         except TimeoutError:
             why = f"{agent} has not opened the session within {seconds:.0f} s"
             raise AgentStartFailed(why) from None
+        except OSError as error:
+            raise _no_folder(agent, error) from error
         except (AgentRefused, AgentSilent) as error:
             raise AgentStartFailed(f"{agent} can't open the session: {error}") from error
         if mode and mode not in modes:
