@@ -393,6 +393,11 @@ def test_who_scrolls_up_a_little_is_left_there_until_they_come_down_again(tab: P
     jump = tab.get_by_role("button", name=re.compile("to the end", re.IGNORECASE))
     log_of(tab).hover()
     tab.mouse.wheel(0, -20)
+    # It goes there in steps.
+    tab.wait_for_function(
+        "node => node.scrollHeight - node.scrollTop - node.clientHeight >= 20",
+        arg=log_of(tab).element_handle(),
+    )
     expect(jump).to_be_visible()
     there = log_of(tab).evaluate("node => node.scrollTop")
     place.tell(session, said("b", "a word"), said("c", "another"))
